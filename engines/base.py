@@ -1,0 +1,131 @@
+"""The narrow seam every runtime fits: grey images in, logits out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self
+
+import numpy as np
+
+from engines.errors import ModelMismatch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+METADATA_SCHEMA = "partum.model/1"
+"""Version of the facts a model file carries; a file with another version is refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """The facts of a model, read from its own file and from nowhere else.
+
+    The input is grey `uint8` of shape (B, 1, `height`, `width`); normalisation happens inside the graph.
+    """
+
+    name: str
+    height: int
+    width: int
+    output_height: int
+    output_width: int
+    classes: tuple[str, ...]
+    plane_threshold: float
+    """A frame is taken for a standard plane from this probability on, in [0, 1]."""
+    architecture: Mapping[str, object]
+    """Keyword arguments that rebuild the torch network (`engines.unet.MultiTaskUNet`)."""
+    training_data: str
+    licence: str
+    sha256: str = ""
+    """Of the model file; filled by the loader."""
+
+    def to_metadata(self) -> dict[str, str]:
+        """Returns the facts as the string pairs that ride in the ONNX file."""
+        facts = asdict(self)
+        facts.pop("sha256")
+        return {"partum.schema": METADATA_SCHEMA, "partum.spec": json.dumps(facts, sort_keys=True)}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str], *, origin: str, sha256: str = "") -> Self:
+        """Reads the facts back from a model file's metadata.
+
+        Raises:
+            ModelMismatch: the file carries no facts of ours, another version of them, or broken ones.
+        """
+        schema = metadata.get("partum.schema")
+        if schema != METADATA_SCHEMA:
+            raise ModelMismatch(
+                f"{origin}: not a Partum model (metadata 'partum.schema' is {schema!r}, expected"
+                f" {METADATA_SCHEMA!r}); export one with: python -m engines.export"
+            )
+        try:
+            facts = json.loads(metadata["partum.spec"])
+            facts["classes"] = tuple(facts["classes"])
+            return cls(**facts, sha256=sha256)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelMismatch(
+                f"{origin}: its metadata 'partum.spec' cannot be read ({error}); export the model again"
+            ) from error
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """What the network says about a batch, in network coordinates. The arrays belong to the caller.
+
+    Attributes:
+        class_logits: (B, 3, h, w) float32; channels background, PS, FH; h, w are the spec's output size.
+        plane_logit: (B,) float32; above 0 means more likely than not a standard plane.
+    """
+
+    class_logits: NDArray[np.float32]
+    plane_logit: NDArray[np.float32]
+
+    @property
+    def plane_probability(self) -> NDArray[np.float32]:
+        """Sigmoid of the plane logit, (B,), in [0, 1]."""
+        clipped = np.clip(self.plane_logit, -60.0, 60.0)
+        return (1.0 / (1.0 + np.exp(-clipped))).astype(np.float32)
+
+    def __repr__(self) -> str:
+        return f"Prediction(class_logits={self.class_logits.shape}, plane_logit={self.plane_logit.shape})"
+
+
+class Engine(Protocol):
+    """A loaded model on a device. One that exists is warm and ready."""
+
+    @property
+    def name(self) -> str:
+        """Backend, precision and device, for people: `openvino f32 CPU`."""
+
+    @property
+    def spec(self) -> ModelSpec: ...
+
+    def infer(self, images: NDArray[np.uint8]) -> Prediction:
+        """Runs (B, 1, H, W) grey images through the network.
+
+        Raises:
+            ModelMismatch: dtype or shape differ from the spec (both are named).
+            InferenceError: the runtime failed.
+        """
+
+    def close(self) -> None:
+        """Frees the device. Closing twice is harmless; `infer` after it raises InferenceError."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def check_images(images: NDArray[np.uint8], spec: ModelSpec) -> None:
+    """Raises ModelMismatch unless `images` is (B, 1, H, W) uint8 of the spec's size, B >= 1."""
+    expected = (1, spec.height, spec.width)
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != expected or len(images) < 1:
+        raise ModelMismatch(
+            f"{spec.name} takes uint8 of shape (B, 1, {spec.height}, {spec.width}),"
+            f" got {images.dtype} of shape {images.shape}; resize with engines.preprocess.Letterbox"
+        )

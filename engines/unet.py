@@ -1,0 +1,135 @@
+"""The multi-task U-Net of the paper, with its widths and blocks as parameters.
+
+AlNasi et al., "Multi-task Weakly Supervised Intrapartum Ultrasound Measurements", LNCS 15689 (2025): one encoder;
+a decoder that segments background, PS and FH; and a standard-plane head on the bottleneck. The paper's network is
+`MultiTaskUNet(**PAPER)`; a small one for two CPU cores halves the resolution in its stem and uses residual blocks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+BlockName = Literal["plain", "residual"]
+
+PAPER: Mapping[str, object] = {
+    "widths": (64, 128, 256, 512, 1024),
+    "block": "plain",
+    "stem_stride": 1,
+    "up_kernel": 3,
+    "plane_hidden": (512, 128),
+}
+"""The paper's network at 512x512: 35 M parameters, 261 GMAC."""
+
+
+class ConvBnRelu(nn.Sequential):
+    """3x3 (or `kernel`) convolution, batch norm, ReLU; size kept but for the stride."""
+
+    def __init__(self, channels_in: int, channels_out: int, kernel: int = 3, stride: int = 1) -> None:
+        super().__init__(
+            nn.Conv2d(channels_in, channels_out, kernel, stride, kernel // 2, bias=False),
+            nn.BatchNorm2d(channels_out),
+            nn.ReLU(inplace=True),
+        )
+
+
+class PlainBlock(nn.Sequential):
+    """Two 3x3 convolutions, as in the paper: (B, Cin, H, W) -> (B, Cout, H, W)."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__(ConvBnRelu(channels_in, channels_out), ConvBnRelu(channels_out, channels_out))
+
+
+class ResidualBlock(nn.Module):
+    """A 3x3 convolution, then a second one added to what it was given: (B, Cin, H, W) -> (B, Cout, H, W)."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.enter = ConvBnRelu(channels_in, channels_out)
+        self.conv = nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(channels_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.enter(x)
+        return functional.relu(x + self.norm(self.conv(x)))
+
+
+BLOCKS: Mapping[BlockName, type[PlainBlock | ResidualBlock]] = {"plain": PlainBlock, "residual": ResidualBlock}
+
+
+class PlaneHead(nn.Sequential):
+    """Bottleneck (B, C, h, w) -> one logit (B,): global mean, LayerNorm, MLP with ReLU between its layers."""
+
+    def __init__(self, channels: int, hidden: Sequence[int]) -> None:
+        sizes = (channels, *hidden, 1)
+        layers: list[nn.Module] = [nn.LayerNorm(channels, eps=1e-6)]
+        for size_in, size_out in zip(sizes[:-1], sizes[1:], strict=True):
+            layers += [nn.Linear(size_in, size_out), nn.ReLU(inplace=True)]
+        super().__init__(*layers[:-1])
+
+    def forward(self, bottleneck: Tensor) -> Tensor:
+        return super().forward(bottleneck.mean(dim=(2, 3))).squeeze(1)  # type: ignore[no-any-return]
+
+
+class MultiTaskUNet(nn.Module):
+    """Grey frames in, class logits and plane logit out.
+
+    Args:
+        widths: channels of each encoder level, from full resolution to the bottleneck.
+        block: `plain` (the paper's) or `residual`.
+        stem_stride: 1 keeps the input's resolution; 2 works, and answers, at half of it.
+        up_kernel: size of the convolution after each nearest-neighbour upsampling (the paper's is 3).
+        plane_hidden: widths of the plane head's hidden layers.
+        grey_mean, grey_std: of the training frames, in grey levels 0 to 255; the normalisation is part of the graph.
+
+    The sides of the input must be multiples of `stem_stride * 2 ** (len(widths) - 1)`.
+    """
+
+    def __init__(
+        self,
+        *,
+        widths: Sequence[int],
+        block: BlockName = "plain",
+        stem_stride: int = 1,
+        up_kernel: int = 3,
+        plane_hidden: Sequence[int] = (512, 128),
+        grey_mean: float = 45.0,
+        grey_std: float = 45.0,
+    ) -> None:
+        super().__init__()
+        make_block = BLOCKS[block]
+        self.grey_mean, self.grey_std = grey_mean, grey_std
+        stem = ConvBnRelu(1, widths[0], stride=2) if stem_stride == 2 else None
+        first = make_block(widths[0] if stem else 1, widths[0])
+        self.encoder = nn.ModuleList([nn.Sequential(stem, first) if stem else first])
+        self.ups = nn.ModuleList()
+        self.decoder = nn.ModuleList()
+        for shallow, deep in zip(widths[:-1], widths[1:], strict=True):
+            self.encoder.append(make_block(shallow, deep))
+            self.ups.append(ConvBnRelu(deep, shallow, up_kernel))
+            self.decoder.append(make_block(2 * shallow, shallow))
+        self.segmentation_head = nn.Conv2d(widths[0], 3, 1)
+        self.plane_head = PlaneHead(widths[-1], plane_hidden)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps (B, 1, H, W) grey levels 0 to 255 to logits.
+
+        Returns:
+            class_logits (B, 3, h, w) for background, PS, FH, with h = H / stem_stride; plane_logit (B,).
+        """
+        x = (image.float() - self.grey_mean) / self.grey_std
+        skips: list[Tensor] = []
+        for level, block in enumerate(self.encoder):
+            x = block(functional.max_pool2d(x, 2) if level else x)
+            skips.append(x)
+        plane_logit = self.plane_head(skips.pop())
+        for up, block in zip(reversed(self.ups), reversed(self.decoder), strict=True):
+            x = up(functional.interpolate(x, scale_factor=2.0, mode="nearest"))
+            x = block(torch.cat([skips.pop(), x], dim=1))
+        return self.segmentation_head(x), plane_logit

@@ -1,0 +1,77 @@
+"""The `partum` command: a lazy table of sub-commands, each implemented in the package it belongs to."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from importlib import import_module, metadata
+from typing import TYPE_CHECKING
+
+import click
+
+from engines.errors import PartumError
+from stream.errors import OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMANDS = {
+    "replay": ("stream.cli", "Run a recording through the pipeline: AoP and HSD over time."),
+    "measure": ("stream.cli", "Measure AoP and HSD on a folder of existing masks."),
+}
+"""Name: (module with a command of that name, help line). A module is imported when its command runs."""
+
+log = logging.getLogger("partum")
+
+
+class LazyCommands(click.Group):
+    """Finds commands in the table; `partum --help` lists them without importing any."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(COMMANDS[cmd_name][0]), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=LazyCommands, no_args_is_help=True)
+@click.version_option(metadata.version("partum"), package_name="partum")
+def partum() -> None:
+    """Live angle of progression and head-symphysis distance on intrapartum ultrasound.
+
+    Research use only, not a medical device.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command and exits: 0 done, 1 the run failed, 2 the command line is wrong, 130 interrupted."""
+    try:
+        partum(arguments, prog_name="partum", standalone_mode=False)
+    except click.UsageError as error:
+        _fail(error, 2, f"{error.format_message()} (see '{error.ctx.command_path if error.ctx else 'partum'} --help')")
+    except OptionError as error:
+        _fail(error, 2, str(error))
+    except (PartumError, click.ClickException) as error:
+        _fail(error, 1, str(error))
+    except (KeyboardInterrupt, click.Abort) as error:
+        _fail(error, 130, "interrupted")
+    except Exception as error:  # noqa: BLE001 - the program's edge: one line, and the traceback under -v
+        _fail(error, 1, f"{type(error).__name__}: {error} (a defect: run again with -v and report it)")
+
+
+def _fail(error: BaseException, code: int, message: str) -> None:
+    """Says in one line on stderr what happened; the traceback only where -v asked for it."""
+    log.debug("traceback", exc_info=error)
+    click.echo(f"partum: {' '.join(message.split())}", err=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""What every source of frames offers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from fractions import Fraction
+    from types import TracebackType
+
+    from stream.frame import Frame, PixelSpacing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceInfo:
+    """What a source knows of itself once open, before the first frame is read.
+
+    Attributes:
+        uri: what the user named it by (no credentials in it).
+        kind: `video`, `dicom`, `stack`, `images`, `phantom`.
+        width, height: of the frames, in pixels, after rotation.
+        frame_count: as declared by the header; None where it declares none.
+        frame_rate_hz: as declared by the header; None where it declares none.
+        spacing: of the first frame; None where unknown.
+        note: words a viewer must see with the pictures (burnt into the overlay), or "".
+    """
+
+    uri: str
+    kind: str
+    width: int
+    height: int
+    frame_count: int | None = None
+    frame_rate_hz: Fraction | None = None
+    spacing: PixelSpacing | None = None
+    note: str = ""
+
+
+class FrameSource(Protocol):
+    """An open recording or feed: iterate it once, close it from any thread.
+
+    Frames stream one by one; a source never holds a whole recording in memory. `close()` unblocks a waiting
+    read: the iteration then ends. Iterating a closed source yields nothing. Errors are `SourceError`s.
+    """
+
+    @property
+    def info(self) -> SourceInfo: ...
+
+    def __iter__(self) -> Iterator[Frame]: ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
