@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import click
@@ -42,7 +42,7 @@ class LazyCommands(click.Group):
 
 
 @click.group(cls=LazyCommands, no_args_is_help=True)
-@click.version_option(metadata.version("partum"), package_name="partum")
+@click.version_option(package_name="partum")
 def partum() -> None:
     """Live angle of progression and head-symphysis distance on intrapartum ultrasound.
 
@@ -55,7 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         partum(arguments, prog_name="partum", standalone_mode=False)
     except click.UsageError as error:
-        _fail(error, 2, f"{error.format_message()} (see '{error.ctx.command_path if error.ctx else 'partum'} --help')")
+        _fail(
+            error,
+            2,
+            f"{error.format_message()} (see '{error.ctx.command_path if error.ctx else 'partum'} --help')",
+        )
     except OptionError as error:
         _fail(error, 2, str(error))
     except (PartumError, click.ClickException) as error:

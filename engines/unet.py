@@ -7,6 +7,7 @@ a decoder that segments background, PS and FH; and a standard-plane head on the 
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -60,7 +61,10 @@ class ResidualBlock(nn.Module):
         return functional.relu(x + self.norm(self.conv(x)))
 
 
-BLOCKS: Mapping[BlockName, type[PlainBlock | ResidualBlock]] = {"plain": PlainBlock, "residual": ResidualBlock}
+BLOCKS: Mapping[BlockName, type[PlainBlock | ResidualBlock]] = {
+    "plain": PlainBlock,
+    "residual": ResidualBlock,
+}
 
 
 class PlaneHead(nn.Sequential):
@@ -69,12 +73,13 @@ class PlaneHead(nn.Sequential):
     def __init__(self, channels: int, hidden: Sequence[int]) -> None:
         sizes = (channels, *hidden, 1)
         layers: list[nn.Module] = [nn.LayerNorm(channels, eps=1e-6)]
-        for size_in, size_out in zip(sizes[:-1], sizes[1:], strict=True):
+        for size_in, size_out in pairwise(sizes):
             layers += [nn.Linear(size_in, size_out), nn.ReLU(inplace=True)]
         super().__init__(*layers[:-1])
 
     def forward(self, bottleneck: Tensor) -> Tensor:
-        return super().forward(bottleneck.mean(dim=(2, 3))).squeeze(1)  # type: ignore[no-any-return]
+        logit: Tensor = super().forward(bottleneck.mean(dim=(2, 3)))  # type: ignore[no-untyped-call]
+        return logit.squeeze(1)
 
 
 class MultiTaskUNet(nn.Module):
@@ -110,7 +115,7 @@ class MultiTaskUNet(nn.Module):
         self.encoder = nn.ModuleList([nn.Sequential(stem, first) if stem else first])
         self.ups = nn.ModuleList()
         self.decoder = nn.ModuleList()
-        for shallow, deep in zip(widths[:-1], widths[1:], strict=True):
+        for shallow, deep in pairwise(widths):
             self.encoder.append(make_block(shallow, deep))
             self.ups.append(ConvBnRelu(deep, shallow, up_kernel))
             self.decoder.append(make_block(2 * shallow, shallow))

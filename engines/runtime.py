@@ -1,0 +1,115 @@
+"""What the engines of all runtimes share: checks before, checks after, and an end that holds."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from engines.base import Prediction, check_images
+from engines.errors import EngineUnavailable, InferenceError, ModelMismatch
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+    from engines.base import ModelSpec
+
+
+class RuntimeEngine(ABC):
+    """An `engines.base.Engine`: a runtime fills in `_run` and `_release`.
+
+    One call at a time: an engine may be handed from thread to thread, but not shared by two at once.
+    """
+
+    failures: tuple[type[Exception], ...] = (RuntimeError,)
+    """What the runtime raises when it fails; each runtime's own."""
+
+    def __init__(self, name: str, spec: ModelSpec) -> None:
+        self._name = name
+        self._spec = spec
+        self._open = True
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def spec(self) -> ModelSpec:
+        return self._spec
+
+    def infer(self, images: NDArray[np.uint8]) -> Prediction:
+        """Runs (B, 1, H, W) grey images, uint8 0 to 255, through the network; the result is the caller's own.
+
+        Raises:
+            ModelMismatch: dtype or shape differ from the spec (both are named).
+            InferenceError: the engine is closed, the runtime failed, or an answer is not a finite number.
+        """
+        if not self._open:
+            raise InferenceError(f"{self.name}: closed already; load the engine again")
+        check_images(images, self.spec)
+        try:
+            class_logits, plane_logit = self._run(np.ascontiguousarray(images))
+        except self.failures as error:
+            raise InferenceError(f"{self.name}: {reason(error)}") from error
+        if not (np.isfinite(class_logits).all() and np.isfinite(plane_logit).all()):
+            raise InferenceError(f"{self.name}: {self.spec.name} answers NaN or infinity; export it again")
+        return Prediction(class_logits, plane_logit)
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            self._release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _warm_up(self) -> None:
+        """Runs one black frame: the first real one then pays for no allocation, and a broken model shows.
+
+        Raises:
+            ModelMismatch: the runtime took the file but cannot run it.
+        """
+        try:
+            self.infer(np.zeros((1, 1, self.spec.height, self.spec.width), np.uint8))
+        except InferenceError as error:
+            raise ModelMismatch(str(error)) from error
+
+    @abstractmethod
+    def _run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Returns fresh arrays (B, C, h, w) and (B,) for contiguous images that passed the checks."""
+
+    @abstractmethod
+    def _release(self) -> None:
+        """Lets go of the runtime's objects; called once."""
+
+
+def available_cores() -> int:
+    """Cores this process may run on: its affinity where the system knows one, else all of the machine's."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def unavailable(backend: str, extra: str, error: ImportError) -> EngineUnavailable:
+    """The error for a runtime that cannot be imported; `extra` is what to install."""
+    return EngineUnavailable(f"back-end {backend} cannot run here ({reason(error)}); pip install '{extra}'")
+
+
+def refused(backend: str, spec: ModelSpec, error: Exception) -> ModelMismatch:
+    """The error for a model that the runtime does not take."""
+    return ModelMismatch(f"back-end {backend} refuses model {spec.name} ({reason(error)}); export it again")
+
+
+def reason(error: Exception) -> str:
+    """The last line of a runtime's message that says something: they put their own source lines first."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
