@@ -34,7 +34,7 @@ class ChannelStats:
     peak_depth: int
 
 
-class ChannelClosed(Exception):  # noqa: N818 - a state of the channel, not an error of the program
+class ChannelClosed(Exception):
     """The other side is gone: nobody will receive what is sent."""
 
 

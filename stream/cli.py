@@ -1,0 +1,116 @@
+"""The command line of this package: what `partum replay` and `partum measure` take."""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+
+import click
+
+from engines.registry import AUTO, BACKENDS
+from stream.biometry import protocols
+from stream.frame import PixelSpacing
+
+
+class Pace(click.ParamType[float | None]):
+    """`asap` (None), `realtime` (1.0) or `xN` (N times as fast)."""
+
+    name = "asap|realtime|xN"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float | None:
+        text = str(value)
+        if text == "asap":
+            return None
+        if text == "realtime":
+            return 1.0
+        speed = float(text[1:]) if re.fullmatch(r"x\d{1,4}(\.\d+)?", text) else 0.0
+        if speed <= 0:
+            self.fail(f"{text!r} is no pace; give asap, realtime, or a factor such as x2 or x0.5", param, ctx)
+        return speed
+
+
+class Spacing(click.ParamType[PixelSpacing]):
+    """`X,Y` in millimetres per pixel."""
+
+    name = "X,Y"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> PixelSpacing:
+        if isinstance(value, PixelSpacing):
+            return value
+        try:
+            x_mm, y_mm = (float(part) for part in str(value).split(","))
+            return PixelSpacing(x_mm, y_mm)
+        except ValueError:
+            self.fail(f"{value!r} is no spacing; give two positive millimetres such as 0.36,0.36", param, ctx)
+
+
+def _verbose(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        logging.basicConfig(format="%(name)s: %(message)s")
+        for package in ("partum", "engines", "stream"):
+            logging.getLogger(package).setLevel(logging.DEBUG)
+
+
+verbose_option = click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    expose_value=False,
+    callback=_verbose,
+    help="Say what is done, and show the traceback of an error.",
+)
+protocol_option = click.option(
+    "--protocol",
+    type=click.Choice(list(protocols())),
+    default="robust",
+    show_default=True,
+    help="; ".join(f"{name}: {line}" for name, line in protocols().items()),
+)
+spacing_option = click.option(
+    "--spacing", type=Spacing(), help="Millimetres per pixel in x and y, where the file does not know them."
+)
+
+
+@click.command(help="Run SOURCE (default: the built-in demonstration clip) through the pipeline.")
+@click.argument("source", required=False)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder for the results. Default: a new one below partum-runs/.",
+)
+@click.option("--pace", type=Pace(), default="asap", show_default=True, help="How fast frames are released.")
+@click.option("--backend", type=click.Choice(BACKENDS), default=AUTO, show_default=True, help="What runs the network.")
+@click.option("--model", type=click.Path(path_type=Path), help="ONNX model; default: the one that ships.")
+@protocol_option
+@spacing_option
+@click.option("--overlay/--no-overlay", default=True, show_default=True, help="Write overlay.mp4.")
+@click.option("--loop", is_flag=True, help="Play the recording again and again until Ctrl-C.")
+@verbose_option
+def replay(
+    source: str | None,
+    out: Path | None,
+    pace: float | None,
+    backend: str,
+    model: Path | None,
+    protocol: str,
+    spacing: PixelSpacing | None,
+    overlay: bool,
+    loop: bool,
+) -> None:
+    """See the command's help text above."""
+    from stream.replay import ReplayOptions, run_replay
+
+    run_replay(
+        ReplayOptions(
+            source=source,
+            out=out,
+            pace=pace,
+            backend=backend,
+            model=model,
+            protocol=protocol,
+            spacing=spacing,
+            overlay=overlay,
+            loop=loop,
+        )
+    )

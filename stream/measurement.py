@@ -1,0 +1,133 @@
+"""What the user receives for every frame, and the record of it that is written to files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from stream.biometry import Biometry, Point, Reason
+    from stream.frame import Frame
+    from stream.tracking import Estimate
+
+RECORD_SCHEMA = "partum.measurement/1"
+CLOCK_FIELDS = ("latency_ms",)
+"""The fields of a record that two runs over the same recording do not share."""
+
+
+class State(StrEnum):
+    """What became of a frame. Every frame read has exactly one."""
+
+    MEASURED = "measured"
+    REFUSED = "refused"
+    DROPPED = "dropped"
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Outlines:
+    """The segmented structures' outlines, (N, 2) xy in pixels of the frame; empty where absent."""
+
+    ps_px: NDArray[np.float32]
+    fh_px: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Measurement:
+    """One frame's result.
+
+    Attributes:
+        frame: the frame itself; its pixels are only read by pictures, never written to records.
+        state: measured, refused (with `reason`) or dropped.
+        plane_probability: that this is a standard plane, [0, 1]; None where the network did not see the frame.
+        biometry: this frame's own reading; landmarks and lengths in pixels of the frame (see `protocol`).
+        aop, hsd_min, hsd_perp: the tracked values, in degrees and pixels; None where nothing may be shown.
+        outlines: of what was segmented; None for a dropped frame.
+        latency_ms: from capture to this result.
+    """
+
+    frame: Frame
+    protocol: str
+    state: State
+    latency_ms: float
+    reason: Reason | None = None
+    plane_probability: float | None = None
+    biometry: Biometry | None = None
+    aop: Estimate | None = None
+    hsd_min: Estimate | None = None
+    hsd_perp: Estimate | None = None
+    outlines: Outlines | None = None
+
+    @property
+    def mm_per_px(self) -> float | None:
+        """Scale of the lengths: the height of a pixel, the unit of isotropic pixels.
+
+        None without spacing, and under the challenge protocols, whose pixels are those of a squeezed square.
+        """
+        spacing = self.frame.spacing
+        return spacing.y_mm if spacing and self.protocol == "robust" else None
+
+    def record(self) -> dict[str, object]:
+        """The line written to `measurements.jsonl`: plain JSON values, None where there is no value."""
+        reading = self.biometry
+        scale = self.mm_per_px
+        record: dict[str, object] = {
+            "schema": RECORD_SCHEMA,
+            "index": self.frame.index,
+            "pts_s": round(self.frame.pts_s, 6),
+            "segment": self.frame.segment,
+            "state": str(self.state),
+            "reason": str(self.reason) if self.reason else None,
+            "plane_probability": _rounded(self.plane_probability, 4),
+            "protocol": self.protocol,
+            "aop_raw_deg": _rounded(reading.aop_deg if reading else None),
+            **_tracked("aop", self.aop, "deg"),
+        }
+        for name, raw, track in (
+            ("hsd_min", reading.hsd_min if reading else None, self.hsd_min),
+            ("hsd_perp", reading.hsd_perp if reading else None, self.hsd_perp),
+        ):
+            record |= {f"{name}_raw_px": _rounded(raw), **_tracked(name, track, "px")}
+            record |= {f"{name}_raw_mm": _rounded(raw, scale=scale), **_tracked(name, track, "mm", scale)}
+        return record | {
+            "track": str(self.aop.status) if self.aop else None,
+            "track_age_s": _rounded(self.aop.age_s if self.aop else None),
+            "landmarks_px": self._landmarks(),
+            "mirrored": reading.mirrored if reading and reading.landmarks else None,
+            "quality": _rounded(reading.quality if reading and reading.landmarks else None),
+            "spacing_mm": [self.frame.spacing.x_mm, self.frame.spacing.y_mm] if self.frame.spacing else None,
+            "latency_ms": round(self.latency_ms, 3),
+        }
+
+    def _landmarks(self) -> dict[str, list[float] | None] | None:
+        found = self.biometry.landmarks if self.biometry else None
+        if found is None:
+            return None
+        return {
+            "ps_superior": _xy(found.ps_superior),
+            "ps_inferior": _xy(found.ps_inferior),
+            "tangent": _xy(found.tangent),
+            "hsd_min_foot": _xy(found.hsd_min_foot),
+            "hsd_perp_foot": _xy(found.hsd_perp_foot),
+        }
+
+
+def _xy(point: Point | None) -> list[float] | None:
+    return [round(point[0], 3), round(point[1], 3)] if point else None
+
+
+def _rounded(value: float | None, digits: int = 3, *, scale: float | None = 1.0) -> float | None:
+    return None if value is None or scale is None else round(value * scale, digits)
+
+
+def _tracked(name: str, estimate: Estimate | None, unit: str, scale: float | None = 1.0) -> dict[str, float | None]:
+    """The filtered value and its 95 % interval, scaled to `unit`; all None where there is no track."""
+    value, low, high = (estimate.value, estimate.lo95, estimate.hi95) if estimate else (None, None, None)
+    return {
+        f"{name}_{unit}": _rounded(value, scale=scale),
+        f"{name}_lo95_{unit}": _rounded(low, scale=scale),
+        f"{name}_hi95_{unit}": _rounded(high, scale=scale),
+    }

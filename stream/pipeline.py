@@ -1,0 +1,191 @@
+"""From frames to measurements: three threads, joined by bounded channels, that start and end together.
+
+    source --Frame--> [channel] --> engine --Prediction--> [channel] --> measure, track --> [channel] --> caller
+     capture thread                 infer thread                         measure thread
+
+Frames are dropped in one place, the first channel, and only where its overflow policy says so.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Any, Self
+
+from stream.channel import Channel, ChannelClosed, ChannelStats, Overflow
+from stream.clock import Clock, MonotonicClock
+from stream.measurement import Measurement, State
+from stream.reading import Reader, letterbox_for
+from stream.tracking import Tracker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+
+    from engines.base import Engine, Prediction
+    from engines.preprocess import Letterbox
+    from stream.frame import Frame
+    from stream.sources.base import FrameSource
+
+AnyChannel = Channel[Any]
+
+CHANNEL_CAPACITY = 2
+"""Enough to overlap decoding, inference and measuring; more only adds latency."""
+
+JOIN_TIMEOUT_S = 30.0
+"""A stage that does not end by then is stuck in native code: said as an error rather than waited for."""
+
+
+class Pipeline:
+    """Runs a source through an engine; iterate it for one `Measurement` per frame, in order.
+
+    Use it as a context manager: leaving it stops and joins every thread, whatever happened, and closes source
+    and engine. An error in any stage ends the run; what had been read before it is still delivered, then the
+    iteration raises that error.
+
+    Args:
+        source: frames; closed by the pipeline.
+        engine: closed by the pipeline.
+        protocol: how AoP and HSD are measured, a name in `stream.biometry.protocols()`.
+        overflow: what happens to frames that come faster than they are processed.
+        clock: the clock that stamped the frames.
+    """
+
+    def __init__(
+        self,
+        source: FrameSource,
+        engine: Engine,
+        *,
+        protocol: str = "robust",
+        overflow: Overflow = Overflow.BLOCK,
+        clock: Clock | None = None,
+    ) -> None:
+        self._source, self._engine, self._protocol = source, engine, protocol
+        self._clock = clock or MonotonicClock()
+        self._reader = Reader(protocol=protocol, plane_threshold=engine.spec.plane_threshold)
+        self._tracker = Tracker()
+        self._dropped: deque[Frame] = deque()
+        self._frames: Channel[Frame] = Channel(CHANNEL_CAPACITY, overflow=overflow, on_drop=self._dropped.append)
+        self._predictions: Channel[tuple[Frame, Letterbox, Prediction]] = Channel(CHANNEL_CAPACITY)
+        self._measurements: Channel[Measurement] = Channel(CHANNEL_CAPACITY)
+        self._stopping = threading.Event()
+        self._error: BaseException | None = None
+        self._error_lock = threading.Lock()
+        stages: tuple[tuple[str, Callable[[], None], AnyChannel | None, AnyChannel], ...] = (
+            ("capture", self._capture, None, self._frames),
+            ("infer", self._infer, self._frames, self._predictions),
+            ("measure", self._measure, self._predictions, self._measurements),
+        )
+        self._threads = [
+            threading.Thread(target=self._run_stage, args=(stage, taken, given), name=f"partum-{name}")
+            for name, stage, taken, given in stages
+        ]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __iter__(self) -> Iterator[Measurement]:
+        """Yields a measurement per frame; raises the first error of any stage after the last of them."""
+        yield from self._measurements
+        if self._error is not None:
+            raise self._error
+
+    def stop(self) -> None:
+        """Ends the source; what is under way is still measured. Safe from any thread and from a signal handler."""
+        self._stopping.set()
+        self._source.close()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopping.set()
+        for channel in (self._frames, self._predictions, self._measurements):
+            channel.cancel()
+        self._source.close()
+        for thread in self._threads:
+            thread.join(JOIN_TIMEOUT_S)
+        stuck = [thread.name for thread in self._threads if thread.is_alive()]
+        if stuck:
+            raise RuntimeError(f"{', '.join(stuck)} did not end within {JOIN_TIMEOUT_S:.0f} s")
+        self._engine.close()
+
+    @property
+    def channels(self) -> dict[str, ChannelStats]:
+        """Exact counters of each hand-off, by the name of the stage that sends."""
+        return {
+            "capture": self._frames.stats,
+            "infer": self._predictions.stats,
+            "measure": self._measurements.stats,
+        }
+
+    def _run_stage(self, stage: Callable[[], None], taken: AnyChannel | None, given: AnyChannel) -> None:
+        """Runs a stage to its end, normal or not; the first error of all is kept for the caller.
+
+        Closing what it gives lets the stages downstream finish what waits; cancelling what it takes frees a
+        sender that would wait for ever, which then does the same to the one before it.
+        """
+        try:
+            stage()
+        except ChannelClosed:
+            pass  # the stage downstream has gone, with its own error or because the caller left
+        except BaseException as error:  # noqa: BLE001 - a thread's boundary: raised again at the caller
+            with self._error_lock:
+                self._error = self._error or error
+            self._source.close()
+        finally:
+            if taken:
+                taken.cancel()
+            given.close()
+
+    def _capture(self) -> None:
+        for frame in self._source:
+            self._frames.send(frame)
+            if self._stopping.is_set():
+                return
+
+    def _infer(self) -> None:
+        spec = self._engine.spec
+        for frame in self._frames:
+            letterbox = letterbox_for(frame, spec)
+            prediction = self._engine.infer(letterbox.apply(frame.image)[None, None])
+            self._predictions.send((frame, letterbox, prediction))
+
+    def _measure(self) -> None:
+        for frame, letterbox, prediction in self._predictions:
+            self._report_dropped(before=frame.index)
+            reading = self._reader.read(frame, letterbox, prediction)
+            tracks = self._tracker.follow(frame, reading.biometry)
+            self._measurements.send(
+                Measurement(
+                    frame=frame,
+                    protocol=self._protocol,
+                    state=State.REFUSED if reading.biometry.reason else State.MEASURED,
+                    reason=reading.biometry.reason,
+                    plane_probability=reading.plane_probability,
+                    biometry=reading.biometry,
+                    aop=tracks.aop,
+                    hsd_min=tracks.hsd_min,
+                    hsd_perp=tracks.hsd_perp,
+                    outlines=reading.outlines,
+                    latency_ms=self._latency_ms(frame),
+                )
+            )
+        self._report_dropped(before=None)
+
+    def _report_dropped(self, before: int | None) -> None:
+        """Passes on, in order, the frames that were dropped before frame `before` (all, where None)."""
+        while self._dropped and (before is None or self._dropped[0].index < before):
+            frame = self._dropped.popleft()
+            self._measurements.send(
+                Measurement(
+                    frame=frame,
+                    protocol=self._protocol,
+                    state=State.DROPPED,
+                    latency_ms=self._latency_ms(frame),
+                )
+            )
+
+    def _latency_ms(self, frame: Frame) -> float:
+        return (self._clock.now_ns() - frame.captured_ns) / 1e6

@@ -1,0 +1,154 @@
+"""From the network's answer to one frame's biometry, in pixels of that frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from engines.postprocess import class_labels
+from engines.preprocess import Letterbox
+from stream.biometry import Biometry, Landmarks, Point, Reason, measure
+from stream.measurement import Outlines
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from engines.base import ModelSpec, Prediction
+    from stream.frame import Frame
+
+CHALLENGE_SIDE_PX = {"iugc2024": 512, "fhps2023": 256}
+"""The squeezed square each challenge protocol is defined on."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Reading:
+    """What one frame says on its own: `biometry` in pixels of the frame (isotropic ones for lengths)."""
+
+    plane_probability: float
+    biometry: Biometry
+    outlines: Outlines
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """A raster of labels over a frame: x_frame = (x_grid + 0.5 - left) / scale_x - 0.5, likewise y."""
+
+    width: int
+    height: int
+    scale_x: float
+    scale_y: float
+    left: float = 0.0
+    top: float = 0.0
+
+    def to_frame(self, point: Point) -> Point:
+        """Grid pixels to frame pixels."""
+        return (
+            (point[0] + 0.5 - self.left) / self.scale_x - 0.5,
+            (point[1] + 0.5 - self.top) / self.scale_y - 0.5,
+        )
+
+
+def letterbox_for(frame: Frame, spec: ModelSpec) -> Letterbox:
+    """How a frame is fitted into a model's input; frames of one size and pixel aspect share one letterbox."""
+    return _letterbox(*frame.image.shape, spec.height, spec.width, frame.aspect)
+
+
+@lru_cache(maxsize=8)
+def _letterbox(image_height: int, image_width: int, height: int, width: int, aspect: float) -> Letterbox:
+    return Letterbox(
+        image_height=image_height, image_width=image_width, height=height, width=width, pixel_aspect=aspect
+    )
+
+
+class Reader:
+    """Gates a frame by its plane probability and measures it by one protocol.
+
+    Args:
+        protocol: a name in `stream.biometry.protocols()`.
+        plane_threshold: least plane probability of a frame that is measured.
+    """
+
+    def __init__(self, *, protocol: str, plane_threshold: float) -> None:
+        self._protocol, self._plane_threshold = protocol, plane_threshold
+
+    def read(self, frame: Frame, letterbox: Letterbox, prediction: Prediction) -> Reading:
+        """Returns frame's reading from a prediction for a batch of one."""
+        logits = prediction.class_logits[0]
+        probability = float(prediction.plane_probability[0])
+        labels = class_labels(logits, letterbox.height, letterbox.width)
+        network = _network_grid(letterbox)
+        if probability < self._plane_threshold:
+            biometry = Biometry(protocol=self._protocol, reason=Reason.NOT_STANDARD_PLANE)
+        elif side := CHALLENGE_SIDE_PX.get(self._protocol):
+            square = Grid(
+                width=side,
+                height=side,
+                scale_x=side / frame.image.shape[1],
+                scale_y=side / frame.image.shape[0],
+            )
+            biometry = _in_frame(measure(_resampled(logits, network, square), protocol=self._protocol), square)
+        else:
+            size = (frame.aspect / network.scale_x, 1.0 / network.scale_y)
+            biometry = _in_frame(
+                measure(labels, protocol=self._protocol, pixel_size=size, field_of_view=letterbox.field_of_view),
+                network,
+            )
+        outlines = Outlines(ps_px=_outline(labels, 1, network), fh_px=_outline(labels, 2, network))
+        return Reading(plane_probability=probability, biometry=biometry, outlines=outlines)
+
+
+def _network_grid(letterbox: Letterbox) -> Grid:
+    left, top, _, _ = letterbox.content
+    scale_x, scale_y = letterbox.scale
+    return Grid(width=letterbox.width, height=letterbox.height, scale_x=scale_x, scale_y=scale_y, left=left, top=top)
+
+
+def _resampled(logits: NDArray[np.float32], network: Grid, square: Grid) -> NDArray[np.uint8]:
+    """Labels on a challenge's square: logits are interpolated once, straight from where the network gave them."""
+    ratio_x, ratio_y = logits.shape[2] / network.width, logits.shape[1] / network.height
+    zoom_x = network.scale_x / square.scale_x * ratio_x
+    zoom_y = network.scale_y / square.scale_y * ratio_y
+    # Pixel centres: x_logits + 0.5 = ((x_square + 0.5) / square.scale * network.scale + left) * ratio.
+    to_logits = np.array(
+        [
+            [zoom_x, 0.0, 0.5 * zoom_x + network.left * ratio_x - 0.5],
+            [0.0, zoom_y, 0.5 * zoom_y + network.top * ratio_y - 0.5],
+        ]
+    )
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    size = (square.width, square.height)
+    planes = [cv2.warpAffine(plane, to_logits, size, flags=flags, borderMode=cv2.BORDER_REPLICATE) for plane in logits]
+    return class_labels(np.stack(planes).astype(np.float32), square.height, square.width)
+
+
+def _in_frame(biometry: Biometry, grid: Grid) -> Biometry:
+    """Moves the landmarks from grid pixels to frame pixels; lengths are in the caller's unit already."""
+    found = biometry.landmarks
+    if found is None:
+        return biometry
+    feet = [grid.to_frame(foot) if foot else None for foot in (found.hsd_min_foot, found.hsd_perp_foot)]
+    return replace(
+        biometry,
+        landmarks=Landmarks(
+            ps_superior=grid.to_frame(found.ps_superior),
+            ps_inferior=grid.to_frame(found.ps_inferior),
+            tangent=grid.to_frame(found.tangent),
+            hsd_min_foot=feet[0],
+            hsd_perp_foot=feet[1],
+        ),
+    )
+
+
+def _outline(labels: NDArray[np.uint8], code: int, grid: Grid) -> NDArray[np.float32]:
+    """The outline of the largest piece of a structure, (N, 2) xy in frame pixels; (0, 2) where there is none."""
+    mask = (labels == code).view(np.uint8)
+    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    if not contours:
+        return np.empty((0, 2), np.float32)
+    points = np.asarray(max(contours, key=cv2.contourArea)[:, 0, :], dtype=np.float64)
+    outline = (points + 0.5 - (grid.left, grid.top)) / (grid.scale_x, grid.scale_y) - 0.5
+    return np.asarray(outline, dtype=np.float32)

@@ -1,0 +1,250 @@
+"""`partum replay`: a recording through the pipeline into files, and a short table at the end."""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import threading
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from engines.errors import PartumError
+from engines.registry import load_engine
+from stream.clock import MonotonicClock
+from stream.errors import OutputError
+from stream.pipeline import Pipeline
+from stream.sinks.manifest import NOTICE, Manifest
+from stream.sinks.overlay import Overlay
+from stream.sinks.tables import Csv, JsonLines
+from stream.sinks.trend import Trend
+from stream.sources import open_source
+from stream.sources.paced import Looped, Paced
+from stream.telemetry import RunStatistics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from engines.base import Engine
+    from stream.frame import PixelSpacing
+    from stream.sinks.base import Sink
+    from stream.sources.base import FrameSource, SourceInfo
+
+DEMO_CLIP = Path(__file__).parent / "demo" / "demo.mp4"
+"""A real frame brought to motion by warps of a known AoP course; see `calibration/demo_clip.py`."""
+
+DEFAULT_PARENT = Path("partum-runs")
+RESULTS = ("measurements.jsonl", "measurements.csv", "overlay.mp4", "trend.png", "run.json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayOptions:
+    """What the user asked for.
+
+    Attributes:
+        source: path or URI; None plays the demonstration clip.
+        out: folder for the results; None makes a new one.
+        pace: how many times as fast as recorded; None as fast as possible.
+        loop: replay without end.
+    """
+
+    source: str | None = None
+    out: Path | None = None
+    pace: float | None = None
+    backend: str = "auto"
+    model: Path | None = None
+    protocol: str = "robust"
+    spacing: PixelSpacing | None = None
+    overlay: bool = True
+    loop: bool = False
+
+    @property
+    def uri(self) -> str:
+        return self.source if self.source is not None else str(DEMO_CLIP)
+
+    def as_json(self) -> dict[str, object]:
+        """The options as written to `run.json`."""
+        return {
+            "source": self.source or "demonstration clip",
+            "pace": self.pace or "asap",
+            "backend": self.backend,
+            "model": str(self.model) if self.model else "default",
+            "protocol": self.protocol,
+            "spacing_mm": [self.spacing.x_mm, self.spacing.y_mm] if self.spacing else None,
+            "overlay": self.overlay,
+            "loop": self.loop,
+        }
+
+
+def run_replay(options: ReplayOptions) -> RunStatistics:
+    """Replays, writes the results and prints the table.
+
+    Whatever ends the run, what was measured by then is on disk and `run.json` says how it ended.
+
+    Raises:
+        PartumError: of any stage, after the results were closed.
+        KeyboardInterrupt: Ctrl-C, likewise.
+    """
+    statistics = RunStatistics()
+    with ExitStack() as stack:
+        source = stack.enter_context(open_recording(options))
+        engine = stack.enter_context(load_engine(options.model, options.backend))
+        out = prepare_folder(options.out)
+        manifest = Manifest(out / "run.json", source=source.info, engine=engine, options=options.as_json())
+        status, message = "failed", None
+        try:
+            interrupted = _run(options, source, engine, out, statistics)
+            status = "interrupted" if interrupted else "complete"
+        except PartumError as error:
+            message = str(error)
+            raise
+        except BaseException as error:
+            message = f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            manifest.finish(status, error=message, results=statistics.as_json())
+    _print_summary(statistics, source.info, engine, out)
+    if interrupted:
+        raise KeyboardInterrupt
+    return statistics
+
+
+def open_recording(options: ReplayOptions) -> FrameSource:
+    """Opens the source, wrapped as `loop` and `pace` ask."""
+    clock = MonotonicClock()
+
+    def opened() -> FrameSource:
+        return open_source(options.uri, clock=clock, spacing=options.spacing)
+
+    source = Looped(opened) if options.loop else opened()
+    return source if options.pace is None else Paced(source, speed=options.pace, clock=clock)
+
+
+def prepare_folder(out: Path | None) -> Path:
+    """Makes the folder for the results. Those of an earlier run in it are moved to `earlier-N/` below it.
+
+    Raises:
+        OutputError: it cannot be made or written to.
+    """
+    try:
+        if out is None:
+            DEFAULT_PARENT.mkdir(exist_ok=True)
+            for number in itertools.count(1):
+                out = DEFAULT_PARENT / f"{number:03d}"
+                if not out.exists():
+                    break
+        assert out is not None
+        out.mkdir(parents=True, exist_ok=True)
+        old = [out / name for name in RESULTS if (out / name).exists()]
+        if old:
+            earlier = next(
+                folder for number in itertools.count(1) if not (folder := out / f"earlier-{number}").exists()
+            )
+            earlier.mkdir()
+            for path in old:
+                path.rename(earlier / path.name)
+    except OSError as error:
+        raise OutputError(
+            f"{out}: not a folder that can be written to ({error.strerror}); choose another --out"
+        ) from error
+    return out
+
+
+def _run(options: ReplayOptions, source: FrameSource, engine: Engine, out: Path, statistics: RunStatistics) -> bool:
+    """Runs the pipeline into the sinks; returns whether the user interrupted it."""
+    with ExitStack() as stack:
+        sinks: list[Sink] = []
+        for make in _sinks(options, source.info, out):
+            sink = make()
+            stack.callback(sink.close)
+            sinks.append(sink)
+        progress = stack.enter_context(_progress())
+        total = None if options.loop else source.info.frame_count
+        task = progress.add_task("replay", total=total, fps="")
+        pipeline = stack.enter_context(Pipeline(source, engine, protocol=options.protocol))
+        interrupted = stack.enter_context(_ctrl_c(pipeline.stop))
+        for measurement in pipeline:
+            for sink in sinks:
+                sink.write(measurement)
+            statistics.add(measurement)
+            _advance(progress, task)
+        return interrupted.is_set()
+
+
+def _sinks(options: ReplayOptions, info: SourceInfo, out: Path) -> Iterator[Callable[[], Sink]]:
+    title = f"{'demonstration clip' if options.source is None else Path(options.uri).name}, {options.protocol}"
+    yield lambda: JsonLines(out / "measurements.jsonl")
+    yield lambda: Csv(out / "measurements.csv")
+    yield lambda: Trend(out / "trend.png", f"{title}  {info.note}".strip())
+    if options.overlay:
+        yield lambda: Overlay(out / "overlay.mp4", note=info.note, frame_rate_hz=info.frame_rate_hz)
+
+
+@contextmanager
+def _ctrl_c(stop: Callable[[], None]) -> Iterator[threading.Event]:
+    """The first Ctrl-C ends the source, so that frames under way are still written; a second one is Python's own."""
+    pressed = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield pressed  # signals reach the main thread only
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def handle(number: int, frame: object) -> None:
+        pressed.set()
+        signal.signal(signal.SIGINT, before)
+        stop()
+
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[fps]}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+
+
+def _advance(progress: Progress, task: TaskID) -> None:
+    state = progress.tasks[0]
+    speed = state.finished_speed or state.speed
+    progress.update(task, advance=1, fps=f"{speed:.0f} fps" if speed else "")
+
+
+def _print_summary(statistics: RunStatistics, info: SourceInfo, engine: Engine, out: Path) -> None:
+    """The short table a run ends with, on stdout."""
+    table = Table(title=f"{info.uri}, {engine.name}", title_justify="left", show_header=False)
+    table.add_row("frames in", str(statistics.frames_in))
+    table.add_row("measured", str(statistics.states["measured"]))
+    table.add_row("refused", str(statistics.states["refused"]))
+    for reason, count in statistics.reasons.most_common():
+        table.add_row(f"  {reason}", str(count))
+    table.add_row("dropped", str(statistics.states["dropped"]))
+    for name, label, unit in (
+        ("aop_deg", "AoP, median", "°"),
+        ("hsd_min_mm", "HSD (shortest), median", " mm"),
+        ("hsd_min_px", "HSD (shortest), median", " px"),
+    ):
+        found = statistics.typical(name)
+        if found and not (unit == " px" and statistics.typical("hsd_min_mm")):
+            value, low, high = found
+            table.add_row(label, f"{value:.1f}{unit}  (95 % interval {low:.1f} to {high:.1f}{unit})")
+    spread = [statistics.latency_ms.quantile(share) for share in (0.5, 0.9, 0.99)]
+    if None not in spread:
+        table.add_row("latency p50 / p90 / p99", " / ".join(f"{value:.1f}" for value in spread) + " ms")
+    table.add_row("results", str(out))
+    console = Console()
+    console.print(table)
+    console.print(NOTICE)

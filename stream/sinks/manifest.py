@@ -1,0 +1,84 @@
+"""`run.json`: what ran, on what, with what, and how it ended. Written at the start and replaced at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from stream.errors import OutputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from engines.base import Engine
+    from stream.sources.base import SourceInfo
+
+SCHEMA = "partum.run/1"
+NOTICE = "Research use only, not a medical device."
+PACKAGES = ("partum", "av", "numpy", "opencv-python-headless", "openvino", "onnxruntime", "torch")
+
+
+class Manifest:
+    """The record of a run. `status` is `running` until `finish` says `complete`, `interrupted` or `failed`."""
+
+    def __init__(self, path: Path, *, source: SourceInfo, engine: Engine, options: dict[str, object]) -> None:
+        self._path = path
+        spec = engine.spec
+        self._facts: dict[str, object] = {
+            "schema": SCHEMA,
+            "notice": NOTICE,
+            "status": "running",
+            "error": None,
+            "started_utc": _now(),
+            "finished_utc": None,
+            "source": {
+                "uri": source.uri,
+                "kind": source.kind,
+                "width": source.width,
+                "height": source.height,
+                "frame_count_declared": source.frame_count,
+                "frame_rate_declared_hz": float(source.frame_rate_hz) if source.frame_rate_hz else None,
+                "spacing_mm": [source.spacing.x_mm, source.spacing.y_mm] if source.spacing else None,
+                "note": source.note,
+            },
+            "options": options,
+            "engine": engine.name,
+            "model": {"name": spec.name, "sha256": spec.sha256, "plane_threshold": spec.plane_threshold},
+            "versions": {name: _version(name) for name in PACKAGES},
+            "machine": {
+                "system": platform.platform(),
+                "processor": platform.processor() or platform.machine(),
+                "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+                "python": platform.python_version(),
+            },
+        }
+        self._write()
+
+    def finish(self, status: str, *, error: str | None, results: dict[str, object]) -> None:
+        """Replaces the file by its final form."""
+        self._facts |= {"status": status, "error": error, "finished_utc": _now(), "results": results}
+        self._write()
+
+    def _write(self) -> None:
+        """Writes beside the file, then renames: at every moment the file there is a whole one."""
+        partial = self._path.with_suffix(".json.part")
+        try:
+            partial.write_text(json.dumps(self._facts, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+            os.replace(partial, self._path)
+        except OSError as error:
+            raise OutputError(f"{self._path}: cannot be written ({error.strerror}); choose another --out") from error
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

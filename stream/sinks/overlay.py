@@ -1,0 +1,101 @@
+"""`overlay.mp4`: every frame with its measurement, painted and encoded in a thread of its own."""
+
+from __future__ import annotations
+
+import os
+import threading
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import av
+import av.error
+
+from stream.channel import Channel, ChannelClosed
+from stream.errors import OutputError
+from stream.sinks.drawing import Painter
+
+if TYPE_CHECKING:
+    from av.container import OutputContainer
+    from av.video.stream import VideoStream
+
+    from stream.measurement import Measurement
+
+TIME_BASE = Fraction(1, 90_000)
+"""Fine enough to keep any recording's time stamps; MPEG's own."""
+
+WAITING_FRAMES = 8
+
+
+class Overlay:
+    """Writes the film beside its final name and renames it when it is whole.
+
+    Args:
+        path: of the MP4.
+        note: words of the source that must be seen with the picture, or "".
+        frame_rate_hz: nominal, for players; each frame keeps its own time.
+    """
+
+    def __init__(self, path: Path, *, note: str, frame_rate_hz: Fraction | None) -> None:
+        self._path, self._partial = path, path.with_suffix(".mp4.part")
+        self._rate = frame_rate_hz or Fraction(25)
+        self._painter = Painter(note)
+        self._last_pts = -1
+        self._error: BaseException | None = None
+        self._closed = False
+        self._channel: Channel[Measurement] = Channel(WAITING_FRAMES)
+        self._container = self._open()
+        self._stream = self._add_stream(self._container)
+        self._thread = threading.Thread(target=self._run, name="partum-overlay")
+        self._thread.start()
+
+    def write(self, measurement: Measurement) -> None:
+        try:
+            self._channel.send(measurement)
+        except ChannelClosed:
+            self._raise()
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._channel.close()
+        self._thread.join()
+        self._raise()
+        os.replace(self._partial, self._path)
+
+    def _open(self) -> OutputContainer:
+        try:
+            return av.open(str(self._partial), "w", format="mp4", options={"movflags": "+faststart"})
+        except (OSError, av.error.FFmpegError) as error:
+            raise OutputError(f"{self._path}: cannot be written ({error}); choose another --out") from error
+
+    def _add_stream(self, container: OutputContainer) -> VideoStream:
+        stream = container.add_stream("libx264", rate=self._rate, options={"preset": "veryfast", "crf": "22"})
+        stream.width, stream.height = Painter.size
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = TIME_BASE
+        return stream
+
+    def _run(self) -> None:
+        try:
+            for measurement in self._channel:
+                self._encode(measurement)
+            self._container.mux(self._stream.encode())
+        except BaseException as error:  # noqa: BLE001 - a thread's boundary: raised again by write and close
+            self._error = error
+            self._channel.cancel()
+        finally:
+            self._container.close()
+
+    def _encode(self, measurement: Measurement) -> None:
+        picture = av.VideoFrame.from_ndarray(self._painter.paint(measurement), format="bgr24")
+        # Encoders refuse a time that does not grow; a loop's seam or a repeated stamp must not end the film.
+        pts = max(round(measurement.frame.pts * measurement.frame.time_base / TIME_BASE), self._last_pts + 1)
+        picture.pts, picture.time_base = pts, TIME_BASE
+        self._last_pts = pts
+        self._container.mux(self._stream.encode(picture))
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise OutputError(f"{self._path}: the film cannot be written ({self._error})") from self._error

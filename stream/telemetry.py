@@ -1,0 +1,96 @@
+"""Counting a run: what became of its frames, and how values and latencies were spread. Memory stays flat."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stream.measurement import State
+
+if TYPE_CHECKING:
+    from stream.measurement import Measurement
+
+
+class LogHistogram:
+    """Quantiles of any number of positive values in constant memory, to within 1 %.
+
+    Bins grow by 1 % each, from `least` to `most`; values beyond are counted in the outermost bins.
+    """
+
+    GROWTH = math.log(1.01)
+
+    def __init__(self, least: float = 1e-3, most: float = 1e6) -> None:
+        self._least = least
+        self._counts = np.zeros(math.ceil(math.log(most / least) / self.GROWTH) + 1, dtype=np.int64)
+
+    def add(self, value: float) -> None:
+        """Counts one value; those at or below `least` fall into the first bin."""
+        position = 0 if value <= self._least else int(math.log(value / self._least) / self.GROWTH) + 1
+        self._counts[min(position, len(self._counts) - 1)] += 1
+
+    def quantile(self, share: float) -> float | None:
+        """The value that `share` of all values do not exceed; None where nothing was counted."""
+        total = int(self._counts.sum())
+        if not total:
+            return None
+        rank = max(1, math.ceil(share * total))
+        position = int(np.searchsorted(np.cumsum(self._counts), rank))
+        return self._least * math.exp(self.GROWTH * (position - 0.5 if position else 0))
+
+
+class RunStatistics:
+    """The numbers a run ends with: `frames_in == measured + refused + dropped`, always."""
+
+    def __init__(self) -> None:
+        self.states: Counter[str] = Counter({str(state): 0 for state in State})
+        self.reasons: Counter[str] = Counter()
+        self.latency_ms = LogHistogram()
+        self._values = {
+            f"{name}{bound}": LogHistogram()
+            for name in ("aop_deg", "hsd_min_px", "hsd_min_mm")
+            for bound in ("", "/lo95", "/hi95")
+        }
+
+    def add(self, measurement: Measurement) -> None:
+        """Counts one frame's result."""
+        self.states[str(measurement.state)] += 1
+        if measurement.reason:
+            self.reasons[str(measurement.reason)] += 1
+        if measurement.state is State.DROPPED:
+            return
+        self.latency_ms.add(measurement.latency_ms)
+        scale = measurement.mm_per_px
+        for name, estimate, unit in (
+            ("aop_deg", measurement.aop, 1.0),
+            ("hsd_min_px", measurement.hsd_min, 1.0),
+            ("hsd_min_mm", measurement.hsd_min, scale),
+        ):
+            if estimate and unit:
+                self._values[name].add(estimate.value * unit)
+                self._values[f"{name}/lo95"].add(estimate.lo95 * unit)
+                self._values[f"{name}/hi95"].add(estimate.hi95 * unit)
+
+    @property
+    def frames_in(self) -> int:
+        return sum(self.states.values())
+
+    def typical(self, name: str) -> tuple[float, float, float] | None:
+        """Median value with the median bounds of its 95 % interval, for `aop_deg`, `hsd_min_px`, `hsd_min_mm`."""
+        found = [self._values[f"{name}{bound}"].quantile(0.5) for bound in ("", "/lo95", "/hi95")]
+        value, low, high = found
+        return None if value is None or low is None or high is None else (value, low, high)
+
+    def as_json(self) -> dict[str, object]:
+        """The statistics as written to `run.json`."""
+        return {
+            "frames_in": self.frames_in,
+            **self.states,
+            "refused_by_reason": dict(sorted(self.reasons.items())),
+            "median_with_typical_interval": {
+                name: self.typical(name) for name in ("aop_deg", "hsd_min_px", "hsd_min_mm")
+            },
+            "latency_ms": {f"p{share}": self.latency_ms.quantile(share / 100) for share in (50, 90, 99)},
+        }
