@@ -1,0 +1,133 @@
+"""How right: the default model, through the pipeline's own code, on labelled real frames.
+
+    python -m benchmarks.accuracy DATA [MODEL.onnx]
+
+Writes `results/accuracy.json`: Dice of PS and FH on `psfhs/val`, AoP error against the same protocol on the annotated
+mask, share of frames measured, and what the plane gate says of every kind of frame. Nothing here is learned from but
+for what `calibration/training/datasets.py` says; the threshold is the model's own.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from rich.console import Console
+
+from benchmarks.environment import write_result
+from engines.postprocess import class_labels
+from engines.registry import load_engine
+from stream.biometry import measure, protocols
+from stream.frame import Frame
+from stream.reading import Reader, letterbox_for
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from engines.base import Engine
+
+
+def dice(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
+    """2 |A and B| / (|A| + |B|), with one pixel added to both sides as the challenge's evaluator does."""
+    return float((2 * np.count_nonzero(first & second) + 1) / (first.sum() + second.sum() + 1))
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Mean, median and 95th percentile."""
+    return {
+        "mean": round(float(np.mean(values)), 3),
+        "median": round(float(np.median(values)), 3),
+        "p95": round(float(np.percentile(values, 95)), 3),
+    }
+
+
+def segmentation(engine: Engine, folder: Path) -> dict[str, object]:
+    """Dice per structure at the masks' own size, and the absolute AoP error of each protocol."""
+    scores: dict[str, list[float]] = {"ps": [], "fh": []}
+    errors: dict[str, list[float]] = {name: [] for name in protocols()}
+    refused: dict[str, Counter[str]] = {name: Counter() for name in protocols()}
+    paths = sorted((folder / "images").glob("*.png"))
+    for path in paths:
+        image = _grey(path)
+        mask = _grey(folder / "masks" / path.name)
+        frame = Frame(image=image, index=0, pts=0, time_base=Fraction(1, 25), captured_ns=0)
+        letterbox = letterbox_for(frame, engine.spec)
+        prediction = engine.infer(letterbox.apply(image)[None, None])
+        labels = class_labels(prediction.class_logits[0], *mask.shape)
+        for name, code in (("ps", 1), ("fh", 2)):
+            scores[name].append(dice(labels == code, mask == code))
+        for protocol, found in errors.items():
+            truth = measure(mask, protocol=protocol).aop_deg
+            reader = Reader(protocol=protocol, plane_threshold=engine.spec.plane_threshold)
+            biometry = reader.read(frame, letterbox, prediction).biometry
+            if biometry.aop_deg is not None and truth is not None:
+                found.append(abs(biometry.aop_deg - truth))
+            elif biometry.reason:
+                refused[protocol][str(biometry.reason)] += 1
+    return {
+        "frames": len(paths),
+        "dice_ps": spread(scores["ps"]),
+        "dice_fh": spread(scores["fh"]),
+        "mean_dice": round((float(np.mean(scores["ps"])) + float(np.mean(scores["fh"]))) / 2, 4),
+        "aop_abs_error_deg": {name: spread(found) for name, found in errors.items() if found},
+        "refused": {name: dict(found) for name, found in refused.items()},
+    }
+
+
+def plane_gate(engine: Engine, images: Sequence[NDArray[np.uint8]]) -> dict[str, object]:
+    """How many frames of a kind pass the gate, and how many end with a number on the screen."""
+    reader = Reader(protocol="robust", plane_threshold=engine.spec.plane_threshold)
+    passed = measured = 0
+    for image in images:
+        frame = Frame(image=image, index=0, pts=0, time_base=Fraction(1, 25), captured_ns=0)
+        letterbox = letterbox_for(frame, engine.spec)
+        prediction = engine.infer(letterbox.apply(image)[None, None])
+        reading = reader.read(frame, letterbox, prediction)
+        passed += reading.plane_probability >= engine.spec.plane_threshold
+        measured += reading.biometry.reason is None
+    return {"frames": len(images), "called_standard": passed, "measured": measured}
+
+
+def _grey(path: Path) -> NDArray[np.uint8]:
+    image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    if image is None:
+        raise FileNotFoundError(f"{path}: missing or not a picture")
+    return np.asarray(image, dtype=np.uint8)
+
+
+def main(data: Path, model: Path | None) -> None:
+    """Measures and writes the result file."""
+    # Only here, not at the top: the loaders know which frames were held out, but they need the training extra.
+    from calibration.training.datasets import load_validation
+
+    with load_engine(model) as engine:
+        held_out = load_validation(data, size=engine.spec.width, seed=7)
+        planes = {
+            "planes, standard": [e.image for e in held_out["planes"] if e.plane],
+            "planes, other": [e.image for e in held_out["planes"] if not e.plane],
+            "other anatomy": [e.image for e in held_out["other_anatomy"]],
+            "phantom, standard": [e.image for e in held_out["phantom_standard"]],
+            "phantom, other": [e.image for e in held_out["phantom_other"]],
+        }
+        results: dict[str, object] = {
+            "engine": engine.name,
+            "model_sha256": engine.spec.sha256,
+            "psfhs_val": segmentation(engine, data / "psfhs" / "val"),
+            "plane_gate_on_held_out_frames": {name: plane_gate(engine, images) for name, images in planes.items()},
+        }
+    path = write_result("accuracy", results, command="python -m benchmarks.accuracy DATA")
+    Console().print(results)
+    Console().print(str(path))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) not in (2, 3):
+        sys.exit("usage: python -m benchmarks.accuracy DATA [MODEL.onnx]")
+    main(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) == 3 else None)
