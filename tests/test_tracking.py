@@ -1,0 +1,563 @@
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from filterpy.common import van_loan_discretization
+from filterpy.kalman import KalmanFilter
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from calibration.courses import Course, Degradation, course
+from calibration.noise import evaluate_tracking, follow, metrics
+from stream.biometry import Biometry, Landmarks, Reason
+from stream.errors import TrackError
+from stream.frame import Frame, PixelSpacing
+from stream.kalman import (
+    Belief,
+    FilterNoise,
+    begin,
+    learned_level,
+    predict,
+    student_weight,
+    transition,
+    update,
+)
+from stream.tracking import (
+    AOP_NOISE_DEG,
+    COAST_S,
+    FORGET_S,
+    HSD_NOISE_MM,
+    SHOW_S,
+    Estimate,
+    Status,
+    Track,
+    Tracker,
+)
+
+GAUSSIAN = replace(AOP_NOISE_DEG, dof=math.inf, memory_s=math.inf)
+FIXED_LEVEL = replace(AOP_NOISE_DEG, memory_s=math.inf)
+
+noises = st.builds(
+    FilterNoise,
+    white_sd=st.floats(0.01, 20.0),
+    correlated_sd=st.floats(0.0, 20.0),
+    velocity_sd=st.floats(0.0, 50.0),
+    correlation_s=st.floats(0.05, 2.0),
+    velocity_decay_s=st.floats(0.1, 5.0),
+    dof=st.sampled_from([3.0, 4.0, 30.0, math.inf]),
+    memory_s=st.sampled_from([1.0, 5.0, math.inf]),
+)
+
+
+def shown(estimate: Estimate | None) -> Estimate:
+    assert estimate is not None
+    return estimate
+
+
+def steady_track(value: float = 120.0, *, seconds: float = 3.0, rate_hz: float = 30.0) -> tuple[Track, float]:
+    """A track that saw small seeded noise about `value`, and the time of its last measurement."""
+    track, rng = Track(AOP_NOISE_DEG), np.random.default_rng(5)
+    count = round(seconds * rate_hz)
+    for k in range(count):
+        track.update(k / rate_hz, value + rng.normal())
+    return track, (count - 1) / rate_hz
+
+
+# The filter's mathematics
+
+
+@pytest.mark.parametrize("dt_s", [1e-3, 1 / 60, 1 / 30, 0.08, 0.5, 2.0])
+def test_transition_is_the_exact_discretisation(dt_s: float) -> None:
+    noise = AOP_NOISE_DEG
+    T, tc = noise.velocity_decay_s, noise.correlation_s
+    drift = np.array([[0.0, 1.0, 0.0], [0.0, -1.0 / T, 0.0], [0.0, 0.0, -1.0 / tc]])
+    feed = np.diag([0.0, noise.velocity_sd * math.sqrt(2.0 / T), noise.correlated_sd * math.sqrt(2.0 / tc)])
+    expected_f, expected_q = van_loan_discretization(drift, feed, dt=dt_s)
+    F, Q = transition(noise, dt_s)
+    np.testing.assert_allclose(F, expected_f, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(Q, expected_q, rtol=1e-9, atol=1e-12)
+
+
+@settings(deadline=None, max_examples=100)
+@given(noise=noises, dt_s=st.floats(0.0, 3.0), share=st.floats(0.0, 1.0))
+def test_two_predictions_equal_one_over_both_times(noise: FilterNoise, dt_s: float, share: float) -> None:
+    start = Belief(np.array([120.0, 8.0, -1.5]), begin(0.0, noise=noise).P)
+    once = predict(start, dt_s, noise=noise)
+    twice = predict(predict(start, share * dt_s, noise=noise), dt_s - share * dt_s, noise=noise)
+    np.testing.assert_allclose(twice.x, once.x, rtol=1e-9)
+    np.testing.assert_allclose(twice.P, once.P, rtol=1e-9, atol=1e-9 * once.P.max())
+
+
+def test_worked_values_of_the_docstrings() -> None:
+    F, Q = transition(AOP_NOISE_DEG, 0.7)
+    assert F @ np.array([0.0, 10.0, 0.0]) == pytest.approx([4.425, 3.679, 0.0], abs=5e-4)
+    F, Q = transition(AOP_NOISE_DEG, 0.0)
+    np.testing.assert_array_equal(F, np.eye(3))
+    np.testing.assert_array_equal(Q, np.zeros((3, 3)))
+    assert math.sqrt(begin(120.0, noise=AOP_NOISE_DEG).P[0, 0]) == pytest.approx(6.4, abs=0.05)
+    half_way = update(Belief(np.zeros(3), np.diag([4.0, 0.0, 0.0])), 10.0, noise=GAUSSIAN).belief
+    assert half_way.x[0] == pytest.approx(5.0)
+    for y, weight in ((3.0, 0.985), (20.0, 0.053)):
+        found = student_weight(y, predicted_variance=4.0, white_variance=4.0, dof=4.0)
+        assert found == pytest.approx(weight, abs=5e-4)
+    assert student_weight(20.0, predicted_variance=4.0, white_variance=4.0, dof=math.inf) == 1.0
+    assert learned_level(1.0, 0.0, 0.1, noise=AOP_NOISE_DEG) == pytest.approx(0.983, abs=5e-4)
+
+
+def test_gaussian_track_equals_filterpy_at_uneven_times() -> None:
+    rng = np.random.default_rng(11)
+    times_s = np.cumsum(rng.uniform(0.005, 0.4, 200))
+    values = 120.0 + np.cumsum(rng.normal(0.0, 1.0, 200))
+    qualities = rng.uniform(0.1, 1.0, 200)
+    first = begin(values[0], noise=GAUSSIAN)
+    oracle = KalmanFilter(dim_x=3, dim_z=1)
+    oracle.x, oracle.P, oracle.H = first.x.copy(), first.P.copy(), np.array([[1.0, 0.0, 1.0]])
+    track = Track(GAUSSIAN)
+    track.update(times_s[0], values[0])
+    for before_s, t_s, value, quality in zip(times_s[:-1], times_s[1:], values[1:], qualities[1:], strict=True):
+        F, Q = transition(GAUSSIAN, t_s - before_s)
+        oracle.predict(F=F, Q=Q)
+        oracle.update(value, R=GAUSSIAN.white_sd**2 / quality)
+        estimate = shown(track.update(t_s, value, quality=quality))
+        assert estimate.value == pytest.approx(float(oracle.x[0]), abs=1e-9)
+        assert estimate.rate_per_s == pytest.approx(float(oracle.x[1]), abs=1e-9)
+        assert estimate.std == pytest.approx(math.sqrt(oracle.P[0, 0]), abs=1e-9)
+
+
+def test_without_process_noise_the_track_is_the_least_squares_line() -> None:
+    # A velocity that practically never decays is never fed either: Q vanishes.
+    noise = replace(GAUSSIAN, correlated_sd=0.0, velocity_sd=5.0, velocity_decay_s=1e7)
+    rng = np.random.default_rng(3)
+    t_s = np.sort(rng.uniform(0.0, 2.0, 40))
+    z = 100.0 + 4.0 * t_s + rng.normal(0.0, noise.white_sd, 40)
+    track = Track(noise)
+    for time_s, value in zip(t_s.tolist(), z.tolist(), strict=True):
+        last = shown(track.update(time_s, value))
+    # unknowns: value at the last time, slope
+    variances = np.full(40, noise.white_sd**2)
+    variances[0] *= 4.0
+    design = np.column_stack([np.ones(40), t_s - t_s[-1]])
+    # `begin` counts the first measurement a quarter and ties the slope loosely to 0
+    information = design.T @ (design / variances[:, None]) + np.diag([0.0, 1.0 / noise.velocity_sd**2])
+    line = np.linalg.solve(information, design.T @ (z / variances))
+    assert last.value == pytest.approx(line[0], abs=1e-4)
+    assert last.rate_per_s == pytest.approx(line[1], abs=1e-4)
+    assert last.std == pytest.approx(math.sqrt(np.linalg.inv(information)[0, 0]), abs=1e-4)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    noise=noises,
+    steps=st.lists(st.tuples(st.floats(0.0, 2.0), st.floats(-400.0, 400.0), st.floats(0.05, 1.0)), max_size=30),
+)
+def test_covariance_stays_symmetric_and_positive(noise: FilterNoise, steps: list[tuple[float, float, float]]) -> None:
+    belief = begin(0.0, noise=noise)
+    for dt_s, z, quality in steps:
+        belief = update(predict(belief, dt_s, noise=noise), z, noise=noise, quality=quality).belief
+        assert (belief.P == belief.P.T).all()
+        eigenvalues = np.linalg.eigvalsh(belief.P)
+        assert eigenvalues[0] >= -1e-9 * eigenvalues[-1]
+
+
+@settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 10**6), factor=st.floats(0.01, 100.0))
+def test_a_finer_unit_changes_numbers_only(seed: int, factor: float) -> None:
+    one = course(seed, t_s=np.arange(0.0, 3.0, 1 / 30))
+    finer = Course(one.t_s, factor * one.truth_deg, factor * one.measured_deg)
+    for a, b in zip(follow(one, AOP_NOISE_DEG), follow(finer, AOP_NOISE_DEG.scaled(factor)), strict=True):
+        assert (a is None) == (b is None)
+        if a and b:
+            assert (b.value, b.std) == pytest.approx((factor * a.value, factor * a.std), rel=1e-9)
+            assert (b.age_s, b.status) == (a.age_s, a.status)
+
+
+def test_low_quality_moves_less_and_knows_less() -> None:
+    estimates = []
+    for quality in (1.0, 0.3, 0.0):
+        track, t_s = steady_track()
+        estimates.append(shown(track.update(t_s + 1 / 30, 125.0, quality=quality)))
+    clear, poor, poorest = estimates
+    assert clear.value > poor.value > poorest.value
+    assert clear.std < poor.std < poorest.std
+
+
+def test_two_measurements_of_one_moment_tell_more_than_one() -> None:
+    track, t_s = steady_track()
+    once = shown(track.predict(t_s))
+    twice = shown(track.update(t_s, once.value))
+    assert twice.std < once.std
+    assert twice.status is Status.MEASURED
+
+
+# The recipe: correlated noise, outliers, gaps
+
+
+def test_error_lag_and_coverage_on_the_recipe() -> None:
+    result = evaluate_tracking(range(24))
+    assert result.raw_rmse_deg > 5.0
+    assert result.rmse_deg <= 2.5
+    assert 0.0 < result.lag_s <= 0.25
+    assert 0.92 <= result.coverage <= 0.98
+    assert result.shown > 0.98
+
+
+@pytest.mark.parametrize("rate_hz", [12.5, 25.0, 60.0])
+def test_coverage_holds_at_any_frame_rate(rate_hz: float) -> None:
+    result = evaluate_tracking(range(100, 110), rate_hz=rate_hz)
+    assert result.rmse_deg <= 2.5
+    assert 0.92 <= result.coverage <= 0.98
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+def test_interval_stays_honest_when_the_noise_is_not_as_assumed(factor: float) -> None:
+    degradation = Degradation(white_sd_deg=2.0 * factor, correlated_sd_deg=2.5 * factor)
+    assert evaluate_tracking(range(200, 210), degradation=degradation).coverage >= 0.92
+
+
+def test_interval_stays_honest_when_all_error_is_shared_between_frames() -> None:
+    degradation = Degradation(white_sd_deg=0.1)
+    assert evaluate_tracking(range(300, 310), degradation=degradation).coverage >= 0.92
+
+
+def test_taking_errors_for_independent_would_not_be_honest() -> None:
+    naive = replace(AOP_NOISE_DEG, white_sd=math.hypot(2.0, 2.5), correlated_sd=0.0, memory_s=math.inf)
+    assert evaluate_tracking(range(6), noise=naive).coverage < 0.85
+
+
+def test_first_second_is_honest_too() -> None:
+    t_s = np.arange(0.0, 1.0, 1 / 30)
+    courses = [course(seed, t_s=t_s) for seed in range(400, 520)]
+    tracks = [follow(one, AOP_NOISE_DEG) for one in courses]
+    hits = [
+        abs(estimate.value - truth) <= 1.96 * estimate.std
+        for one, track in zip(courses, tracks, strict=True)
+        for estimate, truth in zip(track, one.truth_deg, strict=True)
+        if estimate
+    ]
+    assert np.mean(hits) >= 0.92
+    assert all(shown(track[0]).std > 6.0 for track in tracks)
+
+
+def test_noise_level_is_learned_and_only_where_asked() -> None:
+    one = course(
+        7,
+        t_s=np.arange(0.0, 40.0, 1 / 30),
+        degradation=Degradation(white_sd_deg=4.0, correlated_sd_deg=5.0, outlier_share=0.0),
+    )
+    learning, fixed = Track(AOP_NOISE_DEG), Track(FIXED_LEVEL)
+    for t_s, value in zip(one.t_s.tolist(), one.measured_deg.tolist(), strict=True):
+        if not math.isnan(value):
+            learning.update(t_s, value)
+            fixed.update(t_s, value)
+    assert learning.noise_level == pytest.approx(2.0, abs=0.5)
+    assert fixed.noise_level == 1.0
+
+
+def test_metrics_find_a_known_lag_bias_and_coverage() -> None:
+    t_s = np.arange(0.0, 30.0, 1 / 30)
+    courses = [course(seed, t_s=t_s) for seed in range(3)]
+    late = [
+        [
+            Estimate(value=v, std=1.0, rate_per_s=0.0, age_s=0.0, status=Status.MEASURED)
+            for v in np.interp(t_s - 0.2, t_s, one.truth_deg).tolist()
+        ]
+        for one in courses
+    ]
+    assert metrics(courses, late).lag_s == pytest.approx(0.2, abs=0.005)
+    off = [
+        [replace(shown(None if k % 2 else e), value=v + 3.0) if k % 2 == 0 else None for k, (e, v) in pairs]
+        for pairs in (
+            list(enumerate(zip(track, one.truth_deg.tolist(), strict=True)))
+            for track, one in zip(late, courses, strict=True)
+        )
+    ]
+    result = metrics(courses, off)
+    assert result.rmse_deg == pytest.approx(3.0)
+    assert result.coverage == 0.0
+    assert result.shown == pytest.approx(0.5)
+    assert result.lag_s == pytest.approx(0.0, abs=0.005)
+
+
+# What is shown, and when nothing is
+
+
+def test_gaps_are_predicted_then_held_then_blank() -> None:
+    track, end_s = steady_track()
+    for k in range(30):  # a push, so that there is a velocity to predict with
+        end_s += 1 / 30
+        track.update(end_s, 120.0 + k / 3)
+    measured = shown(track.predict(end_s))
+    assert (measured.status, measured.age_s) == (Status.MEASURED, 0.0)
+    at = {gap: track.predict(end_s + gap) for gap in (0.25, COAST_S - 1e-6, COAST_S + 1e-6, 0.8, SHOW_S - 1e-6)}
+    a, b, c, d, e = (shown(at[gap]) for gap in sorted(at))
+    assert [one.status for one in (a, b)] == [Status.PREDICTED] * 2
+    assert [one.status for one in (c, d, e)] == [Status.HELD] * 3
+    assert measured.value < a.value < b.value
+    assert c.value == d.value == e.value == pytest.approx(b.value, abs=1e-4)
+    assert [one.rate_per_s for one in (c, d, e)] == [0.0] * 3
+    assert measured.std < a.std < b.std < c.std < d.std < e.std
+    assert d.age_s == pytest.approx(0.8)
+    assert track.predict(end_s + SHOW_S + 1e-6) is None
+    assert track.predict(end_s + 100.0) is None
+
+
+def test_up_to_three_seconds_a_measurement_continues_the_track_then_it_starts_anew() -> None:
+    track, end_s = steady_track()
+    continued = shown(track.update(end_s + FORGET_S - 1e-6, 130.0))
+    assert 120.0 < continued.value < 130.0
+    track, end_s = steady_track()
+    anew = shown(track.update(end_s + FORGET_S + 1e-6, 130.0))
+    assert anew.value == 130.0
+    assert anew.std > continued.std
+    assert anew.rate_per_s == 0.0
+
+
+def test_a_track_that_saw_nothing_shows_nothing() -> None:
+    assert Track(AOP_NOISE_DEG).predict(0.0) is None
+
+
+@pytest.mark.parametrize("size", [12.0, 25.0, 40.0, 1000.0])
+def test_one_outlier_hardly_moves_the_value(size: float) -> None:
+    track, t_s = steady_track()
+    before = shown(track.predict(t_s))
+    after = shown(track.update(t_s + 1 / 30, before.value + size))
+    assert abs(after.value - before.value) < 0.5
+    assert after.status is Status.PREDICTED
+    assert after.age_s == pytest.approx(1 / 30)
+
+
+@pytest.mark.parametrize("rate_hz", [12.5, 30.0, 60.0])
+def test_a_short_run_of_outliers_is_ridden_out(rate_hz: float) -> None:
+    track, t_s = steady_track(rate_hz=rate_hz)
+    for _ in range(math.floor(0.3 * rate_hz)):
+        t_s += 1 / rate_hz
+        assert shown(track.update(t_s, 160.0)).value == pytest.approx(120.0, abs=4.0)
+    assert shown(track.update(t_s + 1 / rate_hz, 120.0)).value == pytest.approx(120.0, abs=3.0)
+
+
+@pytest.mark.parametrize("rate_hz", [10.0, 12.5, 30.0, 60.0])
+def test_a_real_change_of_scene_is_taken_over_in_time(rate_hz: float) -> None:
+    track, end_s = steady_track(rate_hz=rate_hz)
+    for k in itertools.count(1):
+        estimate = shown(track.update(end_s + k / rate_hz, 160.0))
+        if estimate.status is Status.MEASURED:
+            break
+    assert 0.4 < k / rate_hz <= 0.4 + 2.01 / rate_hz
+    assert estimate.value == 160.0
+    assert estimate.std > 6.0
+
+
+def test_a_track_that_began_on_an_outlier_is_outvoted_at_once() -> None:
+    track = Track(AOP_NOISE_DEG)
+    track.update(0.0, 155.0)
+    for k in (1, 2):
+        estimate = shown(track.update(k / 30, 120.0))
+    assert estimate.value == pytest.approx(120.0, abs=1.0)
+    assert estimate.status is Status.MEASURED
+
+
+def test_an_outlier_after_a_gap_is_outvoted_at_once() -> None:
+    track, t_s = steady_track()
+    track.update(t_s + 0.9, 145.0)
+    for k in (1, 2, 3):
+        estimate = shown(track.update(t_s + 0.9 + k / 30, 120.0))
+    assert estimate.value == pytest.approx(120.0, abs=3.0)
+    assert estimate.status is Status.MEASURED
+
+
+def test_an_early_outlier_does_not_outvote_the_start() -> None:
+    track = Track(AOP_NOISE_DEG)
+    for k, value in enumerate((120.0, 155.0, 120.0)):
+        estimate = shown(track.update(k / 30, value))
+    assert estimate.value == pytest.approx(120.0, abs=1.0)
+
+
+def test_outliers_around_a_gap_are_no_change_of_scene() -> None:
+    track, t_s = steady_track()
+    for gap_s in (0.05, 0.6, 0.65):
+        estimate = track.update(t_s + gap_s, 200.0)
+    assert shown(estimate).status is Status.HELD
+    assert shown(estimate).value < 140.0
+
+
+# Robustness of the class itself
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    steps=st.lists(
+        st.tuples(
+            st.one_of(st.floats(0.0, 1.5), st.floats(0.0, 1e12), st.just(1e-300)),
+            st.floats(-1e9, 1e9),
+            st.floats(0.0, 1.0),
+            st.booleans(),
+        ),
+        max_size=25,
+    )
+)
+def test_whatever_comes_the_estimate_is_finite(steps: list[tuple[float, float, float, bool]]) -> None:
+    track, t_s = Track(AOP_NOISE_DEG), 0.0
+    for dt_s, value, quality, measured in steps:
+        t_s += dt_s
+        estimate = track.update(t_s, value, quality=quality) if measured else track.predict(t_s)
+        if estimate:
+            assert math.isfinite(estimate.value)
+            assert math.isfinite(estimate.rate_per_s)
+            assert 0.0 < estimate.std < math.inf
+            assert estimate.lo95 <= estimate.value <= estimate.hi95
+            assert 0.0 <= estimate.age_s <= SHOW_S
+
+
+@pytest.mark.parametrize(
+    ("t_s", "value", "quality", "told"),
+    [
+        (2.0, 120.0, 1.0, "time goes back from 2.96"),
+        (math.nan, 120.0, 1.0, "nan"),
+        (math.inf, 120.0, 1.0, "inf"),
+        (4.0, math.nan, 1.0, "nan"),
+        (4.0, -math.inf, 1.0, "inf"),
+        (4.0, 1e10, 1.0, "1e+09"),
+        (4.0, 120.0, 1.5, "1.5"),
+        (4.0, 120.0, math.nan, "nan"),
+    ],
+)
+def test_bad_input_is_one_typed_error_and_leaves_the_track_alone(
+    t_s: float, value: float, quality: float, told: str
+) -> None:
+    track, end_s = steady_track()
+    before = track.predict(end_s)
+    with pytest.raises(TrackError) as caught:
+        track.update(t_s, value, quality=quality)
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert track.predict(end_s) == before
+
+
+def test_asking_for_a_past_estimate_is_an_error() -> None:
+    track, end_s = steady_track()
+    with pytest.raises(TrackError, match="time goes back"):
+        track.predict(end_s - 0.1)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"white_sd": 0.0}, {"velocity_decay_s": -1.0}, {"correlated_sd": -0.1}, {"dof": math.nan}]
+)
+def test_noise_without_sense_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="positive"):
+        replace(AOP_NOISE_DEG, **wrong)
+
+
+def test_runs_are_equal_to_the_last_digit_and_predictions_leave_no_trace() -> None:
+    one = course(21, t_s=np.arange(0.0, 10.0, 1 / 30))
+    curious = Track(AOP_NOISE_DEG)
+    estimates = []
+    for t_s, value in zip(one.t_s.tolist(), one.measured_deg.tolist(), strict=True):
+        curious.predict(t_s)
+        estimates.append(curious.predict(t_s) if math.isnan(value) else curious.update(t_s, value))
+        curious.predict(t_s + 0.7)
+    assert follow(one, AOP_NOISE_DEG) == follow(one, AOP_NOISE_DEG) == estimates
+
+
+# The courses themselves
+
+
+def test_courses_are_what_the_recipe_says() -> None:
+    t_s = np.arange(0.0, 60.0, 1 / 30)
+    courses = [course(seed, t_s=t_s) for seed in range(20)]
+    errors = np.array([one.measured_deg - one.truth_deg for one in courses])
+    truths = np.array([one.truth_deg for one in courses])
+    assert np.isnan(errors).mean() == pytest.approx(0.15, abs=0.03)
+    assert (np.abs(errors[np.isfinite(errors)]) > 12.0).mean() == pytest.approx(0.027, abs=0.01)
+    span = np.ptp(truths, axis=1)
+    assert (span > 8.0).all()
+    assert np.abs(np.diff(truths, axis=1)).max() * 30.0 < 35.0
+    assert np.isfinite([one.measured_deg[0] for one in courses]).all()
+    pure = Degradation(white_sd_deg=0.0, outlier_share=0.0, missing_share=0.0)
+    shared = np.concatenate(
+        [(one := course(s, t_s=t_s, degradation=pure)).measured_deg - one.truth_deg for s in range(20)]
+    )
+    assert shared.std() == pytest.approx(2.5, abs=0.2)
+    assert np.corrcoef(shared[:-1], shared[1:])[0, 1] == pytest.approx(0.9, abs=0.02)
+
+
+def test_courses_are_seeded() -> None:
+    t_s = np.arange(0.0, 5.0, 1 / 30)
+    np.testing.assert_array_equal(course(1, t_s=t_s).measured_deg, course(1, t_s=t_s).measured_deg)
+    assert not np.array_equal(course(1, t_s=t_s).truth_deg, course(2, t_s=t_s).truth_deg)
+
+
+# All tracks of a stream
+
+
+LANDMARKS = Landmarks(
+    ps_superior=(100.0, 100.0),
+    ps_inferior=(195.0, 100.0),
+    tangent=(200.0, 300.0),
+    hsd_min_foot=(200.0, 160.0),
+    hsd_perp_foot=None,
+)
+
+
+def frame(index: int, *, segment: int = 0, spacing: PixelSpacing | None = None) -> Frame:
+    return Frame(
+        image=np.zeros((2, 2), np.uint8),
+        index=index,
+        pts=index,
+        time_base=Fraction(1, 30),
+        captured_ns=0,
+        segment=segment,
+        spacing=spacing,
+    )
+
+
+def reading(aop_deg: float = 120.0, hsd_min: float = 60.0, hsd_perp: float | None = None) -> Biometry:
+    return Biometry(
+        protocol="robust",
+        aop_deg=aop_deg,
+        hsd_min=hsd_min,
+        hsd_perp=hsd_perp,
+        landmarks=LANDMARKS,
+        quality=1.0,
+    )
+
+
+REFUSED = Biometry(protocol="robust", reason=Reason.NO_PS)
+
+
+def test_tracker_follows_each_quantity_through_refused_frames() -> None:
+    tracker = Tracker()
+    first = tracker.follow(frame(0), REFUSED)
+    assert first.aop is first.hsd_min is first.hsd_perp is None
+    for k in range(1, 10):
+        seen = tracker.follow(frame(k), reading())
+    assert shown(seen.aop).value == pytest.approx(120.0)
+    assert shown(seen.hsd_min).value == pytest.approx(60.0)
+    assert seen.hsd_perp is None
+    assert shown(tracker.follow(frame(10), REFUSED).hsd_min).status is Status.PREDICTED
+    assert shown(tracker.follow(frame(30), REFUSED).aop).status is Status.HELD
+    assert tracker.follow(frame(45), REFUSED).aop is None
+
+
+def test_tracker_starts_anew_with_each_segment_even_back_in_time() -> None:
+    tracker = Tracker()
+    for k in range(60):
+        old = tracker.follow(frame(k), reading())
+    new = tracker.follow(frame(3, segment=1), reading(aop_deg=90.0, hsd_min=120.0))
+    assert shown(new.aop).value == 90.0
+    assert shown(new.hsd_min).value == 120.0
+    assert shown(new.aop).std > shown(old.aop).std
+    assert tracker.follow(frame(4, segment=2), REFUSED).aop is None
+
+
+@pytest.mark.parametrize(
+    ("spacing", "px_per_mm"), [(PixelSpacing(0.2, 0.25), 4.0), (None, 95.0 / 38.0)], ids=["known", "from PS"]
+)
+def test_hsd_noise_follows_the_scale_of_the_picture(spacing: PixelSpacing | None, px_per_mm: float) -> None:
+    found = shown(Tracker().follow(frame(0, spacing=spacing), reading()).hsd_min)
+    in_mm = shown(Track(HSD_NOISE_MM).update(0.0, 60.0))
+    assert found.std == pytest.approx(px_per_mm * in_mm.std)
