@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 COMMANDS = {
-    "replay": ("stream.cli", "Run a recording through the pipeline: AoP and HSD over time."),
-    "measure": ("stream.cli", "Measure AoP and HSD on a folder of existing masks."),
+    "replay": ("stream.cli:replay", "Run a recording through the pipeline: AoP and HSD over time."),
+    "measure": ("stream.measure:measure_command", "Measure AoP and HSD on a folder of existing masks."),
 }
-"""Name: (module with a command of that name, help line). A module is imported when its command runs."""
+"""Name: (`module:command`, help line). A module is imported when its command runs."""
 
 log = logging.getLogger("partum")
 
@@ -33,7 +33,8 @@ class LazyCommands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(COMMANDS[cmd_name][0]), cmd_name)
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

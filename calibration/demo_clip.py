@@ -162,7 +162,7 @@ def write_clip(still: Still, folder: Path) -> None:
         (folder / "demo.csv").open("w", newline="") as file,
     ):
         container.metadata["comment"] = f"partum-note: {NOTE}"
-        stream = container.add_stream("libx264", rate=Fraction(RATE_HZ), options={"crf": "23", "preset": "veryslow"})
+        stream = container.add_stream("libx264", rate=Fraction(RATE_HZ), options={"crf": "18", "preset": "veryslow"})
         stream.width = stream.height = SIDE_PX
         stream.pix_fmt = "yuv420p"
         table = csv.writer(file, lineterminator="\n")

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from engines.registry import AUTO, BACKENDS
-from stream.biometry import protocols
+from stream.biometry import Orientation, protocols
 from stream.frame import PixelSpacing
 
 
@@ -70,6 +70,13 @@ protocol_option = click.option(
 spacing_option = click.option(
     "--spacing", type=Spacing(), help="Millimetres per pixel in x and y, where the file does not know them."
 )
+orientation_option = click.option(
+    "--orientation",
+    type=click.Choice([str(choice) for choice in Orientation]),
+    default=str(Orientation.AUTO),
+    show_default=True,
+    help="Whether the pictures are mirrored (PS on the right); auto finds out.",
+)
 
 
 @click.command(help="Run SOURCE (default: the built-in demonstration clip) through the pipeline.")
@@ -83,6 +90,7 @@ spacing_option = click.option(
 @click.option("--backend", type=click.Choice(BACKENDS), default=AUTO, show_default=True, help="What runs the network.")
 @click.option("--model", type=click.Path(path_type=Path), help="ONNX model; default: the one that ships.")
 @protocol_option
+@orientation_option
 @spacing_option
 @click.option("--overlay/--no-overlay", default=True, show_default=True, help="Write overlay.mp4.")
 @click.option("--loop", is_flag=True, help="Play the recording again and again until Ctrl-C.")
@@ -94,6 +102,7 @@ def replay(
     backend: str,
     model: Path | None,
     protocol: str,
+    orientation: str,
     spacing: PixelSpacing | None,
     overlay: bool,
     loop: bool,
@@ -109,6 +118,7 @@ def replay(
             backend=backend,
             model=model,
             protocol=protocol,
+            orientation=Orientation(orientation),
             spacing=spacing,
             overlay=overlay,
             loop=loop,

@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, Self
 
+from stream.biometry import Orientation
 from stream.channel import Channel, ChannelClosed, ChannelStats, Overflow
 from stream.clock import Clock, MonotonicClock
 from stream.measurement import Measurement, State
@@ -47,6 +48,7 @@ class Pipeline:
         source: frames; closed by the pipeline.
         engine: closed by the pipeline.
         protocol: how AoP and HSD are measured, a name in `stream.biometry.protocols()`.
+        orientation: whether the pictures are mirrored; `AUTO` finds out.
         overflow: what happens to frames that come faster than they are processed.
         clock: the clock that stamped the frames.
     """
@@ -57,12 +59,13 @@ class Pipeline:
         engine: Engine,
         *,
         protocol: str = "robust",
+        orientation: Orientation = Orientation.AUTO,
         overflow: Overflow = Overflow.BLOCK,
         clock: Clock | None = None,
     ) -> None:
         self._source, self._engine, self._protocol = source, engine, protocol
         self._clock = clock or MonotonicClock()
-        self._reader = Reader(protocol=protocol, plane_threshold=engine.spec.plane_threshold)
+        self._reader = Reader(protocol=protocol, plane_threshold=engine.spec.plane_threshold, orientation=orientation)
         self._tracker = Tracker()
         self._dropped: deque[Frame] = deque()
         self._frames: Channel[Frame] = Channel(CHANNEL_CAPACITY, overflow=overflow, on_drop=self._dropped.append)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 import cv2
@@ -11,8 +11,9 @@ import numpy as np
 
 from engines.postprocess import class_labels
 from engines.preprocess import Letterbox
-from stream.biometry import Biometry, Landmarks, Point, Reason, measure
+from stream.biometry import Biometry, Landmarks, Orientation, Point, Reason, measure
 from stream.measurement import Outlines
+from stream.orientation import OrientationMemory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,15 +66,19 @@ def _letterbox(image_height: int, image_width: int, height: int, width: int, asp
 
 
 class Reader:
-    """Gates a frame by its plane probability and measures it by one protocol.
+    """Gates frames by their plane probability and measures them by one protocol.
 
     Args:
         protocol: a name in `stream.biometry.protocols()`.
         plane_threshold: least plane probability of a frame that is measured.
+        orientation: whether pictures are mirrored; `AUTO` finds out from the frames read so far. The challenge
+            protocols presume normal ones.
     """
 
-    def __init__(self, *, protocol: str, plane_threshold: float) -> None:
+    def __init__(self, *, protocol: str, plane_threshold: float, orientation: Orientation = Orientation.AUTO) -> None:
         self._protocol, self._plane_threshold = protocol, plane_threshold
+        self._orientation = OrientationMemory(orientation)
+        self._segment: int | None = None
 
     def read(self, frame: Frame, letterbox: Letterbox, prediction: Prediction) -> Reading:
         """Returns frame's reading from a prediction for a batch of one."""
@@ -92,13 +97,28 @@ class Reader:
             )
             biometry = _in_frame(measure(_resampled(logits, network, square), protocol=self._protocol), square)
         else:
-            size = (frame.aspect / network.scale_x, 1.0 / network.scale_y)
-            biometry = _in_frame(
-                measure(labels, protocol=self._protocol, pixel_size=size, field_of_view=letterbox.field_of_view),
-                network,
-            )
+            biometry = _in_frame(self._measure(frame, labels, letterbox), network)
         outlines = Outlines(ps_px=_outline(labels, 1, network), fh_px=_outline(labels, 2, network))
         return Reading(plane_probability=probability, biometry=biometry, outlines=outlines)
+
+    def _measure(self, frame: Frame, labels: NDArray[np.uint8], letterbox: Letterbox) -> Biometry:
+        """Measures with the orientation known so far; once more where this very frame overturns it."""
+        if frame.segment != self._segment:
+            self._segment = frame.segment
+            self._orientation.forget()
+        scale_x, scale_y = letterbox.scale
+        orientation = self._orientation.orientation
+        measure_as = partial(
+            measure,
+            labels,
+            protocol=self._protocol,
+            pixel_size=(frame.aspect / scale_x, 1.0 / scale_y),
+            field_of_view=letterbox.field_of_view,
+        )
+        biometry = measure_as(orientation=orientation)
+        self._orientation.add(biometry.normal_log_odds)
+        changed = self._orientation.orientation
+        return biometry if changed is orientation else measure_as(orientation=changed)
 
 
 def _network_grid(letterbox: Letterbox) -> Grid:

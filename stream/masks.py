@@ -1,0 +1,138 @@
+"""Existing label masks from elsewhere: PNG and MetaImage files in the three codings the public sets use."""
+
+from __future__ import annotations
+
+import io
+import re
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import av
+import numpy as np
+
+from stream.errors import MaskError
+from stream.sources.metaimage import read_image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+CODINGS = ((0, 1, 2), (0, 7, 8), (0, 127, 255))
+"""Background, PS, FH: as in PSFHS and FH-PS-AOP, in IUGC 2024 training, in IUGC 2024 validation and test."""
+
+MASK_SUFFIXES = (".png", ".mha", ".mhd")
+OTHER_PICTURE_SUFFIXES = (".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".nii", ".gz", ".nrrd", ".dcm")
+"""Pictures that were perhaps meant as masks: to pass over them in silence would lose rows."""
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_GREY, _PALETTE = 0, 3
+_COLOUR_TYPES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
+
+
+def mask_paths(masks: Path) -> list[Path]:
+    """The mask files of a folder in natural order (2 before 10), or the one file named.
+
+    Hidden files and files that hold no pictures (.csv, .json, .raw, ...) are passed over.
+
+    Raises:
+        MaskError: there is nothing at that path, the folder holds no mask, or a picture of another format.
+    """
+    if masks.is_file():
+        return [masks]
+    if not masks.is_dir():
+        raise MaskError(f"{masks}: no such file or folder; give a mask file or a folder of masks")
+    try:
+        files = [path for path in masks.iterdir() if path.is_file() and not path.name.startswith(".")]
+    except OSError as error:
+        raise MaskError(f"{masks}: cannot be listed ({error.strerror}); check its permissions") from error
+    files.sort(key=_natural)
+    foreign = [path for path in files if path.suffix.lower() in OTHER_PICTURE_SUFFIXES]
+    if foreign:
+        raise MaskError(f"{foreign[0]}: not a mask format; save label masks as 8-bit PNG or MetaImage")
+    found = [path for path in files if path.suffix.lower() in MASK_SUFFIXES]
+    if not found:
+        raise MaskError(f"{masks}: no masks in it; expected files named {', '.join('*' + s for s in MASK_SUFFIXES)}")
+    return found
+
+
+def read_mask(path: Path) -> NDArray[np.uint8]:
+    """Reads a mask file: (H, W) uint8, 0 background, 1 PS, 2 FH, whatever the file's coding.
+
+    Raises:
+        MaskError: the file is no sound PNG or MetaImage with one channel, or its codes are not known.
+        SourceError: a MetaImage file that is broken, truncated, or of a kind that is not read.
+    """
+    if path.suffix.lower() in (".mha", ".mhd"):
+        return recode(read_image(path), origin=str(path))
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise MaskError(f"{path}: cannot be read ({error.strerror})") from error
+    return recode(_decode_png(data, origin=str(path)), origin=str(path))
+
+
+def recode(values: NDArray[Any], *, origin: str) -> NDArray[np.uint8]:
+    """Turns a mask's own codes into 0 background, 1 PS, 2 FH.
+
+    Convention: the coding is the one of `CODINGS` that holds every value present; zero alone fits all of them.
+    Worked value: [[0, 7], [8, 8]] becomes [[0, 1], [2, 2]]; 0 and 255 alone are a head without PS.
+
+    Args:
+        values: (H, W), any number type.
+        origin: where the mask comes from, for messages.
+
+    Raises:
+        MaskError: the values fit no coding.
+    """
+    present = np.unique(values)
+    for coding in CODINGS:
+        if np.isin(present, coding).all():
+            labels = np.zeros(values.shape, np.uint8)
+            labels[values == coding[1]] = 1
+            labels[values == coding[2]] = 2
+            return labels
+    shown = ", ".join(f"{value:g}" for value in present[:8]) + (", ..." if len(present) > 8 else "")
+    known = "; ".join("/".join(map(str, coding)) for coding in CODINGS)
+    raise MaskError(f"{origin}: holds the values {shown}; expected background/PS/FH coded as one of {known}")
+
+
+def _decode_png(data: bytes, *, origin: str) -> NDArray[np.uint8]:
+    """Grey values or palette indices of a PNG, (H, W)."""
+    if not data.startswith(_PNG_SIGNATURE):
+        raise MaskError(f"{origin}: not a PNG file; save label masks as 8-bit PNG or MetaImage")
+    header = next(_checked_chunks(data, origin=origin), (b"", b""))[1]
+    depth, colour_type = (header[8], header[9]) if len(header) == 13 else (0, -1)
+    if colour_type != _PALETTE and (colour_type, depth) != (_GREY, 8):
+        kind = _COLOUR_TYPES.get(colour_type, "unknown")
+        raise MaskError(f"{origin}: a {depth}-bit {kind} PNG; save label masks as 8-bit grey or with a palette")
+    for _ in _checked_chunks(data, origin=origin):
+        pass
+    try:
+        with av.open(io.BytesIO(data), mode="r", format="png_pipe") as container:
+            plane = next(container.decode(video=0)).planes[0]
+    except (av.FFmpegError, StopIteration) as error:
+        raise MaskError(f"{origin}: its pixels cannot be decoded; save it again") from error
+    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
+    return rows[:, : plane.width].copy()
+
+
+def _checked_chunks(data: bytes, *, origin: str) -> Iterator[tuple[bytes, bytes]]:
+    """Name and content of every chunk; a decoder would fill a damaged picture up with zeros and say nothing."""
+    at = len(_PNG_SIGNATURE)
+    name = b""
+    while name != b"IEND":
+        length = int.from_bytes(data[at : at + 4], "big")
+        name, content = data[at + 4 : at + 8], data[at + 8 : at + 8 + length]
+        checksum = data[at + 8 + length : at + 12 + length]
+        if len(checksum) < 4 or zlib.crc32(name + content) != int.from_bytes(checksum, "big"):
+            raise MaskError(f"{origin}: the PNG is damaged or cut off after {at} bytes; copy or save it again")
+        yield name, content
+        at += 12 + length
+
+
+def _natural(path: Path) -> tuple[list[tuple[int, str]], str]:
+    """Sorts digits by value and the rest by letters: `m2` before `m10`."""
+    parts = re.split(r"(\d+)", path.name)
+    return [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in parts], path.name
