@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
 if TYPE_CHECKING:
@@ -89,16 +88,3 @@ class Anatomy:
 def at_aop(aop_deg: int, **changes: object) -> Anatomy:
     """The typical head position of the descent path at an AoP of 80, 90, ... 170 degrees."""
     return Anatomy(head=DESCENT[aop_deg], **changes)  # type: ignore[arg-type]  # keyword pass-through
-
-
-def with_boundary_noise(
-    labels: NDArray[np.uint8], rng: np.random.Generator, *, sd_px: float = 2.0, reach_px: float = 3.5
-) -> NDArray[np.uint8]:
-    """Moves both outlines by smooth noise: Gaussian, `sd_px` along the normal, correlated over about `reach_px`."""
-    noisy = np.zeros_like(labels)
-    for code in (2, 1):
-        region = (labels == code).astype(np.uint8)
-        inwards = cv2.distanceTransform(region, cv2.DIST_L2, 5) - cv2.distanceTransform(1 - region, cv2.DIST_L2, 5)
-        field = cv2.GaussianBlur(rng.standard_normal(labels.shape).astype(np.float32), (0, 0), reach_px)
-        noisy[inwards + sd_px * field / field.std() > 0] = code
-    return noisy

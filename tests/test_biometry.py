@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from calibration.boundary_noise import with_boundary_noise
 from stream.biometry import Biometry, Orientation, Reason, measure, protocols
 from stream.errors import MaskError, OptionError
 from stream.masks import mask_paths, read_mask
 from stream.sources.phantom_sample import sample_scene
 from stream.sources.phantom_truth import scene_masks, scene_truth
-from tests.anatomy import DESCENT, Anatomy, at_aop, with_boundary_noise
+from tests.anatomy import DESCENT, Anatomy, at_aop
 
 if TYPE_CHECKING:
     from pathlib import Path

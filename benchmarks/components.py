@@ -1,0 +1,123 @@
+"""How fast the parts are that have a budget: geometry, phantom, tracking, hand-off, each back-end.
+
+    python -m benchmarks.components
+
+Writes `results/components.json`. Times are medians over interleaved repeats; CPU time where a part runs in one
+thread, because the machines at hand are shared.
+"""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.console import Console
+
+from benchmarks.environment import write_result
+from engines.registry import BACKENDS, available_engines, load_engine
+from stream.biometry import measure, protocols
+from stream.channel import Channel
+from stream.clock import MonotonicClock
+from stream.sources.phantom import PhantomSource
+from stream.tracking import AOP_NOISE_DEG, Track
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+REPEATS = 7
+
+
+def median_ms(run: Callable[[], object], *, count: int, clock: Callable[[], int]) -> float:
+    """Median over repeats of the mean time of one of `count` calls, in ms."""
+    run()
+    times = []
+    for _ in range(REPEATS):
+        start = clock()
+        for _ in range(count):
+            run()
+        times.append((clock() - start) / count / 1e6)
+    return round(statistics.median(times), 4)
+
+
+def geometry_cpu_ms() -> dict[str, float]:
+    """CPU time of one measurement on a phantom's mask at 256 x 256, by protocol."""
+    mask = PhantomSource("phantom:?size=256", clock=MonotonicClock()).mask(0)
+    return {
+        name: median_ms(lambda name=name: measure(mask, protocol=name), count=50, clock=time.thread_time_ns)  # type: ignore[misc]
+        for name in protocols()
+    }
+
+
+def phantom_fps() -> float:
+    """Frames per second of wall time of the default phantom at 512 x 512."""
+    with PhantomSource("phantom:?duration=5", clock=MonotonicClock()) as source:
+        start, count = time.perf_counter(), 0
+        for _ in source:
+            count += 1
+        return round(count / (time.perf_counter() - start), 1)
+
+
+def tracking_cpu_us() -> float:
+    """CPU time of one update of one track."""
+    track, step = Track(AOP_NOISE_DEG), iter(range(10**9))
+    return 1e3 * median_ms(lambda: track.update(next(step) / 30, 120.0), count=300, clock=time.thread_time_ns)
+
+
+def hand_off_us() -> dict[str, float]:
+    """Wall time from `send` in one thread to the item in another, one item at a time."""
+    channel: Channel[int] = Channel(1)
+    delays: list[float] = []
+    received = threading.Event()
+
+    def receive() -> None:
+        for sent_ns in channel:
+            delays.append((time.perf_counter_ns() - sent_ns) / 1e3)
+            received.set()
+
+    receiver = threading.Thread(target=receive)
+    receiver.start()
+    for _ in range(3000):
+        received.clear()
+        channel.send(time.perf_counter_ns())
+        received.wait()
+    channel.close()
+    receiver.join()
+    return {f"p{share}": round(float(np.percentile(delays, share)), 1) for share in (50, 99)}
+
+
+def engine_ms() -> dict[str, float]:
+    """Wall time of one frame by back-end, all cores, back-ends in turn so that drift hits them alike."""
+    usable = [name for name in BACKENDS if available_engines().get(name, "auto") is None]
+    engines = {name: load_engine(backend=name) for name in usable}
+    spec = next(iter(engines.values())).spec
+    image = np.random.default_rng(0).integers(0, 255, (1, 1, spec.height, spec.width), np.uint8)
+    times: dict[str, list[float]] = {name: [] for name in usable}
+    for _ in range(40):
+        for name, engine in engines.items():
+            start = time.perf_counter_ns()
+            engine.infer(image)
+            times[name].append((time.perf_counter_ns() - start) / 1e6)
+    for engine in engines.values():
+        engine.close()
+    return {name: round(statistics.median(found), 2) for name, found in times.items()}
+
+
+def main() -> None:
+    """Measures and writes the result file."""
+    results: dict[str, object] = {
+        "geometry_cpu_ms_256": geometry_cpu_ms(),
+        "phantom_fps_512": phantom_fps(),
+        "tracking_cpu_us": tracking_cpu_us(),
+        "hand_off_us": hand_off_us(),
+        "engine_ms_batch_1": engine_ms(),
+    }
+    path = write_result("components", results, command="python -m benchmarks.components")
+    Console().print(results)
+    Console().print(str(path))
+
+
+if __name__ == "__main__":
+    main()
