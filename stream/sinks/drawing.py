@@ -88,17 +88,21 @@ class Painter:
     def __init__(self, note: str) -> None:
         self._note = note
         self._past: deque[tuple[float, float, float, float]] = deque()
+        width, height = self.size
+        # One canvas for the whole film: two megabytes of fresh memory cost more than everything drawn on them.
+        self._blank = np.full((height, width, 3), INK, dtype=np.uint8)
+        self._canvas = self._blank.copy()
 
     def paint(self, measurement: Measurement) -> NDArray[np.uint8]:
-        """Returns a new canvas (height, width, 3), BGR."""
-        width, height = self.size
-        canvas = np.full((height, width, 3), INK, dtype=np.uint8)
+        """Returns the canvas, (height, width, 3) BGR, valid until the next call."""
+        canvas = self._canvas
+        np.copyto(canvas, self._blank)
         frame = measurement.frame
         view = View.of((frame.image.shape[0], frame.image.shape[1]), frame.aspect)
         method = cv2.INTER_AREA if view.scale_y < 1 else cv2.INTER_LINEAR
         grey = cv2.resize(frame.image, (view.width, view.height), interpolation=method)
         window = canvas[view.top : view.top + view.height, view.left : view.left + view.width]
-        window[:] = grey[:, :, None]
+        window[:] = cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
         if measurement.state is State.MEASURED:
             _paint_outlines(canvas, measurement, view)
         if self._note:
@@ -130,13 +134,14 @@ class Painter:
         x = right - (now - table[:, 0]) / TREND_S * (right - left)
         shown = np.isfinite(table[:, 1])
         edges = np.flatnonzero(np.diff(np.concatenate(([False], shown, [False])).astype(np.int8)))
-        band = canvas.copy()
+        strip = canvas[PICTURE_PX:]
+        band = strip.copy()
         for start, end in edges.reshape(-1, 2):
             part = slice(int(start), int(end))
             upper = np.column_stack([x[part], y_of(table[part, 3])])
             lower = np.column_stack([x[part], y_of(table[part, 2])])
-            cv2.fillPoly(band, [_ints(np.vstack([upper, lower[::-1]]))], SKY)
-        cv2.addWeighted(band, 0.3, canvas, 0.7, 0, dst=canvas)
+            cv2.fillPoly(band, [_ints(np.vstack([upper, lower[::-1]]))], SKY, offset=(0, -PICTURE_PX))
+        cv2.addWeighted(band, 0.3, strip, 0.7, 0, dst=strip)
         for start, end in edges.reshape(-1, 2):
             part = slice(int(start), int(end))
             _polyline(canvas, np.column_stack([x[part], y_of(table[part, 1])]), WHITE, 2)
