@@ -42,7 +42,7 @@ class LazyCommands(click.Group):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
 
-@click.group(cls=LazyCommands, no_args_is_help=True)
+@click.group(cls=LazyCommands)
 @click.version_option(package_name="partum")
 def partum() -> None:
     """Live angle of progression and head-symphysis distance on intrapartum ultrasound.
@@ -53,19 +53,20 @@ def partum() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command and exits: 0 done, 1 the run failed, 2 the command line is wrong, 130 interrupted."""
+    # Not Click's own main: it takes every EOFError, a truncated recording too, for the user's.
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        partum(arguments, prog_name="partum", standalone_mode=False)
+        with partum.make_context("partum", words or ["--help"]) as context:
+            partum.invoke(context)
+    except click.exceptions.Exit as end:
+        sys.exit(end.exit_code)
     except click.UsageError as error:
-        _fail(
-            error,
-            2,
-            f"{error.format_message()} (see '{error.ctx.command_path if error.ctx else 'partum'} --help')",
-        )
+        _fail(error, 2, f"{error.format_message()} (see '{error.ctx.command_path if error.ctx else 'partum'} --help')")
     except OptionError as error:
         _fail(error, 2, str(error))
     except (PartumError, click.ClickException) as error:
         _fail(error, 1, str(error))
-    except (KeyboardInterrupt, click.Abort) as error:
+    except KeyboardInterrupt as error:
         _fail(error, 130, "interrupted")
     except Exception as error:  # noqa: BLE001 - the program's edge: one line, and the traceback under -v
         _fail(error, 1, f"{type(error).__name__}: {error} (a defect: run again with -v and report it)")

@@ -32,6 +32,10 @@ class Reason(StrEnum):
     IMPLAUSIBLE = "implausible"
 
 
+CHALLENGE_SIDE_PX = {"iugc2024": 512, "fhps2023": 256}
+"""The squeezed square each challenge protocol is defined on."""
+
+
 class Orientation(StrEnum):
     """Which way round the picture is: found on each mask, or known from elsewhere."""
 
@@ -120,6 +124,7 @@ def measure(
     from stream.protocol_robust import measure_robust
 
     _check(labels, pixel_size, field_of_view)
+    check_orientation(protocol, orientation)
     match protocol:
         case "robust":
             return measure_robust(
@@ -131,6 +136,12 @@ def measure(
             return measure_fhps2023(labels)
         case _:
             raise OptionError(f"no protocol {protocol!r}; choose one of: {', '.join(protocols())}")
+
+
+def check_orientation(protocol: str, orientation: Orientation) -> None:
+    """Raises OptionError where a protocol that presumes normal pictures is asked to read mirrored ones."""
+    if protocol in CHALLENGE_SIDE_PX and orientation is Orientation.MIRRORED:
+        raise OptionError(f"protocol {protocol} is defined on normal pictures only; use robust for mirrored ones")
 
 
 def _check(labels: NDArray[np.uint8], pixel_size: tuple[float, float], field_of_view: NDArray[np.bool_] | None) -> None:

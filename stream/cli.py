@@ -40,9 +40,12 @@ class Spacing(click.ParamType[PixelSpacing]):
             return value
         try:
             x_mm, y_mm = (float(part) for part in str(value).split(","))
-            return PixelSpacing(x_mm, y_mm)
+            spacing = PixelSpacing(x_mm, y_mm)
         except ValueError:
             self.fail(f"{value!r} is no spacing; give two positive millimetres such as 0.36,0.36", param, ctx)
+        if not all(0.001 <= side <= 10.0 for side in (x_mm, y_mm)):
+            self.fail(f"{value!r} is no scanner's spacing; give millimetres per pixel, 0.001 to 10", param, ctx)
+        return spacing
 
 
 def _verbose(ctx: click.Context, param: click.Parameter, value: bool) -> None:
@@ -56,6 +59,7 @@ verbose_option = click.option(
     "-v",
     "--verbose",
     is_flag=True,
+    is_eager=True,
     expose_value=False,
     callback=_verbose,
     help="Say what is done, and show the traceback of an error.",

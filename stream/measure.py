@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 from rich.progress import track
 
-from stream.biometry import Biometry, Orientation, measure
+from stream.biometry import CHALLENGE_SIDE_PX, Biometry, Orientation, measure
 from stream.cli import orientation_option, protocol_option, spacing_option, verbose_option
 from stream.errors import OutputError
 from stream.masks import mask_paths, read_mask
@@ -112,7 +112,7 @@ def measure_file(path: Path, options: MeasureOptions) -> Row:
     row |= {f"{name}_px": _number(value, scale=px_per_unit) for name, value in lengths.items()}
     row |= {f"{name}_mm": _number(value if is_in_mm else None) for name, value in lengths.items()}
     row |= _landmark_columns(biometry)
-    row["mirrored"] = str(biometry.mirrored).lower()
+    row["mirrored"] = "" if options.protocol in CHALLENGE_SIDE_PX else str(biometry.mirrored).lower()
     row["reason"] = biometry.reason or ""
     row["protocol"] = biometry.protocol
     return row

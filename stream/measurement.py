@@ -96,7 +96,8 @@ class Measurement:
             "track": str(self.aop.status) if self.aop else None,
             "track_age_s": _rounded(self.aop.age_s if self.aop else None),
             "landmarks_px": self._landmarks(),
-            "mirrored": reading.mirrored if reading and reading.landmarks else None,
+            # The challenge protocols do not ask.
+            "mirrored": reading.mirrored if reading and reading.landmarks and self.protocol == "robust" else None,
             "quality": _rounded(reading.quality if reading and reading.landmarks else None),
             "spacing_mm": [self.frame.spacing.x_mm, self.frame.spacing.y_mm] if self.frame.spacing else None,
             "latency_ms": round(self.latency_ms, 3),

@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
 
 from stream.biometry import Orientation
 from stream.channel import Channel, ChannelClosed, ChannelStats, Overflow
@@ -68,7 +71,7 @@ class Pipeline:
         self._reader = Reader(protocol=protocol, plane_threshold=engine.spec.plane_threshold, orientation=orientation)
         self._tracker = Tracker()
         self._dropped: deque[Frame] = deque()
-        self._frames: Channel[Frame] = Channel(CHANNEL_CAPACITY, overflow=overflow, on_drop=self._dropped.append)
+        self._frames: Channel[Frame] = Channel(CHANNEL_CAPACITY, overflow=overflow, on_drop=self._note_drop)
         self._predictions: Channel[tuple[Frame, Letterbox, Prediction]] = Channel(CHANNEL_CAPACITY)
         self._measurements: Channel[Measurement] = Channel(CHANNEL_CAPACITY)
         self._stopping = threading.Event()
@@ -189,6 +192,10 @@ class Pipeline:
                     latency_ms=self._latency_ms(frame),
                 )
             )
+
+    def _note_drop(self, frame: Frame) -> None:
+        """Keeps what the record of a dropped frame needs, not its pixels: there may be many while an engine stalls."""
+        self._dropped.append(replace(frame, image=np.zeros((1, 1), np.uint8)))
 
     def _latency_ms(self, frame: Frame) -> float:
         return (self._clock.now_ns() - frame.captured_ns) / 1e6

@@ -11,7 +11,16 @@ import numpy as np
 
 from engines.postprocess import class_labels
 from engines.preprocess import Letterbox
-from stream.biometry import Biometry, Landmarks, Orientation, Point, Reason, measure
+from stream.biometry import (
+    CHALLENGE_SIDE_PX,
+    Biometry,
+    Landmarks,
+    Orientation,
+    Point,
+    Reason,
+    check_orientation,
+    measure,
+)
 from stream.measurement import Outlines
 from stream.orientation import OrientationMemory
 
@@ -20,9 +29,6 @@ if TYPE_CHECKING:
 
     from engines.base import ModelSpec, Prediction
     from stream.frame import Frame
-
-CHALLENGE_SIDE_PX = {"iugc2024": 512, "fhps2023": 256}
-"""The squeezed square each challenge protocol is defined on."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -76,6 +82,7 @@ class Reader:
     """
 
     def __init__(self, *, protocol: str, plane_threshold: float, orientation: Orientation = Orientation.AUTO) -> None:
+        check_orientation(protocol, orientation)
         self._protocol, self._plane_threshold = protocol, plane_threshold
         self._orientation = OrientationMemory(orientation)
         self._segment: int | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import signal
 import threading
 from contextlib import ExitStack, contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -18,11 +18,12 @@ from engines.errors import PartumError
 from engines.registry import load_engine
 from stream.biometry import Orientation
 from stream.clock import MonotonicClock
-from stream.errors import OutputError
 from stream.pipeline import Pipeline
+from stream.results import prepare_folder
 from stream.sinks.manifest import NOTICE, Manifest
 from stream.sinks.overlay import Overlay
 from stream.sinks.tables import Csv, JsonLines
+from stream.sinks.together import Together
 from stream.sinks.trend import Trend
 from stream.sources import open_source
 from stream.sources.paced import Looped, Paced
@@ -38,9 +39,6 @@ if TYPE_CHECKING:
 
 DEMO_CLIP = Path(__file__).parent / "demo" / "demo.mp4"
 """A real frame brought to motion by warps of a known AoP course; see `calibration/demo_clip.py`."""
-
-DEFAULT_PARENT = Path("partum-runs")
-RESULTS = ("measurements.jsonl", "measurements.csv", "overlay.mp4", "trend.png", "run.json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,12 +95,16 @@ def run_replay(options: ReplayOptions) -> RunStatistics:
     with ExitStack() as stack:
         source = stack.enter_context(open_recording(options))
         engine = stack.enter_context(load_engine(options.model, options.backend))
-        out = prepare_folder(options.out)
+        out = prepare_folder(options.out, source=Path(options.uri))
+        interrupted = stack.enter_context(_ctrl_c(source.close))
         manifest = Manifest(out / "run.json", source=source.info, engine=engine, options=options.as_json())
         status, message = "failed", None
         try:
-            interrupted = _run(options, source, engine, out, statistics)
-            status = "interrupted" if interrupted else "complete"
+            _run(options, source, engine, out, statistics)
+            status = "interrupted" if interrupted.is_set() else "complete"
+        except KeyboardInterrupt:
+            status = "interrupted"
+            raise
         except PartumError as error:
             message = str(error)
             raise
@@ -112,7 +114,7 @@ def run_replay(options: ReplayOptions) -> RunStatistics:
         finally:
             manifest.finish(status, error=message, results=statistics.as_json())
     _print_summary(options, statistics, source.info, engine, out)
-    if interrupted:
+    if interrupted.is_set():
         raise KeyboardInterrupt
     return statistics
 
@@ -128,57 +130,19 @@ def open_recording(options: ReplayOptions) -> FrameSource:
     return source if options.pace is None else Paced(source, speed=options.pace, clock=clock)
 
 
-def prepare_folder(out: Path | None) -> Path:
-    """Makes the folder for the results. Those of an earlier run in it are moved to `earlier-N/` below it.
-
-    Raises:
-        OutputError: it cannot be made or written to.
-    """
-    try:
-        if out is None:
-            DEFAULT_PARENT.mkdir(exist_ok=True)
-            for number in itertools.count(1):
-                out = DEFAULT_PARENT / f"{number:03d}"
-                if not out.exists():
-                    break
-        assert out is not None
-        out.mkdir(parents=True, exist_ok=True)
-        old = [out / name for name in RESULTS if (out / name).exists()]
-        if old:
-            earlier = next(
-                folder for number in itertools.count(1) if not (folder := out / f"earlier-{number}").exists()
-            )
-            earlier.mkdir()
-            for path in old:
-                path.rename(earlier / path.name)
-    except OSError as error:
-        raise OutputError(
-            f"{out}: not a folder that can be written to ({error.strerror}); choose another --out"
-        ) from error
-    return out
-
-
-def _run(options: ReplayOptions, source: FrameSource, engine: Engine, out: Path, statistics: RunStatistics) -> bool:
-    """Runs the pipeline into the sinks; returns whether the user interrupted it."""
-    with ExitStack() as stack:
-        sinks: list[Sink] = []
-        for make in _sinks(options, source.info, out):
-            sink = make()
-            stack.callback(sink.close)
-            sinks.append(sink)
-        progress = stack.enter_context(_progress())
-        total = None if options.loop else source.info.frame_count
+def _run(options: ReplayOptions, source: FrameSource, engine: Engine, out: Path, statistics: RunStatistics) -> None:
+    """Runs the pipeline into the sinks, to the end of the source."""
+    total = None if options.loop else source.info.frame_count
+    with (
+        Together(_sinks(options, source.info, out)) as sinks,
+        _progress() as progress,
+        Pipeline(source, engine, protocol=options.protocol, orientation=options.orientation) as pipeline,
+    ):
         task = progress.add_task("replay", total=total, fps="")
-        pipeline = stack.enter_context(
-            Pipeline(source, engine, protocol=options.protocol, orientation=options.orientation)
-        )
-        interrupted = stack.enter_context(_ctrl_c(pipeline.stop))
         for measurement in pipeline:
-            for sink in sinks:
-                sink.write(measurement)
+            sinks.write(measurement)
             statistics.add(measurement)
             _advance(progress, task)
-        return interrupted.is_set()
 
 
 def _sinks(options: ReplayOptions, info: SourceInfo, out: Path) -> Iterator[Callable[[], Sink]]:
@@ -192,7 +156,7 @@ def _sinks(options: ReplayOptions, info: SourceInfo, out: Path) -> Iterator[Call
 
 @contextmanager
 def _ctrl_c(stop: Callable[[], None]) -> Iterator[threading.Event]:
-    """The first Ctrl-C ends the source, so that frames under way are still written; a second one is Python's own."""
+    """The first Ctrl-C closes the source, so that frames under way are still written; a second one is Python's own."""
     pressed = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield pressed  # signals reach the main thread only
@@ -257,7 +221,7 @@ def _print_summary(
     spread = [statistics.latency_ms.quantile(share) for share in (0.5, 0.9, 0.99)]
     if None not in spread:
         table.add_row("latency p50 / p90 / p99", " / ".join(f"{value:.1f}" for value in spread) + f" ms{queued}")
-    table.add_row("results", str(out))
+    table.add_row("results", escape(str(out)))
     console = Console()
     console.print(table)
     console.print(NOTICE)

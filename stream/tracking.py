@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from stream.biometry import CHALLENGE_SIDE_PX
 from stream.errors import TrackError
 from stream.kalman import Belief, FilterNoise, begin, learned_level, predict, update
 
@@ -219,7 +220,7 @@ class Tracker:
             self._segment = frame.segment
             self._aop, self._hsd = Track(AOP_NOISE_DEG), None
         if self._hsd is None and biometry.landmarks is not None:
-            noise = HSD_NOISE_MM.scaled(_px_per_mm(frame, biometry.landmarks))
+            noise = HSD_NOISE_MM.scaled(_px_per_mm(frame, biometry, biometry.landmarks))
             self._hsd = Track(noise), Track(noise)
         shortest, perpendicular = self._hsd or (None, None)
         t_s, quality = frame.pts_s, biometry.quality
@@ -236,11 +237,16 @@ def _followed(track: Track | None, t_s: float, value: float | None, quality: flo
     return track.predict(t_s) if value is None else track.update(t_s, value, quality=quality)
 
 
-def _px_per_mm(frame: Frame, landmarks: Landmarks) -> float:
-    """The scale that HSD's noise is given in; without spacing, that of a symphysis of typical length.
+def _px_per_mm(frame: Frame, biometry: Biometry, landmarks: Landmarks) -> float:
+    """The scale that HSD's noise is given in, in the pixels HSD is given in.
 
-    Only noise is scaled with it, never a measurement: that it is rough is mended by the learned noise level.
+    Without spacing, and on a challenge's square, it is that of a symphysis of typical length. Only noise is scaled
+    with it, never a measurement: that it is rough is mended by the learned noise level.
     """
-    if frame.spacing:
+    side = CHALLENGE_SIDE_PX.get(biometry.protocol)
+    if frame.spacing and side is None:
         return 1.0 / frame.spacing.y_mm
-    return math.dist(landmarks.ps_superior, landmarks.ps_inferior) / PS_LENGTH_MM
+    height, width = frame.image.shape
+    scale_x, scale_y = (side / width, side / height) if side else (frame.aspect, 1.0)
+    (x0, y0), (x1, y1) = landmarks.ps_superior, landmarks.ps_inferior
+    return math.hypot((x1 - x0) * scale_x, (y1 - y0) * scale_y) / PS_LENGTH_MM

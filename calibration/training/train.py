@@ -224,8 +224,6 @@ def train(data: Path, out: Path, config: TrainConfig) -> None:
         score = chosen_by(scores)
         seg, plane = (losses / config.steps_per_epoch).tolist()
         line = {"epoch": epoch + 1, "loss_segmentation": seg, "loss_plane": plane, "score": score, **scores}
-        with (out / "history.jsonl").open("a") as file:
-            file.write(json.dumps(line) + "\n")
         console.print({name: round(value, 4) for name, value in line.items()})
         facts = {
             "schema": CHECKPOINT_SCHEMA,
@@ -239,6 +237,8 @@ def train(data: Path, out: Path, config: TrainConfig) -> None:
             save(facts, out / "best.pt")
         state = {"network": network.state_dict(), "optimiser": optimiser.state_dict()}
         save(facts | state | {"epoch": epoch + 1, "best": best}, out / "checkpoint.pt")
+        with (out / "history.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ class View:
         """Fits a frame of (H, W) pixels of the given aspect into the square kept for it, centred."""
         height, width = shape
         scale = PICTURE_PX / max(height, width * aspect)
-        shown_width, shown_height = round(width * aspect * scale), round(height * scale)
+        shown_width, shown_height = max(1, round(width * aspect * scale)), max(1, round(height * scale))
         left, top = (PICTURE_PX - shown_width) // 2, (PICTURE_PX - shown_height) // 2
         return cls(shown_width / width, shown_height / height, left, top, shown_width, shown_height)
 
@@ -174,10 +174,10 @@ def _paint_outlines(canvas: NDArray[np.uint8], measurement: Measurement, view: V
             if len(outline):
                 _polyline(canvas, view.place(outline.astype(np.float64)), colour, 1, closed=True)
     if measurement.biometry and measurement.biometry.landmarks:
-        _paint_landmarks(canvas, measurement.biometry.landmarks, view)
+        _paint_landmarks(canvas, measurement.biometry.landmarks, view, is_mirrored=measurement.biometry.mirrored)
 
 
-def _paint_landmarks(canvas: NDArray[np.uint8], found: Landmarks, view: View) -> None:
+def _paint_landmarks(canvas: NDArray[np.uint8], found: Landmarks, view: View, *, is_mirrored: bool) -> None:
     """PS axis, tangent, the angle between them, HSD, and the vertex."""
 
     def spot(point: Point) -> NDArray[np.float64]:
@@ -191,11 +191,8 @@ def _paint_landmarks(canvas: NDArray[np.uint8], found: Landmarks, view: View) ->
         _polyline(canvas, np.array([vertex, spot(found.hsd_min_foot)]), GREEN, 2)
     towards = [np.arctan2(*(end - vertex)[::-1]) for end in (superior, tangent)]
     turn = (towards[1] - towards[0]) % (2 * np.pi)
-    # The angle is the one that sweeps over the head: clockwise or not depends on how the picture is flipped.
-    if found.hsd_min_foot:
-        foot = spot(found.hsd_min_foot) - vertex
-        if (np.arctan2(foot[1], foot[0]) - towards[0]) % (2 * np.pi) > turn:
-            turn -= 2 * np.pi
+    if not is_mirrored:  # the head lies counter-clockwise of the axis on the screen, y pointing down
+        turn -= 2 * np.pi
     sweep = towards[0] + np.linspace(0, turn, 40)
     _polyline(canvas, vertex + 26 * np.column_stack([np.cos(sweep), np.sin(sweep)]), YELLOW, 1)
     cv2.circle(canvas, (round(vertex[0] * 16), round(vertex[1] * 16)), 4 * 16, YELLOW, -1, cv2.LINE_AA, 4)

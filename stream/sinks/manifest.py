@@ -70,6 +70,7 @@ class Manifest:
             partial.write_text(json.dumps(self._facts, indent=2, allow_nan=False) + "\n", encoding="utf-8")
             os.replace(partial, self._path)
         except OSError as error:
+            partial.unlink(missing_ok=True)
             raise OutputError(f"{self._path}: cannot be written ({error.strerror}); choose another --out") from error
 
 

@@ -38,9 +38,11 @@ class Overlay:
 
     def __init__(self, path: Path, *, note: str, frame_rate_hz: Fraction | None) -> None:
         self._path, self._partial = path, path.with_suffix(".mp4.part")
-        self._rate = frame_rate_hz or Fraction(25)
+        # Only nominal: every frame carries its own time. FFmpeg wants a small fraction within reason.
+        self._rate = min(max(frame_rate_hz or Fraction(25), Fraction(1)), Fraction(1000)).limit_denominator(1001)
         self._painter = Painter(note)
         self._last_pts = -1
+        self._is_begun = False
         self._error: BaseException | None = None
         self._closed = False
         self._channel: Channel[Measurement] = Channel(WAITING_FRAMES)
@@ -61,8 +63,14 @@ class Overlay:
         self._closed = True
         self._channel.close()
         self._thread.join()
+        try:
+            if self._is_begun and self._error is None:
+                os.replace(self._partial, self._path)
+            else:
+                self._partial.unlink(missing_ok=True)
+        except OSError as error:
+            self._error = error
         self._raise()
-        os.replace(self._partial, self._path)
 
     def _open(self) -> OutputContainer:
         try:
@@ -79,14 +87,13 @@ class Overlay:
 
     def _run(self) -> None:
         try:
-            for measurement in self._channel:
-                self._encode(measurement)
-            self._container.mux(self._stream.encode())
+            with self._container:  # closing writes the index, so it can fail for want of space too
+                for measurement in self._channel:
+                    self._encode(measurement)
+                self._container.mux(self._stream.encode())
         except BaseException as error:  # noqa: BLE001 - a thread's boundary: raised again by write and close
             self._error = error
             self._channel.cancel()
-        finally:
-            self._container.close()
 
     def _encode(self, measurement: Measurement) -> None:
         picture = av.VideoFrame.from_ndarray(self._painter.paint(measurement), format="bgr24")
@@ -94,6 +101,7 @@ class Overlay:
         pts = max(round(measurement.frame.pts * measurement.frame.time_base / TIME_BASE), self._last_pts + 1)
         picture.pts, picture.time_base = pts, TIME_BASE
         self._last_pts = pts
+        self._is_begun = True
         self._container.mux(self._stream.encode(picture))
 
     def _raise(self) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import errno
+import io
 import json
+import os
 from typing import TYPE_CHECKING
 
 from stream.errors import OutputError
@@ -11,46 +14,70 @@ from stream.errors import OutputError
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-    from typing import TextIO
 
     from stream.measurement import Measurement
+
+
+class _Lines:
+    """A text file that only ever holds whole lines: one that could not be written whole is taken back."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._whole_bytes = 0
+        try:
+            self._file = path.open("wb", buffering=0)
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def add(self, text: str) -> None:
+        data = text.encode()
+        try:
+            if self._file.write(data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            self._file.truncate(self._whole_bytes)
+            raise self._unwritable(error) from error
+        self._whole_bytes += len(data)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _unwritable(self, error: OSError) -> OutputError:
+        return OutputError(f"{self._path}: cannot be written ({error.strerror}); free space or choose another --out")
 
 
 class JsonLines:
     """`measurements.jsonl`: a whole line reaches the file system before the next frame is written."""
 
     def __init__(self, path: Path) -> None:
-        self._file = _open(path)
+        self._lines = _Lines(path)
 
     def write(self, measurement: Measurement) -> None:
-        try:
-            self._file.write(json.dumps(measurement.record(), allow_nan=False) + "\n")
-        except OSError as error:
-            raise _unwritable(self._file.name, error) from error
+        self._lines.add(json.dumps(measurement.record(), allow_nan=False) + "\n")
 
     def close(self) -> None:
-        self._file.close()
+        self._lines.close()
 
 
 class Csv:
     """`measurements.csv`: the same fields, points and spacing spread over columns, empty where null."""
 
     def __init__(self, path: Path) -> None:
-        self._file = _open(path)
-        self._writer: csv.DictWriter[str] | None = None
+        self._lines = _Lines(path)
+        self._has_header = False
 
     def write(self, measurement: Measurement) -> None:
         row = flatten(measurement.record())
-        try:
-            if self._writer is None:
-                self._writer = csv.DictWriter(self._file, list(row), lineterminator="\n")
-                self._writer.writeheader()
-            self._writer.writerow(row)
-        except OSError as error:
-            raise _unwritable(self._file.name, error) from error
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(row), lineterminator="\n")
+        if not self._has_header:
+            writer.writeheader()
+            self._has_header = True
+        writer.writerow(row)
+        self._lines.add(text.getvalue())
 
     def close(self) -> None:
-        self._file.close()
+        self._lines.close()
 
 
 LANDMARKS = ("ps_superior", "ps_inferior", "tangent", "hsd_min_foot", "hsd_perp_foot")
@@ -71,14 +98,3 @@ def flatten(record: Mapping[str, object]) -> dict[str, object]:
         else:
             flat[name] = value
     return flat
-
-
-def _open(path: Path) -> TextIO:
-    try:
-        return path.open("w", encoding="utf-8", newline="", buffering=1)
-    except OSError as error:
-        raise _unwritable(str(path), error) from error
-
-
-def _unwritable(path: str, error: OSError) -> OutputError:
-    return OutputError(f"{path}: cannot be written ({error.strerror}); free space or choose another --out")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from array import array
 from typing import TYPE_CHECKING
 
@@ -75,11 +76,14 @@ class Trend:
         _draw(above, column, "aop", "AoP (°)")
         _draw(below, column, "hsd", f"HSD, shortest ({self._unit})")
         below.set_xlabel("time (s)")
-        figure.suptitle(self._title, fontsize=11)
+        figure.suptitle(self._title, fontsize=11, parse_math=False)
         figure.supxlabel("Research use only, not a medical device", fontsize=8, color="0.4", x=0.99, ha="right")
         above.legend(loc="upper left", fontsize=8, ncols=4, framealpha=0.9)
         try:
-            figure.savefig(self._path, dpi=110)
+            with warnings.catch_warnings():
+                # A file name in a script the typeface lacks gives boxes in the title, not lines on stderr.
+                warnings.filterwarnings("ignore", message="Glyph .* missing")
+                figure.savefig(self._path, dpi=110)
         except OSError as error:
             raise OutputError(f"{self._path}: cannot be written ({error.strerror}); free space there") from error
 
@@ -94,7 +98,6 @@ def _draw(axes: Axes, column: dict[str, NDArray[np.float64]], name: str, label: 
             time[min(end, len(time) - 1)],
             color="0.9",
             lw=0,
-            label="not measured" if start == end else None,
         )
     axes.plot(time, column[f"{name}_raw"], ".", ms=2.5, color="#999999", label="single frame")
     axes.fill_between(

@@ -1,0 +1,66 @@
+"""The folder a run's results go to: made, or cleared of an earlier run without losing it."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+from stream.errors import OptionError, OutputError
+
+DEFAULT_PARENT = Path("partum-runs")
+RESULTS = ("measurements.jsonl", "measurements.csv", "overlay.mp4", "trend.png", "run.json")
+
+
+def prepare_folder(out: Path | None, *, source: Path) -> Path:
+    """Makes the folder; results of an earlier run in it are moved to `earlier-N/` below it.
+
+    Args:
+        out: what the user asked for; None makes a new numbered folder below `partum-runs/`.
+        source: what is replayed, where that is a path.
+
+    Raises:
+        OutputError: it cannot be made or written to.
+        OptionError: the results would end up in the source, or in its place.
+    """
+    try:
+        if out is None:
+            return _new_folder(DEFAULT_PARENT)
+        _keep_apart(out, source)
+        out.mkdir(parents=True, exist_ok=True)
+        _move_earlier_results(out)
+    except OSError as error:
+        raise OutputError(
+            f"{out or DEFAULT_PARENT}: not a folder that can be written to ({error.strerror}); choose another --out"
+        ) from error
+    return out
+
+
+def _new_folder(parent: Path) -> Path:
+    parent.mkdir(exist_ok=True)
+    for number in itertools.count(1):
+        folder = parent / f"{number:03d}"
+        try:
+            folder.mkdir()  # fails where another run has just taken the number
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError("there is always a next number")
+
+
+def _keep_apart(out: Path, source: Path) -> None:
+    """Refuses a folder of pictures that results would be added to, and a film that they would replace."""
+    folder, origin = out.resolve(), source.resolve()
+    if origin.is_dir() and folder.is_relative_to(origin):
+        raise OptionError(f"{out}: lies in the source {source}; choose another --out")
+    if origin in [folder / name for name in RESULTS]:
+        raise OptionError(f"{out}: holds the source {source} under the name of a result; choose another --out")
+
+
+def _move_earlier_results(out: Path) -> None:
+    old = [out / name for name in RESULTS if (out / name).exists()]
+    if not old:
+        return
+    earlier = next(folder for number in itertools.count(1) if not (folder := out / f"earlier-{number}").exists())
+    earlier.mkdir()
+    for path in old:
+        path.rename(earlier / path.name)

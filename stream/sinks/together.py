@@ -1,0 +1,59 @@
+"""Several sinks as one: all are written, all are closed, and the first error is the one that is raised."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Self
+
+from stream.errors import OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+
+    from stream.measurement import Measurement
+    from stream.sinks.base import Sink
+
+log = logging.getLogger(__name__)
+
+
+class Together:
+    """Opens sinks and keeps them until the end; a context manager.
+
+    Args:
+        makers: called in order; where one fails, those already open are closed.
+    """
+
+    def __init__(self, makers: Iterable[Callable[[], Sink]]) -> None:
+        self._sinks: list[Sink] = []
+        try:
+            for make in makers:
+                self._sinks.append(make())
+        except BaseException:
+            self._close_all()
+            raise
+
+    def write(self, measurement: Measurement) -> None:
+        for sink in self._sinks:
+            sink.write(measurement)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Closes every sink. Their errors are raised only where there is none already: that one is the cause."""
+        failed = self._close_all()
+        if failed and error is None:
+            raise failed
+
+    def _close_all(self) -> OutputError | None:
+        first: OutputError | None = None
+        for sink in self._sinks:
+            try:
+                sink.close()
+            except OutputError as error:
+                log.debug("a sink could not be closed", exc_info=error)
+                first = first or error
+        return first
