@@ -1,0 +1,79 @@
+"""Sources of frames, one module for each kind, and `open_source`, which tells the kinds apart.
+
+The modules are imported when a source of their kind is opened, so that this package costs nothing to import.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stream.clock import MonotonicClock
+from stream.errors import OptionError, SourceNotFound, SourceUnreadable
+from stream.sources.kinds import SUPPORTED, VIDEO_SUFFIXES, Kind, kind_of
+
+if TYPE_CHECKING:
+    from stream.clock import Clock
+    from stream.frame import PixelSpacing
+    from stream.sources.base import FrameSource
+
+__all__ = ["open_source"]
+
+LIVE_SCHEMES = frozenset({"http", "https", "igtl", "rtmp", "rtp", "rtsp", "rtsps", "srt", "tcp", "udp", "v4l2"})
+
+
+def open_source(uri: str, *, clock: Clock | None = None, spacing: PixelSpacing | None = None) -> FrameSource:
+    """Opens a recording or the phantom.
+
+    Args:
+        uri: a path, or `phantom:` with its options.
+        clock: stamps the frames; the machine's monotonic clock where none is given.
+        spacing: mm per pixel of the frames as shown; takes the place of what the source itself says.
+
+    Raises:
+        SourceNotFound: there is nothing at that path.
+        SourceUnreadable: it is of no kind known here, damaged, or empty.
+        SourceUnavailable: it needs an extra that is not installed.
+        OptionError: it is a live feed, or the phantom's options are not valid.
+    """
+    if not uri:
+        raise SourceNotFound("the source's path is empty; give a file, a folder, or phantom:")
+    clock = clock or MonotonicClock()
+    scheme = uri.partition(":")[0].lower() if ":" in uri else ""
+    if scheme == "phantom":
+        return _open_phantom(uri, clock, spacing)
+    if scheme in LIVE_SCHEMES:
+        raise OptionError(f"{scheme}: is a live feed, which this version cannot read; record it to a file first")
+    return _open_path(Path(uri), clock, spacing)
+
+
+def _open_phantom(uri: str, clock: Clock, spacing: PixelSpacing | None) -> FrameSource:
+    from stream.sources.paced import Respaced
+    from stream.sources.phantom import PhantomSource
+
+    phantom = PhantomSource(uri, clock=clock)
+    return Respaced(phantom, spacing=spacing) if spacing else phantom
+
+
+def _open_path(path: Path, clock: Clock, spacing: PixelSpacing | None) -> FrameSource:
+    kind = kind_of(path)
+    if kind is Kind.IMAGES:
+        from stream.sources.images import ImageFolderSource
+
+        return ImageFolderSource(path, clock=clock, spacing=spacing)
+    if kind is Kind.DICOM:
+        from stream.sources.dicom import DicomSource
+
+        return DicomSource(path, clock=clock, spacing=spacing)
+    if kind is Kind.STACK:
+        from stream.sources.stack import StackSource
+
+        return StackSource(path, clock=clock, spacing=spacing)
+    from stream.sources.video import VideoSource
+
+    try:
+        return VideoSource(path, clock=clock, spacing=spacing)
+    except SourceUnreadable as error:
+        if path.suffix.lower() in VIDEO_SUFFIXES:
+            raise
+        raise SourceUnreadable(f"{path}: of no kind that can be read; give {SUPPORTED}") from error

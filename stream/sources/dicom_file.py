@@ -1,0 +1,149 @@
+"""DICOM files, opened and inflated where needed, and the care that pydicom asks for."""
+
+from __future__ import annotations
+
+import logging
+import re
+import struct
+import tempfile
+import threading
+import warnings
+import zlib
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING
+
+from stream.errors import SourceNotFound, SourceUnavailable, SourceUnreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+DEFLATED = "1.2.840.10008.1.2.1.99"
+
+_UID = re.compile(r"[0-9.]{1,64}")
+_CHUNK_BYTES = 1 << 20
+_PREFIX_END = 132  # the preamble of 128 bytes, and "DICM"
+
+_remarks_lock = threading.Lock()
+
+
+@contextmanager
+def quiet_pydicom() -> Iterator[None]:
+    """Keeps pydicom's remarks on sloppy files from screens and logs, as they quote values; others pass.
+
+    Warning filters and loggers belong to the whole process, so only one thread at a time may change them.
+    """
+    logger = logging.getLogger("pydicom")
+    with _remarks_lock, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="pydicom")
+        before, logger.disabled = logger.disabled, True
+        try:
+            yield
+        finally:
+            logger.disabled = before
+
+
+def open_dicom(path: Path) -> IO[bytes]:
+    """Opens the file; one whose data set is deflated is inflated into an unnamed temporary file.
+
+    Raises:
+        SourceUnavailable: pydicom is not installed.
+        SourceNotFound: there is no such file.
+        SourceUnreadable: it cannot be opened, is empty, or is not DICOM.
+    """
+    _require_pydicom()
+    try:
+        file = path.open("rb")
+    except FileNotFoundError as error:
+        raise SourceNotFound(f"{path}: no such file; check the path") from error
+    except OSError as error:
+        raise SourceUnreadable(f"{path}: cannot be opened ({error.strerror}); give a DICOM file") from error
+    try:
+        if not file.seek(0, 2):
+            raise SourceUnreadable(f"{path}: the file is empty; copy or export it again")
+        if not has_prefix(file) and not _starts_with_element(file):
+            raise SourceUnreadable(f"{path}: not a DICOM file; give one, or name the file by its true kind")
+        start = _deflated_start(path) if has_prefix(file) else None
+        if start is None:
+            return file
+        with file:
+            return _inflated(file, start)
+    except BaseException:
+        file.close()
+        raise
+
+
+def name_of(uid: str) -> str:
+    """The standard's name of a UID, else the UID; "unknown" for what is no UID, as damage may put names there."""
+    from pydicom.uid import UID
+
+    if not _UID.fullmatch(uid):
+        return "unknown"
+    with quiet_pydicom():
+        return str(UID(uid).name)
+
+
+def damage() -> tuple[type[Exception], ...]:
+    """What pydicom raises on damaged files: much of what Python has, and two errors of its own."""
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
+    return (
+        *(ValueError, TypeError, LookupError, AttributeError, ArithmeticError, EOFError, OSError),
+        *(NotImplementedError, RecursionError, AssertionError, struct.error, zlib.error),
+        *(BytesLengthException, InvalidDicomError),
+    )
+
+
+def _require_pydicom() -> None:
+    try:
+        import pydicom  # noqa: F401 - only to see whether it is there
+    except ImportError as error:
+        raise SourceUnavailable(
+            'reading DICOM needs pydicom, which is not installed; run: pip install "partum[dicom]"'
+        ) from error
+
+
+def has_prefix(file: IO[bytes]) -> bool:
+    """Whether the file begins as DICOM files should."""
+    file.seek(_PREFIX_END - 4)
+    return file.read(4) == b"DICM"
+
+
+def _starts_with_element(file: IO[bytes]) -> bool:
+    """Whether a file without prefix begins with an element of group 2 or 8, where data sets begin."""
+    file.seek(0)
+    head = file.read(8)
+    if head[:2] in (b"\x00\x02", b"\x00\x08"):  # big endian, which is always explicit
+        return head[4:6].isalpha() and head[4:6].isupper()
+    is_explicit = head[4:6].isalpha() and head[4:6].isupper()
+    return head[:2] in (b"\x02\x00", b"\x08\x00") and (is_explicit or head[6:8] == b"\x00\x00")
+
+
+def _deflated_start(path: Path) -> int | None:
+    """Offset of a deflated data set; None where it is not deflated."""
+    from pydicom.filereader import read_file_meta_info
+
+    try:
+        with quiet_pydicom():
+            meta = read_file_meta_info(path)
+            if meta.get("TransferSyntaxUID") != DEFLATED:
+                return None
+            # The group length counts what follows its own element of 12 bytes.
+            return _PREFIX_END + 12 + int(meta["FileMetaInformationGroupLength"].value)
+    except damage():
+        return None
+
+
+def _inflated(file: IO[bytes], start: int) -> IO[bytes]:
+    """The data set alone, explicit little endian. A stream that breaks reads as one that has ended."""
+    plain = tempfile.TemporaryFile()  # noqa: SIM115 - handed to the caller, who closes it
+    inflate = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
+    file.seek(start)
+    pending = file.read(_CHUNK_BYTES)
+    while pending and not inflate.eof:
+        try:
+            plain.write(inflate.decompress(pending, _CHUNK_BYTES))
+        except zlib.error:
+            break
+        pending = inflate.unconsumed_tail or file.read(_CHUNK_BYTES)
+    return plain

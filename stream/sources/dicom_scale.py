@@ -1,0 +1,175 @@
+"""When the frames of a DICOM recording were taken, and how large their pixels are."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import statistics
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from stream.frame import PixelSpacing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from stream.sources.dicom_header import Header
+
+DEFAULT_RATE_HZ = Fraction(25)
+"""Where the file says nothing of time."""
+
+TIME_BASE = Fraction(1, 1_000_000)
+
+_FRAME_TIME, _FRAME_TIME_VECTOR = 0x00181063, 0x00181065
+_MIN_PERIOD_MS, _MAX_PERIOD_MS = 1, 10_000
+_MAX_SPACING_MM = 10.0
+_SPATIAL_2D, _TISSUE, _CENTIMETRES = 1, 1, 3  # PS3.3 C.8.5.5.1
+
+
+@dataclass(frozen=True, slots=True)
+class FrameTimes:
+    """The times of the frames.
+
+    Attributes:
+        period_us: from frame to frame, in microseconds; the median where the steps differ.
+        steps_us: from each frame to the next, as far as the file gives them one by one.
+    """
+
+    period_us: Fraction
+    steps_us: tuple[Fraction, ...] = ()
+
+    @property
+    def rate_hz(self) -> Fraction:
+        return 1 / (self.period_us * TIME_BASE)
+
+    def stamps(self) -> Iterator[int]:
+        """Endless pts in `TIME_BASE`, from 0 on; rounded one by one, so that errors do not add up."""
+        steps = itertools.chain(self.steps_us, itertools.repeat(self.period_us))
+        return map(round, itertools.accumulate(steps, initial=Fraction(0)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """Size and shape of the pixels; `note` says why a size that the file gives was not taken."""
+
+    spacing: PixelSpacing | None
+    pixel_aspect: float
+    note: str = ""
+
+
+def frame_times_of(header: Header) -> FrameTimes | None:
+    """The frame times that the header declares; None where it declares none that can be.
+
+    Convention: FrameTimeVector or FrameTime, whichever FrameIncrementPointer points to, then the vector if
+    there is one, FrameTime, CineRate, RecommendedDisplayFrameRate. Periods outside 1 ms to 10 s do not
+    count. The vector's first element belongs to no step; a step that does not count is replaced by the
+    median of the others. Worked value: FrameTimeVector 0, 30, 50, 0 ms gives pts 0, 30000, 80000, 120000 us.
+    """
+    pointer = header.number("FrameIncrementPointer")
+    by_vector, by_period = _by_vector(header), _by_period(header)
+    return by_period or by_vector if pointer == _FRAME_TIME else by_vector or by_period
+
+
+def scale_of(header: Header, *, columns: int, rows: int) -> Scale:
+    """Size and shape of the pixels of a picture of `columns` x `rows`.
+
+    Convention: the largest ultrasound region of 2-D tissue in centimetres whose box lies in the picture, one
+    centimetre a pixel being 10 mm; else PixelSpacing, else NominalScannedPixelSpacing, both row spacing (y)
+    first, 1 mm for both being what is written where nothing is known; else unknown. A box that reaches out
+    of the picture tells that the picture was resized after the region was written, so its scale no longer
+    holds and is not taken. Pixels of 10 mm or more do not count. `pixel_aspect` is width over height, from
+    the spacing, else PixelAspectRatio (vertical, horizontal), else 1.
+    Worked value: PhysicalDeltaX = 0.02, PhysicalDeltaY = -0.03 is 0.2 mm in x and 0.3 mm in y.
+    """
+    regions = [region for region in header.items("SequenceOfUltrasoundRegions") if _is_tissue_in_cm(region)]
+    inside = [region for region in regions if _is_inside(region, columns=columns, rows=rows)]
+    sized = [(_area_px(region), spacing) for region in inside if (spacing := _region_spacing(region))]
+    spacing = max(sized, key=lambda pair: pair[0])[1] if sized else _spacing_attribute(header)
+    note = ""
+    if spacing is None and len(inside) < len(regions):
+        note = "no scale: the file's ultrasound region reaches out of the picture (resized?)"
+    elif len({other for _, other in sized}) > 1:
+        note = "scale of the largest of several ultrasound regions"
+    aspect = spacing.x_mm / spacing.y_mm if spacing else _aspect_attribute(header)
+    return Scale(spacing=spacing, pixel_aspect=aspect, note=note)
+
+
+def _by_vector(header: Header) -> FrameTimes | None:
+    steps_ms = [_decimal(value) for value in header.numbers("FrameTimeVector")[1:]]
+    sound_ms = [step for step in steps_ms if step and _is_period(step)]
+    if not sound_ms:
+        return None
+    usual_ms = statistics.median_low(sound_ms)
+    kept_ms = (step if step and _is_period(step) else usual_ms for step in steps_ms)
+    return FrameTimes(1000 * usual_ms, tuple(1000 * step for step in kept_ms))
+
+
+def _by_period(header: Header) -> FrameTimes | None:
+    period_ms = _decimal(header.number("FrameTime"))
+    cine_hz = _decimal(header.number("CineRate"))
+    display_hz = _decimal(header.number("RecommendedDisplayFrameRate"))
+    candidates_ms = (period_ms, cine_hz and 1000 / cine_hz, display_hz and 1000 / display_hz)
+    return next((FrameTimes(1000 * ms) for ms in candidates_ms if ms and _is_period(ms)), None)
+
+
+def _decimal(value: float | None) -> Fraction | None:
+    """Exactly the decimal that is written in the file."""
+    return None if value is None or math.isnan(value) else Fraction(str(value))
+
+
+def _is_period(period_ms: Fraction) -> bool:
+    return _MIN_PERIOD_MS <= period_ms <= _MAX_PERIOD_MS
+
+
+def _is_tissue_in_cm(region: Header) -> bool:
+    expected = {
+        "RegionSpatialFormat": _SPATIAL_2D,
+        "RegionDataType": _TISSUE,
+        "PhysicalUnitsXDirection": _CENTIMETRES,
+        "PhysicalUnitsYDirection": _CENTIMETRES,
+    }
+    return all(region.number(keyword) == value for keyword, value in expected.items())
+
+
+def _box(region: Header) -> tuple[float, float, float, float] | None:
+    keywords = ("MinX0", "MinY0", "MaxX1", "MaxY1")
+    x0, y0, x1, y1 = (region.number(f"RegionLocation{keyword}") for keyword in keywords)
+    return None if x0 is None or y0 is None or x1 is None or y1 is None else (x0, y0, x1, y1)
+
+
+def _is_inside(region: Header, *, columns: int, rows: int) -> bool:
+    """A region without a box counts as the whole picture; one column or row too many is a common slip."""
+    x0, y0, x1, y1 = _box(region) or (0, 0, columns - 1, rows - 1)
+    return 0 <= x0 <= x1 <= columns and 0 <= y0 <= y1 <= rows
+
+
+def _area_px(region: Header) -> float:
+    x0, y0, x1, y1 = _box(region) or (0, 0, math.inf, math.inf)
+    return (x1 - x0 + 1) * (y1 - y0 + 1)
+
+
+def _region_spacing(region: Header) -> PixelSpacing | None:
+    delta_x_cm, delta_y_cm = region.number("PhysicalDeltaX"), region.number("PhysicalDeltaY")
+    return _spacing(10 * abs(delta_x_cm or 0), 10 * abs(delta_y_cm or 0))
+
+
+def _spacing_attribute(header: Header) -> PixelSpacing | None:
+    for keyword in ("PixelSpacing", "NominalScannedPixelSpacing"):
+        match header.numbers(keyword):
+            case [y_mm, x_mm] if (x_mm, y_mm) != (1, 1) and (spacing := _spacing(x_mm, y_mm)):
+                return spacing
+    return None
+
+
+def _spacing(x_mm: float, y_mm: float) -> PixelSpacing | None:
+    """None unless both are more than 0 and less than 10 mm; NaN is neither."""
+    is_sound = all(0 < step < _MAX_SPACING_MM for step in (x_mm, y_mm))
+    return PixelSpacing(x_mm=x_mm, y_mm=y_mm) if is_sound else None
+
+
+def _aspect_attribute(header: Header) -> float:
+    match header.numbers("PixelAspectRatio"):
+        case [vertical, horizontal] if vertical > 0 and horizontal > 0:
+            return horizontal / vertical
+    return 1.0

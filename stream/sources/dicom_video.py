@@ -1,0 +1,88 @@
+"""DICOM recordings whose pixels are one MPEG-2, H.264 or HEVC bit stream, PS3.5 8.2.5 to 8.2.8."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import IO, TYPE_CHECKING
+
+import av
+
+from stream.errors import SourceTruncated, SourceUnreadable
+from stream.sources.dicom_frames import FragmentStream
+from stream.sources.dicom_scale import TIME_BASE, FrameTimes
+from stream.sources.luma import grey_of
+from stream.sources.pictures import PictureReader
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    import numpy as np
+    from av.video.stream import VideoStream
+    from numpy.typing import NDArray
+
+    from stream.sources.dicom_facts import PictureFacts
+    from stream.sources.dicom_frames import Fragments
+
+
+_OPTIONS = {"format_whitelist": "mov,mp4,mpegts,mpeg,mpegvideo,h264,hevc"}
+"""What the standard allows; a playlist, say, could make FFmpeg open other files."""
+
+
+class EmbeddedVideo:
+    """A bit stream in any container that the standard allows, or in none."""
+
+    def __init__(self, file: IO[bytes], fragments: Fragments, facts: PictureFacts) -> None:
+        """Opens the stream.
+
+        Raises:
+            SourceUnreadable: it is not what the transfer syntax says.
+        """
+        self._facts = facts
+        unreadable = SourceUnreadable(
+            f"{facts.path}: its pixels cannot be read as {facts.syntax_name}; copy or export the file again"
+        )
+        try:
+            stored = FragmentStream(file, fragments)
+            self._container = av.open(stored, "r", options=_OPTIONS, metadata_errors="replace")
+        except av.FFmpegError as error:
+            raise unreadable from error
+        streams = [stream for stream in self._container.streams.video if stream.codec_context is not None]
+        if not streams:
+            self._container.close()
+            raise unreadable
+        self._stream: VideoStream = streams[0]
+        self._stream.codec_context.thread_type = "AUTO"
+        self._stream.codec_context.thread_count = 2
+
+    @property
+    def frame_times(self) -> FrameTimes | None:
+        """Regular times at the stream's mean rate; None where it declares none."""
+        rate_hz = self._stream.average_rate
+        return FrameTimes(1 / (Fraction(rate_hz) * TIME_BASE)) if rate_hz else None
+
+    def images(self) -> Generator[NDArray[np.uint8], None, None]:
+        """Yields the grey pictures, each (rows, columns).
+
+        Raises:
+            SourceUnreadable: a picture is not of the header's size.
+            SourceTruncated: the stream ends damaged.
+        """
+        facts, count = self._facts, 0
+        reader = PictureReader(self._container, self._stream)
+        for picture in reader:
+            if (picture.width, picture.height) != (facts.columns, facts.rows):
+                raise SourceUnreadable(
+                    f"{facts.path}: its pictures are {picture.width}x{picture.height}, its header says"
+                    f" {facts.columns}x{facts.rows}; export the file again"
+                )
+            yield grey_of(picture)
+            count += 1
+        if reader.is_damaged:
+            of_declared = f" of {facts.frame_count}" if facts.frame_count else ""
+            raise SourceTruncated(
+                f"{facts.path}: cut off or damaged after {count}{of_declared} frames; copy the file again"
+            )
+
+    def close(self) -> None:
+        """Frees the decoder; the file stays open."""
+        self._container.close()

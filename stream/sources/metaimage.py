@@ -1,0 +1,157 @@
+"""MetaImage headers (.mha, .mhd), with the per-frame fields of PLUS sequences (.igs.mha)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stream.errors import SourceNotFound, SourceUnreadable
+from stream.sources.raster import (
+    Number,
+    StackHeader,
+    axis_layout,
+    frame_blocks,
+    kept_axes,
+    open_pixels,
+    parse_number,
+    spacing_of,
+    timestamp_index,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+_ELEMENT_TYPES = {
+    "MET_CHAR": "i1",
+    "MET_UCHAR": "u1",
+    "MET_SHORT": "i2",
+    "MET_USHORT": "u2",
+    "MET_INT": "i4",
+    "MET_UINT": "u4",
+    "MET_FLOAT": "f4",
+    "MET_DOUBLE": "f8",
+}
+
+_MAX_HEADER_BYTES = 64 << 20
+_MAX_LINE_BYTES = 1 << 20
+
+
+def read_header(path: Path) -> StackHeader:
+    """Reads the header of a MetaImage file and nothing of its pixels.
+
+    `ElementSpacing` is in mm by the format's convention. Timestamps come from the `Seq_FrameNNNN_Timestamp`
+    fields, in seconds.
+
+    Raises:
+        SourceNotFound: there is no such file.
+        SourceUnreadable: it is not a MetaImage, or of a kind that does not stream.
+    """
+    fields, times_s, header_bytes = _read_fields(path)
+    channels = _number(path, fields, "ElementNumberOfChannels", default=1)
+    dimensions = _numbers(path, fields, "DimSize", int)
+    steps = _numbers(path, fields, "ElementSpacing", float)
+    axes = kept_axes(dimensions)
+    sizes = [dimensions[axis] for axis in axes]
+    steps_mm = [steps[axis] for axis in axes] if len(steps) == len(dimensions) else []
+    if channels > 1:
+        sizes, steps_mm = [channels, *sizes], [math.nan, *steps_mm]
+    is_sequence = bool(times_s) or "list" in fields.get("Kinds", "")
+    layout = axis_layout(sizes, is_sequence=is_sequence)
+    data_path, data_offset = _data_place(path, fields, header_bytes)
+    count = sizes[-1] if layout.endswith("t") else 1
+    return StackHeader(
+        path=path,
+        data_path=data_path,
+        data_offset=data_offset,
+        compressed=_flag(fields, "CompressedData"),
+        dtype=_element_type(path, fields),
+        sizes=tuple(sizes),
+        layout=layout,
+        spacing=spacing_of(layout, steps_mm),
+        orientation=fields.get("UltrasoundImageOrientation", "MF"),
+        times_s=tuple(times_s.get(index) for index in range(count)) if times_s else (),
+    )
+
+
+def read_image(path: Path) -> NDArray[Any]:
+    """Reads a file that holds a single one-channel picture, such as a mask.
+
+    Returns:
+        (H, W), with the values and the type of number that are stored.
+
+    Raises:
+        SourceNotFound: there is no such file.
+        SourceUnreadable: it is not a MetaImage, or holds colour or several pictures.
+        SourceTruncated: the file ends before the picture does.
+    """
+    header = read_header(path)
+    if header.layout != "xy":
+        sizes = " x ".join(map(str, header.sizes))
+        raise SourceUnreadable(f"{path}: holds {sizes} values; expected one picture with one channel")
+    with open_pixels(header) as file:
+        image = header.pixels(next(frame_blocks(header, file)))
+    return image.astype(header.dtype.newbyteorder("="))
+
+
+def _read_fields(path: Path) -> tuple[dict[str, str], dict[int, float], int]:
+    """The fields, the timestamps by frame index, and the number of bytes of the header."""
+    fields: dict[str, str] = {}
+    times_s: dict[int, float] = {}
+    try:
+        with path.open("rb") as file:
+            while file.tell() < _MAX_HEADER_BYTES:
+                line = file.readline(_MAX_LINE_BYTES).decode("utf-8", errors="replace")
+                key, separator, value = (part.strip() for part in line.partition("="))
+                if not separator:
+                    break
+                if (index := timestamp_index(key)) is not None:
+                    times_s[index] = parse_number(path, key, value, float)
+                elif not key.startswith("Seq_Frame"):
+                    fields[key] = value
+                if key == "ElementDataFile":
+                    return fields, times_s, file.tell()
+    except FileNotFoundError as error:
+        raise SourceNotFound(f"{path}: no such file; check the path") from error
+    except OSError as error:
+        raise SourceUnreadable(f"{path}: cannot be opened ({error.strerror})") from error
+    raise SourceUnreadable(f"{path}: not a MetaImage file (no line 'ElementDataFile = ...' in its header)")
+
+
+def _data_place(path: Path, fields: dict[str, str], header_bytes: int) -> tuple[Path, int | None]:
+    name = fields["ElementDataFile"]
+    if name == "LOCAL":
+        return path, header_bytes
+    if name.startswith("LIST") or "%" in name:
+        raise SourceUnreadable(f"{path}: its pixels lie in several files ('{name}'); store them in one .mha")
+    skip = _number(path, fields, "HeaderSize", default=0)
+    return path.parent / name, skip if skip >= 0 else None
+
+
+def _element_type(path: Path, fields: dict[str, str]) -> np.dtype[Any]:
+    name = fields.get("ElementType", "")
+    if name not in _ELEMENT_TYPES:
+        raise SourceUnreadable(f"{path}: ElementType '{name}' is not one of {', '.join(_ELEMENT_TYPES)}")
+    if not _flag(fields, "BinaryData", default="True"):
+        raise SourceUnreadable(f"{path}: its pixels are written as text; store it with BinaryData = True")
+    is_big_endian = _flag(fields, "ElementByteOrderMSB") or _flag(fields, "BinaryDataByteOrderMSB")
+    return np.dtype((">" if is_big_endian else "<") + _ELEMENT_TYPES[name])
+
+
+def _flag(fields: dict[str, str], key: str, *, default: str = "False") -> bool:
+    return fields.get(key, default).lower() in ("true", "1")
+
+
+def _number(path: Path, fields: dict[str, str], key: str, *, default: int) -> int:
+    values = _numbers(path, fields, key, int, default=str(default))
+    return values[0] if values else default
+
+
+def _numbers(
+    path: Path, fields: dict[str, str], key: str, kind: Callable[[str], Number], *, default: str = ""
+) -> list[Number]:
+    return [parse_number(path, key, word, kind) for word in fields.get(key, default).split()]

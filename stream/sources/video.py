@@ -1,0 +1,204 @@
+"""Recordings in any video format that FFmpeg decodes, as a source of frames."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import av
+from av.stream import Disposition
+
+from stream.errors import SourceNotFound, SourceTruncated, SourceUnreadable
+from stream.frame import Frame
+from stream.sources.base import SourceInfo
+from stream.sources.luma import grey_of, turn_of
+from stream.sources.pictures import PictureReader
+from stream.sources.recording import Recording
+from stream.sources.timeline import Timeline
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from av import VideoFrame
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+    from stream.clock import Clock
+    from stream.frame import PixelSpacing
+
+DEFAULT_RATE_HZ = Fraction(25)
+"""Where the file declares no rate."""
+
+NOTE_PREFIX = "partum-note:"
+"""A file's `comment` that begins so holds words the viewer must see with the pictures."""
+
+_log = logging.getLogger(__name__)
+
+
+class VideoSource(Recording):
+    """The frames of a video file, decoded one by one.
+
+    Frames are grey (`stream.sources.luma`), turned as the file's display matrix asks, with the file's own
+    timestamps (`stream.sources.timeline`) and pixel shape. Interlaced pictures are taken as they are. Damaged
+    pictures are left out up to the next key picture (`stream.sources.pictures`); a recording that ends
+    damaged, or earlier than it declares, ends in SourceTruncated after its last sound frame.
+    """
+
+    def __init__(self, path: str | Path, *, clock: Clock, spacing: PixelSpacing | None = None) -> None:
+        """Opens the file and decodes its first picture.
+
+        Args:
+            path: of the file.
+            clock: stamps the frames as they are decoded.
+            spacing: mm per pixel of the pictures as they are shown, where the caller knows it.
+
+        Raises:
+            SourceNotFound: there is no such file.
+            SourceUnreadable: it is no video, or holds no picture that can be decoded.
+        """
+        self._path = Path(path)
+        self._clock = clock
+        self._container = _open(self._path)
+        try:
+            self._stream = _video_stream(self._path, self._container)
+            self._reader = PictureReader(self._container, self._stream)
+            info = self._begin(spacing)
+        except BaseException:
+            self._container.close()
+            raise
+        super().__init__(info)
+
+    def _begin(self, spacing: PixelSpacing | None) -> SourceInfo:
+        """Decodes the first picture, which knows what the header does not: its turn and true size."""
+        pictures = iter(self._reader)
+        first = next(pictures, None)
+        if first is None:
+            raise SourceUnreadable(f"{self._path}: holds no picture that can be decoded; export it again")
+        self._pictures = itertools.chain([first], pictures)
+        self._stored_size = first.width, first.height
+        self._turn = turn_of(first)
+        width, height = self._stored_size[::-1] if self._turn.transpose else self._stored_size
+        return SourceInfo(
+            uri=str(self._path),
+            kind="video",
+            width=width,
+            height=height,
+            frame_count=self._stream.frames or None,
+            frame_rate_hz=_rate_hz(self._stream),
+            spacing=spacing,
+            note=_note(self._container),
+        )
+
+    def _read(self) -> Generator[Frame, None, None]:
+        time_base = _fraction(self._stream.time_base) or Fraction(1, 1_000_000)
+        timeline = Timeline(time_base=time_base, period_s=_period_s(self._stream))
+        aspect = _fraction(self._stream.sample_aspect_ratio) or Fraction(1)
+        index = -1
+        for index, picture in enumerate(self._pictures):
+            self._check_size(picture, index)
+            yield Frame(
+                image=self._turn(grey_of(picture)),
+                index=index,
+                pts=timeline.place(picture.pts),
+                time_base=time_base,
+                captured_ns=self._clock.now_ns(),
+                spacing=self.info.spacing,
+                pixel_aspect=float(1 / aspect if self._turn.transpose else aspect),
+                segment=timeline.segment,
+            )
+        self._check_end(index + 1)
+
+    def _check_size(self, picture: VideoFrame, index: int) -> None:
+        if (picture.width, picture.height) != self._stored_size:
+            before = "x".join(map(str, self._stored_size))
+            raise SourceUnreadable(
+                f"{self._path}: frame {index} is {picture.width}x{picture.height}, those before it {before};"
+                " split the recording there"
+            )
+
+    def _check_end(self, count: int) -> None:
+        """Raises SourceTruncated where the recording ends damaged, or before the end its header declares."""
+        period_s = _period_s(self._stream)
+        end_s = self._reader.end * (_fraction(self._stream.time_base) or Fraction(1, 1_000_000))
+        declared_s = _declared_end_s(self._container, self._stream)
+        tolerance_s = max(3 * period_s, Fraction(1, 2))
+        if self._reader.is_damaged or (declared_s is not None and declared_s - end_s > tolerance_s):
+            declared = self._stream.frames or (round(declared_s / period_s) if declared_s else 0)
+            of_declared = f" of {declared}" if declared > count else ""
+            raise SourceTruncated(
+                f"{self._path}: cut off or damaged after {count}{of_declared} frames; copy the file again"
+            )
+        if self._reader.lost:
+            _log.warning("%s: %d damaged pictures were left out", self._path, self._reader.lost)
+
+    def _release(self) -> None:
+        self._container.close()
+
+
+def _open(path: Path) -> InputContainer:
+    """Opens a regular file; FFmpeg's other protocols are out of reach."""
+    if not path.exists():
+        raise SourceNotFound(f"{path}: no such file; check the path")
+    if not path.is_file():
+        raise SourceUnreadable(f"{path}: not a regular file; give a recording")
+    if path.stat().st_size == 0:
+        raise SourceUnreadable(f"{path}: the file is empty; copy or export it again")
+    try:
+        return av.open(f"file:{path}", metadata_errors="replace")
+    except av.FFmpegError as error:
+        raise SourceUnreadable(
+            f"{path}: not a video that can be read ({error.strerror}); it may be of another kind, or cut off"
+        ) from error
+
+
+def _video_stream(path: Path, container: InputContainer) -> VideoStream:
+    """The first stream of moving pictures."""
+    if container.format.name == "tty":  # FFmpeg would play a text file as a terminal session
+        raise SourceUnreadable(f"{path}: a text file, not a video")
+    moving = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    if not moving:
+        raise SourceUnreadable(f"{path}: holds no video stream; give a recording with pictures")
+    stream = moving[0]
+    if stream.codec_context is None:
+        raise SourceUnreadable(f"{path}: its codec cannot be decoded here; export it as H.264")
+    return stream
+
+
+def _declared_end_s(container: InputContainer, stream: VideoStream) -> Fraction | None:
+    """Where the header says the pictures end, in seconds on the file's clock; None where it says nothing.
+
+    Only what is written down counts: many containers have their duration estimated from size or from the
+    last timestamp found. Matroska and FLV declare one duration for all streams, so it must be the only one.
+    """
+    kind, time_base = container.format.name, _fraction(stream.time_base)
+    if "mp4" in kind and stream.duration and time_base:
+        return (stream.duration + (stream.start_time or 0)) * time_base
+    if kind == "avi" and stream.frames:
+        return stream.frames * _period_s(stream)
+    if ("matroska" in kind or kind == "flv") and container.duration and len(container.streams) == 1:
+        return Fraction(container.duration, av.time_base)
+    return None
+
+
+def _rate_hz(stream: VideoStream) -> Fraction | None:
+    """Mean rate by the container; in a bare stream, which has no timestamps, the codec's own."""
+    return _fraction(stream.guessed_rate if stream.start_time is None else stream.average_rate)
+
+
+def _period_s(stream: VideoStream) -> Fraction:
+    """Nominal time from one frame to the next, in seconds."""
+    return 1 / (_rate_hz(stream) or DEFAULT_RATE_HZ)
+
+
+def _fraction(value: Fraction | None) -> Fraction | None:
+    """The value as a positive fraction, or None where it is unset: None, or a falsy 0/1 in later PyAV."""
+    return Fraction(value.numerator, value.denominator) if value and value > 0 else None
+
+
+def _note(container: InputContainer) -> str:
+    comments = (text for key, text in container.metadata.items() if key.lower() == "comment")
+    comment = next(comments, "")
+    return comment.removeprefix(NOTE_PREFIX).strip() if comment.startswith(NOTE_PREFIX) else ""

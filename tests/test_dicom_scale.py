@@ -1,0 +1,186 @@
+"""Times and pixel sizes of DICOM files."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from pydicom import uid
+
+from stream.clock import ManualClock
+from stream.frame import PixelSpacing
+from stream.sources.dicom import DicomSource
+from tests.dicom_files import encapsulated, native, region, smooth, video
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FRAME_TIME, FRAME_TIME_VECTOR = 0x00181063, 0x00181065
+PICTURES = np.zeros((5, 40, 60), np.uint8)
+WHOLE = (0, 0, 59, 39)
+
+
+def times_us(path: Path) -> tuple[list[int], Fraction | None]:
+    with DicomSource(path, clock=ManualClock()) as source:
+        frames = list(source)
+        assert {frame.time_base for frame in frames} == {Fraction(1, 1_000_000)}
+        return [frame.pts for frame in frames], source.info.frame_rate_hz
+
+
+def scale(path: Path, spacing: PixelSpacing | None = None) -> tuple[PixelSpacing | None, float, str]:
+    with DicomSource(path, clock=ManualClock(), spacing=spacing) as source:
+        frames = list(source)
+        assert {frame.spacing for frame in frames} == {source.info.spacing}
+        return source.info.spacing, frames[0].aspect, source.info.note
+
+
+EVERY_40_MS = [0, 40000, 80000, 120000, 160000]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "expected_us", "rate_hz"),
+    [
+        ({}, EVERY_40_MS, None),
+        ({"FrameTime": "33.333"}, [0, 33333, 66666, 99999, 133332], Fraction(1_000_000, 33333)),
+        ({"FrameTime": "16.6666"}, [0, 16667, 33333, 50000, 66666], Fraction(10_000_000, 166666)),
+        ({"CineRate": "50"}, [0, 20000, 40000, 60000, 80000], Fraction(50)),
+        ({"RecommendedDisplayFrameRate": "10"}, [0, 100000, 200000, 300000, 400000], Fraction(10)),
+        ({"CineRate": "30"}, [0, 33333, 66667, 100000, 133333], Fraction(30)),
+        ({"FrameTime": "20", "CineRate": "50", "RecommendedDisplayFrameRate": "10"}, None, Fraction(50)),
+        ({"FrameTime": "0", "CineRate": "25"}, EVERY_40_MS, Fraction(25)),
+        ({"FrameTime": "-40", "CineRate": "0", "RecommendedDisplayFrameRate": "25"}, EVERY_40_MS, Fraction(25)),
+        ({"FrameTime": "1e9", "CineRate": "100000"}, EVERY_40_MS, None),
+        ({"FrameTime": ""}, EVERY_40_MS, None),
+    ],
+)
+def test_times_come_from_the_first_sound_attribute(
+    tmp_path: Path, attributes: dict[str, Any], expected_us: list[int] | None, rate_hz: Fraction | None
+) -> None:
+    pts, rate = times_us(native(tmp_path / "a.dcm", PICTURES, **attributes))
+    assert rate == rate_hz
+    assert pts == (expected_us or [0, 20000, 40000, 60000, 80000])
+
+
+@pytest.mark.parametrize("broken", ["nan", "inf", "33,3", "fast", "1e400"])
+def test_a_frame_time_that_is_no_number_is_ignored(tmp_path: Path, broken: str) -> None:
+    path = native(tmp_path / "a.dcm", PICTURES, FrameTime="12345678", CineRate="50")
+    path.write_bytes(path.read_bytes().replace(b"12345678", broken.ljust(8).encode()))
+    assert times_us(path) == ([0, 20000, 40000, 60000, 80000], Fraction(50))
+
+
+@pytest.mark.parametrize(
+    ("vector", "expected_us"),
+    [
+        (["0", "30", "50", "30", "40.5"], [0, 30000, 80000, 110000, 150500]),
+        (["17", "30", "50", "30", "40"], [0, 30000, 80000, 110000, 150000]),
+        (["0", "30", "0", "-5", "40"], [0, 30000, 60000, 90000, 130000]),
+        (["0", "30", "50"], [0, 30000, 80000, 110000, 140000]),
+        (["0", "30", "30", "30", "30", "99", "99", "99"], [0, 30000, 60000, 90000, 120000]),
+    ],
+)
+@pytest.mark.parametrize("pointer", [FRAME_TIME_VECTOR, None])
+def test_a_frame_time_vector_gives_each_step(
+    tmp_path: Path, vector: list[str], expected_us: list[int], pointer: int | None
+) -> None:
+    attributes: dict[str, Any] = {"FrameIncrementPointer": pointer} if pointer else {}
+    path = native(tmp_path / "a.dcm", PICTURES, FrameTimeVector=vector, FrameTime="20", **attributes)
+    assert times_us(path)[0] == expected_us
+
+
+def test_the_increment_pointer_chooses(tmp_path: Path) -> None:
+    both: dict[str, Any] = {"FrameTimeVector": ["0", *["30"] * 4], "FrameTime": "20"}
+    path = native(tmp_path / "a.dcm", PICTURES, FrameIncrementPointer=FRAME_TIME, **both)
+    assert times_us(path)[0] == [0, 20000, 40000, 60000, 80000]
+    path = native(tmp_path / "a.dcm", PICTURES, FrameIncrementPointer=FRAME_TIME, **both | {"FrameTime": "0"})
+    assert times_us(path)[0] == [0, 30000, 60000, 90000, 120000]
+
+
+def test_an_embedded_video_keeps_its_rate_unless_the_header_knows(tmp_path: Path) -> None:
+    stream = video(smooth(5, 32, 48), codec="libx264", container="mp4", rate_hz=20)
+    options: dict[str, Any] = {"syntax": uid.MPEG4HP41, "has_table": False, "NumberOfFrames": 5}
+    path = encapsulated(tmp_path / "a.dcm", [stream], (32, 48), photometric="YBR_PARTIAL_420", **options)
+    assert times_us(path) == ([0, 50000, 100000, 150000, 200000], Fraction(20))
+    options["FrameTime"] = "25"
+    path = encapsulated(tmp_path / "a.dcm", [stream], (32, 48), photometric="YBR_PARTIAL_420", **options)
+    assert times_us(path) == ([0, 25000, 50000, 75000, 100000], Fraction(40))
+
+
+def test_spacing_of_the_ultrasound_region_is_in_millimetres_and_unsigned(tmp_path: Path) -> None:
+    regions = [region(box=WHOLE, delta_cm=(0.02, -0.03))]
+    spacing, aspect, note = scale(native(tmp_path / "a.dcm", PICTURES, SequenceOfUltrasoundRegions=regions))
+    assert spacing is not None
+    assert (spacing.x_mm, spacing.y_mm) == pytest.approx((0.2, 0.3))
+    assert aspect == pytest.approx(2 / 3)
+    assert note == ""
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"RegionSpatialFormat": 2},
+        {"RegionDataType": 3},
+        {"PhysicalUnitsXDirection": 4},
+        {"PhysicalUnitsYDirection": 0},
+        {"PhysicalDeltaX": 0.0},
+        {"PhysicalDeltaY": 100.0},
+    ],
+)
+def test_regions_that_are_no_tissue_in_centimetres_are_passed_over(tmp_path: Path, attributes: dict[str, Any]) -> None:
+    other = region(box=WHOLE, delta_cm=(0.5, 0.5), **attributes)
+    small = region(box=(5, 5, 20, 20), delta_cm=(0.02, 0.02))
+    spacing, *_ = scale(native(tmp_path / "a.dcm", PICTURES, SequenceOfUltrasoundRegions=[other, small]))
+    assert spacing == PixelSpacing(x_mm=0.2, y_mm=0.2)
+    spacing, aspect, _ = scale(native(tmp_path / "b.dcm", PICTURES, SequenceOfUltrasoundRegions=[other]))
+    assert (spacing, aspect) == (None, 1.0)
+
+
+def test_of_several_regions_the_largest_counts_and_the_viewer_is_told(tmp_path: Path) -> None:
+    regions = [
+        region(box=(0, 0, 20, 20), delta_cm=(0.01, 0.01)),
+        region(box=(21, 0, 59, 39), delta_cm=(0.04, 0.04)),
+        region(box=(0, 21, 20, 39), delta_cm=(0.02, 0.02)),
+    ]
+    spacing, _, note = scale(native(tmp_path / "a.dcm", PICTURES, SequenceOfUltrasoundRegions=regions))
+    assert spacing == PixelSpacing(x_mm=0.4, y_mm=0.4)
+    assert "several" in note
+    alike = [region(box=item, delta_cm=(0.02, 0.02)) for item in ((0, 0, 29, 39), (30, 0, 59, 39))]
+    assert scale(native(tmp_path / "b.dcm", PICTURES, SequenceOfUltrasoundRegions=alike))[2] == ""
+
+
+@pytest.mark.parametrize(("box", "is_taken"), [((0, 0, 60, 40), True), ((10, 10, 119, 79), False)])
+def test_a_region_that_reaches_out_of_the_picture_gives_no_scale(
+    tmp_path: Path, box: tuple[int, int, int, int], is_taken: bool
+) -> None:
+    regions = [region(box=box, delta_cm=(0.02, 0.02))]
+    path = native(tmp_path / "a.dcm", PICTURES, SequenceOfUltrasoundRegions=regions)
+    spacing, _, note = scale(path)
+    assert (spacing is not None) == is_taken
+    assert ("no scale" in note) != is_taken
+    chosen = PixelSpacing(x_mm=0.4, y_mm=0.4)
+    assert scale(path, chosen) == (chosen, 1.0, "")
+
+
+@pytest.mark.parametrize("keyword", ["PixelSpacing", "NominalScannedPixelSpacing"])
+def test_spacing_attributes_name_rows_first(tmp_path: Path, keyword: str) -> None:
+    attributes: dict[str, Any] = {keyword: ["0.3", "0.2"]}
+    spacing, aspect, _ = scale(native(tmp_path / "a.dcm", PICTURES, **attributes))
+    assert spacing == PixelSpacing(x_mm=0.2, y_mm=0.3)
+    assert aspect == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("values", [["1", "1"], ["0", "0"], ["-0.2", "0.2"], ["50", "50"], ["0.2"]])
+def test_spacing_attributes_that_cannot_be_are_ignored(tmp_path: Path, values: list[str]) -> None:
+    assert scale(native(tmp_path / "a.dcm", PICTURES, PixelSpacing=values))[0] is None
+
+
+def test_the_aspect_ratio_serves_where_nothing_else_is_known(tmp_path: Path) -> None:
+    assert scale(native(tmp_path / "a.dcm", PICTURES, PixelAspectRatio=["4", "3"]))[:2] == (None, 0.75)
+    assert scale(native(tmp_path / "a.dcm", PICTURES, PixelAspectRatio=["0", "0"]))[:2] == (None, 1.0)
+
+
+def test_the_callers_spacing_goes_before_the_files(tmp_path: Path) -> None:
+    chosen = PixelSpacing(x_mm=0.11, y_mm=0.22)
+    path = native(tmp_path / "a.dcm", PICTURES, PixelSpacing=["0.3", "0.2"])
+    assert scale(path, chosen) == (chosen, 0.5, "")
