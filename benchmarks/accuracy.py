@@ -22,8 +22,8 @@ from rich.console import Console
 from benchmarks.environment import write_result
 from engines.postprocess import class_labels
 from engines.registry import load_engine
-from stream.biometry import measure, protocols
 from stream.frame import Frame
+from stream.protocols import measure, protocols
 from stream.reading import Reader, letterbox_for
 
 if TYPE_CHECKING:

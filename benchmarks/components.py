@@ -18,9 +18,9 @@ from rich.console import Console
 
 from benchmarks.environment import write_result
 from engines.registry import BACKENDS, available_engines, load_engine
-from stream.biometry import measure, protocols
 from stream.channel import Channel
 from stream.clock import MonotonicClock
+from stream.protocols import measure, protocols
 from stream.sources.phantom import PhantomSource
 from stream.tracking import AOP_NOISE_DEG, Track
 

@@ -21,8 +21,9 @@ from rich.progress import track
 from benchmarks.environment import write_result
 from calibration.boundary_noise import with_boundary_noise
 from calibration.noise import evaluate_tracking
-from stream.biometry import Orientation, measure
+from stream.biometry import Orientation
 from stream.masks import read_mask
+from stream.protocols import measure
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

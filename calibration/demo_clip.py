@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 
 from calibration.training.datasets import read_grey
-from stream.biometry import measure
+from stream.protocols import measure
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,11 +9,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from stream.biometry import Biometry, Landmarks, Reason, measure
+    from stream.biometry import Biometry, Landmarks, Reason
     from stream.channel import Channel, Overflow
     from stream.frame import Frame, PixelSpacing
     from stream.measurement import Measurement, State
     from stream.pipeline import Pipeline
+    from stream.protocols import measure
     from stream.sources import open_source
     from stream.tracking import Estimate
 
@@ -29,7 +30,7 @@ _HOME = {
     "PixelSpacing": "stream.frame",
     "Reason": "stream.biometry",
     "State": "stream.measurement",
-    "measure": "stream.biometry",
+    "measure": "stream.protocols",
     "open_source": "stream.sources",
 }
 

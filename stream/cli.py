@@ -9,8 +9,9 @@ from pathlib import Path
 import click
 
 from engines.registry import AUTO, BACKENDS
-from stream.biometry import Orientation, protocols
+from stream.biometry import Orientation
 from stream.frame import PixelSpacing
+from stream.protocols import protocols
 
 
 class Pace(click.ParamType[float | None]):

@@ -13,10 +13,11 @@ import click
 from rich.console import Console
 from rich.progress import track
 
-from stream.biometry import CHALLENGE_SIDE_PX, Biometry, Orientation, measure
+from stream.biometry import CHALLENGE_SIDE_PX, Biometry, Orientation
 from stream.cli import orientation_option, protocol_option, spacing_option, verbose_option
 from stream.errors import OutputError
 from stream.masks import mask_paths, read_mask
+from stream.protocols import measure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -47,7 +48,7 @@ class MeasureOptions:
     Attributes:
         masks: a folder of masks, or one mask.
         out: the CSV file to write; it appears only when it is whole.
-        protocol: a name in `stream.biometry.protocols()`.
+        protocol: a name in `stream.protocols.protocols()`.
         spacing: of the masks' pixels; None where unknown.
         orientation: of all masks.
     """

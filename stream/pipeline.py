@@ -50,7 +50,7 @@ class Pipeline:
     Args:
         source: frames; closed by the pipeline.
         engine: closed by the pipeline.
-        protocol: how AoP and HSD are measured, a name in `stream.biometry.protocols()`.
+        protocol: how AoP and HSD are measured, a name in `stream.protocols.protocols()`.
         orientation: whether the pictures are mirrored; `AUTO` finds out.
         overflow: what happens to frames that come faster than they are processed.
         clock: the clock that stamped the frames.

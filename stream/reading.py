@@ -11,18 +11,10 @@ import numpy as np
 
 from engines.postprocess import class_labels
 from engines.preprocess import Letterbox
-from stream.biometry import (
-    CHALLENGE_SIDE_PX,
-    Biometry,
-    Landmarks,
-    Orientation,
-    Point,
-    Reason,
-    check_orientation,
-    measure,
-)
+from stream.biometry import CHALLENGE_SIDE_PX, Biometry, Landmarks, Orientation, Point, Reason
 from stream.measurement import Outlines
 from stream.orientation import OrientationMemory
+from stream.protocols import check_orientation, measure
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,7 +67,7 @@ class Reader:
     """Gates frames by their plane probability and measures them by one protocol.
 
     Args:
-        protocol: a name in `stream.biometry.protocols()`.
+        protocol: a name in `stream.protocols.protocols()`.
         plane_threshold: least plane probability of a frame that is measured.
         orientation: whether pictures are mirrored; `AUTO` finds out from the frames read so far. The challenge
             protocols presume normal ones.

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from stream.biometry import measure
 from stream.errors import MaskError, OutputError
 from stream.measure import COLUMNS, measure_command
+from stream.protocols import measure
 from tests.anatomy import at_aop
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 import pytest
 
-from stream.biometry import Reason, measure
+from stream.biometry import Reason
 from stream.masks import read_mask
+from stream.protocols import measure
 from tests.anatomy import Anatomy, at_aop
 
 if TYPE_CHECKING:

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from engines.base import Prediction
-from stream.biometry import CHALLENGE_SIDE_PX, Biometry, Orientation, Reason, measure
+from stream.biometry import CHALLENGE_SIDE_PX, Biometry, Orientation, Reason
 from stream.errors import OptionError
 from stream.frame import Frame, PixelSpacing
 from stream.measurement import Measurement, State
+from stream.protocols import measure
 from stream.reading import Reader, letterbox_for
 from tests.fakes import SPEC
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,10 +12,10 @@ from stream.sources.phantom_course import Course, CourseOptions
 from stream.sources.phantom_options import parse_phantom_uri
 from stream.sources.phantom_render import draw_speckle, render_clean, render_speckle
 from stream.sources.phantom_truth import scene_masks, scene_truth
+from stream.sources.recording import Recording
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import TracebackType
+    from collections.abc import Generator
 
     from numpy.typing import NDArray
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 NOTE = "SIMULATED PHANTOM"
 
 
-class PhantomSource:
+class PhantomSource(Recording):
     """A simulated recording: frame i is a pure function of the options and of i.
 
     `image`, `truth`, `mask` and `scene` may be asked for any frame, in any order, from any thread, also after
@@ -38,8 +37,6 @@ class PhantomSource:
         self._options = parse_phantom_uri(uri)
         options = self._options
         self._clock = clock
-        self._closed = threading.Event()
-        self._next_index = 0
         self._course = Course(
             CourseOptions(
                 seed=options.seed,
@@ -52,44 +49,29 @@ class PhantomSource:
         )
         self._speckle = draw_speckle(np.random.default_rng((options.seed, 2)), options.size_px)
         side_mm = self._course.scene(0.0).sector.field_mm / options.size_px
-        self._info = SourceInfo(
-            uri=uri,
-            kind="phantom",
-            width=options.size_px,
-            height=options.size_px,
-            frame_count=options.frame_count,
-            frame_rate_hz=options.rate_hz,
-            spacing=PixelSpacing(side_mm, side_mm),
-            note=NOTE,
+        super().__init__(
+            SourceInfo(
+                uri=uri,
+                kind="phantom",
+                width=options.size_px,
+                height=options.size_px,
+                frame_count=options.frame_count,
+                frame_rate_hz=options.rate_hz,
+                spacing=PixelSpacing(side_mm, side_mm),
+                note=NOTE,
+            )
         )
 
-    @property
-    def info(self) -> SourceInfo:
-        return self._info
-
-    def __iter__(self) -> Iterator[Frame]:
-        while not self._closed.is_set() and self._next_index < self._options.frame_count:
-            index = self._next_index
-            self._next_index += 1
+    def _read(self) -> Generator[Frame, None, None]:
+        for index in range(self._options.frame_count):
             yield Frame(
                 image=self.image(index),
                 index=index,
                 pts=index,
                 time_base=1 / self._options.rate_hz,
                 captured_ns=self._clock.now_ns(),
-                spacing=self._info.spacing,
+                spacing=self.info.spacing,
             )
-
-    def close(self) -> None:
-        self._closed.set()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def scene(self, index: int) -> Scene:
         """Everything that is there in a frame.
