@@ -21,7 +21,7 @@ from engines.registry import BACKENDS, available_engines, load_engine
 from stream.channel import Channel
 from stream.clock import MonotonicClock
 from stream.protocols import measure, protocols
-from stream.sources.phantom import PhantomSource
+from stream.sources.phantom.source import PhantomSource
 from stream.tracking import AOP_NOISE_DEG, Track
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ import numpy as np
 
 from stream.masks import mask_paths, read_mask
 from stream.protocol_robust import orientation_cues
-from stream.sources.phantom_sample import sample_scene
-from stream.sources.phantom_truth import scene_masks
+from stream.sources.phantom.sample import sample_scene
+from stream.sources.phantom.truth import scene_masks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

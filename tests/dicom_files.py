@@ -25,7 +25,7 @@ from pydicom.uid import (
 )
 
 from stream.clock import ManualClock
-from stream.sources.dicom import DicomSource
+from stream.sources.dicom.source import DicomSource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

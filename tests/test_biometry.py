@@ -18,8 +18,8 @@ from stream.biometry import Biometry, Orientation, Reason
 from stream.errors import MaskError, OptionError
 from stream.masks import mask_paths, read_mask
 from stream.protocols import measure, protocols
-from stream.sources.phantom_sample import sample_scene
-from stream.sources.phantom_truth import scene_masks, scene_truth
+from stream.sources.phantom.sample import sample_scene
+from stream.sources.phantom.truth import scene_masks, scene_truth
 from tests.anatomy import DESCENT, Anatomy, at_aop
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from pydicom.pixels.processing import apply_windowing, convert_color_space
 from pydicom.pixels.utils import pixel_array
 
 from stream.clock import ManualClock
-from stream.sources.dicom import DicomSource
+from stream.sources.dicom.source import DicomSource
 from tests.dicom_files import (
     ADOBE_RGB,
     encapsulated,

@@ -11,7 +11,7 @@ from pydicom import uid
 
 from stream.clock import ManualClock
 from stream.frame import PixelSpacing
-from stream.sources.dicom import DicomSource
+from stream.sources.dicom.source import DicomSource
 from tests.dicom_files import encapsulated, native, region, smooth, video
 
 if TYPE_CHECKING:

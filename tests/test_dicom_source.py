@@ -17,8 +17,8 @@ from pydicom import dcmread
 from pydicom.pixels.utils import pixel_array
 
 from stream.clock import ManualClock
-from stream.sources.dicom import DicomSource
-from stream.sources.dicom_frames import Fragments, FragmentStream, Span
+from stream.sources.dicom.frames import Fragments, FragmentStream, Span
+from stream.sources.dicom.source import DicomSource
 from tests.dicom_files import CODED, GREY, SHAPE, encapsulated, is_equal, jpeg, native, one_of, open_source, read
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ import pytest
 from stream.clock import ManualClock
 from stream.errors import OptionError
 from stream.frame import PixelSpacing
-from stream.sources.phantom import PhantomSource
-from stream.sources.phantom_options import parse_phantom_uri
-from stream.sources.phantom_truth import sector_mask
+from stream.sources.phantom.options import parse_phantom_uri
+from stream.sources.phantom.source import PhantomSource
+from stream.sources.phantom.truth import sector_mask
 
 
 def phantom(options: str = "") -> PhantomSource:

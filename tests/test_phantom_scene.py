@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from stream.sources.phantom_descent import head_tilt_deg, place_head, typical_hsd_mm
-from stream.sources.phantom_render import draw_speckle, render, render_clean, render_speckle
-from stream.sources.phantom_sample import sample_scene
-from stream.sources.phantom_scene import Head, Look, Pose, Scene, Sector
-from stream.sources.phantom_truth import (
+from stream.sources.phantom.descent import head_tilt_deg, place_head, typical_hsd_mm
+from stream.sources.phantom.render import draw_speckle, render, render_clean, render_speckle
+from stream.sources.phantom.sample import sample_scene
+from stream.sources.phantom.scene import Head, Look, Pose, Scene, Sector
+from stream.sources.phantom.truth import (
     infrapubic_crossing,
     leading_tangent,
     nearest_point,

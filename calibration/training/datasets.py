@@ -18,9 +18,9 @@ import numpy as np
 
 from engines.preprocess import Letterbox
 from stream.sources import open_source
-from stream.sources.phantom_render import render
-from stream.sources.phantom_sample import sample_scene
-from stream.sources.phantom_truth import scene_masks
+from stream.sources.phantom.render import render
+from stream.sources.phantom.sample import sample_scene
+from stream.sources.phantom.truth import scene_masks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -49,7 +49,7 @@ def open_source(uri: str, *, clock: Clock | None = None, spacing: PixelSpacing |
 
 def _open_phantom(uri: str, clock: Clock, spacing: PixelSpacing | None) -> FrameSource:
     from stream.sources.paced import Respaced
-    from stream.sources.phantom import PhantomSource
+    from stream.sources.phantom.source import PhantomSource
 
     phantom = PhantomSource(uri, clock=clock)
     return Respaced(phantom, spacing=spacing) if spacing else phantom
@@ -62,7 +62,7 @@ def _open_path(path: Path, clock: Clock, spacing: PixelSpacing | None) -> FrameS
 
         return ImageFolderSource(path, clock=clock, spacing=spacing)
     if kind is Kind.DICOM:
-        from stream.sources.dicom import DicomSource
+        from stream.sources.dicom.source import DicomSource
 
         return DicomSource(path, clock=clock, spacing=spacing)
     if kind is Kind.STACK:

@@ -13,8 +13,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from stream.sources.dicom_facts import PictureFacts
-    from stream.sources.dicom_header import PixelElement
+    from stream.sources.dicom.facts import PictureFacts
+    from stream.sources.dicom.header import PixelElement
 
 RLE_LOSSLESS = "1.2.840.10008.1.2.5"
 

@@ -14,7 +14,7 @@ from stream.frame import PixelSpacing
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from stream.sources.dicom_header import Header
+    from stream.sources.dicom.header import Header
 
 DEFAULT_RATE_HZ = Fraction(25)
 """Where the file says nothing of time."""

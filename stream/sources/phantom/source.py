@@ -8,10 +8,10 @@ import numpy as np
 
 from stream.frame import Frame, PixelSpacing
 from stream.sources.base import SourceInfo
-from stream.sources.phantom_course import Course, CourseOptions
-from stream.sources.phantom_options import parse_phantom_uri
-from stream.sources.phantom_render import draw_speckle, render_clean, render_speckle
-from stream.sources.phantom_truth import scene_masks, scene_truth
+from stream.sources.phantom.course import Course, CourseOptions
+from stream.sources.phantom.options import parse_phantom_uri
+from stream.sources.phantom.render import draw_speckle, render_clean, render_speckle
+from stream.sources.phantom.truth import scene_masks, scene_truth
 from stream.sources.recording import Recording
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from stream.clock import Clock
-    from stream.sources.phantom_scene import Scene
-    from stream.sources.phantom_truth import PhantomTruth
+    from stream.sources.phantom.scene import Scene
+    from stream.sources.phantom.truth import PhantomTruth
 
 NOTE = "SIMULATED PHANTOM"
 

@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 
 from stream.errors import SourceUnavailable, SourceUnreadable
-from stream.sources.dicom_facts import Coding
-from stream.sources.dicom_file import quiet_pydicom
-from stream.sources.dicom_grey import luma_of
+from stream.sources.dicom.facts import Coding
+from stream.sources.dicom.file import quiet_pydicom
+from stream.sources.dicom.grey import luma_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from av import VideoFrame
     from numpy.typing import NDArray
 
-    from stream.sources.dicom_facts import PictureFacts
+    from stream.sources.dicom.facts import PictureFacts
 
     StillDecoder = Callable[[bytes], NDArray[Any]]
 

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stream.sources.phantom_descent import (
+from stream.sources.phantom.descent import (
     AOP_RANGE_DEG,
     clears_symphysis,
     head_tilt_deg,
     place_head,
     typical_hsd_mm,
 )
-from stream.sources.phantom_scene import Blob, Look, Pose, Scene, Sector
-from stream.sources.phantom_truth import leading_tangent
+from stream.sources.phantom.scene import Blob, Look, Pose, Scene, Sector
+from stream.sources.phantom.truth import leading_tangent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from stream.sources.phantom_scene import Head
+    from stream.sources.phantom.scene import Head
 
 
 def sample_scene(

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stream.sources.phantom_scene import PS_BASE_POWER, PS_TIP_POWER, Sector, ps_scale_mm
+from stream.sources.phantom.scene import PS_BASE_POWER, PS_TIP_POWER, Sector, ps_scale_mm
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from stream.biometry import Point
-    from stream.sources.phantom_scene import Head, Scene
+    from stream.sources.phantom.scene import Head, Scene
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from stream.sources.phantom_scene import PS_BASE_POWER, PS_TIP_POWER, ps_scale_mm
+from stream.sources.phantom.scene import PS_BASE_POWER, PS_TIP_POWER, ps_scale_mm
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float32]
 
-    from stream.sources.phantom_scene import Blob, Scene, Sector
+    from stream.sources.phantom.scene import Blob, Scene, Sector
 
 MAX_LOSS_DB = 45.0
 

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stream.sources.phantom_descent import (
+from stream.sources.phantom.descent import (
     AOP_RANGE_DEG,
     clears_symphysis,
     head_tilt_deg,
     place_head,
     typical_hsd_mm,
 )
-from stream.sources.phantom_motion import Excursion, Push, draw_wander, ramp
-from stream.sources.phantom_sample import fit_pose, sample_look, sample_symphysis
-from stream.sources.phantom_scene import Pose, Scene, Sector
+from stream.sources.phantom.motion import Excursion, Push, draw_wander, ramp
+from stream.sources.phantom.sample import fit_pose, sample_look, sample_symphysis
+from stream.sources.phantom.scene import Pose, Scene, Sector
 
 if TYPE_CHECKING:
-    from stream.sources.phantom_scene import Head, Look
+    from stream.sources.phantom.scene import Head, Look
 
 CYCLE_S = 150.0
 CONTRACTION_S = 75.0

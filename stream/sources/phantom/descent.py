@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from stream.sources.phantom_scene import Head, ps_half_thickness_mm
+from stream.sources.phantom.scene import Head, ps_half_thickness_mm
 
 AOP_RANGE_DEG = (80.0, 170.0)
 DESCENT_AOP_DEG = (80.0, 90.0, 100.0, 110.0, 120.0, 130.0, 140.0, 150.0, 160.0, 170.0)

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from stream.sources.phantom_echo import Grid, echo_map, head_field
-from stream.sources.phantom_truth import sector_mask
+from stream.sources.phantom.echo import Grid, echo_map, head_field
+from stream.sources.phantom.truth import sector_mask
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from stream.sources.phantom_scene import Scene, Sector
+    from stream.sources.phantom.scene import Scene, Sector
 
 _NEPER_PER_DB = math.log(10) / 20
 _REST_MM = (97.0, 40.0)

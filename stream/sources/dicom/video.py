@@ -8,8 +8,8 @@ from typing import IO, TYPE_CHECKING
 import av
 
 from stream.errors import SourceTruncated, SourceUnreadable
-from stream.sources.dicom_frames import FragmentStream
-from stream.sources.dicom_scale import TIME_BASE, FrameTimes
+from stream.sources.dicom.frames import FragmentStream
+from stream.sources.dicom.scale import TIME_BASE, FrameTimes
 from stream.sources.luma import grey_of
 from stream.sources.pictures import PictureReader
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
     from numpy.typing import NDArray
 
-    from stream.sources.dicom_facts import PictureFacts
-    from stream.sources.dicom_frames import Fragments
+    from stream.sources.dicom.facts import PictureFacts
+    from stream.sources.dicom.frames import Fragments
 
 
 _OPTIONS = {"format_whitelist": "mov,mp4,mpegts,mpeg,mpegvideo,h264,hevc"}

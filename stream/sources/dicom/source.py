@@ -9,14 +9,14 @@ from typing import IO, TYPE_CHECKING
 from stream.errors import SourceTruncated, SourceUnreadable
 from stream.frame import Frame
 from stream.sources.base import SourceInfo
-from stream.sources.dicom_facts import Coding, read_facts
-from stream.sources.dicom_file import open_dicom
-from stream.sources.dicom_frames import encapsulated_frames, native_frames, read_fragments
-from stream.sources.dicom_grey import grey_of, grey_table
-from stream.sources.dicom_header import read_header
-from stream.sources.dicom_pixels import PictureError, still_decoder
-from stream.sources.dicom_scale import DEFAULT_RATE_HZ, TIME_BASE, FrameTimes, frame_times_of, scale_of
-from stream.sources.dicom_video import EmbeddedVideo
+from stream.sources.dicom.facts import Coding, read_facts
+from stream.sources.dicom.file import open_dicom
+from stream.sources.dicom.frames import encapsulated_frames, native_frames, read_fragments
+from stream.sources.dicom.grey import grey_of, grey_table
+from stream.sources.dicom.header import read_header
+from stream.sources.dicom.pixels import PictureError, still_decoder
+from stream.sources.dicom.scale import DEFAULT_RATE_HZ, TIME_BASE, FrameTimes, frame_times_of, scale_of
+from stream.sources.dicom.video import EmbeddedVideo
 from stream.sources.recording import Recording
 
 if TYPE_CHECKING:
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
     from stream.clock import Clock
     from stream.frame import PixelSpacing
-    from stream.sources.dicom_facts import PictureFacts
-    from stream.sources.dicom_header import Header, PixelElement
-    from stream.sources.dicom_pixels import StillDecoder
+    from stream.sources.dicom.facts import PictureFacts
+    from stream.sources.dicom.header import Header, PixelElement
+    from stream.sources.dicom.pixels import StillDecoder
 
 
 class DicomSource(Recording):
     """The frames of a DICOM file, read and decoded one by one.
 
-    Grey levels follow `stream.sources.dicom_grey`, scale and times `stream.sources.dicom_scale`: the times of
+    Grey levels follow `stream.sources.dicom.grey`, scale and times `stream.sources.dicom.scale`: the times of
     the header, else those of an embedded video, else 25 frames a second. Nothing that identifies a patient is
     read. A file that holds fewer frames than it declares ends in SourceTruncated after the last of them.
     """

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 from stream.errors import SourceUnreadable
-from stream.sources.dicom_file import damage, has_prefix, quiet_pydicom
+from stream.sources.dicom.file import damage, has_prefix, quiet_pydicom
 
 if TYPE_CHECKING:
     from pathlib import Path

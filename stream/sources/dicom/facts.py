@@ -8,12 +8,12 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from stream.errors import SourceUnreadable
-from stream.sources.dicom_file import name_of
+from stream.sources.dicom.file import name_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from stream.sources.dicom_header import Header, PixelElement
+    from stream.sources.dicom.header import Header, PixelElement
 
 _NAME = re.compile(r"[A-Z0-9_ ]{1,16}")
 _ROOT = "1.2.840.10008.1.2"

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from stream.sources.dicom_facts import PictureFacts
-    from stream.sources.dicom_header import Header
+    from stream.sources.dicom.facts import PictureFacts
+    from stream.sources.dicom.header import Header
 
 _BT601 = (0.299, 0.587, 0.114)
 _COLOURS = ("Red", "Green", "Blue")
