@@ -3,7 +3,6 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import replace
-from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -12,11 +11,9 @@ from filterpy.kalman import KalmanFilter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calibration.courses import Course, Degradation, course
-from calibration.noise import evaluate_tracking, follow, metrics
-from stream.biometry import Biometry, Landmarks, Reason
+from calibration.courses import Course, course
+from calibration.noise import follow
 from stream.errors import TrackError
-from stream.frame import Frame, PixelSpacing
 from stream.kalman import (
     Belief,
     FilterNoise,
@@ -31,12 +28,10 @@ from stream.tracking import (
     AOP_NOISE_DEG,
     COAST_S,
     FORGET_S,
-    HSD_NOISE_MM,
     SHOW_S,
     Estimate,
     Status,
     Track,
-    Tracker,
 )
 
 GAUSSIAN = replace(AOP_NOISE_DEG, dof=math.inf, memory_s=math.inf)
@@ -195,95 +190,6 @@ def test_two_measurements_of_one_moment_tell_more_than_one() -> None:
 
 
 # The recipe: correlated noise, outliers, gaps
-
-
-def test_error_lag_and_coverage_on_the_recipe() -> None:
-    result = evaluate_tracking(range(24))
-    assert result.raw_rmse_deg > 5.0
-    assert result.rmse_deg <= 2.5
-    assert 0.0 < result.lag_s <= 0.25
-    assert 0.92 <= result.coverage <= 0.98
-    assert result.shown > 0.98
-
-
-@pytest.mark.parametrize("rate_hz", [12.5, 25.0, 60.0])
-def test_coverage_holds_at_any_frame_rate(rate_hz: float) -> None:
-    result = evaluate_tracking(range(100, 110), rate_hz=rate_hz)
-    assert result.rmse_deg <= 2.5
-    assert 0.92 <= result.coverage <= 0.98
-
-
-@pytest.mark.parametrize("factor", [0.5, 2.0])
-def test_interval_stays_honest_when_the_noise_is_not_as_assumed(factor: float) -> None:
-    degradation = Degradation(white_sd_deg=2.0 * factor, correlated_sd_deg=2.5 * factor)
-    assert evaluate_tracking(range(200, 210), degradation=degradation).coverage >= 0.92
-
-
-def test_interval_stays_honest_when_all_error_is_shared_between_frames() -> None:
-    degradation = Degradation(white_sd_deg=0.1)
-    assert evaluate_tracking(range(300, 310), degradation=degradation).coverage >= 0.92
-
-
-def test_taking_errors_for_independent_would_not_be_honest() -> None:
-    naive = replace(AOP_NOISE_DEG, white_sd=math.hypot(2.0, 2.5), correlated_sd=0.0, memory_s=math.inf)
-    assert evaluate_tracking(range(6), noise=naive).coverage < 0.85
-
-
-def test_first_second_is_honest_too() -> None:
-    t_s = np.arange(0.0, 1.0, 1 / 30)
-    courses = [course(seed, t_s=t_s) for seed in range(400, 520)]
-    tracks = [follow(one, AOP_NOISE_DEG) for one in courses]
-    hits = [
-        abs(estimate.value - truth) <= 1.96 * estimate.std
-        for one, track in zip(courses, tracks, strict=True)
-        for estimate, truth in zip(track, one.truth_deg, strict=True)
-        if estimate
-    ]
-    assert np.mean(hits) >= 0.92
-    assert all(shown(track[0]).std > 6.0 for track in tracks)
-
-
-def test_noise_level_is_learned_and_only_where_asked() -> None:
-    one = course(
-        7,
-        t_s=np.arange(0.0, 40.0, 1 / 30),
-        degradation=Degradation(white_sd_deg=4.0, correlated_sd_deg=5.0, outlier_share=0.0),
-    )
-    learning, fixed = Track(AOP_NOISE_DEG), Track(FIXED_LEVEL)
-    for t_s, value in zip(one.t_s.tolist(), one.measured_deg.tolist(), strict=True):
-        if not math.isnan(value):
-            learning.update(t_s, value)
-            fixed.update(t_s, value)
-    assert learning.noise_level == pytest.approx(2.0, abs=0.5)
-    assert fixed.noise_level == 1.0
-
-
-def test_metrics_find_a_known_lag_bias_and_coverage() -> None:
-    t_s = np.arange(0.0, 30.0, 1 / 30)
-    courses = [course(seed, t_s=t_s) for seed in range(3)]
-    late = [
-        [
-            Estimate(value=v, std=1.0, rate_per_s=0.0, age_s=0.0, status=Status.MEASURED)
-            for v in np.interp(t_s - 0.2, t_s, one.truth_deg).tolist()
-        ]
-        for one in courses
-    ]
-    assert metrics(courses, late).lag_s == pytest.approx(0.2, abs=0.005)
-    off = [
-        [replace(shown(None if k % 2 else e), value=v + 3.0) if k % 2 == 0 else None for k, (e, v) in pairs]
-        for pairs in (
-            list(enumerate(zip(track, one.truth_deg.tolist(), strict=True)))
-            for track, one in zip(late, courses, strict=True)
-        )
-    ]
-    result = metrics(courses, off)
-    assert result.rmse_deg == pytest.approx(3.0)
-    assert result.coverage == 0.0
-    assert result.shown == pytest.approx(0.5)
-    assert result.lag_s == pytest.approx(0.0, abs=0.005)
-
-
-# What is shown, and when nothing is
 
 
 def test_gaps_are_predicted_then_held_then_blank() -> None:
@@ -464,100 +370,3 @@ def test_runs_are_equal_to_the_last_digit_and_predictions_leave_no_trace() -> No
 
 
 # The courses themselves
-
-
-def test_courses_are_what_the_recipe_says() -> None:
-    t_s = np.arange(0.0, 60.0, 1 / 30)
-    courses = [course(seed, t_s=t_s) for seed in range(20)]
-    errors = np.array([one.measured_deg - one.truth_deg for one in courses])
-    truths = np.array([one.truth_deg for one in courses])
-    assert np.isnan(errors).mean() == pytest.approx(0.15, abs=0.03)
-    assert (np.abs(errors[np.isfinite(errors)]) > 12.0).mean() == pytest.approx(0.027, abs=0.01)
-    span = np.ptp(truths, axis=1)
-    assert (span > 8.0).all()
-    assert np.abs(np.diff(truths, axis=1)).max() * 30.0 < 35.0
-    assert np.isfinite([one.measured_deg[0] for one in courses]).all()
-    pure = Degradation(white_sd_deg=0.0, outlier_share=0.0, missing_share=0.0)
-    shared = np.concatenate(
-        [(one := course(s, t_s=t_s, degradation=pure)).measured_deg - one.truth_deg for s in range(20)]
-    )
-    assert shared.std() == pytest.approx(2.5, abs=0.2)
-    assert np.corrcoef(shared[:-1], shared[1:])[0, 1] == pytest.approx(0.9, abs=0.02)
-
-
-def test_courses_are_seeded() -> None:
-    t_s = np.arange(0.0, 5.0, 1 / 30)
-    np.testing.assert_array_equal(course(1, t_s=t_s).measured_deg, course(1, t_s=t_s).measured_deg)
-    assert not np.array_equal(course(1, t_s=t_s).truth_deg, course(2, t_s=t_s).truth_deg)
-
-
-# All tracks of a stream
-
-
-LANDMARKS = Landmarks(
-    ps_superior=(100.0, 100.0),
-    ps_inferior=(195.0, 100.0),
-    tangent=(200.0, 300.0),
-    hsd_min_foot=(200.0, 160.0),
-    hsd_perp_foot=None,
-)
-
-
-def frame(index: int, *, segment: int = 0, spacing: PixelSpacing | None = None) -> Frame:
-    return Frame(
-        image=np.zeros((2, 2), np.uint8),
-        index=index,
-        pts=index,
-        time_base=Fraction(1, 30),
-        captured_ns=0,
-        segment=segment,
-        spacing=spacing,
-    )
-
-
-def reading(aop_deg: float = 120.0, hsd_min: float = 60.0, hsd_perp: float | None = None) -> Biometry:
-    return Biometry(
-        protocol="robust",
-        aop_deg=aop_deg,
-        hsd_min=hsd_min,
-        hsd_perp=hsd_perp,
-        landmarks=LANDMARKS,
-        quality=1.0,
-    )
-
-
-REFUSED = Biometry(protocol="robust", reason=Reason.NO_PS)
-
-
-def test_tracker_follows_each_quantity_through_refused_frames() -> None:
-    tracker = Tracker()
-    first = tracker.follow(frame(0), REFUSED)
-    assert first.aop is first.hsd_min is first.hsd_perp is None
-    for k in range(1, 10):
-        seen = tracker.follow(frame(k), reading())
-    assert shown(seen.aop).value == pytest.approx(120.0)
-    assert shown(seen.hsd_min).value == pytest.approx(60.0)
-    assert seen.hsd_perp is None
-    assert shown(tracker.follow(frame(10), REFUSED).hsd_min).status is Status.PREDICTED
-    assert shown(tracker.follow(frame(30), REFUSED).aop).status is Status.HELD
-    assert tracker.follow(frame(45), REFUSED).aop is None
-
-
-def test_tracker_starts_anew_with_each_segment_even_back_in_time() -> None:
-    tracker = Tracker()
-    for k in range(60):
-        old = tracker.follow(frame(k), reading())
-    new = tracker.follow(frame(3, segment=1), reading(aop_deg=90.0, hsd_min=120.0))
-    assert shown(new.aop).value == 90.0
-    assert shown(new.hsd_min).value == 120.0
-    assert shown(new.aop).std > shown(old.aop).std
-    assert tracker.follow(frame(4, segment=2), REFUSED).aop is None
-
-
-@pytest.mark.parametrize(
-    ("spacing", "px_per_mm"), [(PixelSpacing(0.2, 0.25), 4.0), (None, 95.0 / 38.0)], ids=["known", "from PS"]
-)
-def test_hsd_noise_follows_the_scale_of_the_picture(spacing: PixelSpacing | None, px_per_mm: float) -> None:
-    found = shown(Tracker().follow(frame(0, spacing=spacing), reading()).hsd_min)
-    in_mm = shown(Track(HSD_NOISE_MM).update(0.0, 60.0))
-    assert found.std == pytest.approx(px_per_mm * in_mm.std)
