@@ -1,7 +1,7 @@
-"""Fits the two weights that tell a normal picture from a mirrored one (`stream.handedness`).
+"""Fits the weights that tell a normal picture from a mirrored one (`stream.handedness`).
 
 Run: python -m calibration.handedness FOLDER_OF_MASKS. The masks must come from normal pictures (PS left); their
-mirror images need no second fit, because both cues change sign with the picture. Phantoms are added, evenly over
+mirror images need no second fit, because all cues change sign with the picture. Phantoms are added, evenly over
 AoP 80 to 170, so that a PS held far off the middle cannot overrule a clean taper.
 """
 
@@ -28,19 +28,19 @@ RIDGE = 1e-3
 
 
 def cues_of(masks: list[NDArray[np.uint8]]) -> NDArray[np.float64]:
-    """Skewness and offset of every mask that shows both structures: (N, 2)."""
+    """Skewness, offset and tilt of every mask that shows both structures: (N, 3)."""
     found = [orientation_cues(mask) for mask in masks]
-    return np.array([(cues.skewness, cues.offset) for cues in found if cues is not None]).reshape(-1, 2)
+    return np.array([(cues.skewness, cues.offset, cues.tilt) for cues in found if cues is not None]).reshape(-1, 3)
 
 
-def phantom_masks(count: int, *, size: int = 512) -> list[NDArray[np.uint8]]:
+def phantom_masks(count: int, *, size: int = 256) -> list[NDArray[np.uint8]]:
     """Masks of random phantoms in normal orientation, evenly over AoP 80 to 170."""
     rng = np.random.default_rng(SEED)
     return [scene_masks(sample_scene(rng, aop_deg=float(aop)), size) for aop in np.linspace(80, 170, count)]
 
 
 def fit_weights(cues: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Logistic regression without intercept on cues (N, 2) of normal pictures: the two weights.
+    """Logistic regression without intercept on cues (N, K) of normal pictures: the K weights.
 
     Convention: minimises mean log(1 + exp(-w . cues)) plus RIDGE |w|^2 on standardised cues, by Newton's method.
     """
@@ -60,7 +60,7 @@ def main(folder: Path) -> None:
     real = cues_of([read_mask(path) for path in mask_paths(folder)])
     phantoms = cues_of(phantom_masks(PHANTOMS))
     weights = fit_weights(np.concatenate([real, phantoms]))
-    sys.stdout.write(f"weights: skewness {weights[0]:.1f}, offset {weights[1]:.1f}\n")
+    sys.stdout.write(f"weights: skewness {weights[0]:.1f}, offset {weights[1]:.1f}, tilt {weights[2]:.1f}\n")
     for name, cues in (("masks", real), ("phantoms", phantoms)):
         wrong = int(np.count_nonzero(cues @ weights < 0))
         sys.stdout.write(f"{name}: {wrong} of {len(cues)} wrong\n")

@@ -16,13 +16,16 @@ if TYPE_CHECKING:
 
     from stream.outline import RegionMoments
 
-SKEWNESS_WEIGHT = 32.3
-OFFSET_WEIGHT = 35.2
+SKEWNESS_WEIGHT = 22.8
+OFFSET_WEIGHT = 31.2
+TILT_WEIGHT = 6.9
 """Logistic regression on the 525 training masks of PSFHS and 240 phantoms, by:
-python -m calibration.handedness ../shared/data/psfhs/train/masks
-Wrong as they are / mirrored: 11 / 15 of the training masks, 1 / 2 of the 133 validation masks, no phantom. A PS
-without a taper in the middle of the field says nothing: on low-resolution masks of heads still high (40 JNU-IFM
-frames) 14 are wrong. Where the orientation is known, give it."""
+python -m calibration.handedness DATA/psfhs/train/masks
+A PS without a taper in the middle of the field says nothing, and low-resolution pictures of high heads (JNU-IFM) show
+it so. Where the orientation is known, give it."""
+
+TILT_LIMIT = 0.35
+"""Beyond 20 degrees a tilt says no more about the anatomy, only that the probe was turned."""
 
 OFFSET_LIMIT = 0.06
 """An offset beyond this share of the field's width says no more: a clean taper must be able to overrule where an
@@ -42,16 +45,19 @@ class Handedness:
         skewness: of the PS along `right`; the inferior end is the pointed one, so it is positive where normal.
         offset: how far the PS lies to the left of the field's middle, as a share of its width. The PS is
             anterior, and anterior is left in a normal picture.
+        tilt: how far `right` points up to the probe, as the sine of the angle; the inferior end is the one
+            nearer to the perineum.
     """
 
     right: NDArray[np.float64]
     skewness: float
     offset: float
+    tilt: float
 
     @property
     def log_odds(self) -> float:
         """Natural logarithm of the odds that the picture is normal; its sign flips with the picture."""
-        return SKEWNESS_WEIGHT * self.skewness + OFFSET_WEIGHT * self.offset
+        return SKEWNESS_WEIGHT * self.skewness + OFFSET_WEIGHT * self.offset + TILT_WEIGHT * self.tilt
 
     @property
     def is_mirrored(self) -> bool:
@@ -64,7 +70,7 @@ def handedness(ps: RegionMoments, *, head_centroid: NDArray[np.float64], field_x
     Convention: isotropic units, y down; `field_x` is where the field of view begins and ends. `right` is the
     long axis's direction that has the head clockwise of it. The offset is weighted by the cosine of the axis's
     tilt and limited to +-OFFSET_LIMIT. Worked value: a PS pointed at its right end, left of the middle, the head
-    below it: right = (1, 0), both cues positive. Turning picture and field by 180 degrees changes nothing.
+    below it: right = (1, 0), skewness and offset positive, tilt 0. The probe is taken to be at the top.
     """
     to_head = head_centroid - ps.centroid
     side = float(ps.direction[0] * to_head[1] - ps.direction[1] * to_head[0])
@@ -76,4 +82,5 @@ def handedness(ps: RegionMoments, *, head_centroid: NDArray[np.float64], field_x
         right=right,
         skewness=ps.skewness * sign,
         offset=float(np.clip(offset, -OFFSET_LIMIT, OFFSET_LIMIT)),
+        tilt=float(np.clip(-right[1], -TILT_LIMIT, TILT_LIMIT)),
     )

@@ -6,19 +6,24 @@ import numpy as np
 
 from stream.biometry import Orientation
 
-PRIOR_LOG_ODDS = 2.0
-"""Before any evidence: 7 to 1 that the PS lies on the left, as displays and data sets have it."""
-FRAME_LIMIT = 4.0
-"""No single frame says more than 55 to 1: neighbouring frames repeat each other's errors."""
-MEMORY_LIMIT = 40.0
-"""At most ten frames' worth is remembered, so that a scanner that is really flipped is followed."""
+MIRRORED_LOG_ODDS = -2.0
+"""The evidence must be this clear before a picture counts as mirrored: displays and data sets have the PS left."""
+FRAME_LIMIT = 6.0
+"""No single frame says more than 400 to 1."""
+MEMORY_FRAMES = 50
+"""About two seconds: a scanner that is really flipped is followed within that time."""
 
 
 class OrientationMemory:
-    """Adds up each frame's evidence and answers with the orientation it speaks for.
+    """Averages the frames' evidence and answers with the orientation it speaks for.
+
+    It averages, and does not add up: neighbouring frames repeat each other's errors, so a hundred of them that
+    lean the wrong way know no more than one. Between clear answers there is none, which is a reason not to
+    measure: read the wrong way round, AoP would be some 30 degrees off.
 
     Convention: natural log odds, positive for a normal picture (`Biometry.normal_log_odds`). Frames without
-    evidence (0) change nothing. Example: one frame of -5 counts as -4, and 2 - 4 < 0 answers mirrored.
+    evidence (0) are passed over. Mean of at least 0: normal. Below MIRRORED_LOG_ODDS: mirrored. Between: unknown.
+    Example: one frame of -5 answers mirrored, one of -1 is no answer.
 
     Args:
         fixed: what the user said; `AUTO` finds it out.
@@ -26,20 +31,25 @@ class OrientationMemory:
 
     def __init__(self, fixed: Orientation) -> None:
         self._fixed = fixed
-        self._log_odds = PRIOR_LOG_ODDS
+        self._mean, self._count = 0.0, 0
 
     @property
-    def orientation(self) -> Orientation:
-        """What to measure the next frame with: `NORMAL` or `MIRRORED`."""
+    def orientation(self) -> Orientation | None:
+        """`NORMAL`, `MIRRORED`, or None where the evidence so far does not say."""
         if self._fixed is not Orientation.AUTO:
             return self._fixed
-        return Orientation.NORMAL if self._log_odds >= 0 else Orientation.MIRRORED
+        if self._mean >= 0:
+            return Orientation.NORMAL
+        return Orientation.MIRRORED if self._mean < MIRRORED_LOG_ODDS else None
 
     def add(self, normal_log_odds: float) -> None:
         """Takes in what one frame shows."""
-        step = float(np.clip(normal_log_odds, -FRAME_LIMIT, FRAME_LIMIT))
-        self._log_odds = float(np.clip(self._log_odds + step, -MEMORY_LIMIT, MEMORY_LIMIT))
+        if normal_log_odds == 0.0:
+            return
+        self._count = min(self._count + 1, MEMORY_FRAMES)
+        step = float(np.clip(normal_log_odds, -FRAME_LIMIT, FRAME_LIMIT)) - self._mean
+        self._mean += step / self._count
 
     def forget(self) -> None:
         """Starts anew, as at a cut to another recording."""
-        self._log_odds = PRIOR_LOG_ODDS
+        self._mean, self._count = 0.0, 0

@@ -101,12 +101,12 @@ class Reader:
         return Reading(plane_probability=probability, biometry=biometry, outlines=outlines)
 
     def _measure(self, frame: Frame, labels: NDArray[np.uint8], letterbox: Letterbox) -> Biometry:
-        """Measures with the orientation known so far; once more where this very frame overturns it."""
+        """Measures with the orientation known so far; once more where this very frame changes it."""
         if frame.segment != self._segment:
             self._segment = frame.segment
             self._orientation.forget()
         scale_x, scale_y = letterbox.scale
-        orientation = self._orientation.orientation
+        before = self._orientation.orientation
         measure_as = partial(
             measure,
             labels,
@@ -114,10 +114,12 @@ class Reader:
             pixel_size=(frame.aspect / scale_x, 1.0 / scale_y),
             field_of_view=letterbox.field_of_view,
         )
-        biometry = measure_as(orientation=orientation)
+        biometry = measure_as(orientation=before or Orientation.AUTO)
         self._orientation.add(biometry.normal_log_odds)
-        changed = self._orientation.orientation
-        return biometry if changed is orientation else measure_as(orientation=changed)
+        now = self._orientation.orientation
+        if now is None:
+            return biometry if biometry.reason else Biometry(protocol=self._protocol, reason=Reason.AXIS_AMBIGUOUS)
+        return biometry if now is before else measure_as(orientation=now)
 
 
 def _network_grid(letterbox: Letterbox) -> Grid:

@@ -28,7 +28,7 @@ def picture(head_x: float = 62.0, *, standard: bool = True) -> NDArray[np.uint8]
     """A PS and a head in flat grey, (128, 128); the head's centre moves with `head_x`."""
     image = np.full((SIDE_PX, SIDE_PX), OTHER_GREY if standard else 0, np.uint8)
     cv2.ellipse(image, ((head_x, 78.0), (50.0, 64.0), 10.0), FH_GREY, -1)
-    cv2.ellipse(image, ((36.0, 30.0), (26.0, 13.0), 15.0), PS_GREY, -1)
+    cv2.ellipse(image, ((36.0, 30.0), (26.0, 13.0), -15.0), PS_GREY, -1)
     return image
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from calibration.handedness import PHANTOMS, RIDGE, cues_of, fit_weights, phantom_masks
-from stream.handedness import OFFSET_WEIGHT, SKEWNESS_WEIGHT
+from stream.handedness import OFFSET_WEIGHT, SKEWNESS_WEIGHT, TILT_WEIGHT
 from stream.masks import mask_paths, read_mask
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def test_the_fit_is_the_minimum_of_its_loss() -> None:
 
 
 def test_the_shipped_weights_are_those_of_the_fit(shared_data: Path) -> None:
-    real = cues_of([read_mask(path) for path in mask_paths(shared_data / "psfhs" / "train" / "masks")])
-    weights = fit_weights(np.concatenate([real, cues_of(phantom_masks(PHANTOMS))]))
-    assert weights == pytest.approx([SKEWNESS_WEIGHT, OFFSET_WEIGHT], abs=0.06)
+    masks = [read_mask(path) for path in mask_paths(shared_data / "psfhs" / "train" / "masks")]
+    real, phantoms = (cues_of(found) for found in (masks, phantom_masks(PHANTOMS)))
+    weights = fit_weights(np.concatenate([real, phantoms]))
+    assert weights == pytest.approx([SKEWNESS_WEIGHT, OFFSET_WEIGHT, TILT_WEIGHT], abs=0.06)

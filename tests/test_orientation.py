@@ -19,32 +19,35 @@ if TYPE_CHECKING:
     from stream.frame import Frame
 
 
-def found(memory: OrientationMemory) -> Orientation:
+def found(memory: OrientationMemory) -> Orientation | None:
+    return memory.orientation
+
+
+def after(*log_odds: float) -> Orientation | None:
+    memory = OrientationMemory(Orientation.AUTO)
+    for value in log_odds:
+        memory.add(value)
     return memory.orientation
 
 
 def test_a_picture_is_normal_until_shown_otherwise() -> None:
+    assert after() == after(0.0) == after(3.0) == Orientation.NORMAL
+    assert after(-5.0) == Orientation.MIRRORED
     memory = OrientationMemory(Orientation.AUTO)
-    assert found(memory) == Orientation.NORMAL
-    memory.add(0.0)
-    memory.add(-1.0)
-    assert found(memory) == Orientation.NORMAL
     memory.add(-50.0)
-    assert found(memory) == Orientation.MIRRORED
     memory.forget()
     assert found(memory) == Orientation.NORMAL
 
 
-def test_a_few_wrong_frames_do_not_overturn_many_right_ones_but_a_flip_is_followed() -> None:
-    memory = OrientationMemory(Orientation.AUTO)
-    for _ in range(1000):
-        memory.add(3.0)
-    for _ in range(9):
-        memory.add(-9.0)
-        assert found(memory) == Orientation.NORMAL
-    for _ in range(2):
-        memory.add(-9.0)
-    assert found(memory) == Orientation.MIRRORED
+def test_evidence_that_leans_without_saying_is_no_answer_however_often_it_is_repeated() -> None:
+    assert after(-1.0) is None
+    assert after(*[-1.0] * 1000) is None
+    assert after(0.0, -1.0) is None
+
+
+def test_a_few_wrong_frames_do_not_overturn_many_right_ones_but_a_flip_is_followed_within_two_seconds() -> None:
+    assert after(*[3.0] * 1000, *[-9.0] * 10) == Orientation.NORMAL
+    assert after(*[3.0] * 1000, *[-4.0] * 100) == Orientation.MIRRORED
 
 
 @pytest.mark.parametrize("fixed", [Orientation.NORMAL, Orientation.MIRRORED])
