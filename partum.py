@@ -68,6 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(error, 1, str(error))
     except KeyboardInterrupt as error:
         _fail(error, 130, "interrupted")
+    except OSError as error:
+        _fail(error, 1, f"{error.strerror or error} (writing to {error.filename or 'the terminal'})")
     except Exception as error:  # noqa: BLE001 - the program's edge: one line, and the traceback under -v
         _fail(error, 1, f"{type(error).__name__}: {error} (a defect: run again with -v and report it)")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from pathlib import Path
 
@@ -49,6 +50,17 @@ class Spacing(click.ParamType[PixelSpacing]):
         return spacing
 
 
+class Folder(click.Path):
+    """A path that was really given: an unset shell variable must not spread files over the current folder."""
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | os.PathLike[str]:
+        if value == "":
+            self.fail("the path is empty; give one, or leave the option out", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def _verbose(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value:
         logging.basicConfig(format="%(name)s: %(message)s")
@@ -88,7 +100,7 @@ orientation_option = click.option(
 @click.argument("source", required=False)
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=Folder(path_type=Path),
     help="Folder for the results. Default: a new one below partum-runs/.",
 )
 @click.option("--pace", type=Pace(), default="asap", show_default=True, help="How fast frames are released.")

@@ -15,7 +15,7 @@ from rich.progress import track
 
 from stream.biometry import CHALLENGE_SIDE_PX, Biometry, Orientation
 from stream.cli import orientation_option, protocol_option, spacing_option, verbose_option
-from stream.errors import OutputError
+from stream.errors import OptionError, OutputError
 from stream.masks import mask_paths, read_mask
 from stream.protocols import measure
 
@@ -82,6 +82,8 @@ def run_measure(options: MeasureOptions) -> None:
         OutputError: the CSV file cannot be written.
     """
     paths = mask_paths(options.masks)
+    if options.out.resolve() in [path.resolve() for path in paths]:
+        raise OptionError(f"{options.out}: is one of the masks; give --out another name")
     if options.out.is_dir() or not options.out.parent.is_dir():
         raise OutputError(f"{options.out}: cannot be written there; give --out a file name in a folder that exists")
     console = Console(stderr=True)

@@ -95,6 +95,7 @@ class Measurement:
         return record | {
             "track": str(self.aop.status) if self.aop else None,
             "track_age_s": _rounded(self.aop.age_s if self.aop else None),
+            "hsd_min_track": str(self.hsd_min.status) if self.hsd_min else None,
             "landmarks_px": self._landmarks(),
             # The challenge protocols do not ask.
             "mirrored": reading.mirrored if reading and reading.landmarks and self.protocol == "robust" else None,

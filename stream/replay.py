@@ -19,6 +19,7 @@ from engines.registry import load_engine
 from stream.biometry import Orientation
 from stream.clock import MonotonicClock
 from stream.pipeline import Pipeline
+from stream.protocols import check_orientation
 from stream.results import prepare_folder
 from stream.sinks.manifest import NOTICE, Manifest
 from stream.sinks.overlay import Overlay
@@ -91,6 +92,7 @@ def run_replay(options: ReplayOptions) -> RunStatistics:
         PartumError: of any stage, after the results were closed.
         KeyboardInterrupt: Ctrl-C, likewise.
     """
+    check_orientation(options.protocol, options.orientation)
     statistics = RunStatistics()
     with ExitStack() as stack:
         source = stack.enter_context(open_recording(options))
@@ -156,23 +158,31 @@ def _sinks(options: ReplayOptions, info: SourceInfo, out: Path) -> Iterator[Call
 
 @contextmanager
 def _ctrl_c(stop: Callable[[], None]) -> Iterator[threading.Event]:
-    """The first Ctrl-C closes the source, so that frames under way are still written; a second one is Python's own."""
+    """The first Ctrl-C (or SIGTERM) closes the source, so that frames under way are still written.
+
+    A second one does what it would have done without this.
+    """
     pressed = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield pressed  # signals reach the main thread only
         return
-    before = signal.getsignal(signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
     def handle(number: int, frame: object) -> None:
         pressed.set()
-        signal.signal(signal.SIGINT, before)
+        restore()
         stop()
 
-    signal.signal(signal.SIGINT, handle)
+    for number in before:
+        signal.signal(number, handle)
     try:
         yield pressed
     finally:
-        signal.signal(signal.SIGINT, before)
+        restore()
 
 
 def _progress() -> Progress:

@@ -15,20 +15,19 @@ if TYPE_CHECKING:
 
 
 class LogHistogram:
-    """Quantiles of any number of positive values in constant memory, to within 1 %.
+    """Quantiles of any number of positive values in constant memory, to within a bin.
 
-    Bins grow by 1 % each, from `least` to `most`; values beyond are counted in the outermost bins.
+    Each bin is wider than the one before by the share `growth`, from `least` to `most`; values beyond are counted in
+    the outermost bins.
     """
 
-    GROWTH = math.log(1.01)
-
-    def __init__(self, least: float = 1e-3, most: float = 1e6) -> None:
-        self._least = least
-        self._counts = np.zeros(math.ceil(math.log(most / least) / self.GROWTH) + 1, dtype=np.int64)
+    def __init__(self, *, least: float, most: float, growth: float) -> None:
+        self._least, self._step = least, math.log1p(growth)
+        self._counts = np.zeros(math.ceil(math.log(most / least) / self._step) + 1, dtype=np.int64)
 
     def add(self, value: float) -> None:
         """Counts one value; those at or below `least` fall into the first bin."""
-        position = 0 if value <= self._least else int(math.log(value / self._least) / self.GROWTH) + 1
+        position = 0 if value <= self._least else int(math.log(value / self._least) / self._step) + 1
         self._counts[min(position, len(self._counts) - 1)] += 1
 
     def quantile(self, share: float) -> float | None:
@@ -38,7 +37,7 @@ class LogHistogram:
             return None
         rank = max(1, math.ceil(share * total))
         position = int(np.searchsorted(np.cumsum(self._counts), rank))
-        return self._least * math.exp(self.GROWTH * (position - 0.5 if position else 0))
+        return self._least * math.exp(self._step * (position - 0.5 if position else 0))
 
 
 class RunStatistics:
@@ -47,9 +46,9 @@ class RunStatistics:
     def __init__(self) -> None:
         self.states: Counter[str] = Counter({str(state): 0 for state in State})
         self.reasons: Counter[str] = Counter()
-        self.latency_ms = LogHistogram()
+        self.latency_ms = LogHistogram(least=1e-3, most=1e6, growth=0.01)
         self._values = {
-            f"{name}{bound}": LogHistogram()
+            f"{name}{bound}": LogHistogram(least=0.1, most=1e4, growth=5e-4)
             for name in ("aop_deg", "hsd_min_px", "hsd_min_mm")
             for bound in ("", "/lo95", "/hi95")
         }
@@ -81,7 +80,9 @@ class RunStatistics:
         """Median value with the median bounds of its 95 % interval, for `aop_deg`, `hsd_min_px`, `hsd_min_mm`."""
         found = [self._values[f"{name}{bound}"].quantile(0.5) for bound in ("", "/lo95", "/hi95")]
         value, low, high = found
-        return None if value is None or low is None or high is None else (value, low, high)
+        if value is None or low is None or high is None:
+            return None
+        return round(value, 1), round(low, 1), round(high, 1)
 
     def as_json(self) -> dict[str, object]:
         """The statistics as written to `run.json`."""
@@ -92,5 +93,9 @@ class RunStatistics:
             "median_with_typical_interval": {
                 name: self.typical(name) for name in ("aop_deg", "hsd_min_px", "hsd_min_mm")
             },
-            "latency_ms": {f"p{share}": self.latency_ms.quantile(share / 100) for share in (50, 90, 99)},
+            "latency_ms": {f"p{share}": _rounded(self.latency_ms.quantile(share / 100)) for share in (50, 90, 99)},
         }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from stream.errors import MaskError, OutputError
+from stream.errors import MaskError, OptionError, OutputError
 from stream.measure import COLUMNS, measure_command
 from stream.protocols import measure
 from tests.anatomy import at_aop
@@ -109,6 +109,13 @@ def test_an_output_that_cannot_be_written_is_said_before_measuring(masks: Path, 
         assert isinstance(result.exception, OutputError)
         assert str(out) in str(result.exception)
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_mask_is_never_overwritten(masks: Path) -> None:
+    before = (masks / "m2.png").read_bytes()
+    with pytest.raises(OptionError, match=r"m2\.png"):
+        raise _run(masks, "--out", masks / "m2.png").exception or AssertionError
+    assert (masks / "m2.png").read_bytes() == before
 
 
 def test_a_wrong_option_is_a_usage_error(masks: Path, tmp_path: Path) -> None:

@@ -145,7 +145,8 @@ def test_without_a_folder_each_run_makes_a_new_one(tmp_path: Path) -> None:
         assert len(records(tmp_path / "partum-runs" / number)) == 3
 
 
-def test_ctrl_c_leaves_what_was_measured(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_leaves_what_was_measured(tmp_path: Path, number: signal.Signals) -> None:
     out = tmp_path / "out"
     process = subprocess.Popen(
         [sys.executable, "-m", "partum", "replay", "--loop", "--pace", "realtime", "--out", str(out)],
@@ -160,7 +161,7 @@ def test_ctrl_c_leaves_what_was_measured(tmp_path: Path) -> None:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, stderr
     assert "Traceback" not in stderr
@@ -169,6 +170,12 @@ def test_ctrl_c_leaves_what_was_measured(tmp_path: Path) -> None:
     assert manifest["results"]["frames_in"] == len(records(out)) > 20
     with av.open(str(out / "overlay.mp4")) as container:
         assert sum(1 for _ in container.decode(video=0)) == len(records(out))
+
+
+def test_an_empty_out_is_refused(tmp_path: Path) -> None:
+    result = partum("replay", small_clip(tmp_path / "clip.mp4", 3), "--out", "", cwd=tmp_path)
+    assert result.returncode == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
 
 
 def small_clip(path: Path, count: int) -> Path:
@@ -238,6 +245,7 @@ def test_bad_input_gives_one_line_and_no_results(case: str, tmp_path: Path) -> N
         ["--protocol", "guess"],
         ["--backend", "magic"],
         ["--no-such-option"],
+        ["--protocol", "iugc2024", "--orientation", "mirrored"],
     ],
     ids=" ".join,
 )

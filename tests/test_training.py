@@ -68,7 +68,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_pools_hold_what_their_names_say_and_nothing_held_out(data: Path) -> None:
     pools = load_training(data, size=64, phantoms=2, seed=1)
-    assert set(pools) == set(train.SHARES)
+    assert set(pools) == set(train.shares(TINY))
+    assert sum(train.shares(TINY).values()) == pytest.approx(1.0)
     assert len(pools["psfhs"]) == 8
     assert len(pools["clips"]) == 5
     assert len(pools["pelvic_floor"]) == 1

@@ -376,3 +376,14 @@ def test_real_clips_decode_as_the_reference_does(
     assert (info.height, info.width) == shape
     assert info.frame_rate_hz is not None
     assert float(info.frame_rate_hz) == pytest.approx(rate_hz, abs=0.005)
+
+
+def test_a_cut_gif_is_truncated_though_every_picture_in_it_is_whole(tmp_path: Path) -> None:
+    path = write_waves(tmp_path / "a.gif", 12, codec="gif", pix_fmt="gray")
+    with VideoSource(path, clock=CLOCK) as source:
+        assert sum(1 for _ in source) == 12
+    whole = path.read_bytes()
+    assert whole.endswith(b";")
+    path.write_bytes(whole[:-1])
+    with VideoSource(path, clock=CLOCK) as source, pytest.raises(SourceTruncated, match=r"a\.gif"):
+        list(source)

@@ -1,10 +1,11 @@
 """Trains the network that ships: one linear loop, resumable at any epoch.
 
     python -m calibration.training.train DATA OUT
+    python -m calibration.training.train DATA OUT2 OUT/best.pt
 
-DATA is the folder with `psfhs`, `planes`, `pelvic_floor`, `clips` (README, *Training*). OUT receives
-`checkpoint.pt` after every epoch (a run that is started again goes on from there, with the same draws),
-`history.jsonl`, and `best.pt`, which `python -m engines.export` turns into the model.
+The second line refines what the first has made. DATA is the folder with `psfhs`, `planes`, `pelvic_floor`, `clips`
+(README, *Training*). OUT receives `checkpoint.pt` after every epoch (a run that is started again goes on from there,
+with the same draws), `history.jsonl`, and `best.pt`, which `python -m engines.export` turns into the model.
 """
 
 from __future__ import annotations
@@ -45,15 +46,13 @@ ARCHITECTURE: Mapping[str, object] = {
 }
 
 SHARES: Mapping[str, float] = {
-    "psfhs": 0.66,  # of these, CUT_SHARE become negatives
+    "psfhs": 0.66,  # of these, `cut_share` become negatives
     "planes_standard": 0.05,
     "planes_other": 0.07,
-    "phantom_standard": 0.06,
-    "phantom_other": 0.06,
     "clips": 0.07,
     "pelvic_floor": 0.03,
 }
-"""How often a frame is drawn from each pool; sums to 1."""
+"""How often a real frame is drawn from each pool, relative to the others; phantoms come on top."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,12 +69,25 @@ class TrainConfig:
     plane_weight: float = 0.5  # of the plane loss beside the segmentation loss
     cut_share: float = 0.22  # of PSFHS frames drawn: structures painted out, plane label 0
     phantoms: int = 300  # frames of each kind, standard and not
+    phantom_share: float = 0.12  # of all frames drawn, half of them standard
     seed: int = 7
+
+
+REFINEMENT = TrainConfig(epochs=10, peak_lr=1e-3, phantoms=600, phantom_share=0.25, seed=8)
+"""A short second run from the weights of a first: more simulated symphyses, lower rate."""
+
+
+def shares(config: TrainConfig) -> dict[str, float]:
+    """The probability of each pool; sums to 1."""
+    real = (1 - config.phantom_share) / sum(SHARES.values())
+    phantoms = dict.fromkeys(("phantom_standard", "phantom_other"), config.phantom_share / 2)
+    return {name: share * real for name, share in SHARES.items()} | phantoms
 
 
 def draw(pools: Mapping[str, Sequence[Example]], config: TrainConfig, rng: Generator) -> Example:
     """Draws one augmented example."""
-    pool = str(rng.choice(list(SHARES), p=list(SHARES.values())))
+    chances = shares(config)
+    pool = str(rng.choice(list(chances), p=list(chances.values())))
     example = pools[pool][int(rng.integers(len(pools[pool])))]
     if pool == "psfhs":
         if rng.random() < config.cut_share:
@@ -169,6 +181,17 @@ def model_spec(config: TrainConfig) -> ModelSpec:
     )
 
 
+def checkpoint_facts(average: MultiTaskUNet, config: TrainConfig, scores: Mapping[str, float]) -> dict[str, object]:
+    """What `best.pt` holds, and every checkpoint besides its state."""
+    return {
+        "schema": CHECKPOINT_SCHEMA,
+        "spec": model_spec(config).to_metadata(),
+        "config": asdict(config),
+        "weights": average.state_dict(),
+        "scores": dict(scores),
+    }
+
+
 def save(stored: Mapping[str, object], path: Path) -> None:
     """Writes a checkpoint whole or not at all."""
     partial = path.with_suffix(".part")
@@ -176,8 +199,8 @@ def save(stored: Mapping[str, object], path: Path) -> None:
     os.replace(partial, path)
 
 
-def train(data: Path, out: Path, config: TrainConfig) -> None:
-    """Runs the training from the start, or from `out/checkpoint.pt` where there is one."""
+def train(data: Path, out: Path, config: TrainConfig, *, start: Path | None = None) -> None:
+    """Runs the training from `out/checkpoint.pt` where there is one, else from the weights in `start`, else anew."""
     console = Console(stderr=True)
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
@@ -186,6 +209,8 @@ def train(data: Path, out: Path, config: TrainConfig) -> None:
     console.print({name: len(examples) for name, examples in (*pools.items(), *validation.items())})
 
     network = MultiTaskUNet(**ARCHITECTURE).to(memory_format=torch.channels_last)  # type: ignore[call-overload, arg-type]
+    if start:
+        network.load_state_dict(torch.load(start, weights_only=True)["weights"])
     average = deepcopy(network).eval()
     optimiser = torch.optim.AdamW(network.parameters(), lr=config.peak_lr, weight_decay=config.weight_decay)
     epoch, best = 0, 0.0
@@ -193,9 +218,8 @@ def train(data: Path, out: Path, config: TrainConfig) -> None:
         stored = torch.load(out / "checkpoint.pt", weights_only=True)
         if stored["config"] != asdict(config):
             raise ValueError(f"{out / 'checkpoint.pt'} was made with other settings; choose another folder")
-        network.load_state_dict(stored["network"])
-        average.load_state_dict(stored["weights"])
-        optimiser.load_state_dict(stored["optimiser"])
+        for part, name in ((network, "network"), (average, "weights"), (optimiser, "optimiser")):
+            part.load_state_dict(stored[name])
         epoch, best = stored["epoch"], stored["best"]
 
     for epoch in range(epoch, config.epochs):  # noqa: B020 - resumes where the checkpoint ended
@@ -225,13 +249,7 @@ def train(data: Path, out: Path, config: TrainConfig) -> None:
         seg, plane = (losses / config.steps_per_epoch).tolist()
         line = {"epoch": epoch + 1, "loss_segmentation": seg, "loss_plane": plane, "score": score, **scores}
         console.print({name: round(value, 4) for name, value in line.items()})
-        facts = {
-            "schema": CHECKPOINT_SCHEMA,
-            "spec": model_spec(config).to_metadata(),
-            "config": asdict(config),
-            "weights": average.state_dict(),
-            "scores": scores,
-        }
+        facts = checkpoint_facts(average, config, scores)
         if score > best:
             best = score
             save(facts, out / "best.pt")
@@ -242,6 +260,7 @@ def train(data: Path, out: Path, config: TrainConfig) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit("usage: python -m calibration.training.train DATA OUT")
-    train(Path(sys.argv[1]), Path(sys.argv[2]), TrainConfig())
+    if len(sys.argv) not in (3, 4):
+        sys.exit("usage: python -m calibration.training.train DATA OUT [BEST.pt to refine]")
+    first = Path(sys.argv[3]) if len(sys.argv) == 4 else None
+    train(Path(sys.argv[1]), Path(sys.argv[2]), REFINEMENT if first else TrainConfig(), start=first)

@@ -125,7 +125,8 @@ class VideoSource(Recording):
         end_s = self._reader.end * (_fraction(self._stream.time_base) or Fraction(1, 1_000_000))
         declared_s = _declared_end_s(self._container, self._stream)
         tolerance_s = max(3 * period_s, Fraction(1, 2))
-        if self._reader.is_damaged or (declared_s is not None and declared_s - end_s > tolerance_s):
+        is_short = declared_s is not None and declared_s - end_s > tolerance_s
+        if self._reader.is_damaged or is_short or self._is_cut_gif():
             declared = self._stream.frames or (round(declared_s / period_s) if declared_s else 0)
             of_declared = f" of {declared}" if declared > count else ""
             raise SourceTruncated(
@@ -133,6 +134,14 @@ class VideoSource(Recording):
             )
         if self._reader.lost:
             _log.warning("%s: %d damaged pictures were left out", self._path, self._reader.lost)
+
+    def _is_cut_gif(self) -> bool:
+        """Whether a GIF lacks its last byte, the trailer: nothing else in the format tells that it was cut."""
+        if self._container.format.name != "gif":
+            return False
+        with self._path.open("rb") as file:
+            file.seek(-1, 2)
+            return file.read(1) != b";"
 
     def _release(self) -> None:
         self._container.close()
