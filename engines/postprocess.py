@@ -36,11 +36,3 @@ def class_labels(class_logits: NDArray[np.float32], height: int, width: int) -> 
     is_ps = (ps > background) & ~is_fh
     labels: NDArray[np.uint8] = 2 * is_fh.view(np.uint8) + is_ps.view(np.uint8)
     return labels
-
-
-def class_probabilities(class_logits: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-    """Returns the softmax over classes: logits (C, h, w) -> (C, height, width) float32 in [0, 1], sum 1."""
-    enlarged = enlarge_logits(class_logits, height, width)
-    weights: NDArray[np.float32] = np.exp(enlarged - enlarged.max(axis=0))
-    weights /= weights.sum(axis=0)
-    return weights
