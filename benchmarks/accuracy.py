@@ -3,8 +3,9 @@
     python -m benchmarks.accuracy DATA [MODEL.onnx]
 
 Writes `results/accuracy.json`: Dice of PS and FH on `psfhs/val`, AoP error against the same protocol on the annotated
-mask, share of frames measured, and what the plane gate says of every kind of frame. Nothing here is learned from but
-for what `calibration/training/datasets.py` says; the threshold is the model's own.
+mask, share of frames measured, what the plane gate says of every kind of frame, and the tracked AoP on simulated
+recordings. Nothing here is learned from but for what `calibration/training/datasets.py` says; the threshold is the
+model's own.
 """
 
 from __future__ import annotations
@@ -22,9 +23,13 @@ from rich.console import Console
 from benchmarks.environment import write_result
 from engines.postprocess import class_labels
 from engines.registry import load_engine
+from stream.clock import MonotonicClock
 from stream.frame import Frame
+from stream.measurement import State
+from stream.pipeline import Pipeline
 from stream.protocols import measure, protocols
 from stream.reading import Reader, letterbox_for
+from stream.sources.phantom.source import PhantomSource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +37,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from engines.base import Engine
+
+
+SIMULATED = ("phantom:", "phantom:?mirrored=1", *(f"phantom:?seed={seed}&duration=5" for seed in range(1, 7)))
 
 
 def dice(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
@@ -95,6 +103,26 @@ def plane_gate(engine: Engine, images: Sequence[NDArray[np.uint8]]) -> dict[str,
     return {"frames": len(images), "called_standard": passed, "measured": measured}
 
 
+def simulated_recording(engine: Engine, uri: str) -> dict[str, object]:
+    """Error of the tracked AoP against the exact truth, and how often the truth lies in its 95 % interval."""
+    source = PhantomSource(uri, clock=MonotonicClock())
+    errors, inside, standard = [], [], 0
+    with Pipeline(source, engine) as pipeline:
+        for measurement in pipeline:
+            truth = source.truth(measurement.frame.index)
+            standard += truth.is_standard_plane
+            if truth.is_standard_plane and measurement.state is State.MEASURED and measurement.aop:
+                errors.append(measurement.aop.value - truth.aop_deg)
+                inside.append(measurement.aop.lo95 <= truth.aop_deg <= measurement.aop.hi95)
+    return {
+        "standard_frames": standard,
+        "measured": len(errors),
+        "aop_bias_deg": round(float(np.mean(errors)), 2),
+        "aop_abs_error_deg": spread(np.abs(errors).tolist()),
+        "interval_coverage": round(float(np.mean(inside)), 3),
+    }
+
+
 def _grey(path: Path) -> NDArray[np.uint8]:
     image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     if image is None:
@@ -122,6 +150,7 @@ def main(data: Path, model: Path | None) -> None:
             "psfhs_val": segmentation(engine, data / "psfhs" / "val"),
             "plane_gate_on_held_out_frames": {name: plane_gate(engine, images) for name, images in planes.items()},
         }
+    results["simulated_recordings"] = {uri: simulated_recording(load_engine(model), uri) for uri in SIMULATED}
     path = write_result("accuracy", results, command="python -m benchmarks.accuracy DATA")
     Console().print(results)
     Console().print(str(path))

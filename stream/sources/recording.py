@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from stream.sources.base import SourceInfo
 
 
-class Recording:
+class Recording(ABC):
     """A source that reads its frames with `_read`, a generator, and frees what it holds in `_release`.
 
     The generator is only run, and `_release` only called, under one lock: closing from another thread waits
@@ -54,9 +55,9 @@ class Recording:
     ) -> None:
         self.close()
 
+    @abstractmethod
     def _read(self) -> Generator[Frame, None, None]:
         """Yields the frames. Long work between two frames looks at `_closed` and gives up when it is set."""
-        raise NotImplementedError
 
-    def _release(self) -> None:
+    def _release(self) -> None:  # noqa: B027 - a hook: not every source holds something
         """Frees what is held; called at every close, so it must be harmless when repeated."""
