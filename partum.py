@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 COMMANDS = {
     "replay": ("stream.cli:replay", "Run a recording through the pipeline: AoP and HSD over time."),
     "measure": ("stream.measure:measure_command", "Measure AoP and HSD on a folder of existing masks."),
+    "evaluate": ("calibration.evaluation.command:evaluate_command", "Compare a model with the labels of a data set."),
+    "train": ("calibration.training.command:train_command", "Train a network; resumes a run that was killed."),
+    "weak-labels": (
+        "calibration.training.weak_labels_command:weak_labels_command",
+        "Let teachers write masks for frames that have none.",
+    ),
 }
 """Name: (`module:command`, help line). A module is imported when its command runs."""
 

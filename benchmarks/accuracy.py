@@ -4,7 +4,8 @@
 
 Writes `results/accuracy.json`: Dice of PS and FH on `psfhs/val`, AoP error against the same protocol on the annotated
 mask, share of frames measured, what the plane gate says of every kind of frame, and the tracked AoP on simulated
-recordings. Nothing here is learned from but for what `calibration/training/datasets.py` says; the threshold is the
+recordings. The frames are the validation
+sources of `default.toml`: no model of that recipe has learned from them, but others may have. The threshold is the
 model's own.
 """
 
@@ -21,6 +22,9 @@ import numpy as np
 from rich.console import Console
 
 from benchmarks.environment import write_result
+from calibration.evaluation.agreement import spread
+from calibration.evaluation.metrics import dice
+from calibration.evaluation.ranks import area_under_roc
 from engines.postprocess import class_labels
 from engines.registry import load_engine
 from stream.clock import MonotonicClock
@@ -42,18 +46,12 @@ if TYPE_CHECKING:
 SIMULATED = ("phantom:", "phantom:?mirrored=1", *(f"phantom:?seed={seed}&duration=5" for seed in range(1, 7)))
 
 
-def dice(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
-    """2 |A and B| / (|A| + |B|), with one pixel added to both sides as the challenge's evaluator does."""
-    return float((2 * np.count_nonzero(first & second) + 1) / (first.sum() + second.sum() + 1))
-
-
-def spread(values: Sequence[float]) -> dict[str, float]:
-    """Mean, median and 95th percentile."""
-    return {
-        "mean": round(float(np.mean(values)), 3),
-        "median": round(float(np.median(values)), 3),
-        "p95": round(float(np.percentile(values, 95)), 3),
-    }
+def rounded_spread(values: Sequence[float]) -> dict[str, float]:
+    """Mean, median and 95th percentile of one value or more."""
+    found = spread(np.asarray(values, dtype=np.float64))
+    if found is None:
+        raise ValueError("a spread takes one value or more, got none; check that the data folder holds frames")
+    return {"mean": round(found.mean, 3), "median": round(found.median, 3), "p95": round(found.p95, 3)}
 
 
 def segmentation(engine: Engine, folder: Path) -> dict[str, object]:
@@ -81,15 +79,15 @@ def segmentation(engine: Engine, folder: Path) -> dict[str, object]:
                 refused[protocol][str(biometry.reason)] += 1
     return {
         "frames": len(paths),
-        "dice_ps": spread(scores["ps"]),
-        "dice_fh": spread(scores["fh"]),
+        "dice_ps": rounded_spread(scores["ps"]),
+        "dice_fh": rounded_spread(scores["fh"]),
         "mean_dice": round((float(np.mean(scores["ps"])) + float(np.mean(scores["fh"]))) / 2, 4),
-        "aop_abs_error_deg": {name: spread(found) for name, found in errors.items() if found},
+        "aop_abs_error_deg": {name: rounded_spread(found) for name, found in errors.items() if found},
         "refused": {name: dict(found) for name, found in refused.items()},
     }
 
 
-def plane_gate(engine: Engine, images: Sequence[NDArray[np.uint8]]) -> dict[str, object]:
+def plane_gate(engine: Engine, images: Sequence[NDArray[np.uint8]]) -> dict[str, int]:
     """How many frames of a kind pass the gate, and how many end with a number on the screen."""
     reader = Reader(protocol="robust", plane_threshold=engine.spec.plane_threshold)
     passed = measured = 0
@@ -101,6 +99,14 @@ def plane_gate(engine: Engine, images: Sequence[NDArray[np.uint8]]) -> dict[str,
         passed += reading.plane_probability >= engine.spec.plane_threshold
         measured += reading.biometry.reason is None
     return {"frames": len(images), "called_standard": passed, "measured": measured}
+
+
+def plane_auc(
+    engine: Engine, standard: Sequence[NDArray[np.uint8]], other: Sequence[NDArray[np.uint8]]
+) -> float | None:
+    """How often a standard plane of a data set has a higher plane logit than another frame of it."""
+    logits = [float(engine.infer(image[None, None]).plane_logit[0]) for image in (*standard, *other)]
+    return area_under_roc(np.array(logits), np.arange(len(logits)) < len(standard))
 
 
 def simulated_recording(engine: Engine, uri: str) -> dict[str, object]:
@@ -118,7 +124,7 @@ def simulated_recording(engine: Engine, uri: str) -> dict[str, object]:
         "standard_frames": standard,
         "measured": len(errors),
         "aop_bias_deg": round(float(np.mean(errors)), 2),
-        "aop_abs_error_deg": spread(np.abs(errors).tolist()),
+        "aop_abs_error_deg": rounded_spread(np.abs(errors).tolist()),
         "interval_coverage": round(float(np.mean(inside)), 3),
     }
 
@@ -132,22 +138,16 @@ def _grey(path: Path) -> NDArray[np.uint8]:
 
 def main(data: Path, model: Path | None) -> None:
     """Measures and writes the result file."""
-    # Only here, not at the top: the loaders know which frames were held out, but they need the training extra.
-    from calibration.training.datasets import load_validation
+    # Only here, not at the top: it needs the training extra.
+    from calibration.training.held_out import held_out_frames
 
     with load_engine(model) as engine:
-        held_out = load_validation(data, size=engine.spec.width, seed=7)
-        planes = {
-            "planes, standard": [e.image for e in held_out["planes"] if e.plane],
-            "planes, other": [e.image for e in held_out["planes"] if not e.plane],
-            "other anatomy": [e.image for e in held_out["other_anatomy"]],
-            "phantom, standard": [e.image for e in held_out["phantom_standard"]],
-            "phantom, other": [e.image for e in held_out["phantom_other"]],
-        }
+        planes = held_out_frames(data, size=engine.spec.width)
         results: dict[str, object] = {
             "engine": engine.name,
             "model_sha256": engine.spec.sha256,
             "psfhs_val": segmentation(engine, data / "psfhs" / "val"),
+            "plane_auc_on_held_out_planes": plane_auc(engine, planes["planes/labelled"], planes["planes/negative"]),
             "plane_gate_on_held_out_frames": {name: plane_gate(engine, images) for name, images in planes.items()},
         }
     results["simulated_recordings"] = {uri: simulated_recording(load_engine(model), uri) for uri in SIMULATED}

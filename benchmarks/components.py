@@ -89,20 +89,27 @@ def hand_off_us() -> dict[str, float]:
 
 
 def engine_ms() -> dict[str, float]:
-    """Wall time of one frame by back-end, all cores, back-ends in turn so that drift hits them alike."""
+    """Wall time of one frame by back-end, all cores, in turn by blocks so that drift hits them alike.
+
+    Each block waits and warms up first: threads of the back-end before it go on spinning for a while after its
+    last frame, and would be measured too.
+    """
     usable = [name for name in BACKENDS if available_engines().get(name, "auto") is None]
     engines = {name: load_engine(backend=name) for name in usable}
     spec = next(iter(engines.values())).spec
     image = np.random.default_rng(0).integers(0, 255, (1, 1, spec.height, spec.width), np.uint8)
     times: dict[str, list[float]] = {name: [] for name in usable}
-    for _ in range(40):
+    for _ in range(REPEATS):
         for name, engine in engines.items():
-            start = time.perf_counter_ns()
-            engine.infer(image)
-            times[name].append((time.perf_counter_ns() - start) / 1e6)
+            time.sleep(0.3)
+            for index in range(13):
+                start = time.perf_counter_ns()
+                engine.infer(image)
+                if index >= 3:
+                    times[name].append((time.perf_counter_ns() - start) / 1e6)
     for engine in engines.values():
         engine.close()
-    return {name: round(statistics.median(found), 2) for name, found in times.items()}
+    return {engines[name].name: round(statistics.median(found), 2) for name, found in times.items()}
 
 
 def main() -> None:

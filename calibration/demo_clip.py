@@ -23,8 +23,8 @@ import av
 import cv2
 import numpy as np
 
-from calibration.training.datasets import read_grey
 from stream.protocols import measure
+from stream.sources.images import read_grey
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

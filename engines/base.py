@@ -42,6 +42,12 @@ class ModelSpec:
     sha256: str = ""
     """Of the model file; filled by the loader."""
 
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The graph's outputs in their order."""
+        names = ("class_logits", "plane_logit")
+        return (*names, "normal_logit") if self.architecture.get("orientation_head") else names
+
     def to_metadata(self) -> dict[str, str]:
         """Returns the facts as the string pairs that ride in the ONNX file."""
         facts = asdict(self)
@@ -78,10 +84,12 @@ class Prediction:
     Attributes:
         class_logits: (B, 3, h, w) float32; channels background, PS, FH; h, w are the spec's output size.
         plane_logit: (B,) float32; above 0 means more likely than not a standard plane.
+        normal_logit: (B,) float32, the log odds that the picture is not mirrored; None where the model does not tell.
     """
 
     class_logits: NDArray[np.float32]
     plane_logit: NDArray[np.float32]
+    normal_logit: NDArray[np.float32] | None = None
 
     @property
     def plane_probability(self) -> NDArray[np.float32]:

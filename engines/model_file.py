@@ -117,7 +117,7 @@ def _signature(spec: ModelSpec) -> str:
     return (
         f"image uint8 (B, 1, {spec.height}, {spec.width}) -> "
         f"class_logits float32 (B, 3, {spec.output_height}, {spec.output_width}); "
-        "plane_logit float32 (B)"
+        + "; ".join(f"{name} float32 (B)" for name in spec.output_names[1:])
     )
 
 

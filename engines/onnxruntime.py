@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from engines.model_file import ModelFile
 
 BACKEND = "onnxruntime"
-OUTPUTS = ["class_logits", "plane_logit"]
 _SILENT = 4  # its severity "fatal": errors reach us as exceptions, not as lines on stderr
 
 
@@ -49,9 +48,8 @@ class OnnxRuntimeEngine(RuntimeEngine):
             raise refused(BACKEND, model.spec, error) from error
         self._warm_up()
 
-    def _run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        class_logits, plane_logit = self._session.run(OUTPUTS, {"image": images})
-        return class_logits, plane_logit
+    def _run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+        return tuple(self._session.run(list(self.spec.output_names), {"image": images}))
 
     def _release(self) -> None:
         self._session = None

@@ -9,10 +9,11 @@ from __future__ import annotations
 import importlib
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from engines.errors import EngineUnavailable
 from engines.runtime import RuntimeEngine, available_cores, refused, unavailable
 
 if TYPE_CHECKING:
@@ -24,33 +25,40 @@ if TYPE_CHECKING:
     from engines.model_file import ModelFile
 
 BACKEND = "openvino"
+Precision = Literal["f32", "bf16"]
 
 
 class OpenVinoEngine(RuntimeEngine):
-    """A model compiled by OpenVINO for the CPU, in float32 so that machines agree on the result.
+    """A model compiled by OpenVINO for the CPU.
 
     Args:
         model: from `engines.model_file.read_model_file`.
+        precision: `f32`, so that machines agree on the result; `bf16`, about half the time where the CPU has it; None
+            takes bf16 where the CPU has it. On real frames both give the same labels but for a few border pixels
+            (`tests/test_engine_agreement.py`).
         threads: cores it may keep busy; None takes all this process may run on.
 
     Raises:
-        EngineUnavailable: openvino is not installed.
+        EngineUnavailable: openvino is not installed, or the CPU does not have the precision.
         ModelMismatch: openvino refuses the model.
     """
 
-    def __init__(self, model: ModelFile, *, threads: int | None = None) -> None:
-        super().__init__(f"{BACKEND} f32 CPU", model.spec)
+    def __init__(self, model: ModelFile, *, threads: int | None = None, precision: Precision | None = None) -> None:
+        runtime = _import_openvino()
+        core = runtime.Core()
+        has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if precision == "bf16" and not has_bf16:
+            raise EngineUnavailable(f"{BACKEND}: this CPU has no bfloat16; take precision f32")
+        precision = precision or ("bf16" if has_bf16 else "f32")
+        super().__init__(f"{BACKEND} {precision} CPU", model.spec)
         settings = {
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": "1",
             "INFERENCE_NUM_THREADS": str(threads or available_cores()),
-            # Left to itself it takes bfloat16 where the CPU has it, and machines would disagree.
-            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_PRECISION_HINT": precision,
         }
-        runtime = _import_openvino()
         frame_shape = (1, 1, model.spec.height, model.spec.width)
         try:
-            core = runtime.Core()
             graph = core.read_model(model.content)
             graph.reshape(frame_shape)
             self._request: Any = core.compile_model(graph, "CPU", settings).create_infer_request()
@@ -60,16 +68,16 @@ class OpenVinoEngine(RuntimeEngine):
         self._request.set_input_tensor(runtime.Tensor(self._frame, shared_memory=True))
         self._warm_up()
 
-    def _run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        spec = self.spec
-        class_logits = np.empty((len(images), 3, spec.output_height, spec.output_width), np.float32)
-        plane_logit = np.empty(len(images), np.float32)
+    def _run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+        spec, count = self.spec, len(images)
+        class_logits = np.empty((count, 3, spec.output_height, spec.output_width), np.float32)
+        outputs = (class_logits, *(np.empty(count, np.float32) for _ in spec.output_names[1:]))
         for index, image in enumerate(images):
             self._frame[0] = image
             self._request.infer()
-            class_logits[index] = self._request.get_output_tensor(0).data[0]
-            plane_logit[index] = self._request.get_output_tensor(1).data[0]
-        return class_logits, plane_logit
+            for place, output in enumerate(outputs):
+                output[index] = self._request.get_output_tensor(place).data[0]
+        return outputs
 
     def _release(self) -> None:
         self._request = None

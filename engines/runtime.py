@@ -52,12 +52,12 @@ class RuntimeEngine(ABC):
             raise InferenceError(f"{self.name}: closed already; load the engine again")
         check_images(images, self.spec)
         try:
-            class_logits, plane_logit = self._run(np.ascontiguousarray(images))
+            outputs = self._run(np.ascontiguousarray(images))
         except self.failures as error:
             raise InferenceError(f"{self.name}: {reason(error)}") from error
-        if not (np.isfinite(class_logits).all() and np.isfinite(plane_logit).all()):
+        if not all(np.isfinite(output).all() for output in outputs):
             raise InferenceError(f"{self.name}: {self.spec.name} answers NaN or infinity; export it again")
-        return Prediction(class_logits, plane_logit)
+        return Prediction(*outputs)
 
     def close(self) -> None:
         if self._open:
@@ -84,8 +84,12 @@ class RuntimeEngine(ABC):
             raise ModelMismatch(str(error)) from error
 
     @abstractmethod
-    def _run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Returns fresh arrays (B, C, h, w) and (B,) for contiguous images that passed the checks."""
+    def _run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+        """Runs contiguous images that passed the checks.
+
+        Returns:
+            Fresh arrays, one for each of the spec's `output_names`: (B, 3, h, w), then (B,) each.
+        """
 
     @abstractmethod
     def _release(self) -> None:

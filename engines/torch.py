@@ -47,11 +47,11 @@ class TorchEngine(RuntimeEngine):
         self._network = network.to(memory_format=torch.channels_last)  # measured: a tenth less time on a CPU
         self._warm_up()
 
-    def _run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
         with self._torch.inference_mode():
             # A copy: torch complains of arrays that are read-only, and frames are.
-            class_logits, plane_logit = self._network(self._torch.tensor(images))
-        return class_logits.contiguous().numpy(), plane_logit.numpy()
+            outputs = self._network(self._torch.tensor(images))
+        return tuple(output.contiguous().numpy() for output in outputs)
 
     def _release(self) -> None:
         self._network = None

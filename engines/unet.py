@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 BlockName = Literal["plain", "residual"]
+Normalise = Literal["fixed", "per_frame"]
+Initialise = Literal["default", "xavier"]
 
 PAPER: Mapping[str, object] = {
     "widths": (64, 128, 256, 512, 1024),
@@ -25,6 +27,8 @@ PAPER: Mapping[str, object] = {
     "stem_stride": 1,
     "up_kernel": 3,
     "plane_hidden": (512, 128),
+    "normalise": "per_frame",
+    "initialise": "xavier",
 }
 """The paper's network at 512x512: 35 M parameters, 261 GMAC."""
 
@@ -67,7 +71,7 @@ BLOCKS: Mapping[BlockName, type[PlainBlock | ResidualBlock]] = {
 }
 
 
-class PlaneHead(nn.Sequential):
+class BottleneckHead(nn.Sequential):
     """Bottleneck (B, C, h, w) -> one logit (B,): global mean, LayerNorm, MLP with ReLU between its layers."""
 
     def __init__(self, channels: int, hidden: Sequence[int]) -> None:
@@ -91,7 +95,10 @@ class MultiTaskUNet(nn.Module):
         stem_stride: 1 keeps the input's resolution; 2 works, and answers, at half of it.
         up_kernel: size of the convolution after each nearest-neighbour upsampling (the paper's is 3).
         plane_hidden: widths of the plane head's hidden layers.
-        grey_mean, grey_std: of the training frames, in grey levels 0 to 255; the normalisation is part of the graph.
+        normalise: `fixed` subtracts `grey_mean` and divides by `grey_std`, of the training frames in grey levels 0 to
+            255; `per_frame` takes each frame's own (the paper's). Either is part of the graph.
+        orientation_head: whether a second head on the bottleneck tells normal pictures from mirrored ones.
+        initialise: how weights start: torch's own way, or `xavier` (the paper's; Glorot and Bengio, 2010, uniform).
 
     The sides of the input must be multiples of `stem_stride * 2 ** (len(widths) - 1)`.
     """
@@ -104,12 +111,15 @@ class MultiTaskUNet(nn.Module):
         stem_stride: int = 1,
         up_kernel: int = 3,
         plane_hidden: Sequence[int] = (512, 128),
+        normalise: Normalise = "fixed",
         grey_mean: float = 45.0,
         grey_std: float = 45.0,
+        initialise: Initialise = "default",
+        orientation_head: bool = False,
     ) -> None:
         super().__init__()
         make_block = BLOCKS[block]
-        self.grey_mean, self.grey_std = grey_mean, grey_std
+        self.normalise, self.grey_mean, self.grey_std = normalise, grey_mean, grey_std
         stem = ConvBnRelu(1, widths[0], stride=2) if stem_stride == 2 else None
         first = make_block(widths[0] if stem else 1, widths[0])
         self.encoder = nn.ModuleList([nn.Sequential(stem, first) if stem else first])
@@ -120,21 +130,35 @@ class MultiTaskUNet(nn.Module):
             self.ups.append(ConvBnRelu(deep, shallow, up_kernel))
             self.decoder.append(make_block(2 * shallow, shallow))
         self.segmentation_head = nn.Conv2d(widths[0], 3, 1)
-        self.plane_head = PlaneHead(widths[-1], plane_hidden)
+        self.plane_head = BottleneckHead(widths[-1], plane_hidden)
+        self.orientation_head = BottleneckHead(widths[-1], plane_hidden) if orientation_head else None
+        if initialise == "xavier":
+            for module in self.modules():
+                if isinstance(module, (nn.Conv2d, nn.Linear)):
+                    nn.init.xavier_uniform_(module.weight)
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Maps (B, 1, H, W) grey levels 0 to 255 to logits.
 
         Returns:
-            class_logits (B, 3, h, w) for background, PS, FH, with h = H / stem_stride; plane_logit (B,).
+            class_logits (B, 3, h, w) for background, PS, FH, with h = H / stem_stride; plane_logit (B,); and, with an
+            orientation head, normal_logit (B,).
         """
-        x = (image.float() - self.grey_mean) / self.grey_std
+        x = self._normalised(image.float())
         skips: list[Tensor] = []
         for level, block in enumerate(self.encoder):
             x = block(functional.max_pool2d(x, 2) if level else x)
             skips.append(x)
-        plane_logit = self.plane_head(skips.pop())
+        bottleneck = skips.pop()
+        verdicts = [head(bottleneck) for head in (self.plane_head, self.orientation_head) if head]
         for up, block in zip(reversed(self.ups), reversed(self.decoder), strict=True):
             x = up(functional.interpolate(x, scale_factor=2.0, mode="nearest"))
             x = block(torch.cat([skips.pop(), x], dim=1))
-        return self.segmentation_head(x), plane_logit
+        return self.segmentation_head(x), *verdicts
+
+    def _normalised(self, grey: Tensor) -> Tensor:
+        if self.normalise == "fixed":
+            return (grey - self.grey_mean) / self.grey_std
+        centred = grey - grey.mean(dim=(2, 3), keepdim=True)
+        spread = centred.square().mean(dim=(2, 3), keepdim=True).sqrt()
+        return centred / (spread + 1e-3)  # a frame of one grey has no spread

@@ -64,7 +64,7 @@ class Folder(click.Path):
 def _verbose(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value:
         logging.basicConfig(format="%(name)s: %(message)s")
-        for package in ("partum", "engines", "stream"):
+        for package in ("partum", "engines", "stream", "calibration"):
             logging.getLogger(package).setLevel(logging.DEBUG)
 
 

@@ -63,6 +63,23 @@ def _letterbox(image_height: int, image_width: int, height: int, width: int, asp
     )
 
 
+def labels_in_frame(frame: Frame, letterbox: Letterbox, prediction: Prediction) -> NDArray[np.uint8]:
+    """The likeliest class of every pixel of the frame, (H, W) uint8, 1 = PS, 2 = FH; a prediction for a batch of one.
+
+    Convention: logits are interpolated once, straight onto the frame's pixel centres, and compared there; every
+    piece of a structure is kept. Pixels are the frame's own, square or not.
+    """
+    height, width = frame.image.shape
+    return class_labels(logits_in_frame(frame, letterbox, prediction), height, width)
+
+
+def logits_in_frame(frame: Frame, letterbox: Letterbox, prediction: Prediction) -> NDArray[np.float32]:
+    """The logits at every pixel of the frame, (3, H, W), as `labels_in_frame` compares them."""
+    height, width = frame.image.shape
+    own = Grid(width=width, height=height, scale_x=1.0, scale_y=1.0)
+    return _resampled_logits(prediction.class_logits[0], _network_grid(letterbox), own)
+
+
 class Reader:
     """Gates frames by their plane probability and measures them by one protocol.
 
@@ -96,12 +113,18 @@ class Reader:
             )
             biometry = _in_frame(measure(_resampled(logits, network, square), protocol=self._protocol), square)
         else:
-            biometry = _in_frame(self._measure(frame, labels, letterbox), network)
+            normal_log_odds = None if prediction.normal_logit is None else float(prediction.normal_logit[0])
+            biometry = _in_frame(self._measure(frame, labels, letterbox, normal_log_odds), network)
         outlines = Outlines(ps_px=_outline(labels, 1, network), fh_px=_outline(labels, 2, network))
         return Reading(plane_probability=probability, biometry=biometry, outlines=outlines)
 
-    def _measure(self, frame: Frame, labels: NDArray[np.uint8], letterbox: Letterbox) -> Biometry:
-        """Measures with the orientation known so far; once more where this very frame changes it."""
+    def _measure(
+        self, frame: Frame, labels: NDArray[np.uint8], letterbox: Letterbox, normal_log_odds: float | None
+    ) -> Biometry:
+        """Measures with the orientation known so far; once more where this very frame changes it.
+
+        The network's word on the orientation goes before the mask's own cues.
+        """
         if frame.segment != self._segment:
             self._segment = frame.segment
             self._orientation.forget()
@@ -115,7 +138,7 @@ class Reader:
             field_of_view=letterbox.field_of_view,
         )
         biometry = measure_as(orientation=before or Orientation.AUTO)
-        self._orientation.add(biometry.normal_log_odds)
+        self._orientation.add(biometry.normal_log_odds if normal_log_odds is None else normal_log_odds)
         now = self._orientation.orientation
         if now is None:
             return biometry if biometry.reason else Biometry(protocol=self._protocol, reason=Reason.AXIS_AMBIGUOUS)
@@ -128,12 +151,16 @@ def _network_grid(letterbox: Letterbox) -> Grid:
     return Grid(width=letterbox.width, height=letterbox.height, scale_x=scale_x, scale_y=scale_y, left=left, top=top)
 
 
-def _resampled(logits: NDArray[np.float32], network: Grid, square: Grid) -> NDArray[np.uint8]:
-    """Labels on a challenge's square: logits are interpolated once, straight from where the network gave them."""
+def _resampled(logits: NDArray[np.float32], network: Grid, target: Grid) -> NDArray[np.uint8]:
+    """Labels on another grid over the frame: logits are interpolated once, straight from the network's."""
+    return class_labels(_resampled_logits(logits, network, target), target.height, target.width)
+
+
+def _resampled_logits(logits: NDArray[np.float32], network: Grid, target: Grid) -> NDArray[np.float32]:
     ratio_x, ratio_y = logits.shape[2] / network.width, logits.shape[1] / network.height
-    zoom_x = network.scale_x / square.scale_x * ratio_x
-    zoom_y = network.scale_y / square.scale_y * ratio_y
-    # Pixel centres: x_logits + 0.5 = ((x_square + 0.5) / square.scale * network.scale + left) * ratio.
+    zoom_x = network.scale_x / target.scale_x * ratio_x
+    zoom_y = network.scale_y / target.scale_y * ratio_y
+    # Pixel centres: x_logits + 0.5 = ((x_target + 0.5) / target.scale * network.scale + left) * ratio.
     to_logits = np.array(
         [
             [zoom_x, 0.0, 0.5 * zoom_x + network.left * ratio_x - 0.5],
@@ -141,9 +168,9 @@ def _resampled(logits: NDArray[np.float32], network: Grid, square: Grid) -> NDAr
         ]
     )
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    size = (square.width, square.height)
+    size = (target.width, target.height)
     planes = [cv2.warpAffine(plane, to_logits, size, flags=flags, borderMode=cv2.BORDER_REPLICATE) for plane in logits]
-    return class_labels(np.stack(planes).astype(np.float32), square.height, square.width)
+    return np.stack(planes).astype(np.float32)
 
 
 def _in_frame(biometry: Biometry, grid: Grid) -> Biometry:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stream.errors import OptionError, OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 DEFAULT_PARENT = Path("partum-runs")
 RESULTS = ("measurements.jsonl", "measurements.csv", "overlay.mp4", "trend.png", "run.json")
 
 
-def prepare_folder(out: Path | None, *, source: Path) -> Path:
+def prepare_folder(out: Path | None, *, source: Path, results: Sequence[str] = RESULTS) -> Path:
     """Makes the folder; results of an earlier run in it are moved to `earlier-N/` below it.
 
     Args:
         out: what the user asked for; None makes a new numbered folder below `partum-runs/`.
-        source: what is replayed, where that is a path.
+        source: what is read, where that is a path.
+        results: names of the files and folders that the run will write.
 
     Raises:
         OutputError: it cannot be made or written to.
@@ -25,9 +30,9 @@ def prepare_folder(out: Path | None, *, source: Path) -> Path:
     try:
         if out is None:
             return _new_folder(DEFAULT_PARENT)
-        _keep_apart(out, source)
+        _keep_apart(out, source, results)
         out.mkdir(parents=True, exist_ok=True)
-        _move_earlier_results(out)
+        _move_earlier_results(out, results)
     except OSError as error:
         raise OutputError(
             f"{out or DEFAULT_PARENT}: not a folder that can be written to ({error.strerror}); choose another --out"
@@ -47,17 +52,17 @@ def _new_folder(parent: Path) -> Path:
     raise AssertionError("there is always a next number")
 
 
-def _keep_apart(out: Path, source: Path) -> None:
-    """Refuses a folder of pictures that results would be added to, and a film that they would replace."""
+def _keep_apart(out: Path, source: Path, results: Sequence[str]) -> None:
+    """Refuses a folder of pictures that results would be added to, and a source that they would replace."""
     folder, origin = out.resolve(), source.resolve()
     if origin.is_dir() and folder.is_relative_to(origin):
         raise OptionError(f"{out}: lies in the source {source}; choose another --out")
-    if origin in [folder / name for name in RESULTS]:
+    if any(origin.is_relative_to(folder / name) for name in results):
         raise OptionError(f"{out}: holds the source {source} under the name of a result; choose another --out")
 
 
-def _move_earlier_results(out: Path) -> None:
-    old = [out / name for name in RESULTS if (out / name).exists()]
+def _move_earlier_results(out: Path, results: Sequence[str]) -> None:
+    old = [out / name for name in results if (out / name).exists()]
     if not old:
         return
     earlier = next(folder for number in itertools.count(1) if not (folder := out / f"earlier-{number}").exists())

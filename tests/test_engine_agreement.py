@@ -8,11 +8,16 @@ import av
 import cv2
 import numpy as np
 import pytest
+import torch
 
+from engines.errors import EngineUnavailable
+from engines.model_file import read_model_file
+from engines.openvino import OpenVinoEngine
 from engines.postprocess import class_labels
 from engines.preprocess import Letterbox
-from engines.registry import BACKENDS, load_engine
+from engines.registry import BACKENDS, DEFAULT_MODEL, load_engine
 from tests.conftest import REPOSITORY
+from tests.tiny_model import HEIGHT, WIDTH, tiny_model, tiny_network
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,13 +33,23 @@ LEAST_AGREEMENT = 0.995
 
 @pytest.fixture(scope="module")
 def reference() -> Iterator[Engine]:
-    with load_engine(backend="openvino") as engine:
+    with OpenVinoEngine(read_model_file(DEFAULT_MODEL), precision="f32") as engine:
         yield engine
 
 
 @pytest.fixture(scope="module", params=[name for name in BACKENDS[1:] if name != "openvino"])
 def other(request: pytest.FixtureRequest) -> Iterator[Engine]:
     with load_engine(backend=request.param) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def half() -> Iterator[Engine]:
+    try:
+        engine = OpenVinoEngine(read_model_file(DEFAULT_MODEL), precision="bf16")
+    except EngineUnavailable as error:
+        pytest.skip(str(error))
+    with engine:
         yield engine
 
 
@@ -51,7 +66,9 @@ def demo_frames() -> list[NDArray[np.uint8]]:
     return frames[:: max(1, len(frames) // 8)]
 
 
-def assert_agreement(reference: Engine, other: Engine, frames: list[NDArray[np.uint8]]) -> None:
+def assert_agreement(
+    reference: Engine, other: Engine, frames: list[NDArray[np.uint8]], *, probability: float = 1e-3
+) -> None:
     agreement, both_seen = [], 0
     for frame in frames:
         height, width = frame.shape
@@ -69,7 +86,7 @@ def assert_agreement(reference: Engine, other: Engine, frames: list[NDArray[np.u
         ]
         agreement.append(float(np.mean(labels[0] == labels[1])))
         both_seen += {1, 2} <= set(np.unique(labels[0]).tolist())
-        np.testing.assert_allclose(first.plane_probability, second.plane_probability, atol=1e-3)
+        np.testing.assert_allclose(first.plane_probability, second.plane_probability, atol=probability)
     assert both_seen > len(frames) // 2  # agreement on empty masks would prove nothing
     assert min(agreement) >= LEAST_AGREEMENT
 
@@ -80,5 +97,21 @@ def test_runtimes_agree_on_real_frames(reference: Engine, other: Engine, shared_
     assert_agreement(reference, other, frames)
 
 
+def test_bfloat16_agrees_with_float32_on_real_frames(reference: Engine, half: Engine, shared_data: Path) -> None:
+    assert half.name == "openvino bf16 CPU"
+    assert_agreement(reference, half, real_frames(shared_data), probability=0.02)
+
+
 def test_runtimes_agree_on_the_demonstration(reference: Engine, other: Engine) -> None:
     assert_agreement(reference, other, demo_frames())
+
+
+def test_openvino_in_float32_is_the_network_that_was_exported(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.onnx"
+    path.write_bytes(tiny_model())
+    images = np.random.default_rng(5).integers(0, 256, (2, 1, HEIGHT, WIDTH), dtype=np.uint8)
+    with torch.inference_mode():
+        class_logits, _, _ = tiny_network()(torch.tensor(images))
+    with OpenVinoEngine(read_model_file(path), precision="f32") as engine:
+        assert engine.name == "openvino f32 CPU"
+        np.testing.assert_allclose(engine.infer(images).class_logits, class_logits.numpy(), atol=2e-5)

@@ -15,7 +15,7 @@ from stream.errors import OptionError
 from stream.frame import Frame, PixelSpacing
 from stream.measurement import Measurement, State
 from stream.protocols import measure
-from stream.reading import Reader, letterbox_for
+from stream.reading import Reader, labels_in_frame, letterbox_for
 from tests.fakes import SPEC
 
 if TYPE_CHECKING:
@@ -71,11 +71,9 @@ def blank(shape: tuple[int, int, float], spacing: PixelSpacing | None = None) ->
     )
 
 
-def read(shape: tuple[int, int, float], protocol: str, spacing: PixelSpacing | None = None) -> tuple[Frame, Biometry]:
-    """What the reader makes of exact logits, given on the network's half-size grid by a formula of its own."""
+def exact_prediction(shape: tuple[int, int, float]) -> Prediction:
+    """Logits without error, given on the network's half-size grid by a formula of its own."""
     height, width, aspect = shape
-    frame = blank(shape, spacing)
-    letterbox = letterbox_for(frame, NETWORK)
     zoom = 256 / max(height, width * aspect)
     column = (np.arange(128) + 0.5) * 2  # in network pixels, from the outer edge
     x = (column - (256 - width * aspect * zoom) / 2) / (zoom * aspect) - 0.5
@@ -83,9 +81,30 @@ def read(shape: tuple[int, int, float], protocol: str, spacing: PixelSpacing | N
     grid_x, grid_y = np.meshgrid(x, y)
     ps, fh = structures(grid_x, grid_y, shape)
     logits = np.stack([np.zeros_like(ps), 300 * ps, 300 * fh])[None].astype(np.float32)
-    prediction = Prediction(class_logits=logits, plane_logit=np.array([5.0], np.float32))
+    return Prediction(class_logits=logits, plane_logit=np.array([5.0], np.float32))
+
+
+def read(shape: tuple[int, int, float], protocol: str, spacing: PixelSpacing | None = None) -> tuple[Frame, Biometry]:
+    """What the reader makes of exact logits."""
+    frame = blank(shape, spacing)
     reader = Reader(protocol=protocol, plane_threshold=0.5, orientation=Orientation.NORMAL)
-    return frame, reader.read(frame, letterbox, prediction).biometry
+    return frame, reader.read(frame, letterbox_for(frame, NETWORK), exact_prediction(shape)).biometry
+
+
+@pytest.mark.parametrize("shape", FRAMES, ids=str)
+def test_labels_lie_on_the_frame_s_own_pixels(shape: tuple[int, int, float]) -> None:
+    height, width, aspect = shape
+    frame = blank(shape)
+    found = labels_in_frame(frame, letterbox_for(frame, NETWORK), exact_prediction(shape))
+    truth = labels_on(np.arange(width, dtype=float), np.arange(height, dtype=float), shape)
+    assert found.shape == truth.shape
+    assert found.dtype == np.uint8
+    pixel = max(height, width * aspect) / 256  # of the network, in frame pixels
+    for code in (1, 2):
+        centres = [np.argwhere(labels == code).mean(axis=0) for labels in (found, truth)]
+        assert centres[0] == pytest.approx(centres[1], abs=0.2 * pixel)
+        overlap = np.count_nonzero((found == code) & (truth == code))
+        assert overlap / np.count_nonzero((found == code) | (truth == code)) > 0.95
 
 
 @pytest.mark.parametrize("shape", FRAMES, ids=str)
@@ -155,3 +174,18 @@ def test_below_the_threshold_nothing_is_measured() -> None:
 def test_a_challenge_protocol_refuses_to_be_told_of_mirrored_pictures(protocol: str) -> None:
     with pytest.raises(OptionError, match="robust"):
         Reader(protocol=protocol, plane_threshold=0.5, orientation=Orientation.MIRRORED)
+
+
+def test_the_network_s_word_on_the_orientation_goes_before_the_mask_s_cues() -> None:
+    shape = FRAMES[0]
+    frame, prediction = blank(shape), exact_prediction(shape)
+    read_as: dict[float | None, Biometry] = {}
+    for said in (None, 8.0, -8.0, -1.0):
+        normal_logit = None if said is None else np.array([said], np.float32)
+        reader = Reader(protocol="robust", plane_threshold=0.5)
+        told = replace(prediction, normal_logit=normal_logit)
+        read_as[said] = reader.read(frame, letterbox_for(frame, NETWORK), told).biometry
+    assert read_as[8.0].mirrored is False
+    assert read_as[-8.0].mirrored is True
+    assert read_as[-1.0].reason is Reason.AXIS_AMBIGUOUS  # neither answer would be safe
+    assert read_as[8.0].aop_deg != read_as[-8.0].aop_deg

@@ -1,172 +1,379 @@
-"""The training loop on a miniature of the published layout: what it learns from, and that a killed run resumes."""
+"""The training loop on a miniature: what it draws from, what it writes, and that a killed run resumes to the bit."""
 
 from __future__ import annotations
 
-from fractions import Fraction
-from typing import TYPE_CHECKING
+import json
+import shutil
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-import av
 import cv2
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from calibration.training import augmentation, train
-from calibration.training.datasets import HELD_OUT_CLIP, HELD_OUT_PELVIC, Example, load_training, load_validation
-from calibration.training.losses import dice_scores, plane_loss, segmentation_loss
+from calibration.errors import DataSetError, TrainingError
+from calibration.training import frames, train
+from calibration.training.config import LateClassification
+from calibration.training.frames import FrameStore, load_store
+from calibration.training.losses import dice_focal, segmentation_loss
+from calibration.training.validation import chosen_by
 from engines.export import export_checkpoint
 from engines.registry import load_engine
-from tests.dicom_files import native, smooth
-from tests.fakes import FH_GREY, PS_GREY, picture
+from engines.unet import MultiTaskUNet
+from tests.training_data import SIDE, make_data, small_config
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from numpy.typing import NDArray
+    from calibration.training.batch import Batch
+    from calibration.training.config import TrainConfig
 
-TINY = train.TrainConfig(size=64, epochs=2, steps_per_epoch=2, batch=4, phantoms=2)
-
-
-def mask_of(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.where(image == PS_GREY, 1, np.where(image == FH_GREY, 2, 0)).astype(np.uint8)
+CPU = torch.device("cpu")
 
 
-def example(size: int = 64) -> Example:
-    image = np.asarray(cv2.resize(picture(), (size, size), interpolation=cv2.INTER_NEAREST), np.uint8)
-    return Example(image=image, mask=mask_of(image), plane=1.0)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The data folder of the README's *Training* section, in small."""
-    root = tmp_path_factory.mktemp("data")
-    for part in ("psfhs/train", "psfhs/val", "planes"):
-        for kind in ("images", "masks"):
-            (root / part / kind).mkdir(parents=True)
-        for index in range(8):
-            image = picture(56 + 2.0 * index)
-            cv2.imwrite(str(root / part / "images" / f"{index:05d}.png"), image)
-            cv2.imwrite(str(root / part / "masks" / f"{index:05d}.png"), mask_of(image))
-    labels = ["sp_head", "only_head", "sp_head", "none", "sp_head", "only_sp", "sp_head", "none"]
-    lines = [f"{index:05d},{label},128,128" for index, label in enumerate(labels)]
-    (root / "planes" / "labels.csv").write_text("\n".join(["name,label,width,height", *lines]))
-    (root / "pelvic_floor").mkdir()
-    for name in ("pfus1_0.png", HELD_OUT_PELVIC):
-        cv2.imwrite(str(root / "pelvic_floor" / name), smooth(1, 96, 128)[0])
-    (root / "clips").mkdir()
-    with av.open(str(root / "clips" / "other.mp4"), "w") as container:
-        track = container.add_stream("libx264", rate=Fraction(25))
-        track.width, track.height, track.pix_fmt = 128, 96, "yuv420p"
-        for frame in smooth(5, 96, 128):
-            container.mux(track.encode(av.VideoFrame.from_ndarray(frame, format="gray")))
-        container.mux(track.encode())
-    native(root / "clips" / HELD_OUT_CLIP, smooth(3, 96, 128))
-    return root
+    return make_data(tmp_path_factory.mktemp("data"))
 
 
-def test_pools_hold_what_their_names_say_and_nothing_held_out(data: Path) -> None:
-    pools = load_training(data, size=64, phantoms=2, seed=1)
-    assert set(pools) == set(train.shares(TINY))
-    assert sum(train.shares(TINY).values()) == pytest.approx(1.0)
-    assert len(pools["psfhs"]) == 8
-    assert len(pools["clips"]) == 5
-    assert len(pools["pelvic_floor"]) == 1
-    held_out = load_validation(data, size=64, seed=1)
-    assert len(pools["planes_standard"]) + len(pools["planes_other"]) + len(held_out["planes"]) == 8
-    learned = {example.image.tobytes() for pool in ("planes_standard", "planes_other") for example in pools[pool]}
-    assert not learned & {example.image.tobytes() for example in held_out["planes"]}
-    for name, pool in pools.items():
-        assert {example.plane for example in pool} == {float(name in ("psfhs", "planes_standard", "phantom_standard"))}
+@pytest.fixture
+def own_data(data: Path, tmp_path: Path) -> Path:
+    """A copy that a test may damage."""
+    return shutil.copytree(data, tmp_path / "own_data")
 
 
-def test_a_missing_data_set_is_named(tmp_path: Path) -> None:
-    (tmp_path / "planes").mkdir()
-    (tmp_path / "planes" / "labels.csv").write_text("name,label\n")
-    (tmp_path / "clips").mkdir()
-    with pytest.raises(FileNotFoundError, match="psfhs"):
-        load_training(tmp_path, size=64, phantoms=1, seed=1)
+def stored(path: Path) -> dict[str, Any]:
+    read: dict[str, Any] = torch.load(path, weights_only=True)
+    return read
 
 
-@settings(deadline=None, max_examples=25)
-@given(seed=st.integers(0, 2**32 - 1))
-def test_augmentation_invents_no_class_and_no_ring(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    moved = augmentation.warp(example(128), rng)
-    assert set(np.unique(moved.mask)) <= {0, 1, 2}
-    # Interpolated codes would draw PS (1) along the whole outline of the head: pixels that touch FH and background.
-    head_edge = (cv2.dilate((moved.mask == 2).astype(np.uint8), np.ones((3, 3))) > 0) & (moved.mask == 1)
-    assert np.count_nonzero(head_edge) <= max(0.1 * float(np.count_nonzero(moved.mask == 1)), 1.0)
-    assert augmentation.degrade(moved.image, rng).shape == moved.image.shape
+def assert_equal(one: Any, other: Any, where: str = "") -> None:
+    """Compares what checkpoints hold, to the bit; only how long an epoch took may differ."""
+    assert type(one) is type(other), where
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, other), where
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys(), where
+        for key in one.keys() - {"seconds"}:
+            assert_equal(one[key], other[key], f"{where}/{key}")
+    elif isinstance(one, list):
+        assert len(one) == len(other), where
+        for place, pair in enumerate(zip(one, other, strict=True)):
+            assert_equal(*pair, f"{where}/{place}")
+    else:
+        assert one == other, where
 
 
-def test_a_cut_frame_is_a_negative_without_the_structure() -> None:
-    seen = set()
-    for seed in range(20):
-        cut = augmentation.cut_away(example(128), np.random.default_rng(seed))
-        assert cut.plane == 0.0
-        seen.add(tuple(np.unique(cut.mask)))
-        gone = np.isin(example(128).mask, (1, 2)) & (cut.mask == 0)
-        assert np.abs(cut.image[gone].astype(int) - example(128).image[gone]).mean() > 20
-    assert seen == {(0, 2), (0, 1), (0,)}
+def one_line(caught: pytest.ExceptionInfo[BaseException]) -> bool:
+    return "\n" not in str(caught.value)
 
 
-def test_a_decoy_leaves_label_mask_and_structures_alone() -> None:
-    before = example(128)
-    after = augmentation.decoy(before, np.random.default_rng(5))
-    assert after.plane == 1.0
-    assert np.array_equal(after.mask, before.mask)
-    assert np.abs(after.image.astype(int) - before.image)[before.mask == 1].mean() < 8
+def killed_at(step: int, monkeypatch: pytest.MonkeyPatch, config: TrainConfig, *, data: Path, out: Path) -> None:
+    """Runs a training that is stopped before a step."""
+    draw = train.draw
 
-
-def test_losses_by_hand() -> None:
-    masks = torch.tensor([[[0, 1], [2, 2]]])
-    sure = torch.nn.functional.one_hot(masks, 3).permute(0, 3, 1, 2).float() * 40
-    weights = torch.ones(1)
-    assert segmentation_loss(sure, masks, weights).item() == pytest.approx(0.0, abs=1e-5)
-    # Uniform logits: cross-entropy ln 3; soft Dice of PS (2/3 + 1) / (4/3 + 1 + 1), of FH (4/3 + 1) / (4/3 + 2 + 1).
-    uniform = segmentation_loss(torch.zeros_like(sure), masks, weights).item()
-    assert uniform == pytest.approx(np.log(3) + 1 - ((5 / 3) / (10 / 3) + (7 / 3) / (13 / 3)) / 2, abs=1e-5)
-    assert segmentation_loss(torch.zeros_like(sure), masks, torch.zeros(1)).item() == 0.0
-    certain = torch.tensor([1.0, 0.0])
-    assert plane_loss(torch.tensor([0.0, 9.0]), torch.tensor([1.0, 0.0]), certain).item() == pytest.approx(np.log(2))
-    ps, fh = dice_scores(torch.tensor([[[0, 1], [2, 0]]]), masks)
-    assert ps.item() == pytest.approx(1.0)
-    assert fh.item() == pytest.approx(3 / 4)
-
-
-def test_a_killed_run_resumes_to_the_same_weights(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    train.train(data, tmp_path / "unbroken", TINY)
-    calls = []
-    validate = train.validate
-
-    def die_in_the_second_epoch(*arguments: object) -> dict[str, float]:
-        calls.append(1)
-        if len(calls) == 2:
+    def until(store: FrameStore, config: TrainConfig, at: int, device: torch.device) -> Batch:
+        if at == step:
             raise KeyboardInterrupt
-        return validate(*arguments)  # type: ignore[arg-type]
+        return draw(store, config, at, device)
 
     with monkeypatch.context() as patch:
-        patch.setattr(train, "validate", die_in_the_second_epoch)
+        patch.setattr(train, "draw", until)
         with pytest.raises(KeyboardInterrupt):
-            train.train(data, tmp_path / "killed", TINY)
-    train.train(data, tmp_path / "killed", TINY)
-    stored = [torch.load(tmp_path / name / "checkpoint.pt", weights_only=True) for name in ("unbroken", "killed")]
-    assert stored[0]["epoch"] == stored[1]["epoch"] == 2
-    for name, weights in stored[0]["weights"].items():
-        assert torch.equal(weights, stored[1]["weights"][name]), name
-    assert len((tmp_path / "killed" / "history.jsonl").read_text().splitlines()) == 2
+            train.train(config, data=data, out=out)
 
-    spec = export_checkpoint(tmp_path / "killed" / "best.pt", tmp_path / "model.onnx")
-    assert spec.height == 64
+
+def test_a_run_leaves_what_it_says(data: Path, tmp_path: Path) -> None:
+    config = small_config()
+    last = train.train(config, data=data, out=tmp_path / "run")
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        "best.pt",
+        "checkpoint.pt",
+        "curves.png",
+        "history.jsonl",
+    ]
+    rows = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert rows[-1] == last
+    assert {"segmentation", "plane", "w_seg", "w_plane", "dice_ps", "dice_fh", "plane_auc", "score"} <= rows[0].keys()
+    for row in rows:
+        assert row["w_seg"] + row["w_plane"] == pytest.approx(1.0)  # dynamic
+        assert row["score"] == pytest.approx(0.35 * (row["dice_ps"] + row["dice_fh"]) + 0.3 * row["plane_auc"])
+        assert {f"drawn/labelled/{name}" for name in ("dice_ps", "dice_fh")} <= row.keys()
+        assert row["drawn/labelled/plane_auc"] is None
+    curves = cv2.imread(str(tmp_path / "run" / "curves.png"))
+    assert curves is not None
+    assert curves.std() > 10
+
+    checkpoint = stored(tmp_path / "run" / "checkpoint.pt")
+    assert json.loads(checkpoint["config"])["seed"] == 3
+    assert len(checkpoint["data_fingerprint"]) == 64
+    assert {"torch", "numpy", "python"} <= checkpoint["versions"].keys()
+    best = stored(tmp_path / "run" / "best.pt")
+    assert best["scores"]["dice_fh"] == max(rows, key=lambda row: row["score"])["dice_fh"]
+
+
+def test_it_learns(data: Path) -> None:
+    config = small_config(epochs=1, steps_per_epoch=60, learning_rate=2e-2, average=0.9, weighting="fixed")
+    store = load_store(config.train, data, size=SIDE, seed=1)
+    batch = store.draw(32, torch.Generator().manual_seed(1))
+    run = train.new_run(config, CPU, None)
+
+    def measured() -> tuple[float, float]:
+        with torch.no_grad():
+            logits, planes = run.network.train()(batch.images * 255)
+        loss = segmentation_loss(logits, batch, dice_focal, synthetic_weight=0.9, segment_negatives=True)
+        return loss.item(), float(((planes > 0) == (batch.planes > 0.5)).float().mean())
+
+    before, _ = measured()
+    train.learn_epoch(run, store, config, CPU, report=lambda **_: None)
+    after, right = measured()
+    assert after < 0.7 * before
+    assert right > 0.8
+    moved = zip(run.average.parameters(), run.network.parameters(), strict=True)
+    assert max((one - other).abs().max().item() for one, other in moved) > 1e-4  # the average lags behind
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"average": 0.9, "refresh_batches": 2, "clip_norm": 1.0, "weighting": "uncertainty"},
+        {"optimiser": "schedule_free", "precision": "float32", "segmentation_loss": "cross_entropy_dice"},
+        {"optimiser": "schedule_free", "refresh_batches": 2, "late_classification": {"epoch": 1}},
+    ],
+    ids=["adamw", "schedule_free", "schedule_free_refreshed"],
+)
+def test_a_killed_run_resumes_to_the_bit(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+) -> None:
+    config = small_config(epochs=3, **changes)
+    train.train(config, data=data, out=tmp_path / "unbroken")
+    for step in (2, 5):  # before the first step of an epoch, and in the middle of one
+        killed_at(step, monkeypatch, config, data=data, out=tmp_path / "killed")
+        assert stored(tmp_path / "killed" / "checkpoint.pt")["state"]["epoch"] == step // 2
+    train.train(config, data=data, out=tmp_path / "killed")
+    for name in ("checkpoint.pt", "best.pt"):
+        assert (tmp_path / "unbroken" / name).exists() == (tmp_path / "killed" / name).exists()
+        if (tmp_path / "unbroken" / name).exists():
+            assert_equal(stored(tmp_path / "unbroken" / name), stored(tmp_path / "killed" / name))
+    assert len((tmp_path / "killed" / "history.jsonl").read_text().splitlines()) == 3
+
+
+def test_a_run_killed_in_its_first_epoch_starts_anew(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small_config(epochs=1)
+    killed_at(1, monkeypatch, config, data=data, out=tmp_path / "killed")
+    (tmp_path / "killed" / "checkpoint.pt.part").write_bytes(b"half a checkpoint")
+    train.train(config, data=data, out=tmp_path / "killed")
+    train.train(config, data=data, out=tmp_path / "unbroken")
+    assert_equal(stored(tmp_path / "killed" / "checkpoint.pt"), stored(tmp_path / "unbroken" / "checkpoint.pt"))
+
+
+def test_a_finished_run_is_not_run_again(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = small_config(epochs=1)
+    first = train.train(config, data=data, out=tmp_path)
+    monkeypatch.setattr(train, "learn_epoch", None)
+    assert train.train(config, data=data, out=tmp_path) == first
+
+
+def test_kept_weights_are_the_schedule_free_average_and_not_where_gradients_are_taken(
+    data: Path, tmp_path: Path
+) -> None:
+    config = small_config(optimiser="schedule_free", epochs=1, steps_per_epoch=6, learning_rate=0.05)
+    train.train(config, data=data, out=tmp_path)
+    checkpoint, best = stored(tmp_path / "checkpoint.pt"), stored(tmp_path / "best.pt")
+    assert_equal(checkpoint["weights"], best["weights"])
+    run = train.new_run(config, CPU, None)
+    run.restore(checkpoint["state"])
+    run.optimiser.train()  # type: ignore[attr-defined]
+    differs = [not torch.equal(value, best["weights"][name]) for name, value in run.network.state_dict().items()]
+    assert any(differs)
+
+
+def test_another_seed_gives_other_weights(data: Path, tmp_path: Path) -> None:
+    for seed in (3, 4):
+        train.train(small_config(epochs=1, seed=seed), data=data, out=tmp_path / str(seed))
+    weights = [stored(tmp_path / seed / "checkpoint.pt")["weights"]["segmentation_head.weight"] for seed in "34"]
+    assert not torch.equal(*weights)
+
+
+def test_a_run_starts_from_other_weights(data: Path, tmp_path: Path) -> None:
+    config = small_config(epochs=1)
+    train.train(config, data=data, out=tmp_path / "first")
+    run = train.new_run(config, CPU, tmp_path / "first" / "best.pt")
+    assert_equal(dict(run.network.state_dict()), dict(stored(tmp_path / "first" / "best.pt")["weights"]))
+    other = small_config(network={"widths": [4, 12]})
+    with pytest.raises(TrainingError, match=r"best\.pt: its weights cannot be taken over") as caught:
+        train.new_run(other, CPU, tmp_path / "first" / "best.pt")
+    assert one_line(caught)
+    with pytest.raises(TrainingError, match=r"nowhere\.pt") as caught:
+        train.new_run(config, CPU, tmp_path / "nowhere.pt")
+    assert one_line(caught)
+
+
+def test_a_folder_keeps_to_one_configuration_and_one_set_of_data(own_data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    train.train(small_config(epochs=1), data=own_data, out=out)
+    with pytest.raises(TrainingError, match="another configuration"):
+        train.train(small_config(epochs=1, batch=6), data=own_data, out=out)
+    image = next((own_data / "drawn/train/images").iterdir())
+    cv2.imwrite(str(image), 255 - np.asarray(cv2.imread(str(image), cv2.IMREAD_GRAYSCALE)))
+    with pytest.raises(TrainingError, match="other data; give --out another folder"):
+        train.train(small_config(epochs=1), data=own_data, out=out)
+
+
+@pytest.mark.parametrize("damage", ["cut", "text", "tensor"])
+def test_a_damaged_checkpoint_is_named(data: Path, tmp_path: Path, damage: str) -> None:
+    config = small_config(epochs=1)
+    train.train(config, data=data, out=tmp_path)
+    path = tmp_path / "checkpoint.pt"
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:2000])
+    elif damage == "text":
+        path.write_text("no checkpoint")
+    else:
+        torch.save(torch.zeros(3), path)
+    with pytest.raises(TrainingError, match=r"checkpoint\.pt: not a checkpoint") as caught:
+        train.train(config, data=data, out=tmp_path)
+    assert one_line(caught)
+
+
+def test_a_loss_that_is_no_number_ends_the_run(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        return logits.sum() * float("nan")
+
+    monkeypatch.setattr(train, "plane_loss", broken)
+    with pytest.raises(TrainingError, match="step 0: the loss is nan"):
+        train.train(small_config(), data=data, out=tmp_path)
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
+def test_a_gpu_that_is_not_there_is_not_replaced() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(TrainingError, match="finds no GPU"):
+        train.choose_device("cuda")
+    assert train.choose_device("auto") == CPU
+
+
+def test_validation_of_one_class_has_no_auc_and_trains_all_the_same(data: Path, tmp_path: Path) -> None:
+    validation = [{"path": "drawn", "split": "val", "plane": "standard", "labelled": 1.0}]
+    last = train.train(small_config(epochs=1, validation=validation), data=data, out=tmp_path)
+    assert last["plane_auc"] is None
+    assert last["plane_accuracy"] is not None
+    assert last["score"] == pytest.approx(0.35 * (last["dice_ps"] + last["dice_fh"]))
+    assert (tmp_path / "curves.png").exists()
+
+
+def test_validation_without_any_plane_label_or_mask(data: Path, tmp_path: Path) -> None:
+    blank = [{"path": "drawn", "split": "val", "labelled": 1.0}]
+    assert (
+        train.train(small_config(epochs=1, validation=blank), data=data, out=tmp_path / "1")["plane_accuracy"] is None
+    )
+    others = [{"path": "phantom:", "count": 2, "negative": 1.0}]
+    last = train.train(small_config(epochs=1, validation=others), data=data, out=tmp_path / "2")
+    assert (last["dice_ps"], last["plane_auc"], last["score"]) == (None, None, 0.0)
+
+
+def test_what_a_checkpoint_is_chosen_by() -> None:
+    assert chosen_by({"dice_ps": 0.9, "dice_fh": 0.7, "plane_auc": 0.5}) == pytest.approx(0.7 * 0.8 + 0.3 * 0.5)
+
+
+def test_a_group_is_never_on_both_sides(data: Path, tmp_path: Path) -> None:
+    both = [{"path": "drawn", "plane": "standard", "labelled": 1.0}]
+    with pytest.raises(DataSetError, match=r"in training and validation alike: 2 \(drawn/video4, drawn/video5\)"):
+        train.train(small_config(train=both), data=data, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_step_draws_the_same_whenever_it_is_drawn(data: Path) -> None:
+    config = small_config()
+    store = load_store(config.train, data, size=SIDE, seed=1)
+    first, again, other = (train.draw(store, config, step, CPU).images for step in (5, 5, 6))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_classification_turns_on_late_and_stays_on() -> None:
+    config = replace(small_config(), late_classification=LateClassification(epoch=3, dice=0.8))
+    run = train.new_run(config, CPU, None)
+    on = []
+    for epoch, dice in enumerate((0.9, 0.9, 0.7, 0.7, 0.85, 0.5, 0.5)):
+        run.epoch = epoch
+        on.append((train.planes_are_on(run, config), train.is_settled(run, config)))
+        run.history.append({"train_dice": dice})
+    assert [planes for planes, _ in on] == [False] * 5 + [True] * 2
+    assert run.planes_since == 5
+    assert [planes and settled for planes, settled in on] == [False] * 7
+    run.epoch = 7
+    assert train.is_settled(run, config)
+
+
+def test_both_tasks_are_learned_from_the_start_unless_told_otherwise() -> None:
+    config = small_config()
+    run = train.new_run(config, CPU, None)
+    assert train.planes_are_on(run, config)
+    assert train.is_settled(run, config)
+
+
+def test_before_classification_is_on_the_plane_head_learns_nothing(data: Path, tmp_path: Path) -> None:
+    config = small_config(late_classification={"epoch": 1, "dice": 0.0}, epochs=2)
+    start = {name: value.clone() for name, value in train.new_run(config, CPU, None).network.state_dict().items()}
+    train.train(replace(config, epochs=1), data=data, out=tmp_path / "1")
+    first = stored(tmp_path / "1" / "checkpoint.pt")["weights"]
+    head = [name for name in start if name.startswith("plane_head")]
+    assert all(torch.equal(first[name], start[name]) for name in head)
+    assert not torch.equal(first["segmentation_head.weight"], start["segmentation_head.weight"])
+    assert not (tmp_path / "1" / "best.pt").exists()  # nothing is chosen yet
+    last = train.train(config, data=data, out=tmp_path / "2")
+    assert last["w_plane"] > 0
+    second = stored(tmp_path / "2" / "checkpoint.pt")["weights"]
+    assert not all(torch.equal(second[name], start[name]) for name in head)
+
+
+def test_learning_rates_by_hand() -> None:
+    config = replace(small_config(), learning_rate=1.0, warm_up_steps=4, epochs=2, steps_per_epoch=6)
+    assert [train.learning_rate(step, config) for step in (0, 1, 3, 4, 8)] == pytest.approx([0.25, 0.5, 1, 1, 0.5])
+    assert train.learning_rate(11, config) == pytest.approx(0.5 * (1 + np.cos(np.pi * 7 / 8)))
+    assert train.learning_rate(11, replace(config, decay="none")) == 1.0
+    assert train.learning_rate(0, replace(config, optimiser="schedule_free")) == 1.0
+
+
+def test_refreshed_statistics_are_those_of_the_weights(data: Path) -> None:
+    config = small_config(refresh_batches=3)
+    store = load_store(config.train, data, size=SIDE, seed=1)
+    network = MultiTaskUNet(**config.network)
+    renewed = train.refreshed(network, store, config, CPU)
+    assert not renewed.training
+    stem, before = renewed.encoder[0][0][1], network.encoder[0][0][1]  # type: ignore[index]
+    assert stem.momentum == before.momentum
+    assert torch.equal(before.running_mean, torch.zeros(4))  # the network itself is left alone
+    with torch.no_grad():
+        means = []
+        for index in range(3):
+            images = train.draw(store, config, -1 - index, CPU).images * 255
+            means.append(network.encoder[0][0][0]((images - 45.0) / 45.0).mean(dim=(0, 2, 3)))  # type: ignore[index]
+    assert torch.allclose(stem.running_mean, torch.stack(means).mean(dim=0), atol=1e-4)
+
+
+def test_a_checkpoint_becomes_a_model_that_runs(data: Path, tmp_path: Path) -> None:
+    config = small_config(epochs=1)
+    train.train(config, data=data, out=tmp_path)
+    spec = export_checkpoint(tmp_path / "best.pt", tmp_path / "model.onnx")
+    assert (spec.name, spec.height, spec.training_data, spec.licence) == ("small", SIDE, "phantoms", "Apache-2.0")
+    image = next(frame.image for frame in frames.phantoms(1, SIDE, 5))
     with load_engine(tmp_path / "model.onnx") as engine:
-        prediction = engine.infer(np.zeros((1, 1, 64, 64), np.uint8))
-    assert prediction.class_logits.shape == (1, 3, 32, 32)
-
-
-def test_other_settings_do_not_resume(data: Path, tmp_path: Path) -> None:
-    one = train.TrainConfig(size=64, epochs=1, steps_per_epoch=1, batch=2, phantoms=1)
-    train.train(data, tmp_path, one)
-    with pytest.raises(ValueError, match="other settings"):
-        train.train(data, tmp_path, train.TrainConfig(size=64, epochs=1, steps_per_epoch=2, batch=2, phantoms=1))
+        prediction = engine.infer(image[None, None])
+    network = MultiTaskUNet(**config.network).eval()
+    network.load_state_dict(stored(tmp_path / "best.pt")["weights"])
+    with torch.inference_mode():
+        class_logits, plane_logit = network(torch.from_numpy(image)[None, None])
+    assert prediction.class_logits.shape == (1, 3, SIDE // 2, SIDE // 2)
+    # The engine may compute in half precision.
+    np.testing.assert_allclose(prediction.class_logits, class_logits, atol=0.02)
+    np.testing.assert_allclose(prediction.plane_logit, plane_logit, atol=0.02)

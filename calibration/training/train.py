@@ -1,135 +1,284 @@
-"""Trains the network that ships: one linear loop, resumable at any epoch.
+"""Trains a network: one linear loop, resumable after a kill at any point.
 
-    python -m calibration.training.train DATA OUT
-    python -m calibration.training.train DATA OUT2 OUT/best.pt
-
-The second line refines what the first has made. DATA is the folder with `psfhs`, `planes`, `pelvic_floor`, `clips`
-(README, *Training*). OUT receives `checkpoint.pt` after every epoch (a run that is started again goes on from there,
-with the same draws), `history.jsonl`, and `best.pt`, which `python -m engines.export` turns into the model.
+All randomness of a step comes from a generator seeded by the run's seed and the step's number, and the whole state is
+written after every epoch. A run that was killed goes on from its last epoch, and gives on the same device what an
+unbroken one gives.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import sys
+import math
+import time
+from collections import defaultdict
 from copy import deepcopy
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import track
-from torch import Tensor
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.nn import functional
 
-from calibration.training import augmentation
-from calibration.training.datasets import Example, load_training, load_validation
-from calibration.training.losses import dice_scores, plane_loss, segmentation_loss
-from engines.base import ModelSpec
-from engines.export import CHECKPOINT_SCHEMA
+from calibration.datasets.split import check_disjoint
+from calibration.errors import TrainingError
+from calibration.training import checkpoint
+from calibration.training.augmentation import augment
+from calibration.training.curves import draw_curves
+from calibration.training.frames import load_store
+from calibration.training.losses import (
+    SEGMENTATION_LOSSES,
+    dice_scores,
+    make_weighting,
+    orientation_loss,
+    plane_loss,
+    segmentation_loss,
+)
+from calibration.training.validation import chosen_by, validate
 from engines.unet import MultiTaskUNet
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
-    from numpy.random import Generator
+    from torch import Tensor
 
-ARCHITECTURE: Mapping[str, object] = {
-    "widths": (24, 48, 96, 128, 192),
-    "block": "residual",
-    "stem_stride": 2,
-    "up_kernel": 1,
-    "plane_hidden": (96, 32),
-}
+    from calibration.training.batch import Batch
+    from calibration.training.config import TrainConfig
+    from calibration.training.frames import FrameStore
 
-SHARES: Mapping[str, float] = {
-    "psfhs": 0.66,  # of these, `cut_share` become negatives
-    "planes_standard": 0.05,
-    "planes_other": 0.07,
-    "clips": 0.07,
-    "pelvic_floor": 0.03,
-}
-"""How often a real frame is drawn from each pool, relative to the others; phantoms come on top."""
+SHOWN = ("epoch", "segmentation", "plane", "train_dice", "dice_ps", "dice_fh", "plane_auc", "score", "seconds")
+SETTLING_EPOCHS = 2
+"""After planes are switched on late, so long no checkpoint is chosen (the paper's rule)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainConfig:
-    """Every setting of a run; stored in its checkpoint."""
+@dataclass(slots=True, eq=False, kw_only=True)
+class Run:
+    """Everything that changes while a network is trained; all of it is in its checkpoint.
 
-    size: int = 256  # side of the network's square input, px
-    epochs: int = 30
-    steps_per_epoch: int = 64
-    batch: int = 16
-    peak_lr: float = 3e-3  # one-cycle: warm up over a tenth of the run, cosine down to zero
-    weight_decay: float = 0.02
-    average_decay: float = 0.995  # of the moving average of weights that is validated and kept
-    plane_weight: float = 0.5  # of the plane loss beside the segmentation loss
-    cut_share: float = 0.22  # of PSFHS frames drawn: structures painted out, plane label 0
-    phantoms: int = 300  # frames of each kind, standard and not
-    phantom_share: float = 0.12  # of all frames drawn, half of them standard
-    seed: int = 7
+    Attributes:
+        average: the moving average of the network's weights; unused where the configuration has none.
+        epoch: the next one, from 0.
+        best: the best validation score so far.
+        planes_since: the epoch in which the plane loss was switched on; None before.
+        history: one line for each epoch done.
+    """
 
+    network: MultiTaskUNet
+    average: MultiTaskUNet
+    weighting: torch.nn.Module
+    optimiser: torch.optim.Optimizer
+    epoch: int = 0
+    best: float = -1.0
+    planes_since: int | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
 
-REFINEMENT = TrainConfig(epochs=10, peak_lr=1e-3, phantoms=600, phantom_share=0.25, seed=8)
-"""A short second run from the weights of a first: more simulated symphyses, lower rate."""
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds of it."""
+        counters = {name: getattr(self, name) for name in COUNTERS}
+        return counters | {name: getattr(self, name).state_dict() for name in PARTS}
 
-
-def shares(config: TrainConfig) -> dict[str, float]:
-    """The probability of each pool; sums to 1."""
-    real = (1 - config.phantom_share) / sum(SHARES.values())
-    phantoms = dict.fromkeys(("phantom_standard", "phantom_other"), config.phantom_share / 2)
-    return {name: share * real for name, share in SHARES.items()} | phantoms
-
-
-def draw(pools: Mapping[str, Sequence[Example]], config: TrainConfig, rng: Generator) -> Example:
-    """Draws one augmented example."""
-    chances = shares(config)
-    pool = str(rng.choice(list(chances), p=list(chances.values())))
-    example = pools[pool][int(rng.integers(len(pools[pool])))]
-    if pool == "psfhs":
-        if rng.random() < config.cut_share:
-            example = augmentation.cut_away(example, rng)
-        elif rng.random() < 0.15:
-            example = augmentation.decoy(example, rng)
-        elif rng.random() < 0.03:
-            example = augmentation.upside_down(example)
-    elif pool == "clips" and rng.random() < 0.15:
-        return augmentation.empty_picture(example, rng)
-    example = augmentation.warp(example, rng)
-    return Example(
-        image=augmentation.degrade(example.image, rng),
-        mask=example.mask,
-        plane=example.plane,
-        mask_weight=example.mask_weight,
-        plane_weight=example.plane_weight,
-    )
+    def restore(self, stored: Mapping[str, Any]) -> None:
+        """Goes back to a state."""
+        for name in COUNTERS:
+            setattr(self, name, stored[name])
+        for name in PARTS:
+            getattr(self, name).load_state_dict(stored[name])
 
 
-def collate(examples: Sequence[Example]) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Stacks examples: images (B, 1, H, W) uint8, masks (B, H, W) int64, planes and both weights (B,)."""
-    images = torch.from_numpy(np.stack([example.image for example in examples]))[:, None]
-    masks = torch.from_numpy(np.stack([example.mask for example in examples])).long()
-    columns = [(example.plane, example.mask_weight, example.plane_weight) for example in examples]
-    planes, mask_weights, plane_weights = torch.tensor(columns, dtype=torch.float32).unbind(dim=1)
-    return images, masks, planes, mask_weights, plane_weights
+COUNTERS = ("epoch", "best", "planes_since", "history")
+PARTS = ("network", "average", "weighting", "optimiser")
+
+
+def train(config: TrainConfig, *, data: Path, out: Path, start: Path | None = None) -> dict[str, Any]:
+    """Runs a training to its end, from `out/checkpoint.pt` where there is one.
+
+    Writes `checkpoint.pt` (whole state), `best.pt` (the weights with the best validation score), `history.jsonl` (one
+    line an epoch) and `curves.png`. Either checkpoint becomes a model by `python -m engines.export`.
+
+    Args:
+        config: from `calibration.training.config.load_config`.
+        data: folder below which the configuration's sources lie.
+        out: folder of this run.
+        start: checkpoint whose weights to start from instead of random ones.
+
+    Returns:
+        The last line of the history.
+
+    Raises:
+        DataSetError, ConfigError: the data are not what the configuration says.
+        TrainingError: `out` holds another run, `start` is no checkpoint of this network, or the loss is no number.
+    """
+    console = Console(stderr=True)
+    device = choose_device(config.device)
+    store = load_store(config.train, data, size=config.size, seed=config.seed)
+    held_out = load_store(config.validation, data, size=config.size, seed=config.seed + 1_000_000)
+    check_disjoint(store.groups, held_out.groups)
+    for kind, pools in (("train", store.pools), ("validation", held_out.pools)):
+        console.print(f"{kind}: " + ", ".join(f"{pool.name} {len(pool.batch)}" for pool in pools))
+
+    run = new_run(config, device, start)
+    out.mkdir(parents=True, exist_ok=True)
+    stored = checkpoint.load(out / checkpoint.CHECKPOINT, config, fingerprint=store.fingerprint)
+    if stored:
+        run.restore(stored["state"])
+    with _progress(console) as progress:
+        bar = progress.add_task("", total=config.epochs * config.steps_per_epoch)
+        while run.epoch < config.epochs:
+            began = time.monotonic()
+            with_planes = planes_are_on(run, config)
+            means = learn_epoch(run, store, config, device, report=partial(progress.update, bar))
+            kept = kept_network(run, store, config, device)
+            scores = validate(kept, held_out, device)
+            score = chosen_by(scores)
+            line = {"epoch": run.epoch + 1, **means, **scores, "score": score}
+            run.history.append(line | {"seconds": round(time.monotonic() - began, 1)})
+            facts = checkpoint.facts_of(kept, config, fingerprint=store.fingerprint)
+            if score > run.best and with_planes and is_settled(run, config):
+                run.best = score
+                checkpoint.save(facts | {"scores": scores}, out / checkpoint.BEST)
+            run.epoch += 1
+            checkpoint.save(facts | {"state": run.state()}, out / checkpoint.CHECKPOINT)
+            (out / checkpoint.HISTORY).write_text("".join(json.dumps(row) + "\n" for row in run.history))
+            draw_curves(run.history, out / "curves.png")
+            shown = {name: run.history[-1].get(name) for name in SHOWN}
+            console.print("  ".join(f"{name} {value:.4g}" for name, value in shown.items() if value is not None))
+    return run.history[-1]
+
+
+def new_run(config: TrainConfig, device: torch.device, start: Path | None) -> Run:
+    """A run before its first step."""
+    torch.manual_seed(config.seed)
+    network = MultiTaskUNet(**config.network)
+    if start:
+        checkpoint.load_weights(network, start)
+    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    weighting = make_weighting(config.weighting, config.plane_weight).to(device)
+    optimiser = make_optimiser([*network.parameters(), *weighting.parameters()], config)
+    return Run(network=network, average=deepcopy(network), weighting=weighting, optimiser=optimiser)
+
+
+def learn_epoch(
+    run: Run, store: FrameStore, config: TrainConfig, device: torch.device, *, report: Callable[..., None]
+) -> dict[str, float]:
+    """One epoch of steps; returns the means of losses, their weights, and the training Dice.
+
+    Raises:
+        TrainingError: the loss is no number.
+    """
+    with_planes = planes_are_on(run, config)
+    values: dict[str, list[float]] = defaultdict(list)
+    run.network.train()
+    _training_mode(run.optimiser, on=True)
+    first = run.epoch * config.steps_per_epoch
+    for step in range(first, first + config.steps_per_epoch):
+        batch = draw(store, config, step, device)
+        for group in run.optimiser.param_groups:
+            group["lr"] = learning_rate(step, config)
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+            logits, plane_logits, *normal_logits = run.network(batch.images * 255)
+        segmentation = segmentation_loss(
+            logits,
+            batch,
+            SEGMENTATION_LOSSES[config.segmentation_loss],
+            synthetic_weight=config.synthetic_weight,
+            segment_negatives=config.segment_negatives,
+        )
+        plane = plane_loss(plane_logits, batch)
+        weighted, weights = run.weighting(segmentation, plane)
+        loss = weighted if with_planes else segmentation
+        for orientation in normal_logits:
+            loss = loss + config.orientation_weight * orientation_loss(orientation, batch)
+        if not math.isfinite(loss.item()):
+            raise TrainingError(f"step {step}: the loss is {loss.item()}; lower learning_rate, or set clip_norm")
+        run.optimiser.zero_grad()
+        loss.backward()
+        if config.clip_norm:
+            torch.nn.utils.clip_grad_norm_(run.network.parameters(), config.clip_norm)
+        run.optimiser.step()
+        if config.average:
+            follow(run.average, run.network, min(config.average, (step + 1) / (step + 10)))
+        for name, value in (("segmentation", segmentation), ("plane", plane), ("w_seg", weights[0])):
+            values[name].append(value.item())
+        values["w_plane"].append(weights[1].item() if with_planes else 0.0)
+        values["train_dice"] += train_dice(logits, batch)
+        report(completed=step + 1, description=f"epoch {run.epoch + 1}/{config.epochs} loss {loss.item():.3f}")
+    _training_mode(run.optimiser, on=False)
+    return {name: sum(found) / len(found) for name, found in values.items() if found}
+
+
+def kept_network(run: Run, store: FrameStore, config: TrainConfig, device: torch.device) -> MultiTaskUNet:
+    """The weights that are validated and kept."""
+    kept = run.average if config.average else run.network
+    return refreshed(kept, store, config, device) if config.refresh_batches else kept
+
+
+def choose_device(name: str) -> torch.device:
+    """The device by its name in the configuration; `auto` takes a GPU where there is one.
+
+    Raises:
+        TrainingError: `cuda` where there is none.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise TrainingError("device = 'cuda', but torch finds no GPU here; set device = 'auto'")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def make_optimiser(parameters: list[torch.nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:
+    """AdamW, or its schedule-free form (Defazio et al., 2024), which averages weights instead of lowering its rate."""
+    if config.optimiser == "schedule_free":
+        from schedulefree import AdamWScheduleFree
+
+        optimiser: torch.optim.Optimizer = AdamWScheduleFree(
+            parameters,
+            lr=config.learning_rate,
+            warmup_steps=config.warm_up_steps,
+            weight_decay=config.weight_decay,
+        )
+        return optimiser
+    return torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
-    """One cycle: linear warm-up over the first tenth, then half a cosine down to zero."""
+    """Linear warm-up, then half a cosine down to zero, or level; the schedule-free optimiser warms up by itself."""
+    if config.optimiser == "schedule_free":
+        return config.learning_rate
+    if step < config.warm_up_steps:
+        return config.learning_rate * (step + 1) / config.warm_up_steps
+    if config.decay == "none":
+        return config.learning_rate
     total = config.epochs * config.steps_per_epoch
-    warm_up = total / 10
-    if step < warm_up:
-        return config.peak_lr * (step + 1) / warm_up
-    return config.peak_lr * 0.5 * (1 + float(np.cos(np.pi * (step - warm_up) / (total - warm_up))))
+    done = (step - config.warm_up_steps) / max(1, total - config.warm_up_steps)
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
-@torch.inference_mode()
-def update_average(average: MultiTaskUNet, network: MultiTaskUNet, step: int, decay: float) -> None:
-    """Moves the average towards the network; faster at the start, when there is little worth keeping."""
-    decay = min(decay, (step + 1) / (step + 10))
+def draw(store: FrameStore, config: TrainConfig, step: int, device: torch.device) -> Batch:
+    """The step's batch, augmented on the device; the same for the same seed and step."""
+    seed = config.seed * 1_000_003 + step
+    batch = store.draw(config.batch, torch.Generator().manual_seed(seed)).to(device)
+    return augment(batch, config.augmentation, torch.Generator(device).manual_seed(seed + 1))
+
+
+def planes_are_on(run: Run, config: TrainConfig) -> bool:
+    """The paper's late classification: once on, on for good; notes since when in `run`."""
+    late = config.late_classification
+    if run.planes_since is None:
+        last = run.history[-1].get("train_dice", 0.0) if run.history else 0.0
+        if late.epoch == 0 or (run.epoch >= late.epoch and last >= late.dice):
+            run.planes_since = run.epoch
+    return run.planes_since is not None
+
+
+def is_settled(run: Run, config: TrainConfig) -> bool:
+    """Whether checkpoints are chosen already: at once, or so long after planes were switched on late."""
+    wait = SETTLING_EPOCHS if config.late_classification.epoch else 0
+    return run.epoch >= (run.planes_since or 0) + wait
+
+
+@torch.no_grad()
+def follow(average: MultiTaskUNet, network: MultiTaskUNet, decay: float) -> None:
+    """Moves the average towards the network."""
     for kept, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
         if kept.dtype.is_floating_point:
             kept.lerp_(new, 1 - decay)
@@ -137,130 +286,39 @@ def update_average(average: MultiTaskUNet, network: MultiTaskUNet, step: int, de
             kept.copy_(new)
 
 
-@torch.inference_mode()
-def validate(network: MultiTaskUNet, pools: Mapping[str, Sequence[Example]]) -> dict[str, float]:
-    """Mean Dice on PSFHS and phantoms, and the share of right plane verdicts in each pool, at 0.5."""
-    network.eval()
-    scores: dict[str, float] = {}
-    for pool, examples in pools.items():
-        right, dice = 0, []
-        for start in range(0, len(examples), 16):
-            images, masks, planes, _, _ = collate(examples[start : start + 16])
-            logits, plane_logits = network(images)
-            right += int(((plane_logits > 0) == (planes > 0.5)).sum())
-            labels = functional.interpolate(logits, masks.shape[-2:], mode="bilinear").argmax(dim=1)
-            dice.append(torch.stack(list(dice_scores(labels, masks))))
-        scores[f"{pool}/plane_accuracy"] = right / len(examples)
-        if pool in ("psfhs", "phantom_standard"):
-            ps, fh = torch.cat(dice, dim=1).mean(dim=1).tolist()
-            scores |= {f"{pool}/dice_ps": ps, f"{pool}/dice_fh": fh}
-    return scores
+@torch.no_grad()
+def refreshed(network: MultiTaskUNet, store: FrameStore, config: TrainConfig, device: torch.device) -> MultiTaskUNet:
+    """A copy whose batch-norm statistics, in encoder and decoder, are those of its own weights."""
+    copy = deepcopy(network).train()
+    for module in copy.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None  # a plain mean over all batches
+    for index in range(config.refresh_batches):
+        copy(draw(store, config, -1 - index, device).images * 255)
+    for fresh, module in zip(copy.modules(), network.modules(), strict=True):
+        if isinstance(fresh, torch.nn.BatchNorm2d) and isinstance(module, torch.nn.BatchNorm2d):
+            fresh.momentum = module.momentum
+    return copy.eval()
 
 
-def chosen_by(scores: Mapping[str, float]) -> float:
-    """The one number a checkpoint is chosen by: 0.7 mean Dice + 0.3 mean plane accuracy over the pools."""
-    dice = (scores["psfhs/dice_ps"] + scores["psfhs/dice_fh"]) / 2
-    planes = [value for name, value in scores.items() if name.endswith("plane_accuracy")]
-    return 0.7 * dice + 0.3 * sum(planes) / len(planes)
+@torch.no_grad()
+def train_dice(logits: Tensor, batch: Batch) -> list[float]:
+    """Mean Dice of PS and FH over the batch's standard planes with a mask drawn by a person; [] without any."""
+    drawn = (batch.mask_weights > 0) & ~batch.synthetic & (batch.planes > 0.5)
+    if not drawn.any():
+        return []
+    labels = functional.interpolate(logits.float(), batch.masks.shape[-2:], mode="bilinear").argmax(dim=1)
+    return [dice_scores(labels, batch.masks)[drawn].mean().item()]
 
 
-def model_spec(config: TrainConfig) -> ModelSpec:
-    """The facts that ride with the weights."""
-    stem = int(str(ARCHITECTURE["stem_stride"]))
-    return ModelSpec(
-        name="psfh_unet",
-        height=config.size,
-        width=config.size,
-        output_height=config.size // stem,
-        output_width=config.size // stem,
-        classes=("background", "PS", "FH"),
-        plane_threshold=0.5,
-        architecture=ARCHITECTURE,
-        training_data="PSFHS train (CC BY 4.0), JNU-IFM planes, PFUS1 (CC BY 4.0), other anatomy, phantoms",
-        licence="Apache-2.0; trained on PSFHS, doi 10.5281/zenodo.10969427, CC BY 4.0",
-    )
+def _training_mode(optimiser: torch.optim.Optimizer, *, on: bool) -> None:
+    """The schedule-free optimiser holds two sets of weights; others have no modes."""
+    switch = getattr(optimiser, "train" if on else "eval", None)
+    if switch:
+        switch()
 
 
-def checkpoint_facts(average: MultiTaskUNet, config: TrainConfig, scores: Mapping[str, float]) -> dict[str, object]:
-    """What `best.pt` holds, and every checkpoint besides its state."""
-    return {
-        "schema": CHECKPOINT_SCHEMA,
-        "spec": model_spec(config).to_metadata(),
-        "config": asdict(config),
-        "weights": average.state_dict(),
-        "scores": dict(scores),
-    }
-
-
-def save(stored: Mapping[str, object], path: Path) -> None:
-    """Writes a checkpoint whole or not at all."""
-    partial = path.with_suffix(".part")
-    torch.save(dict(stored), partial)
-    os.replace(partial, path)
-
-
-def train(data: Path, out: Path, config: TrainConfig, *, start: Path | None = None) -> None:
-    """Runs the training from `out/checkpoint.pt` where there is one, else from the weights in `start`, else anew."""
-    console = Console(stderr=True)
-    out.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(config.seed)
-    pools = load_training(data, size=config.size, phantoms=config.phantoms, seed=config.seed)
-    validation = load_validation(data, size=config.size, seed=config.seed)
-    console.print({name: len(examples) for name, examples in (*pools.items(), *validation.items())})
-
-    network = MultiTaskUNet(**ARCHITECTURE).to(memory_format=torch.channels_last)  # type: ignore[call-overload, arg-type]
-    if start:
-        network.load_state_dict(torch.load(start, weights_only=True)["weights"])
-    average = deepcopy(network).eval()
-    optimiser = torch.optim.AdamW(network.parameters(), lr=config.peak_lr, weight_decay=config.weight_decay)
-    epoch, best = 0, 0.0
-    if (out / "checkpoint.pt").exists():
-        stored = torch.load(out / "checkpoint.pt", weights_only=True)
-        if stored["config"] != asdict(config):
-            raise ValueError(f"{out / 'checkpoint.pt'} was made with other settings; choose another folder")
-        for part, name in ((network, "network"), (average, "weights"), (optimiser, "optimiser")):
-            part.load_state_dict(stored[name])
-        epoch, best = stored["epoch"], stored["best"]
-
-    for epoch in range(epoch, config.epochs):  # noqa: B020 - resumes where the checkpoint ended
-        network.train()
-        losses = np.zeros(2)
-        steps = range(epoch * config.steps_per_epoch, (epoch + 1) * config.steps_per_epoch)
-        for step in track(steps, f"epoch {epoch + 1}/{config.epochs}", console=console, transient=True):
-            # The generator belongs to the step, so that a resumed run draws what an unbroken one would.
-            rng = np.random.default_rng([config.seed, step])
-            batch = [draw(pools, config, rng) for _ in range(config.batch)]
-            images, masks, planes, mask_weights, plane_weights = collate(batch)
-            for group in optimiser.param_groups:
-                group["lr"] = learning_rate(step, config)
-            with torch.autocast("cpu", torch.bfloat16):
-                logits, plane_logits = network(images.to(memory_format=torch.channels_last))
-            loss_segmentation = segmentation_loss(logits, masks, mask_weights)
-            loss_plane = plane_loss(plane_logits, planes, plane_weights)
-            optimiser.zero_grad()
-            torch.autograd.backward(loss_segmentation + config.plane_weight * loss_plane)
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 2.0)
-            optimiser.step()
-            update_average(average, network, step, config.average_decay)
-            losses += loss_segmentation.item(), loss_plane.item()
-
-        scores = validate(average, validation)
-        score = chosen_by(scores)
-        seg, plane = (losses / config.steps_per_epoch).tolist()
-        line = {"epoch": epoch + 1, "loss_segmentation": seg, "loss_plane": plane, "score": score, **scores}
-        console.print({name: round(value, 4) for name, value in line.items()})
-        facts = checkpoint_facts(average, config, scores)
-        if score > best:
-            best = score
-            save(facts, out / "best.pt")
-        state = {"network": network.state_dict(), "optimiser": optimiser.state_dict()}
-        save(facts | state | {"epoch": epoch + 1, "best": best}, out / "checkpoint.pt")
-        with (out / "history.jsonl").open("a") as file:
-            file.write(json.dumps(line) + "\n")
-
-
-if __name__ == "__main__":
-    if len(sys.argv) not in (3, 4):
-        sys.exit("usage: python -m calibration.training.train DATA OUT [BEST.pt to refine]")
-    first = Path(sys.argv[3]) if len(sys.argv) == 4 else None
-    train(Path(sys.argv[1]), Path(sys.argv[2]), REFINEMENT if first else TrainConfig(), start=first)
+def _progress(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True)

@@ -33,7 +33,7 @@ class Manifest:
             "notice": NOTICE,
             "status": "running",
             "error": None,
-            "started_utc": _now(),
+            "started_utc": now_utc(),
             "finished_utc": None,
             "source": {
                 "uri": source.uri,
@@ -48,33 +48,49 @@ class Manifest:
             "options": options,
             "engine": engine.name,
             "model": {"name": spec.name, "sha256": spec.sha256, "plane_threshold": spec.plane_threshold},
-            "versions": {name: _version(name) for name in PACKAGES},
-            "machine": {
-                "system": platform.platform(),
-                "processor": platform.processor() or platform.machine(),
-                "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-                "python": platform.python_version(),
-            },
+            **environment_facts(),
         }
         self._write()
 
     def finish(self, status: str, *, error: str | None, results: dict[str, object]) -> None:
         """Replaces the file by its final form."""
-        self._facts |= {"status": status, "error": error, "finished_utc": _now(), "results": results}
+        self._facts |= {"status": status, "error": error, "finished_utc": now_utc(), "results": results}
         self._write()
 
     def _write(self) -> None:
-        """Writes beside the file, then renames: at every moment the file there is a whole one."""
-        partial = self._path.with_suffix(".json.part")
-        try:
-            partial.write_text(json.dumps(self._facts, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-            os.replace(partial, self._path)
-        except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise OutputError(f"{self._path}: cannot be written ({error.strerror}); choose another --out") from error
+        write_json(self._path, self._facts)
 
 
-def _now() -> str:
+def write_json(path: Path, facts: dict[str, object]) -> None:
+    """Writes strict JSON beside `path`, then renames: at every moment the file there is a whole one.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    partial = path.with_suffix(".json.part")
+    try:
+        partial.write_text(json.dumps(facts, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another --out") from error
+
+
+def environment_facts() -> dict[str, object]:
+    """What a result was made with and on: `versions` of the packages that matter, and the `machine`."""
+    return {
+        "versions": {name: _version(name) for name in PACKAGES},
+        "machine": {
+            "system": platform.platform(),
+            "processor": platform.processor() or platform.machine(),
+            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "python": platform.python_version(),
+        },
+    }
+
+
+def now_utc() -> str:
+    """The time of day, to the second, as ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from stream.measurement import Measurement
 
 
-class _Lines:
+class WholeLines:
     """A text file that only ever holds whole lines: one that could not be written whole is taken back."""
 
     def __init__(self, path: Path) -> None:
@@ -50,7 +50,7 @@ class JsonLines:
     """`measurements.jsonl`: a whole line reaches the file system before the next frame is written."""
 
     def __init__(self, path: Path) -> None:
-        self._lines = _Lines(path)
+        self._lines = WholeLines(path)
 
     def write(self, measurement: Measurement) -> None:
         self._lines.add(json.dumps(measurement.record(), allow_nan=False) + "\n")
@@ -63,7 +63,7 @@ class Csv:
     """`measurements.csv`: the same fields, points and spacing spread over columns, empty where null."""
 
     def __init__(self, path: Path) -> None:
-        self._lines = _Lines(path)
+        self._lines = WholeLines(path)
         self._has_header = False
 
     def write(self, measurement: Measurement) -> None:

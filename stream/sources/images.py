@@ -59,7 +59,7 @@ class ImageFolderSource(Recording):
         """
         self._paths = _images_in(Path(path))
         self._clock = clock
-        height, width = _read_grey(self._paths[0]).shape
+        height, width = read_grey(self._paths[0]).shape
         super().__init__(
             SourceInfo(
                 uri=str(path),
@@ -76,7 +76,7 @@ class ImageFolderSource(Recording):
     def _read(self) -> Generator[Frame, None, None]:
         size = (self.info.height, self.info.width)
         for index, path in enumerate(self._paths):
-            image = _read_grey(path)
+            image = read_grey(path)
             if image.shape != size:
                 raise SourceUnreadable(
                     f"{path}: is {image.shape[1]}x{image.shape[0]}, the images before it {size[1]}x{size[0]};"
@@ -114,8 +114,12 @@ def _images_in(path: Path) -> list[Path]:
     return sorted(found, key=lambda entry: natural_key(entry.name))
 
 
-def _read_grey(path: Path) -> NDArray[np.uint8]:
-    """One image as grey levels, (H, W)."""
+def read_grey(path: Path) -> NDArray[np.uint8]:
+    """One image as grey levels, (H, W), by the convention of `ImageFolderSource`.
+
+    Raises:
+        SourceUnreadable: it cannot be opened or decoded, or is cut off.
+    """
     stored = _decode(path)
     if stored is None or stored.size == 0:
         raise SourceUnreadable(f"{path}: not an image that can be decoded; copy it again or take it away")

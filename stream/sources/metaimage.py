@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from stream.sources.raster import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -96,6 +97,29 @@ def read_image(path: Path) -> NDArray[Any]:
     with open_pixels(header) as file:
         image = header.pixels(next(frame_blocks(header, file)))
     return image.astype(header.dtype.newbyteorder("="))
+
+
+def read_slices(path: Path) -> Iterator[NDArray[Any]]:
+    """Reads a stack of one-channel pictures, such as label masks, slice by slice.
+
+    Three slices look like one picture with colour in planes; here they are slices.
+
+    Yields:
+        (H, W), with the values and the type of number that are stored.
+
+    Raises:
+        SourceNotFound: there is no such file.
+        SourceUnreadable: it is not a MetaImage, or holds colour.
+        SourceTruncated: the file ends before its last slice does.
+    """
+    header = read_header(path)
+    if header.layout not in ("xy", "xyt", "xyc"):
+        sizes = " x ".join(map(str, header.sizes))
+        raise SourceUnreadable(f"{path}: holds {sizes} values; expected slices with one channel")
+    header = replace(header, layout=header.layout.replace("c", "t"))
+    with open_pixels(header) as file:
+        for block in frame_blocks(header, file):
+            yield header.pixels(block).astype(header.dtype.newbyteorder("="))
 
 
 def _read_fields(path: Path) -> tuple[dict[str, str], dict[int, float], int]:

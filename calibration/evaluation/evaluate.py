@@ -1,0 +1,205 @@
+"""A whole evaluation: every frame of a data set through a model, and the files that say how right it was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from calibration.errors import DataSetError
+from calibration.evaluation.frames import evaluate_frames, protocols_for
+from calibration.evaluation.metrics import REGIONS
+from calibration.evaluation.pictures import Case, choose_cases, draw_agreement, draw_cases
+from calibration.evaluation.report import FILES, Report, metrics, write_whole
+from stream.biometry import Orientation
+from stream.errors import OptionError
+from stream.masks import read_mask
+from stream.protocols import protocols
+from stream.results import prepare_folder
+from stream.sinks.manifest import NOTICE, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from calibration.datasets.base import DataSet, LabelledFrame
+    from calibration.evaluation.frames import FrameResult
+    from engines.base import Engine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationOptions:
+    """What the user asked for.
+
+    Attributes:
+        dataset: the data set's folder or file.
+        out: folder for the results.
+        layout: of the data set; None finds it out.
+        split: the part of the data set to take; None takes all.
+        backend, model: as `engines.load_engine` takes them.
+        orientation: of all pictures.
+    """
+
+    dataset: Path
+    out: Path
+    layout: str | None = None
+    split: str | None = None
+    backend: str = "auto"
+    model: Path | None = None
+    orientation: Orientation = Orientation.AUTO
+
+    def as_json(self) -> dict[str, object]:
+        """The options as written to `metrics.json`."""
+        return {
+            "dataset": str(self.dataset),
+            "split": self.split,
+            "backend": self.backend,
+            "model": str(self.model) if self.model else "default",
+            "orientation": str(self.orientation),
+        }
+
+
+def run_evaluation(options: EvaluationOptions, dataset: DataSet, engine: Engine) -> dict[str, object]:
+    """Evaluates, writes the files, prints a short table on stderr and returns the content of `metrics.json`.
+
+    Whatever ends the run, every frame evaluated by then has its row and its mask; `metrics.json` and the pictures
+    appear only at the end.
+
+    Raises:
+        OptionError: the data set has no such split, or the results would end up in it.
+        OutputError: `out` cannot be written to.
+        DataSetError: the data set is broken, has no frames, or nothing in it can be compared with.
+    """
+    frame_count = check_split(options, dataset)
+    folder = prepare_folder(options.out, source=options.dataset, results=FILES)
+    results = _evaluate(options, dataset, engine, folder, frame_count=frame_count)
+    if not any(result.scores or result.plane is not None for result in results):
+        raise DataSetError(
+            f"{options.dataset}: none of its {len(results)} frames has a mask or a plane label to compare with"
+            f" (read as layout {dataset.layout}); the predicted masks are in {folder / 'masks'}"
+        )
+    content = metrics(results, dataset=dataset, engine=engine, options=options.as_json())
+    write_json(folder / "metrics.json", content)
+    _draw(options, dataset, results, folder)
+    _print_summary(content, folder)
+    return content
+
+
+def check_split(options: EvaluationOptions, dataset: DataSet) -> int:
+    """How many frames the split asked for has, 1 or more."""
+    if options.split is not None and options.split not in dataset.splits:
+        there = ", ".join(dataset.splits)
+        raise OptionError(
+            f"--split {options.split}: {options.dataset} has {f'the splits {there}' if there else 'no splits'};"
+            f" {'choose one of them' if there else 'leave the option out'}"
+        )
+    count = dataset.count(options.split)
+    if not count:
+        where = f"the split {options.split} of {options.dataset}" if options.split else str(options.dataset)
+        raise DataSetError(f"{where}: holds no frames (read as layout {dataset.layout}); give another path or --layout")
+    return count
+
+
+def _evaluate(
+    options: EvaluationOptions, dataset: DataSet, engine: Engine, folder: Path, *, frame_count: int
+) -> list[FrameResult]:
+    results = []
+    console = Console(stderr=True)
+    with (
+        Report(folder, protocols_for(options.orientation)) as report,
+        Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        ) as progress,
+    ):
+        task = progress.add_task("evaluate", total=frame_count)
+        frames = dataset.frames(options.split)
+        for result, labels in evaluate_frames(frames, engine, orientation=options.orientation):
+            report.add(result, labels)
+            results.append(result)
+            progress.advance(task)
+    return results
+
+
+def _draw(options: EvaluationOptions, dataset: DataSet, results: Sequence[FrameResult], folder: Path) -> None:
+    """Writes the pictures; the frames shown are read once more, rather than all kept until the best are known."""
+    chosen = choose_cases(results)
+    wanted = {result.name for row in chosen.values() for result in row}
+    if wanted:
+        found = _read_again(dataset, options.split, wanted)
+        rows = {
+            title: [
+                Case(result=r, frame=found[r.name], labels=read_mask(folder / "masks" / f"{r.name}.png")) for r in row
+            ]
+            for title, row in chosen.items()
+        }
+        write_whole(folder / "cases.png", draw_cases(rows))
+    agreement = draw_agreement(results, protocols_for(options.orientation))
+    if agreement:
+        write_whole(folder / "agreement.png", agreement)
+
+
+def _read_again(dataset: DataSet, split: str | None, names: set[str]) -> dict[str, LabelledFrame]:
+    found: dict[str, LabelledFrame] = {}
+    for frame in dataset.frames(split):
+        if frame.name in names:
+            found[frame.name] = frame
+        if len(found) == len(names):
+            break
+    return found
+
+
+def _print_summary(content: dict[str, object], folder: Path) -> None:
+    table = Table(title=f"evaluation with {content['engine']}", title_justify="left", show_header=False)
+    for label, text in summary_lines(content):
+        table.add_row(label, text)
+    table.add_row("results", escape(str(folder)))
+    console = Console(stderr=True)
+    console.print(table)
+    console.print(NOTICE)
+
+
+def summary_lines(content: dict[str, object]) -> list[tuple[str, str]]:
+    """What a run ends with: a label and a text for each line, of what `metrics.json` says about all frames."""
+    overall = content["overall"]
+    lines = [("frames", f"{_at(overall, 'frames'):.0f}, {_at(overall, 'frames_with_mask'):.0f} with a mask")]
+    for region in REGIONS:
+        score = f"segmentation.{region}"
+        if (dice := _at(overall, f"{score}.dice.mean")) is not None:
+            distances = [f"{_at(overall, f'{score}.{name}.mean'):.1f}" for name in ("asd_px", "hd_px", "hd95_px")]
+            lines.append((f"Dice {region.upper()}", f"{dice:.3f}  (ASD, HD, HD95 {', '.join(distances)} px)"))
+    for protocol in protocols():
+        for choice in ("ungated", "gated"):
+            lines += _error_line(overall, protocol, choice)
+    planes = [(name, _at(overall, f"planes.{name}")) for name in ("accuracy", "auc", "f1", "mcc")]
+    if any(value is not None for _, value in planes):
+        texts = [f"{name} {'-' if value is None else f'{value:.3f}'}" for name, value in planes]
+        lines.append((f"planes, {_at(overall, 'planes.frames'):.0f} frames", ", ".join(texts)))
+    return lines
+
+
+def _error_line(overall: object, protocol: str, choice: str) -> list[tuple[str, str]]:
+    """The AoP error under a protocol; nothing where there was no frame to compare."""
+    at = f"protocols.{protocol}.{choice}"
+    share = _at(overall, f"{at}.share_measured")
+    if share is None:
+        return []
+    error = [_at(overall, f"{at}.aop_deg.absolute_error.{name}") for name in ("mean", "median", "p95")]
+    texts = " / ".join("-" if value is None else f"{value:.1f}°" for value in error)
+    return [(f"AoP error, {protocol}, {choice}", f"{texts} mean / median / p95, {100 * share:.1f} % measured")]
+
+
+def _at(content: object, path: str) -> float | None:
+    """The number at a dotted path, None where there is none."""
+    for key in path.split("."):
+        content = content.get(key) if isinstance(content, dict) else None
+    return float(content) if isinstance(content, int | float) else None

@@ -1,0 +1,119 @@
+"""Each frame of a data set through the pipeline's own code, alone, beside what its annotator drew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from calibration.evaluation.confidence import mask_confidence
+from calibration.evaluation.metrics import score_labels
+from stream.biometry import CHALLENGE_SIDE_PX, Biometry, Orientation, Reason
+from stream.frame import Frame
+from stream.protocols import measure, protocols
+from stream.reading import Reader, labels_in_frame, letterbox_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from calibration.datasets.base import LabelledFrame
+    from calibration.evaluation.metrics import RegionScore
+    from engines.base import Engine
+
+NEVER_GATED = 0.0
+"""A plane threshold that every frame reaches."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class FrameResult:
+    """All that is kept of one frame.
+
+    Attributes:
+        plane: the label; None where there is none.
+        is_called_standard: whether `plane_probability` reaches the model's threshold.
+        confidence: of the mask, see `mask_confidence`.
+        found: by protocol, measured on the predicted mask whatever the plane head says.
+        scores: by region of `REGIONS`; empty where the frame has no annotated mask.
+        truth: by protocol, measured on the annotated mask; likewise.
+    """
+
+    name: str
+    group: str
+    split: str
+    look: str
+    width: int
+    height: int
+    plane: bool | None
+    plane_logit: float
+    plane_probability: float
+    is_called_standard: bool
+    confidence: float
+    found: Mapping[str, Biometry]
+    scores: Mapping[str, RegionScore]
+    truth: Mapping[str, Biometry]
+
+    @property
+    def mean_dice(self) -> float | None:
+        """The mean of the Dice of PS and FH; None unless the annotation shows both."""
+        values = [score.dice for name in ("ps", "fh") if (score := self.scores.get(name)) and score.dice is not None]
+        return sum(values) / 2 if len(values) == 2 else None
+
+    def gated(self, protocol: str) -> Biometry:
+        """What the pipeline gives for the frame: `found`, or the plane gate's refusal."""
+        if self.is_called_standard:
+            return self.found[protocol]
+        return Biometry(protocol=protocol, reason=Reason.NOT_STANDARD_PLANE)
+
+
+def protocols_for(orientation: Orientation) -> tuple[str, ...]:
+    """The protocols that can measure pictures of that orientation: the challenges' presume normal ones."""
+    return tuple(
+        name for name in protocols() if orientation is not Orientation.MIRRORED or name not in CHALLENGE_SIDE_PX
+    )
+
+
+def evaluate_frames(
+    frames: Iterable[LabelledFrame], engine: Engine, *, orientation: Orientation = Orientation.AUTO
+) -> Iterator[tuple[FrameResult, NDArray[np.uint8]]]:
+    """Yields each frame's result and its predicted labels, (H, W) uint8 at the frame's own size, one frame at a time.
+
+    Every frame is read as the first of a stream: nothing, the picture's orientation neither, is remembered from the
+    frames before it. Under `AUTO` a predicted mask whose orientation is not clear is refused, as in the pipeline; an
+    annotated one is read the likelier way round.
+    """
+    for index, labelled in enumerate(frames):
+        frame = Frame(image=labelled.image, index=index, pts=index, time_base=Fraction(1, 25), captured_ns=0)
+        letterbox = letterbox_for(frame, engine.spec)
+        prediction = engine.infer(letterbox.apply(frame.image)[None, None])
+        labels = labels_in_frame(frame, letterbox, prediction)
+        found = {}
+        for protocol in protocols_for(orientation):
+            reader = Reader(protocol=protocol, plane_threshold=NEVER_GATED, orientation=orientation)
+            found[protocol] = reader.read(frame, letterbox, prediction).biometry
+        probability = float(prediction.plane_probability[0])
+        height, width = frame.image.shape
+        result = FrameResult(
+            name=labelled.name,
+            group=labelled.group,
+            split=labelled.split,
+            look=labelled.look,
+            width=width,
+            height=height,
+            plane=labelled.plane,
+            plane_logit=float(prediction.plane_logit[0]),
+            plane_probability=probability,
+            is_called_standard=probability >= engine.spec.plane_threshold,
+            confidence=mask_confidence(prediction.class_logits[0]),
+            found=found,
+            scores={} if labelled.mask is None else score_labels(labels, labelled.mask),
+            truth={} if labelled.mask is None else measure_truth(labelled.mask, orientation=orientation),
+        )
+        yield result, labels
+
+
+def measure_truth(mask: NDArray[np.uint8], *, orientation: Orientation) -> dict[str, Biometry]:
+    """An annotated mask measured by every protocol that can measure pictures of that orientation."""
+    return {name: measure(mask, protocol=name, orientation=orientation) for name in protocols_for(orientation)}

@@ -1,0 +1,188 @@
+"""The files of an evaluation: `per_image.csv` and `masks/` as frames come, `metrics.json` at the end."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from typing import TYPE_CHECKING
+
+import cv2
+
+from calibration.evaluation.metrics import REGIONS
+from calibration.evaluation.summary import difference, summarise
+from stream.errors import OutputError
+from stream.sinks.manifest import NOTICE, environment_facts, now_utc
+from stream.sinks.tables import WholeLines
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+    from typing import Self
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from calibration.datasets.base import DataSet
+    from calibration.evaluation.frames import FrameResult
+    from engines.base import Engine
+
+SCHEMA = "partum.evaluation/1"
+FILES = ("metrics.json", "per_image.csv", "masks", "cases.png", "agreement.png")
+
+DEFINITIONS = {
+    "dice": "(2 |A and B| + 1) / (|A| + |B| + 1); an empty prediction gives 0",
+    "asd_px": "mean distance of the boundary pixels of both masks to the other boundary; an empty prediction gives 100",
+    "hd_px": "greatest distance of any pixel of one mask to the other mask; an empty prediction gives 100",
+    "hd95_px": "95th percentile of the boundary distances, the larger direction; an empty prediction gives 100",
+    "scored": "a region counts on frames whose annotation shows it; distances are in pixels of the image",
+    "all": "PS and FH together as one class",
+    "aop_deg": "measured on the predicted mask minus measured by the same protocol on the annotated one, degrees",
+    "hsd_min": "shortest distance, likewise; robust: pixels of the image; iugc2024: pixels of 512 x 512",
+    "ungated": "every predicted mask is measured, whatever the plane head says",
+    "gated": "as the pipeline: frames below the plane threshold are refused",
+    "share_measured": "of the frames whose annotated mask can be measured",
+    "risk_coverage": "mean absolute error of the most confident share of frames; confidence: mean probability of a"
+    " structure over the pixels given to it, PS or FH, whichever is less",
+    "mean_ci95": "95 % interval of the mean, whole groups drawn again 2000 times; null for a single group",
+    "bland_altman": "differences measured minus true; limits at 1.96 SD; its intervals count frames as independent",
+}
+
+SCORES = ("dice", "asd_px", "hd_px", "hd95_px")
+VALUES = (
+    "aop_true_deg",
+    "aop_deg",
+    "aop_error_deg",
+    "hsd_true_px",
+    "hsd_px",
+    "hsd_error_px",
+    "true_reason",
+    "reason",
+    "gated_reason",
+)
+"""Columns of each region, and of each protocol."""
+
+
+class Report:
+    """Writes a row and a mask for every frame. A row is on disk before the next frame is read.
+
+    Args:
+        folder: exists and holds no earlier results.
+        protocols: whose columns the table has.
+    """
+
+    def __init__(self, folder: Path, protocols: Sequence[str]) -> None:
+        self._folder, self._protocols = folder, tuple(protocols)
+        self._masks = folder / "masks"
+        try:
+            self._masks.mkdir()
+        except OSError as error:
+            raise OutputError(f"{self._masks}: cannot be made ({error.strerror}); choose another --out") from error
+        self._lines = WholeLines(folder / "per_image.csv")
+        self._write_row(columns(self._protocols))
+
+    def add(self, result: FrameResult, labels: NDArray[np.uint8]) -> None:
+        """Writes the frame's mask, coded 0/1/2, and its row."""
+        write_whole(self._masks / f"{result.name}.png", cv2.imencode(".png", labels)[1].tobytes())
+        self._write_row(row(result))
+
+    def close(self) -> None:
+        self._lines.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _write_row(self, cells: Sequence[object]) -> None:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerow(cells)
+        self._lines.add(text.getvalue())
+
+
+def columns(protocols: Sequence[str]) -> list[str]:
+    """The header of `per_image.csv`."""
+    names = ["name", "group", "split", "look", "width", "height"]
+    names += ["plane", "plane_probability", "called_standard", "mask_confidence"]
+    names += [f"{region}_{score}" for region in REGIONS for score in SCORES]
+    return names + [f"{protocol}_{value}" for protocol in protocols for value in VALUES]
+
+
+def row(result: FrameResult) -> list[str]:
+    """The cells of a frame under `columns`; empty where there is no value."""
+    cells = [result.name, result.group, result.split, result.look, str(result.width), str(result.height)]
+    cells += ["" if result.plane is None else str(result.plane).lower(), _number(result.plane_probability)]
+    cells += [str(result.is_called_standard).lower(), _number(result.confidence)]
+    for region in REGIONS:
+        score = result.scores.get(region)
+        cells += [_number(getattr(score, name)) if score else "" for name in SCORES]
+    for protocol, found in result.found.items():
+        true = result.truth.get(protocol)
+        for quantity in ("aop_deg", "hsd_min"):
+            cells += [
+                _number(getattr(true, quantity)) if true else "",
+                _number(getattr(found, quantity)),
+                _number(difference(true, found, quantity)) if true else "",
+            ]
+        cells += [str(biometry.reason or "") if biometry else "" for biometry in (true, found, result.gated(protocol))]
+    return cells
+
+
+def metrics(
+    results: Sequence[FrameResult], *, dataset: DataSet, engine: Engine, options: dict[str, object]
+) -> dict[str, object]:
+    """The content of `metrics.json`: what was evaluated, with what, and the numbers, of all and of each part."""
+    spec = engine.spec
+    return {
+        "schema": SCHEMA,
+        "notice": NOTICE,
+        "finished_utc": now_utc(),
+        "options": options,
+        "layout": dataset.layout,
+        "splits": list(dataset.splits),
+        "engine": engine.name,
+        "model": {"name": spec.name, "sha256": spec.sha256, "plane_threshold": spec.plane_threshold},
+        **environment_facts(),
+        "definitions": DEFINITIONS,
+        "overall": rounded(summarise(results, plane_threshold=spec.plane_threshold)),
+        "by_split": rounded(_parts(results, "split", spec.plane_threshold)),
+        "by_look": rounded(_parts(results, "look", spec.plane_threshold)),
+    }
+
+
+def rounded(content: object) -> object:
+    """The same content with every number to five decimals, for people to read."""
+    if isinstance(content, float):
+        return round(content, 5)
+    if isinstance(content, dict):
+        return {name: rounded(value) for name, value in content.items()}
+    return [rounded(value) for value in content] if isinstance(content, list | tuple) else content
+
+
+def _parts(results: Sequence[FrameResult], attribute: str, plane_threshold: float) -> dict[str, object]:
+    """The same numbers for each split or look; {} where no frame names one, "" for frames that do not."""
+    names = sorted({getattr(result, attribute) for result in results})
+    if not any(names):
+        return {}
+    parts = {name: [result for result in results if getattr(result, attribute) == name] for name in names}
+    return {name: summarise(part, plane_threshold=plane_threshold) for name, part in parts.items()}
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Writes beside `path`, then renames.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    partial = path.with_name(f"{path.name}.part")
+    try:
+        partial.write_bytes(data)
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another --out") from error
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.6f}"

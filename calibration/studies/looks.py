@@ -1,0 +1,133 @@
+"""What carries over to a scanner the network has never seen: trained on one look of PSFHS, judged on the other.
+
+    python -m calibration.studies.looks DATA OUT
+
+Every choice about the shipped training is judged here, and not by `psfhs/val` alone, whose patients differ but whose
+scanners do not. Writes `looks.json` and `looks.md`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from calibration.studies.common import (
+    Run,
+    Scale,
+    in_words,
+    markdown_table,
+    run_as_script,
+    run_once,
+    small_config,
+    spread,
+    write_study,
+)
+from calibration.training.augmentation import Effect
+from calibration.training.config import SourceSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from calibration.training.config import TrainConfig
+
+DIRECTIONS = (("A", "B"), ("B", "A"))
+"""Learned from, judged on."""
+
+
+def _unaugmented(*names: str) -> Callable[[TrainConfig], TrainConfig]:
+    """The same training without some effects."""
+
+    def change(config: TrainConfig) -> TrainConfig:
+        without: dict[str, Any] = dict.fromkeys(names, Effect())
+        return replace(config, augmentation=replace(config.augmentation, **without))
+
+    return change
+
+
+def _without_source(path: str) -> Callable[[TrainConfig], TrainConfig]:
+    """The same training without the frames of one source."""
+    return lambda config: replace(config, train=tuple(source for source in config.train if source.path != path))
+
+
+CHOICES: Mapping[str, Callable[[TrainConfig], TrainConfig]] = {
+    "default": lambda config: config,
+    "without pose": _unaugmented("pose"),
+    "without elastic": _unaugmented("elastic"),
+    "without tone": _unaugmented("tone", "gamma"),
+    "without speckle, noise, blur": _unaugmented("speckle", "noise", "blur", "resolution"),
+    "without cutting away": _unaugmented("cut_away", "decoy", "upside_down"),
+    "without phantoms": _without_source("phantom:"),
+    "dice_focal": lambda config: replace(config, segmentation_loss="dice_focal"),
+    "normalised per frame": lambda config: replace(config, network={**config.network, "normalise": "per_frame"}),
+    "plain blocks": lambda config: replace(config, network={**config.network, "block": "plain"}),
+}
+SCORES = {"psfhs/labelled/dice_ps": "PS", "psfhs/labelled/dice_fh": "FH"}
+
+
+def main(data: Path, out: Path, scale: Scale) -> None:
+    """Runs the study, or what is left of it."""
+    runs = [
+        run_once(
+            change(across_looks(small_config(scale, seed=seed), learned, judged)),
+            condition=condition_name(choice, learned, judged),
+            data=data,
+            out=out,
+        )
+        for seed in scale.seeds
+        for choice, change in CHOICES.items()
+        for learned, judged in DIRECTIONS
+    ]
+    found = {
+        choice: {
+            f"{learned} to {judged}": [run for run in runs if run.condition == condition_name(choice, learned, judged)]
+            for learned, judged in DIRECTIONS
+        }
+        for choice in CHOICES
+    }
+    content = {
+        "choices": {
+            choice: {
+                direction: {score: spread([run.scores[score] for run in of_one]) for score in SCORES}
+                for direction, of_one in directions.items()
+            }
+            for choice, directions in found.items()
+        }
+    }
+    write_study(out, "looks", scale=scale, content=content, text=_text(scale, found))
+
+
+def across_looks(config: TrainConfig, learned: str, judged: str) -> TrainConfig:
+    """Trains on all PSFHS frames of one look and the other sources, judges on all of the other look."""
+    psfhs = next(source for source in config.train if source.path == "psfhs")
+    others = tuple(source for source in config.train if source.path != "psfhs")
+    return replace(
+        config,
+        train=(replace(psfhs, split="", look=learned), *others),
+        validation=(SourceSettings(path="psfhs", plane="standard", look=judged, labelled=1.0),),
+    )
+
+
+def condition_name(choice: str, learned: str, judged: str) -> str:
+    """A sound file name."""
+    return f"{choice.replace(', ', '_').replace(' ', '_')}-{learned}-{judged}"
+
+
+def _text(scale: Scale, found: Mapping[str, Mapping[str, Sequence[Run]]]) -> str:
+    header = ["choice", *(f"{a} to {b}, {name}" for a, b in DIRECTIONS for name in SCORES.values()), "mean"]
+    rows = []
+    for choice, directions in found.items():
+        values = [[run.scores[score] for run in of_one] for of_one in directions.values() for score in SCORES]
+        every = sum(sum(cell) / len(cell) for cell in values) / len(values)
+        rows.append([choice, *map(in_words, values), f"{every:.3f}"])
+    return (
+        "# Carried over to the other look\n\n"
+        f"Trained on one look of PSFHS (A or B, train and val together) and the other sources of default.toml at"
+        f" {scale.size} x {scale.size}, {scale.epochs * scale.steps_per_epoch} steps with {scale.batch} frames each;"
+        " Dice on all frames of the other look after the last step; mean ± standard deviation over"
+        f" {len(scale.seeds)} seeds.\n\n{markdown_table(header, rows)}"
+    )
+
+
+if __name__ == "__main__":
+    run_as_script(main, usage="DATA holds the sources of default.toml; results go to OUT.", seeds=2)

@@ -1,0 +1,114 @@
+"""A run's state on disk: written whole or not at all, read back to the bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from dataclasses import asdict
+from importlib.metadata import version
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from calibration.errors import TrainingError
+from engines.base import ModelSpec
+from engines.export import CHECKPOINT_SCHEMA
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from calibration.training.config import TrainConfig
+    from engines.unet import MultiTaskUNet
+
+CHECKPOINT, BEST, HISTORY = "checkpoint.pt", "best.pt", "history.jsonl"
+
+
+def facts_of(network: MultiTaskUNet, config: TrainConfig, *, fingerprint: str) -> dict[str, Any]:
+    """What every checkpoint says of itself beside its state; `engines.export` needs schema, spec and weights."""
+    stem = int(config.network.get("stem_stride", 1))
+    spec = ModelSpec(
+        name=config.name,
+        height=config.size,
+        width=config.size,
+        output_height=config.size // stem,
+        output_width=config.size // stem,
+        classes=("background", "PS", "FH"),
+        plane_threshold=0.5,
+        architecture=config.network,
+        training_data=config.training_data,
+        licence=config.licence,
+    )
+    return {
+        "schema": CHECKPOINT_SCHEMA,
+        "spec": spec.to_metadata(),
+        "config": as_text(config),
+        "data_fingerprint": fingerprint,
+        "versions": {name: version(name) for name in ("torch", "numpy", "opencv-python-headless")}
+        | {"python": platform.python_version()},
+        "weights": network.state_dict(),
+    }
+
+
+def as_text(config: TrainConfig) -> str:
+    """A configuration as JSON; two runs with the same text and data are the same run."""
+    return json.dumps(asdict(config), sort_keys=True)
+
+
+def save(stored: Mapping[str, Any], path: Path) -> None:
+    """Writes beside `path` and renames."""
+    partial = path.with_name(f"{path.name}.part")
+    torch.save(dict(stored), partial)
+    os.replace(partial, path)
+
+
+def load(path: Path, config: TrainConfig, *, fingerprint: str) -> dict[str, Any] | None:
+    """The state to go on from; None where there is none.
+
+    Raises:
+        TrainingError: the folder holds a run with another configuration or other data, or a file that is no checkpoint.
+    """
+    if not path.exists():
+        return None
+    stored = _read(path)
+    if stored.get("config") != as_text(config):
+        raise TrainingError(f"{path}: made with another configuration; give --out another folder")
+    if stored.get("data_fingerprint") != fingerprint:
+        raise TrainingError(f"{path}: made with other data; give --out another folder")
+    return stored
+
+
+def load_weights(network: MultiTaskUNet, path: Path) -> None:
+    """Takes over the weights of another run's checkpoint.
+
+    Raises:
+        TrainingError: there is none, or it is of another network.
+    """
+    weights: dict[str, Any] = _read(path).get("weights", {})
+    try:
+        network.load_state_dict(weights)
+    except (RuntimeError, TypeError) as error:
+        raise TrainingError(
+            f"{path}: its weights are not those of this network ({_brief(error)}); give another --start"
+        ) from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Reads a checkpoint into main memory. Only a file whose content is wrong is called damaged.
+
+    Raises:
+        TrainingError: there is no such file, it may not be read, or it is no checkpoint.
+    """
+    try:
+        return dict(torch.load(path, map_location="cpu", weights_only=True))
+    except OSError as error:
+        raise TrainingError(f"{path}: cannot be read ({error.strerror}); check its name and permissions") from error
+    except (UnpicklingError, RuntimeError, EOFError, ValueError, TypeError, KeyError) as error:
+        raise TrainingError(f"{path}: not a checkpoint ({_brief(error)}); take it away to start anew") from error
+
+
+def _brief(error: Exception) -> str:
+    """The first line: torch's messages go on with advice and lists of keys."""
+    return str(error).partition("\n")[0]

@@ -1,0 +1,40 @@
+"""`partum train`: one configuration file, one run, resumable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from calibration.errors import ConfigError
+from engines.errors import EngineUnavailable
+from stream.cli import verbose_option
+
+
+@click.command("train", help="Train the network that CONFIG describes: a TOML file, or default.toml, or paper.toml.")
+@click.argument("config")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(),
+    show_default="here",
+    help="Folder below which the data sets named in CONFIG lie.",
+)
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the run [runs/NAME].")
+@click.option("--start", type=click.Path(path_type=Path, dir_okay=False), help="Checkpoint to start from.")
+@verbose_option
+def train_command(config: str, data: Path, out: Path | None, start: Path | None) -> None:
+    """See the command's help text above."""
+    try:
+        from calibration.training.config import load_config
+        from calibration.training.train import train
+    except ImportError as error:
+        raise EngineUnavailable(f"training needs {error.name}; pip install 'partum[train]'") from error
+    settings = load_config(config)
+    if not data.is_dir():
+        raise ConfigError(f"{data}: no such folder; give --data the folder that holds the data sets")
+    folder = out or Path("runs") / Path(config).stem
+    scores = train(settings, data=data, out=folder, start=start)
+    shown = "  ".join(f"{name} {scores[name]:.3f}" for name in ("dice_ps", "dice_fh", "plane_auc") if name in scores)
+    Console(stderr=True).print(f"{folder}: done; last epoch {shown}. Make a model of it: python -m engines.export")

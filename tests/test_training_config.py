@@ -1,0 +1,181 @@
+"""Training configurations: the shipped ones load, and whatever cannot be meant is refused by the name of its key."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from calibration.errors import ConfigError
+from calibration.training.augmentation import Effect
+from calibration.training.config import SHIPPED, load_config, parse_config
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+SMALL = """
+name = "small"
+size = 64
+epochs = 2
+steps_per_epoch = 3
+batch = 4
+learning_rate = 1          # a whole number is a number too
+warm_up_steps = 2
+training_data = "phantoms"
+licence = "Apache-2.0"
+
+[network]
+widths = [4, 8]
+stem_stride = 2
+
+[[train]]
+path = "phantom:"
+labelled = 0.5
+
+[[validation]]
+path = "phantom:"
+labelled = 1.0
+
+[augmentation]
+rotate = { p = 0.5, low = -10.0, high = 10.0 }
+"""
+
+
+def written(folder: Path, text: str = SMALL) -> Path:
+    path = folder / "config.toml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("name", sorted(entry.name for entry in SHIPPED.iterdir() if entry.name.endswith(".toml")))
+def test_shipped_configurations_load(name: str) -> None:
+    config = load_config(name)
+    assert parse_config(asdict(config)) == config
+
+
+def test_the_papers_configuration_is_the_papers() -> None:
+    config = load_config("paper.toml")
+    masses = {kind: sum(getattr(source, kind) for source in config.train) for kind in ("labelled", "unlabelled")}
+    assert masses == pytest.approx({"labelled": 0.25, "unlabelled": 0.25})
+    assert sum(source.negative for source in config.train) == pytest.approx(0.5)
+    assert (config.size, list(config.network["widths"])) == (512, [64, 128, 256, 512, 1024])
+    assert (config.segmentation_loss, config.weighting, config.optimiser) == ("dice_focal", "dynamic", "schedule_free")
+    assert config.synthetic_weight == 0.9
+    assert not config.segment_negatives
+    assert config.late_classification.epoch > 0
+
+
+def test_a_file_is_read_to_the_last_key(tmp_path: Path) -> None:
+    config = load_config(written(tmp_path))
+    assert (config.name, config.size, config.learning_rate) == ("small", 64, 1.0)
+    assert isinstance(config.learning_rate, float)
+    assert config.train[0].labelled == 0.5
+    assert config.augmentation.rotate == Effect(0.5, -10.0, 10.0)
+    assert config.augmentation.mirror == Effect()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("warm_up_steps", "warmup_steps", "warmup_steps: unknown; known are .*warm_up_steps"),
+        ("warm_up_steps = 2", "", "warm_up_steps: missing"),
+        ("labelled = 0.5", "labeled = 0.5", r"train\[0\].labeled: unknown"),
+        ('path = "phantom:"\nlabelled = 0.5', "labelled = 0.5", r"train\[0\].path: missing"),
+        ("rotate = {", "roll = {", "augmentation.roll: unknown"),
+        ("p = 0.5, low", "p = 0.5, lower", "augmentation.rotate.lower: unknown"),
+        ("epochs = 2", "epochs = 2.5", "epochs: expected int, got 2.5"),
+        ("epochs = 2", "epochs = true", "epochs: expected int, got True"),
+        ('name = "small"', "name = 3", "name: expected str, got 3"),
+        ("learning_rate = 1 ", 'learning_rate = "1"', "learning_rate: expected float, got '1'"),
+        ("learning_rate = 1 ", "learning_rate = true", "learning_rate: expected float, got True"),
+        ("batch = 4", 'batch = 4\ndecay = "linear"', "decay: 'linear' is none of 'cosine', 'none'"),
+        ("labelled = 0.5", 'labelled = 0.5\ntake = "some"', r"train\[0\].take: 'some' is none of"),
+        ("labelled = 0.5", 'labelled = 0.5\nexclude = "a"', r"train\[0\].exclude: expected a list, got 'a'"),
+        ("labelled = 0.5", "labelled = 0.5\nexclude = [1]", r"train\[0\].exclude\[0\]: expected str, got 1"),
+        ("batch = 4", "batch = 4\nlate_classification = 3", "late_classification: expected a table, got 3"),
+        ("low = -10.0", "low = 20.0", "augmentation.rotate: .*low must not exceed high"),
+        ("p = 0.5", "p = 1.5", r"augmentation.rotate: p must lie in \[0, 1\]"),
+        ("p = 0.5", "p = nan", r"augmentation.rotate: p must lie in \[0, 1\]"),
+        ("labelled = 0.5", "negative = 0.5", "'labelled' above 0"),
+        ("labelled = 1.0", "labelled = 0.0", "validation.* mass above 0"),
+        ("labelled = 0.5", "labelled = 0.5\nfolds = 4\nfold = 4", r"train\[0\]: fold is 4, and must be 0 to 3"),
+        ("batch = 4", "batch = 0", "batch is 0, and must be above 0"),
+        ("epochs = 2", "epochs = -1", "epochs is -1, and must be above 0"),
+        ("widths = [4, 8]", "width = [4, 8]", "network.width: unknown; known are widths"),
+        ("widths = [4, 8]", "", "network.widths: missing"),
+        ("[network]\nwidths = [4, 8]\nstem_stride = 2", "[other]", "other: unknown"),
+        ("size = 64", "size = 62", "size is 62, and must be a multiple of 4"),
+        ("size = 64", "size = ", "line 3"),
+    ],
+)
+def test_what_cannot_be_meant_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert SMALL.count(old) >= 1
+    path = written(tmp_path, SMALL.replace(old, new, 1))
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_config(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_network_that_is_no_table_is_named(tmp_path: Path) -> None:
+    text = SMALL.replace("[network]\nwidths = [4, 8]\nstem_stride = 2\n", "").replace("size", "network = 3\nsize", 1)
+    with pytest.raises(ConfigError, match="network: expected a table, got 3"):
+        load_config(written(tmp_path, text))
+
+
+def test_a_missing_file_is_named_and_never_replaced_by_a_shipped_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nosuch\.toml: no such file; .*default\.toml, paper\.toml"):
+        load_config("nosuch.toml")
+    with pytest.raises(ConfigError, match="no such file"):
+        load_config(tmp_path / "default.toml")
+    with pytest.raises(ConfigError, match="no such file"):
+        load_config(tmp_path)
+
+
+def test_a_file_of_bytes_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.toml").write_bytes(b"\x80\x02\xff")
+    with pytest.raises(ConfigError, match="not a text file"):
+        load_config(tmp_path / "model.toml")
+
+
+@given(
+    low=st.floats(-2, 2),
+    width=st.floats(0, 2),
+    p=st.floats(0, 1),
+    changes=st.fixed_dictionaries(
+        {},
+        optional={
+            "seed": st.integers(0, 2**31),
+            "precision": st.sampled_from(["float32", "bfloat16"]),
+            "weighting": st.sampled_from(["dynamic", "fixed", "uncertainty"]),
+            "late_classification": st.fixed_dictionaries({"epoch": st.integers(0, 9), "dice": st.floats(0, 1)}),
+        },
+    ),
+)
+def test_a_stored_configuration_is_read_back_the_same(
+    low: float, width: float, p: float, changes: Mapping[str, Any]
+) -> None:
+    table = {
+        "name": "any",
+        "network": {"widths": [4, 8]},
+        "size": 64,
+        "epochs": 1,
+        "steps_per_epoch": 1,
+        "batch": 2,
+        "learning_rate": 1e-3,
+        "warm_up_steps": 0,
+        "training_data": "none",
+        "licence": "none",
+        "train": [{"path": "a", "labelled": 1.0, "exclude": ["x", "y"]}],
+        "validation": [{"path": "b", "labelled": 1.0}],
+        "augmentation": {"gain": {"p": p, "low": low, "high": low + width}},
+        **changes,
+    }
+    config = parse_config(table)
+    assert parse_config(asdict(config)) == config
+    assert parse_config(json.loads(json.dumps(asdict(config)))) == config
