@@ -45,24 +45,22 @@ def _unaugmented(*names: str) -> Callable[[TrainConfig], TrainConfig]:
     return change
 
 
-def _without_source(path: str) -> Callable[[TrainConfig], TrainConfig]:
-    """The same training without the frames of one source."""
-    return lambda config: replace(config, train=tuple(source for source in config.train if source.path != path))
+def _unbalanced(config: TrainConfig) -> TrainConfig:
+    """The same training, each frame drawn as often as any other of its source."""
+    return replace(config, train=tuple(replace(source, balance=0.0) for source in config.train))
 
 
 CHOICES: Mapping[str, Callable[[TrainConfig], TrainConfig]] = {
     "default": lambda config: config,
+    "without shape loss": lambda config: replace(config, shape_weight=0.0),
+    "groups not balanced": _unbalanced,
     "without pose": _unaugmented("pose"),
-    "without elastic": _unaugmented("elastic"),
-    "without tone": _unaugmented("tone", "gamma"),
-    "without speckle, noise, blur": _unaugmented("speckle", "noise", "blur", "resolution"),
-    "without cutting away": _unaugmented("cut_away", "decoy", "upside_down"),
-    "without phantoms": _without_source("phantom:"),
-    "dice_focal": lambda config: replace(config, segmentation_loss="dice_focal"),
-    "normalised per frame": lambda config: replace(config, network={**config.network, "normalise": "per_frame"}),
-    "plain blocks": lambda config: replace(config, network={**config.network, "block": "plain"}),
 }
-SCORES = {"psfhs/labelled/dice_ps": "PS", "psfhs/labelled/dice_fh": "FH"}
+SCORES = {
+    "psfhs/labelled/dice_ps": "PS",
+    "psfhs/labelled/dice_fh": "FH",
+    "psfhs/labelled/aop_error_deg": "AoP error",
+}
 
 
 def main(data: Path, out: Path, scale: Scale) -> None:
@@ -104,7 +102,7 @@ def across_looks(config: TrainConfig, learned: str, judged: str) -> TrainConfig:
     return replace(
         config,
         train=(replace(psfhs, split="", look=learned), *others),
-        validation=(SourceSettings(path="psfhs", plane="standard", look=judged, labelled=1.0),),
+        validation=(SourceSettings(path="psfhs", orientation="normal", plane="standard", look=judged, labelled=1.0),),
     )
 
 
@@ -114,18 +112,20 @@ def condition_name(choice: str, learned: str, judged: str) -> str:
 
 
 def _text(scale: Scale, found: Mapping[str, Mapping[str, Sequence[Run]]]) -> str:
-    header = ["choice", *(f"{a} to {b}, {name}" for a, b in DIRECTIONS for name in SCORES.values()), "mean"]
-    rows = []
-    for choice, directions in found.items():
-        values = [[run.scores[score] for run in of_one] for of_one in directions.values() for score in SCORES]
-        every = sum(sum(cell) / len(cell) for cell in values) / len(values)
-        rows.append([choice, *map(in_words, values), f"{every:.3f}"])
+    header = ["choice", *(f"{a} to {b}, {name}" for a, b in DIRECTIONS for name in SCORES.values())]
+    rows = [
+        [
+            choice,
+            *(in_words([run.scores[score] for run in of_one]) for of_one in directions.values() for score in SCORES),
+        ]
+        for choice, directions in found.items()
+    ]
     return (
         "# Carried over to the other look\n\n"
         f"Trained on one look of PSFHS (A or B, train and val together) and the other sources of default.toml at"
-        f" {scale.size} x {scale.size}, {scale.epochs * scale.steps_per_epoch} steps with {scale.batch} frames each;"
-        " Dice on all frames of the other look after the last step; mean ± standard deviation over"
-        f" {len(scale.seeds)} seeds.\n\n{markdown_table(header, rows)}"
+        f" {scale.size} x {scale.size}, {scale.epochs * scale.steps_per_epoch} steps with {scale.batch} frames each."
+        " Dice and absolute AoP error (degrees, fhps2023) on all frames of the other look after the last step;"
+        f" seeds: {len(scale.seeds)}.\n\n{markdown_table(header, rows)}"
     )
 
 

@@ -34,6 +34,9 @@ class SourceSettings:
     folds: int = 0  # so many grouped folds; 0 takes all frames
     fold: int = 0  # the fold that is held out
     take: Literal["held_out", "rest"] = "rest"
+    balance: float = (
+        0.0  # 0 draws all frames alike, 1 all groups; between, a group by its size to the power 1 - balance
+    )
     share: float = 1.0  # of the frames, by whole groups, that may be learned from with their masks ...
     share_seed: int = 0
     rest_unlabelled: bool = False  # ... and whether the others count as frames without a mask, or not at all
@@ -45,6 +48,8 @@ class SourceSettings:
     negative: float = 0.0  # or are no standard plane
 
     def __post_init__(self) -> None:
+        if not 0.0 <= self.balance <= 1.0:
+            raise ValueError(f"balance is {self.balance}, and must be 0 to 1")
         if self.folds and not 0 <= self.fold < self.folds:
             raise ValueError(f"fold is {self.fold}, and must be 0 to {self.folds - 1}")
 
@@ -64,6 +69,8 @@ class TrainConfig:
     name: str
     network: Mapping[str, Any]  # keyword arguments of `engines.unet.MultiTaskUNet`
     size: int  # side of the network's square input, px
+    early_size: int = 0  # side to which frames are shrunk ...
+    early_epochs: int = 0  # ... in so many epochs at the start: coarse learning costs a fraction there
     epochs: int
     steps_per_epoch: int
     batch: int
@@ -84,6 +91,7 @@ class TrainConfig:
     weighting: Literal["dynamic", "fixed", "uncertainty"] = "dynamic"
     plane_weight: float = 0.5  # of the plane loss, where the weighting is fixed
     orientation_weight: float = 0.0  # of the orientation loss, beside the two that are weighed
+    shape_weight: float = 0.0  # of the loss on where PS and FH lie and lean, likewise
     late_classification: LateClassification = field(default_factory=LateClassification)
     training_data: str  # for the model's own facts
     licence: str
@@ -101,9 +109,11 @@ class TrainConfig:
             raise ConfigError("no source in [[validation]] has a mass above 0: there is nothing to judge by")
 
         _check_network(self.network, self.size)
+        if self.early_epochs:
+            _check_network(self.network, self.early_size, key="early_size")
 
 
-def _check_network(network: Mapping[str, Any], size: int) -> None:
+def _check_network(network: Mapping[str, Any], size: int, *, key: str = "size") -> None:
     known = signature(MultiTaskUNet).parameters
     unknown = [key for key in network if key not in known]
     if unknown:
@@ -111,8 +121,8 @@ def _check_network(network: Mapping[str, Any], size: int) -> None:
     if "widths" not in network:
         raise ConfigError("network.widths: missing")
     step = network.get("stem_stride", 1) * 2 ** (len(network["widths"]) - 1)
-    if size % step:
-        raise ConfigError(f"size is {size}, and must be a multiple of {step}, which the network's levels ask for")
+    if size <= 0 or size % step:
+        raise ConfigError(f"{key} is {size}, and must be a multiple of {step}, which the network's levels ask for")
 
 
 def load_config(name: Path | str) -> TrainConfig:
@@ -131,9 +141,20 @@ def load_config(name: Path | str) -> TrainConfig:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{name}: not a text file ({error.reason}); give a TOML file") from error
     try:
-        return parse_config(tomllib.loads(text))
+        return parse_config(_extended(tomllib.loads(text)))
     except (tomllib.TOMLDecodeError, ConfigError) as error:
         raise ConfigError(f"{name}: {error}") from error
+
+
+def _extended(table: dict[str, Any]) -> dict[str, Any]:
+    """The table over the shipped configuration that its key `extends` names; what it says itself replaces that whole."""
+    base = table.pop("extends", None)
+    if base is None:
+        return table
+    names = sorted(entry.name for entry in SHIPPED.iterdir() if entry.name.endswith(".toml"))
+    if base not in names:
+        raise ConfigError(f"extends: {base!r} is none of {', '.join(names)}")
+    return _extended(tomllib.loads((SHIPPED / base).read_text(encoding="utf-8"))) | table
 
 
 def parse_config(table: Mapping[str, Any]) -> TrainConfig:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from calibration.datasets import open_dataset
 from calibration.datasets.base import LabelledFrame
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from calibration.training.config import SourceSettings
 
@@ -46,11 +48,17 @@ class Pool:
         name: `source/kind`, for messages.
         mass: how often a step draws from it, relative to the others.
         batch: all its frames; images are uint8 here.
+        reach: (n,) the chances of its frames, added up; the last one is 1.
     """
 
     name: str
     mass: float
     batch: Batch
+    reach: Tensor
+
+    def at(self, place: float) -> int:
+        """The frame at a place in [0, 1)."""
+        return min(int(torch.searchsorted(self.reach, place, right=True)), len(self.batch) - 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,12 +70,12 @@ class FrameStore:
     groups: frozenset[str]
 
     def draw(self, count: int, generator: torch.Generator) -> Batch:
-        """Draws `count` frames with replacement: first the pool by mass, then a frame of it, each alike."""
+        """Draws `count` frames with replacement: first the pool by mass, then a frame of it by its chance."""
         masses = torch.tensor([pool.mass for pool in self.pools])
         chosen = torch.multinomial(masses, count, replacement=True, generator=generator)
         places = torch.rand(count, generator=generator)
         rows = [
-            take(self.pools[pool].batch, [int(place * len(self.pools[pool].batch))])
+            take(self.pools[pool].batch, [self.pools[pool].at(place)])
             for pool, place in zip(chosen.tolist(), places.tolist(), strict=True)
         ]
         return as_float(concatenate(rows))
@@ -85,6 +93,7 @@ def load_store(sources: Sequence[SourceSettings], data: Path, *, size: int, seed
     groups: set[str] = set()
     for place, source in enumerate(sources):
         found: dict[str, list[Batch]] = defaultdict(list)
+        members: dict[str, list[str]] = defaultdict(list)
         skipped: Counter[str] = Counter()
         teacher = SyntheticMasks(data / source.synthetic) if source.synthetic and source.unlabelled > 0 else None
         for frame in _frames(source, data, size=size, seed=seed + place):
@@ -98,6 +107,7 @@ def load_store(sources: Sequence[SourceSettings], data: Path, *, size: int, seed
                 continue
             groups.add(f"{_origin(source, seed + place)}/{frame.group}")
             found[kind].append(example)
+            members[kind].append(frame.group)
         for reason, count in skipped.items():
             log.warning("%s: %d frames left out: %s", source.path, count, reason)
         for kind in KINDS:
@@ -105,8 +115,19 @@ def load_store(sources: Sequence[SourceSettings], data: Path, *, size: int, seed
             if mass > 0 and not found[kind]:
                 raise ConfigError(f"{source.path}: a mass for {kind} frames, but it holds none; set {kind} = 0")
             if mass > 0:
-                pools.append(Pool(f"{source.path}/{kind}", mass, concatenate(found[kind])))
+                reach = chances(members[kind], source.balance).cumsum(0)
+                pools.append(Pool(f"{source.path}/{kind}", mass, concatenate(found[kind]), reach))
     return FrameStore(tuple(pools), fingerprint.hexdigest(), frozenset(groups))
+
+
+def chances(groups: Sequence[str], balance: float) -> Tensor:
+    """How likely each frame is to be drawn: (n,) float64, sum 1, in proportion to its group's size ** -balance.
+
+    Worked value: groups a, a, a, a, b with balance 0.5 give a 1/6 each and b 1/3.
+    """
+    sizes = Counter(groups)
+    weights = torch.tensor([sizes[group] ** -balance for group in groups], dtype=torch.float64)
+    return weights / weights.sum()
 
 
 def _origin(source: SourceSettings, seed: int) -> str:
@@ -135,6 +156,14 @@ def concatenate(batches: Sequence[Batch]) -> Batch:
 def as_float(batch: Batch) -> Batch:
     """Images from uint8 to float32 in [0, 1], masks from uint8 to int64."""
     return replace(batch, images=batch.images.float() / 255, masks=batch.masks.long())
+
+
+def shrunk(batch: Batch, size: int) -> Batch:
+    """The same frames at a smaller side: images by area, masks by nearest neighbour."""
+    masks = functional.interpolate(batch.masks[:, None].float(), (size, size), mode="nearest-exact")
+    return replace(
+        batch, images=functional.interpolate(batch.images, (size, size), mode="area"), masks=masks[:, 0].long()
+    )
 
 
 def fit(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

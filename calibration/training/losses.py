@@ -19,6 +19,9 @@ DICE_SMOOTH = 1e-5
 FOCAL_GAMMA = 2.0
 BATCH_DICE_SMOOTH = 1.0
 """Pixels added to both sides of a batch's Dice ratio: keeps it defined where a structure is absent."""
+SHAPE_DELTA = 0.1
+SHAPE_LEAST_CELLS = 4.0
+"""A structure smaller than so many cells of the logits has no shape to speak of."""
 
 
 def dice_focal(logits: Tensor, masks: Tensor, weights: Tensor) -> Tensor:
@@ -96,6 +99,45 @@ def orientation_loss(logits: Tensor, batch: Batch) -> Tensor:
     """Binary cross-entropy of the orientation logits (B,) over standard planes whose orientation is known."""
     losses = functional.binary_cross_entropy_with_logits(logits.float(), batch.normal, reduction="none")
     return _weighted_mean(losses, batch.planes * (batch.normal != 0.5))
+
+
+def shape_loss(logits: Tensor, batch: Batch) -> Tensor:
+    """How far PS and FH lie, lean and spread otherwise than drawn: what an angle is read from, beyond overlap.
+
+    Convention: of each structure of each standard plane with a mask, the soft centroid and second central moments
+    (PCA of the probability map), their differences to the drawn ones in units of the drawn structure's own spread:
+    centroid / sqrt(trace), moments / trace. Both go through Huber's loss (delta 0.1, divided by it), so that far
+    errors count linearly. 0 without any such frame. Worked value: a PS moved sideways by one standard deviation of a
+    round structure, trace 2 sd^2, is off by 0.71, which costs 0.66 before the mean over its five numbers.
+
+    Args:
+        logits: (B, 3, h, w).
+        batch: masks of any multiple of (h, w).
+    """
+    probability = logits.float().softmax(dim=1)[:, 1:]
+    truth = functional.one_hot(batch.masks, 3).permute(0, 3, 1, 2)[:, 1:].float()
+    truth = functional.adaptive_avg_pool2d(truth, logits.shape[-2:])
+    centre, moments = _soft_moments(probability)
+    true_centre, true_moments = _soft_moments(truth)
+    trace = (true_moments[..., 0] + true_moments[..., 1]).clamp(min=1e-6)[..., None]
+    off = torch.cat(((centre - true_centre) / trace.sqrt(), (moments - true_moments) / trace), dim=-1)
+    cost = functional.smooth_l1_loss(off, torch.zeros_like(off), reduction="none", beta=SHAPE_DELTA).mean(dim=-1)
+    seen = truth.sum(dim=(2, 3)) >= SHAPE_LEAST_CELLS
+    return _weighted_mean(cost, seen * (batch.planes * batch.mask_weights)[:, None])
+
+
+def _soft_moments(share: Tensor) -> tuple[Tensor, Tensor]:
+    """Centroids (B, C, 2) xy and central moments (B, C, 3) xx, yy, xy of maps (B, C, h, w), in sides of the map."""
+    rows, columns = share.shape[-2:]
+    y = (torch.arange(rows, device=share.device) + 0.5) / rows
+    x = (torch.arange(columns, device=share.device) + 0.5) / columns
+    mass = share.sum(dim=(2, 3)).clamp(min=1e-3)
+    along_x, along_y = share.sum(dim=2), share.sum(dim=3)
+    mean_x, mean_y = (along_x * x).sum(dim=2) / mass, (along_y * y).sum(dim=2) / mass
+    xx = (along_x * x.square()).sum(dim=2) / mass - mean_x.square()
+    yy = (along_y * y.square()).sum(dim=2) / mass - mean_y.square()
+    xy = ((share * x).sum(dim=3) * y).sum(dim=2) / mass - mean_x * mean_y
+    return torch.stack((mean_x, mean_y), dim=-1), torch.stack((xx, yy, xy), dim=-1)
 
 
 class DynamicWeighting(nn.Module):

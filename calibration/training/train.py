@@ -26,7 +26,7 @@ from calibration.errors import TrainingError
 from calibration.training import checkpoint
 from calibration.training.augmentation import augment
 from calibration.training.curves import draw_curves
-from calibration.training.frames import load_store
+from calibration.training.frames import load_store, shrunk
 from calibration.training.losses import (
     SEGMENTATION_LOSSES,
     dice_scores,
@@ -34,6 +34,7 @@ from calibration.training.losses import (
     orientation_loss,
     plane_loss,
     segmentation_loss,
+    shape_loss,
 )
 from calibration.training.validation import chosen_by, validate
 from engines.unet import MultiTaskUNet
@@ -48,7 +49,18 @@ if TYPE_CHECKING:
     from calibration.training.config import TrainConfig
     from calibration.training.frames import FrameStore
 
-SHOWN = ("epoch", "segmentation", "plane", "train_dice", "dice_ps", "dice_fh", "plane_auc", "score", "seconds")
+SHOWN = (
+    "epoch",
+    "segmentation",
+    "plane",
+    "train_dice",
+    "dice_ps",
+    "dice_fh",
+    "aop_error_deg",
+    "plane_auc",
+    "score",
+    "seconds",
+)
 SETTLING_EPOCHS = 2
 """After planes are switched on late, so long no checkpoint is chosen (the paper's rule)."""
 
@@ -190,6 +202,8 @@ def learn_epoch(
         loss = weighted if with_planes else segmentation
         for orientation in normal_logits:
             loss = loss + config.orientation_weight * orientation_loss(orientation, batch)
+        if config.shape_weight:
+            loss = loss + config.shape_weight * shape_loss(logits, batch)
         if not math.isfinite(loss.item()):
             raise TrainingError(f"step {step}: the loss is {loss.item()}; lower learning_rate, or set clip_norm")
         run.optimiser.zero_grad()
@@ -257,6 +271,8 @@ def draw(store: FrameStore, config: TrainConfig, step: int, device: torch.device
     """The step's batch, augmented on the device; the same for the same seed and step."""
     seed = config.seed * 1_000_003 + step
     batch = store.draw(config.batch, torch.Generator().manual_seed(seed)).to(device)
+    if 0 <= step < config.early_epochs * config.steps_per_epoch:
+        batch = shrunk(batch, config.early_size)
     return augment(batch, config.augmentation, torch.Generator(device).manual_seed(seed + 1))
 
 

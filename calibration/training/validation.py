@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -12,6 +14,7 @@ from torch.nn import functional
 from calibration.evaluation.ranks import area_under_roc
 from calibration.training.frames import as_float, take
 from calibration.training.losses import dice_scores
+from stream.protocols import measure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,11 +32,14 @@ class Verdicts:
 
     Attributes:
         dice: (n, 2) of PS and FH, for labelled standard planes.
+        aop_errors: (n,) absolute, degrees, by `fhps2023`, for those known to be normal pictures; NaN where the network's
+            mask cannot be measured.
         plane_logits, planes: (m,) for frames with a plane label.
         orientation_right: (k,) bool, for standard planes of known orientation; empty without an orientation head.
     """
 
     dice: Tensor
+    aop_errors: Tensor
     plane_logits: Tensor
     planes: Tensor
     orientation_right: Tensor
@@ -44,8 +50,9 @@ def validate(network: MultiTaskUNet, held_out: FrameStore, device: torch.device)
     """Dice of PS and FH on labelled standard planes; AUC and accuracy at 0.5 over all frames with a plane label.
 
     Returns:
-        `dice_ps`, `dice_fh`, `plane_auc`, `plane_accuracy`, `orientation_accuracy`, and the same for each pool as
-        `pool/...`; None where the frames do not say (one class only, no masks, no orientation head).
+        `dice_ps`, `dice_fh`, `aop_error_deg` (mean), `aop_error_p95_deg`, `aop_measured` (share), `plane_auc`,
+        `plane_accuracy`, `orientation_accuracy`, and the same for each pool as `pool/...`; None where the frames do not
+        say (one class only, no masks, no orientation head).
     """
     network.eval()
     by_pool = {pool.name: _run(network, pool.batch, device) for pool in held_out.pools}
@@ -62,7 +69,8 @@ def chosen_by(scores: Mapping[str, float | None]) -> float:
 
 
 def _run(network: MultiTaskUNet, frames: Batch, device: torch.device) -> Verdicts:
-    found = [Verdicts(torch.empty(0, 2), torch.empty(0), torch.empty(0), torch.empty(0, dtype=torch.bool))]
+    nothing = torch.empty(0)
+    found = [Verdicts(torch.empty(0, 2), nothing, nothing, nothing, torch.empty(0, dtype=torch.bool))]
     for start in range(0, len(frames), CHUNK):
         chunk = as_float(take(frames, range(start, min(start + CHUNK, len(frames))))).to(device)
         class_logits, plane_logits, *normal_logits = network(chunk.images * 255)
@@ -74,6 +82,7 @@ def _run(network: MultiTaskUNet, frames: Batch, device: torch.device) -> Verdict
         found.append(
             Verdicts(
                 dice_scores(labels, chunk.masks)[drawn].cpu(),
+                aop_errors(labels, chunk.masks, drawn & (chunk.normal == 1)),
                 plane_logits[known].float().cpu(),
                 chunk.planes[known].cpu(),
                 torch.cat([found[0].orientation_right, *right]),
@@ -82,18 +91,35 @@ def _run(network: MultiTaskUNet, frames: Batch, device: torch.device) -> Verdict
     return _joined(found)
 
 
+def aop_errors(labels: Tensor, masks: Tensor, chosen: Tensor) -> Tensor:
+    """Absolute AoP errors of the chosen frames, degrees; NaN where `labels` cannot be measured.
+
+    Frames whose drawn mask cannot be measured are passed over. Protocol `fhps2023`, on the squeezed square.
+    """
+    errors = []
+    for found, drawn in zip(labels[chosen].cpu(), masks[chosen].cpu(), strict=True):
+        ours, truth = (measure(each.numpy().astype(np.uint8), protocol="fhps2023").aop_deg for each in (found, drawn))
+        if truth is not None:
+            errors.append(math.nan if ours is None else abs(ours - truth))
+    return torch.tensor(errors)
+
+
 def _joined(parts: Sequence[Verdicts]) -> Verdicts:
     return Verdicts(*(torch.cat([getattr(part, entry.name) for part in parts]) for entry in fields(Verdicts)))
 
 
 def _scores(verdicts: Verdicts) -> dict[str, float | None]:
     dice, logits, planes = verdicts.dice, verdicts.plane_logits, verdicts.planes
+    measured = verdicts.aop_errors[verdicts.aop_errors.isfinite()]
     ps, fh = dice.mean(dim=0).tolist() if len(dice) else (None, None)
     both = 0 < int(planes.sum()) < len(planes)
     right = verdicts.orientation_right
     return {
         "dice_ps": ps,
         "dice_fh": fh,
+        "aop_error_deg": float(measured.mean()) if len(measured) else None,
+        "aop_error_p95_deg": float(measured.quantile(0.95)) if len(measured) else None,
+        "aop_measured": len(measured) / len(verdicts.aop_errors) if len(verdicts.aop_errors) else None,
         "plane_auc": area_under_roc(logits.double().numpy(), planes.numpy() > 0.5) if both else None,
         "plane_accuracy": float(((logits > 0) == (planes > 0.5)).float().mean()) if len(planes) else None,
         "orientation_accuracy": float(right.float().mean()) if len(right) else None,
