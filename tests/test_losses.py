@@ -24,6 +24,7 @@ from calibration.training.losses import (
     orientation_loss,
     plane_loss,
     segmentation_loss,
+    shape_loss,
 )
 
 if TYPE_CHECKING:
@@ -283,3 +284,78 @@ def test_orientation_is_learned_from_standard_planes_that_say() -> None:
     torch.autograd.backward(loss)
     assert logits.grad is not None
     assert (logits.grad != 0).tolist() == [True, True, False, False]
+
+
+def discs(*centres: tuple[float, float], side: int = 64, radius: float = 8.0) -> Tensor:
+    """Masks (1, side, side) of one round piece each: PS, then FH."""
+    y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    mask = torch.zeros(1, side, side, dtype=torch.int64)
+    for code, (cx, cy) in enumerate(centres, start=1):
+        mask[0][(x - cx) ** 2 + (y - cy) ** 2 <= radius**2] = code
+    return mask
+
+
+def sure_logits(mask: Tensor) -> Tensor:
+    return 40.0 * functional.one_hot(mask, 3).permute(0, 3, 1, 2).float()
+
+
+def test_a_shape_that_lies_as_drawn_costs_nothing() -> None:
+    mask = discs((20, 20), (44, 40))
+    assert shape_loss(sure_logits(mask), a_batch(mask)).item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_shape_loss_by_hand() -> None:
+    # A disc's standard deviation along one axis is half its radius: 4 px, so the PS lies one of them beside its place.
+    drawn, found = discs((20, 20), (44, 40)), discs((24, 20), (44, 40))
+    ps, fh = (0.5**0.5 - 0.05) / 5, 0.0
+    assert shape_loss(sure_logits(found), a_batch(drawn)).item() == pytest.approx((ps + fh) / 2, rel=0.02)
+
+
+def test_a_leaning_shape_costs_more_the_more_it_leans() -> None:
+    y, x = torch.meshgrid(torch.arange(64) - 31.5, torch.arange(64) - 31.5, indexing="ij")
+
+    def leaning(degrees: float) -> Tensor:
+        angle = torch.tensor(degrees).deg2rad()
+        along, across = x * angle.cos() + y * angle.sin(), y * angle.cos() - x * angle.sin()
+        return ((along / 20) ** 2 + (across / 10) ** 2 <= 1).long()[None]
+
+    batch = a_batch(leaning(0.0))
+    costs = [shape_loss(sure_logits(leaning(by)), batch).item() for by in (0.0, 5.0, 15.0, 40.0)]
+    assert costs == sorted(costs)
+    assert costs[0] < 1e-3 < costs[1]
+
+
+def test_half_sized_logits_have_the_same_shape() -> None:
+    drawn, found = discs((20, 20), (44, 40)), discs((26, 24), (40, 44))
+    whole = shape_loss(sure_logits(found), a_batch(drawn))
+    half = shape_loss(functional.avg_pool2d(sure_logits(found), 2), a_batch(drawn))
+    assert half.item() == pytest.approx(whole.item(), rel=0.05)
+
+
+def test_shapes_are_learned_from_standard_planes_with_a_mask_alone() -> None:
+    drawn, found = discs((20, 20), (44, 40)), sure_logits(discs((40, 20), (30, 40)))
+    for nothing in ("planes", "mask_weights"):
+        logits = found.clone().requires_grad_()
+        loss = shape_loss(logits, a_batch(drawn, **{nothing: torch.zeros(1)}))
+        loss.backward()
+        assert loss.item() == 0.0
+        assert logits.grad is not None
+        assert torch.equal(logits.grad, torch.zeros_like(logits))
+
+
+def test_a_frame_without_a_structure_has_no_shape_and_a_finite_gradient() -> None:
+    logits = torch.zeros(1, 3, 64, 64, requires_grad=True)
+    shape_loss(logits, a_batch(torch.zeros(1, 64, 64, dtype=torch.int64))).backward()
+    assert logits.grad is not None
+    assert logits.grad.abs().max() == 0.0
+
+
+def test_shape_loss_moves_what_lies_beside_its_place_towards_it() -> None:
+    drawn = discs((20, 20), (44, 40))
+    logits = (sure_logits(discs((28, 20), (44, 40))) / 20).requires_grad_()
+    before = shape_loss(logits, a_batch(drawn))
+    before.backward()
+    assert logits.grad is not None
+    with torch.no_grad():
+        after = shape_loss(logits - 5.0 * logits.grad / logits.grad.abs().max(), a_batch(drawn))
+    assert after < before

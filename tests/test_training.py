@@ -15,12 +15,13 @@ import torch
 from calibration.errors import DataSetError, TrainingError
 from calibration.training import frames, train
 from calibration.training.config import LateClassification
-from calibration.training.frames import FrameStore, load_store
+from calibration.training.frames import FrameStore, load_store, phantoms
 from calibration.training.losses import dice_focal, segmentation_loss
-from calibration.training.validation import chosen_by
+from calibration.training.validation import aop_errors, chosen_by
 from engines.export import export_checkpoint
 from engines.registry import load_engine
 from engines.unet import MultiTaskUNet
+from stream.protocols import measure
 from tests.training_data import SIDE, make_data, small_config
 
 if TYPE_CHECKING:
@@ -208,7 +209,7 @@ def test_a_run_starts_from_other_weights(data: Path, tmp_path: Path) -> None:
     run = train.new_run(config, CPU, tmp_path / "first" / "best.pt")
     assert_equal(dict(run.network.state_dict()), dict(stored(tmp_path / "first" / "best.pt")["weights"]))
     other = small_config(network={"widths": [4, 12]})
-    with pytest.raises(TrainingError, match=r"best\.pt: its weights cannot be taken over") as caught:
+    with pytest.raises(TrainingError, match=r"best\.pt: its weights are not those of this network") as caught:
         train.new_run(other, CPU, tmp_path / "first" / "best.pt")
     assert one_line(caught)
     with pytest.raises(TrainingError, match=r"nowhere\.pt") as caught:
@@ -297,6 +298,32 @@ def test_a_step_draws_the_same_whenever_it_is_drawn(data: Path) -> None:
     first, again, other = (train.draw(store, config, step, CPU).images for step in (5, 5, 6))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+def test_early_epochs_see_small_frames(data: Path) -> None:
+    config = small_config(early_size=32, early_epochs=1)
+    store = load_store(config.train, data, size=SIDE, seed=1)
+    sides = [train.draw(store, config, step, CPU).images.shape[-1] for step in (0, 1, 2, 3)]
+    assert sides == [32, 32, SIDE, SIDE]
+    masks = train.draw(store, config, 0, CPU).masks
+    assert masks.shape[-1] == 32
+    assert set(masks.unique().tolist()) == {0, 1, 2}
+    assert train.draw(store, config, -1, CPU).images.shape[-1] == SIDE  # what refreshes statistics at the end
+
+
+def test_aop_errors_by_hand() -> None:
+    drawn = torch.from_numpy(np.stack([frame.mask for frame in phantoms(3, 256, seed=4) if frame.mask is not None]))
+    expected = measure(drawn[1].numpy(), protocol="fhps2023").aop_deg
+    assert expected is not None
+    found = drawn.clone()
+    found[0] = 0  # nothing to measure
+    found[1] = drawn[2]
+    other = measure(drawn[2].numpy(), protocol="fhps2023").aop_deg
+    assert other is not None
+    errors = aop_errors(found, drawn, torch.tensor([True, True, True]))
+    assert errors.isnan().tolist() == [True, False, False]
+    assert errors[1:].tolist() == pytest.approx([abs(expected - other), 0.0], abs=1e-4)
+    assert len(aop_errors(found, drawn, torch.tensor([False, False, True]))) == 1
 
 
 def test_classification_turns_on_late_and_stays_on() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -70,6 +70,30 @@ def test_the_papers_configuration_is_the_papers() -> None:
     assert config.late_classification.epoch > 0
 
 
+def test_the_final_configuration_goes_on_from_the_default_one() -> None:
+    default, final = load_config("default.toml"), load_config("final.toml")
+    assert final.network == default.network
+    assert final.augmentation == default.augmentation
+    assert {source.path for source in final.train} == {source.path for source in default.train}
+    assert [source.split for source in final.train if source.path == "psfhs"] == [""]
+    assert not [source for source in final.validation if source.path == "psfhs"]
+    kept_out = [source for source in default.validation if source.path != "psfhs"]
+    assert list(final.validation) == kept_out  # what is said of the plane gate holds for both
+
+
+def test_a_file_may_extend_a_shipped_one(tmp_path: Path) -> None:
+    mine = load_config(written(tmp_path, 'extends = "default.toml"\nseed = 99\n'))
+    assert mine == replace(load_config("default.toml"), seed=99)
+    with pytest.raises(ConfigError, match=r"extends: 'mine.toml' is none of default.toml, final.toml, paper.toml"):
+        load_config(written(tmp_path, 'extends = "mine.toml"\n'))
+
+
+def test_the_early_size_must_suit_the_network(tmp_path: Path) -> None:
+    early = "early_epochs = 1\nearly_size = 30\n"
+    with pytest.raises(ConfigError, match="early_size is 30, and must be a multiple of 4"):
+        load_config(written(tmp_path, early + SMALL))
+
+
 def test_a_file_is_read_to_the_last_key(tmp_path: Path) -> None:
     config = load_config(written(tmp_path))
     assert (config.name, config.size, config.learning_rate) == ("small", 64, 1.0)
@@ -129,7 +153,7 @@ def test_a_network_that_is_no_table_is_named(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_named_and_never_replaced_by_a_shipped_one(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"nosuch\.toml: no such file; .*default\.toml, paper\.toml"):
+    with pytest.raises(ConfigError, match=r"nosuch\.toml: no such file; .*default\.toml, final\.toml, paper\.toml"):
         load_config("nosuch.toml")
     with pytest.raises(ConfigError, match="no such file"):
         load_config(tmp_path / "default.toml")

@@ -11,12 +11,15 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from calibration.datasets.split import check_disjoint
 from calibration.errors import ConfigError, DataSetError
 from calibration.training import frames
+from calibration.training.batch import Batch
 from calibration.training.config import SourceSettings
-from calibration.training.frames import fit_mask, load_store
+from calibration.training.frames import Pool, chances, fit_mask, load_store
 from tests.training_data import BARE, DRAWN_TRAIN, DRAWN_VAL, OTHER, SIDE, make_data, small_config
 
 if TYPE_CHECKING:
@@ -201,3 +204,34 @@ def test_a_mask_fits_its_letterboxed_picture() -> None:
     assert [np.count_nonzero(small == code) for code in (1, 2)] == pytest.approx([50, 100], rel=0.15)
     ringless = np.where(mask == 2, mask, 0).astype(np.uint8)
     assert set(np.unique(fit_mask(ringless, 37))) == {0, 2}
+
+
+def empty_frames(count: int) -> Batch:
+    nothing = torch.zeros(count)
+    return Batch(
+        images=nothing[:, None, None, None],
+        masks=nothing[:, None, None],
+        planes=nothing,
+        mask_weights=nothing,
+        plane_weights=nothing,
+        synthetic=nothing > 0,
+        normal=nothing,
+    )
+
+
+def test_chances_by_hand() -> None:
+    groups = ["a", "a", "a", "a", "b"]
+    assert chances(groups, 0.0).tolist() == pytest.approx([0.2] * 5)
+    assert chances(groups, 0.5).tolist() == pytest.approx([1 / 6] * 4 + [1 / 3])
+    assert chances(groups, 1.0).tolist() == pytest.approx([1 / 8] * 4 + [1 / 2])
+
+
+@given(chance=st.lists(st.floats(0.01, 1), min_size=1, max_size=20), place=st.floats(0, 1, exclude_max=True))
+def test_a_place_falls_on_the_frame_whose_chance_it_lies_in(chance: list[float], place: float) -> None:
+    shares = torch.tensor(chance, dtype=torch.float64)
+    reach = (shares / shares.sum()).cumsum(0)
+    count = len(chance)
+    at = Pool("any", 1.0, empty_frames(count), reach).at(place)
+    assert 0 <= at < count
+    assert at == 0 or reach[at - 1] <= place
+    assert at == count - 1 or place < reach[at]

@@ -147,7 +147,7 @@ def load_config(name: Path | str) -> TrainConfig:
 
 
 def _extended(table: dict[str, Any]) -> dict[str, Any]:
-    """The table over the shipped configuration that its key `extends` names; what it says itself replaces that whole."""
+    """The table over the shipped configuration its key `extends` names; its own keys replace the other's whole."""
     base = table.pop("extends", None)
     if base is None:
         return table

@@ -32,8 +32,8 @@ class Verdicts:
 
     Attributes:
         dice: (n, 2) of PS and FH, for labelled standard planes.
-        aop_errors: (n,) absolute, degrees, by `fhps2023`, for those known to be normal pictures; NaN where the network's
-            mask cannot be measured.
+        aop_errors: (n,) absolute, degrees, by `fhps2023`, for those known to be normal pictures; NaN where the
+            network's mask cannot be measured.
         plane_logits, planes: (m,) for frames with a plane label.
         orientation_right: (k,) bool, for standard planes of known orientation; empty without an orientation head.
     """
