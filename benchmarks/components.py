@@ -8,38 +8,21 @@ thread, because the machines at hand are shared.
 
 from __future__ import annotations
 
-import statistics
 import threading
 import time
-from typing import TYPE_CHECKING
+from functools import partial
 
 import numpy as np
 from rich.console import Console
 
 from benchmarks.environment import write_result
+from benchmarks.timing import interleaved_ms, median_ms
 from engines.registry import BACKENDS, available_engines, load_engine
 from stream.channel import Channel
 from stream.clock import MonotonicClock
 from stream.protocols import measure, protocols
 from stream.sources.phantom.source import PhantomSource
 from stream.tracking import AOP_NOISE_DEG, Track
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-REPEATS = 7
-
-
-def median_ms(run: Callable[[], object], *, count: int, clock: Callable[[], int]) -> float:
-    """Median over repeats of the mean time of one of `count` calls, in ms."""
-    run()
-    times = []
-    for _ in range(REPEATS):
-        start = clock()
-        for _ in range(count):
-            run()
-        times.append((clock() - start) / count / 1e6)
-    return round(statistics.median(times), 4)
 
 
 def geometry_cpu_ms() -> dict[str, float]:
@@ -89,27 +72,15 @@ def hand_off_us() -> dict[str, float]:
 
 
 def engine_ms() -> dict[str, float]:
-    """Wall time of one frame by back-end, all cores, in turn by blocks so that drift hits them alike.
-
-    Each block waits and warms up first: threads of the back-end before it go on spinning for a while after its
-    last frame, and would be measured too.
-    """
+    """Wall time of one frame by back-end, all cores."""
     usable = [name for name in BACKENDS if available_engines().get(name, "auto") is None]
     engines = {name: load_engine(backend=name) for name in usable}
     spec = next(iter(engines.values())).spec
     image = np.random.default_rng(0).integers(0, 255, (1, 1, spec.height, spec.width), np.uint8)
-    times: dict[str, list[float]] = {name: [] for name in usable}
-    for _ in range(REPEATS):
-        for name, engine in engines.items():
-            time.sleep(0.3)
-            for index in range(13):
-                start = time.perf_counter_ns()
-                engine.infer(image)
-                if index >= 3:
-                    times[name].append((time.perf_counter_ns() - start) / 1e6)
+    times = interleaved_ms({name: partial(engine.infer, image) for name, engine in engines.items()})
     for engine in engines.values():
         engine.close()
-    return {engines[name].name: round(statistics.median(found), 2) for name, found in times.items()}
+    return {engines[name].name: ms for name, ms in times.items()}
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ import logging
 import struct
 import wave
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import av
@@ -30,8 +31,6 @@ from tests.source_files import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     from stream.frame import Frame
@@ -41,7 +40,8 @@ LEVELS = np.arange(0, 256, 17)
 """16 levels from black to white, the same in every format below."""
 
 LOSSLESS = {"qp": "0"}
-LOSSLESS_HEVC = {"x265-params": "lossless=1:log-level=none"}
+RECORDINGS = Path(__file__).parent / "recordings"
+"""Two frames of the bars in HEVC without chroma, written once: the encoder fails at random on such pictures."""
 
 
 def coded(bits: int, color_range: int) -> NDArray[Any]:
@@ -66,8 +66,6 @@ def read_bars(source: VideoSource) -> NDArray[np.int64]:
         ("a.mp4", "libx264", "yuv444p", 8, LIMITED, None, LOSSLESS),
         ("a.mp4", "libx264", "yuv420p10le", 10, LIMITED, None, LOSSLESS),
         ("a.mp4", "libx264", "yuv420p10le", 10, FULL, FULL, LOSSLESS),
-        ("a.mp4", "libx265", "gray", 8, LIMITED, LIMITED, LOSSLESS_HEVC),
-        ("a.mp4", "libx265", "gray", 8, FULL, FULL, LOSSLESS_HEVC),
         ("a.mkv", "ffv1", "gray", 8, FULL, None, None),
         ("a.mkv", "ffv1", "gray10le", 10, FULL, None, None),
         ("a.mkv", "ffv1", "gray16le", 16, FULL, None, None),
@@ -91,6 +89,11 @@ def test_known_luma_comes_out_as_known_grey(
     frames = [from_luma(coded(bits, color_range), pix_fmt) for _ in range(2)]
     path = write_video(tmp_path / name, frames, codec=codec, pix_fmt=pix_fmt, color_range=flag, options=options)
     assert np.abs(read_bars(VideoSource(path, clock=CLOCK)) - LEVELS).max() <= 1
+
+
+@pytest.mark.parametrize("name", ["hevc_gray_limited.mp4", "hevc_gray_full.mp4"])
+def test_grey_hevc_comes_out_as_known_grey(name: str) -> None:
+    assert np.abs(read_bars(VideoSource(RECORDINGS / name, clock=CLOCK)) - LEVELS).max() <= 1
 
 
 @pytest.mark.parametrize(
