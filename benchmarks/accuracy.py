@@ -1,37 +1,30 @@
-"""How right: the default model, through the pipeline's own code, on labelled real frames.
+"""What the plane gate of a model lets through, and how right the tracked AoP is on simulated recordings.
 
     python -m benchmarks.accuracy DATA [MODEL.onnx]
 
-Writes `results/accuracy.json`: Dice of PS and FH on `psfhs/val`, AoP error against the same protocol on the annotated
-mask, share of frames measured, what the plane gate says of every kind of frame, and the tracked AoP on simulated
-recordings. The frames are the validation
-sources of `default.toml`: no model of that recipe has learned from them, but others may have. The threshold is the
-model's own.
+Writes `results/accuracy.json`. The frames are the validation sources of `default.toml` other than PSFHS: no model of
+that recipe, or of `final.toml`, has learned from them, but others may have. The threshold is the model's own. How right
+masks are is what `partum evaluate` says.
 """
 
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 from rich.console import Console
 
 from benchmarks.environment import write_result
 from calibration.evaluation.agreement import spread
-from calibration.evaluation.metrics import dice
 from calibration.evaluation.ranks import area_under_roc
-from engines.postprocess import class_labels
 from engines.registry import load_engine
 from stream.clock import MonotonicClock
 from stream.frame import Frame
 from stream.measurement import State
 from stream.pipeline import Pipeline
-from stream.protocols import measure, protocols
 from stream.reading import Reader, letterbox_for
 from stream.sources.phantom.source import PhantomSource
 
@@ -52,39 +45,6 @@ def rounded_spread(values: Sequence[float]) -> dict[str, float]:
     if found is None:
         raise ValueError("a spread takes one value or more, got none; check that the data folder holds frames")
     return {"mean": round(found.mean, 3), "median": round(found.median, 3), "p95": round(found.p95, 3)}
-
-
-def segmentation(engine: Engine, folder: Path) -> dict[str, object]:
-    """Dice per structure at the masks' own size, and the absolute AoP error of each protocol."""
-    scores: dict[str, list[float]] = {"ps": [], "fh": []}
-    errors: dict[str, list[float]] = {name: [] for name in protocols()}
-    refused: dict[str, Counter[str]] = {name: Counter() for name in protocols()}
-    paths = sorted((folder / "images").glob("*.png"))
-    for path in paths:
-        image = _grey(path)
-        mask = _grey(folder / "masks" / path.name)
-        frame = Frame(image=image, index=0, pts=0, time_base=Fraction(1, 25), captured_ns=0)
-        letterbox = letterbox_for(frame, engine.spec)
-        prediction = engine.infer(letterbox.apply(image)[None, None])
-        labels = class_labels(prediction.class_logits[0], *mask.shape)
-        for name, code in (("ps", 1), ("fh", 2)):
-            scores[name].append(dice(labels == code, mask == code))
-        for protocol, found in errors.items():
-            truth = measure(mask, protocol=protocol).aop_deg
-            reader = Reader(protocol=protocol, plane_threshold=engine.spec.plane_threshold)
-            biometry = reader.read(frame, letterbox, prediction).biometry
-            if biometry.aop_deg is not None and truth is not None:
-                found.append(abs(biometry.aop_deg - truth))
-            elif biometry.reason:
-                refused[protocol][str(biometry.reason)] += 1
-    return {
-        "frames": len(paths),
-        "dice_ps": rounded_spread(scores["ps"]),
-        "dice_fh": rounded_spread(scores["fh"]),
-        "mean_dice": round((float(np.mean(scores["ps"])) + float(np.mean(scores["fh"]))) / 2, 4),
-        "aop_abs_error_deg": {name: rounded_spread(found) for name, found in errors.items() if found},
-        "refused": {name: dict(found) for name, found in refused.items()},
-    }
 
 
 def plane_gate(engine: Engine, images: Sequence[NDArray[np.uint8]]) -> dict[str, int]:
@@ -129,13 +89,6 @@ def simulated_recording(engine: Engine, uri: str) -> dict[str, object]:
     }
 
 
-def _grey(path: Path) -> NDArray[np.uint8]:
-    image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    if image is None:
-        raise FileNotFoundError(f"{path}: missing or not a picture")
-    return np.asarray(image, dtype=np.uint8)
-
-
 def main(data: Path, model: Path | None) -> None:
     """Measures and writes the result file."""
     # Only here, not at the top: it needs the training extra.
@@ -146,7 +99,6 @@ def main(data: Path, model: Path | None) -> None:
         results: dict[str, object] = {
             "engine": engine.name,
             "model_sha256": engine.spec.sha256,
-            "psfhs_val": segmentation(engine, data / "psfhs" / "val"),
             "plane_auc_on_held_out_planes": plane_auc(engine, planes["planes/labelled"], planes["planes/negative"]),
             "plane_gate_on_held_out_frames": {name: plane_gate(engine, images) for name, images in planes.items()},
         }

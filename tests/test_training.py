@@ -311,6 +311,27 @@ def test_early_epochs_see_small_frames(data: Path) -> None:
     assert train.draw(store, config, -1, CPU).images.shape[-1] == SIDE  # what refreshes statistics at the end
 
 
+def test_early_epochs_are_judged_on_small_frames_and_nothing_is_chosen_there(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sides = []
+    forward = MultiTaskUNet.forward
+
+    def watched(network: MultiTaskUNet, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        if not network.training:
+            sides.append(image.shape[-1])
+        return forward(network, image)
+
+    monkeypatch.setattr(MultiTaskUNet, "forward", watched)
+    config = small_config(early_size=32, early_epochs=1)
+    killed_at(2, monkeypatch, config, data=data, out=tmp_path)
+    assert set(sides) == {32}
+    assert not (tmp_path / "best.pt").exists()
+    train.train(config, data=data, out=tmp_path)
+    assert set(sides) == {32, SIDE}
+    assert (tmp_path / "best.pt").exists()
+
+
 def test_aop_errors_by_hand() -> None:
     drawn = torch.from_numpy(np.stack([frame.mask for frame in phantoms(3, 256, seed=4) if frame.mask is not None]))
     expected = measure(drawn[1].numpy(), protocol="fhps2023").aop_deg

@@ -16,14 +16,16 @@ PANELS = (
     ("Dice", ("dice_ps", "dice_fh", "train_dice"), False),
     ("planes (validation)", ("plane_auc", "plane_accuracy"), False),
     ("weights of the losses", ("w_seg", "w_plane"), False),
+    ("AoP error by fhps2023 (validation), degrees", ("aop_error_deg", "aop_error_p95_deg"), False),
+    ("orientation (validation)", ("orientation_accuracy",), False),
 )
 
 
 def draw_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Draws losses, Dice, plane metrics and loss weights over the epochs of `history.jsonl`."""
-    figure = Figure(figsize=(12, 7), layout="constrained")
+    """Draws losses, Dice, plane metrics, loss weights and AoP errors over the epochs of `history.jsonl`."""
+    figure = Figure(figsize=(15, 7), layout="constrained")
     FigureCanvasAgg(figure)
-    for axes, (title, names, logarithmic) in zip(figure.subplots(2, 2).flat, PANELS, strict=True):
+    for axes, (title, names, logarithmic) in zip(figure.subplots(2, 3).flat, PANELS, strict=True):
         for name in names:
             points = [(row["epoch"], row[name]) for row in history if row.get(name) is not None]
             if points:

@@ -142,12 +142,14 @@ def train(config: TrainConfig, *, data: Path, out: Path, start: Path | None = No
             with_planes = planes_are_on(run, config)
             means = learn_epoch(run, store, config, device, report=partial(progress.update, bar))
             kept = kept_network(run, store, config, device)
-            scores = validate(kept, held_out, device)
+            # A network that has seen small frames alone is judged on small ones: it does not know large structures yet.
+            is_early = run.epoch < config.early_epochs
+            scores = validate(kept, held_out, device, side=config.early_size if is_early else None)
             score = chosen_by(scores)
             line = {"epoch": run.epoch + 1, **means, **scores, "score": score}
             run.history.append(line | {"seconds": round(time.monotonic() - began, 1)})
             facts = checkpoint.facts_of(kept, config, fingerprint=store.fingerprint)
-            if score > run.best and with_planes and is_settled(run, config):
+            if score > run.best and with_planes and is_settled(run, config) and not is_early:
                 run.best = score
                 checkpoint.save(facts | {"scores": scores}, out / checkpoint.BEST)
             run.epoch += 1

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from calibration.evaluation.ranks import area_under_roc
-from calibration.training.frames import as_float, take
+from calibration.training.frames import as_float, shrunk, take
 from calibration.training.losses import dice_scores
 from stream.protocols import measure
 
@@ -46,8 +46,16 @@ class Verdicts:
 
 
 @torch.inference_mode()
-def validate(network: MultiTaskUNet, held_out: FrameStore, device: torch.device) -> dict[str, float | None]:
+def validate(
+    network: MultiTaskUNet, held_out: FrameStore, device: torch.device, *, side: int | None = None
+) -> dict[str, float | None]:
     """Dice of PS and FH on labelled standard planes; AUC and accuracy at 0.5 over all frames with a plane label.
+
+    Args:
+        network: on `device`.
+        held_out: the frames to judge by.
+        device: where to run.
+        side: to which frames are shrunk first; None leaves them as they are.
 
     Returns:
         `dice_ps`, `dice_fh`, `aop_error_deg` (mean), `aop_error_p95_deg`, `aop_measured` (share), `plane_auc`,
@@ -55,7 +63,7 @@ def validate(network: MultiTaskUNet, held_out: FrameStore, device: torch.device)
         say (one class only, no masks, no orientation head).
     """
     network.eval()
-    by_pool = {pool.name: _run(network, pool.batch, device) for pool in held_out.pools}
+    by_pool = {pool.name: _run(network, pool.batch, device, side) for pool in held_out.pools}
     scores = _scores(_joined(list(by_pool.values())))
     for name, verdicts in by_pool.items():
         scores |= {f"{name}/{score}": value for score, value in _scores(verdicts).items()}
@@ -68,11 +76,12 @@ def chosen_by(scores: Mapping[str, float | None]) -> float:
     return 0.7 * (ps + fh) / 2 + 0.3 * area
 
 
-def _run(network: MultiTaskUNet, frames: Batch, device: torch.device) -> Verdicts:
+def _run(network: MultiTaskUNet, frames: Batch, device: torch.device, side: int | None) -> Verdicts:
     nothing = torch.empty(0)
     found = [Verdicts(torch.empty(0, 2), nothing, nothing, nothing, torch.empty(0, dtype=torch.bool))]
     for start in range(0, len(frames), CHUNK):
         chunk = as_float(take(frames, range(start, min(start + CHUNK, len(frames))))).to(device)
+        chunk = chunk if side is None else shrunk(chunk, side)
         class_logits, plane_logits, *normal_logits = network(chunk.images * 255)
         labels = functional.interpolate(class_logits, chunk.masks.shape[-2:], mode="bilinear").argmax(dim=1)
         drawn = (chunk.mask_weights > 0) & (chunk.masks == 1).any(dim=2).any(dim=1) & ~chunk.synthetic
