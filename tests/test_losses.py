@@ -337,7 +337,7 @@ def test_shapes_are_learned_from_standard_planes_with_a_mask_alone() -> None:
     for nothing in ("planes", "mask_weights"):
         logits = found.clone().requires_grad_()
         loss = shape_loss(logits, a_batch(drawn, **{nothing: torch.zeros(1)}))
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         assert loss.item() == 0.0
         assert logits.grad is not None
         assert torch.equal(logits.grad, torch.zeros_like(logits))
@@ -345,7 +345,7 @@ def test_shapes_are_learned_from_standard_planes_with_a_mask_alone() -> None:
 
 def test_a_frame_without_a_structure_has_no_shape_and_a_finite_gradient() -> None:
     logits = torch.zeros(1, 3, 64, 64, requires_grad=True)
-    shape_loss(logits, a_batch(torch.zeros(1, 64, 64, dtype=torch.int64))).backward()
+    shape_loss(logits, a_batch(torch.zeros(1, 64, 64, dtype=torch.int64))).backward()  # type: ignore[no-untyped-call]
     assert logits.grad is not None
     assert logits.grad.abs().max() == 0.0
 
@@ -354,7 +354,7 @@ def test_shape_loss_moves_what_lies_beside_its_place_towards_it() -> None:
     drawn = discs((20, 20), (44, 40))
     logits = (sure_logits(discs((28, 20), (44, 40))) / 20).requires_grad_()
     before = shape_loss(logits, a_batch(drawn))
-    before.backward()
+    before.backward()  # type: ignore[no-untyped-call]
     assert logits.grad is not None
     with torch.no_grad():
         after = shape_loss(logits - 5.0 * logits.grad / logits.grad.abs().max(), a_batch(drawn))

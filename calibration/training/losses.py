@@ -116,7 +116,7 @@ def shape_loss(logits: Tensor, batch: Batch) -> Tensor:
     """
     probability = logits.float().softmax(dim=1)[:, 1:]
     truth = functional.one_hot(batch.masks, 3).permute(0, 3, 1, 2)[:, 1:].float()
-    truth = functional.adaptive_avg_pool2d(truth, logits.shape[-2:])
+    truth = functional.interpolate(truth, logits.shape[-2:], mode="area")
     centre, moments = _soft_moments(probability)
     true_centre, true_moments = _soft_moments(truth)
     trace = (true_moments[..., 0] + true_moments[..., 1]).clamp(min=1e-6)[..., None]
