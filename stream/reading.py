@@ -12,6 +12,7 @@ import numpy as np
 from engines.postprocess import class_labels
 from engines.preprocess import Letterbox
 from stream.biometry import CHALLENGE_SIDE_PX, Biometry, Landmarks, Orientation, Point, Reason
+from stream.convex import convex_labels, unchanged_share
 from stream.measurement import Outlines
 from stream.orientation import OrientationMemory
 from stream.protocols import check_orientation, measure
@@ -66,11 +67,11 @@ def _letterbox(image_height: int, image_width: int, height: int, width: int, asp
 def labels_in_frame(frame: Frame, letterbox: Letterbox, prediction: Prediction) -> NDArray[np.uint8]:
     """The likeliest class of every pixel of the frame, (H, W) uint8, 1 = PS, 2 = FH; a prediction for a batch of one.
 
-    Convention: logits are interpolated once, straight onto the frame's pixel centres, and compared there; every
-    piece of a structure is kept. Pixels are the frame's own, square or not.
+    Convention: logits are interpolated once, straight onto the frame's pixel centres, and compared there; PS and FH
+    are made one convex piece each, as they are measured. Pixels are the frame's own, square or not.
     """
     height, width = frame.image.shape
-    return class_labels(logits_in_frame(frame, letterbox, prediction), height, width)
+    return convex_labels(class_labels(logits_in_frame(frame, letterbox, prediction), height, width))
 
 
 def logits_in_frame(frame: Frame, letterbox: Letterbox, prediction: Prediction) -> NDArray[np.float32]:
@@ -100,7 +101,8 @@ class Reader:
         """Returns frame's reading from a prediction for a batch of one."""
         logits = prediction.class_logits[0]
         probability = float(prediction.plane_probability[0])
-        labels = class_labels(logits, letterbox.height, letterbox.width)
+        drawn = class_labels(logits, letterbox.height, letterbox.width)
+        labels = convex_labels(drawn)
         network = _network_grid(letterbox)
         if probability < self._plane_threshold:
             biometry = Biometry(protocol=self._protocol, reason=Reason.NOT_STANDARD_PLANE)
@@ -115,6 +117,7 @@ class Reader:
         else:
             normal_log_odds = None if prediction.normal_logit is None else float(prediction.normal_logit[0])
             biometry = _in_frame(self._measure(frame, labels, letterbox, normal_log_odds), network)
+            biometry = replace(biometry, quality=biometry.quality * unchanged_share(drawn, labels))
         outlines = Outlines(ps_px=_outline(labels, 1, network), fh_px=_outline(labels, 2, network))
         return Reading(plane_probability=probability, biometry=biometry, outlines=outlines)
 
@@ -153,7 +156,7 @@ def _network_grid(letterbox: Letterbox) -> Grid:
 
 def _resampled(logits: NDArray[np.float32], network: Grid, target: Grid) -> NDArray[np.uint8]:
     """Labels on another grid over the frame: logits are interpolated once, straight from the network's."""
-    return class_labels(_resampled_logits(logits, network, target), target.height, target.width)
+    return convex_labels(class_labels(_resampled_logits(logits, network, target), target.height, target.width))
 
 
 def _resampled_logits(logits: NDArray[np.float32], network: Grid, target: Grid) -> NDArray[np.float32]:

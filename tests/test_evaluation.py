@@ -16,6 +16,7 @@ from calibration.evaluation.evaluate import EvaluationOptions, run_evaluation
 from calibration.evaluation.frames import FrameResult, evaluate_frames
 from calibration.evaluation.pictures import choose_cases
 from stream.biometry import Orientation
+from stream.convex import convex_labels
 from stream.errors import OptionError
 from tests.fakes import FH_GREY, PS_GREY, GreyLevelEngine, picture
 
@@ -43,9 +44,9 @@ class InMemory:
 
 
 def drawn(index: int, *, standard: bool = True, mask: bool = True, **facts: Any) -> LabelledFrame:
-    """A picture that the grey-level engine reads without error, and its mask."""
+    """A picture that the grey-level engine reads without error, and its mask, convex as annotators draw them."""
     image = picture(60.0 + 0.5 * index, standard=standard)
-    labels = np.where(image == PS_GREY, 1, np.where(image == FH_GREY, 2, 0)).astype(np.uint8)
+    labels = convex_labels(np.where(image == PS_GREY, 1, np.where(image == FH_GREY, 2, 0)).astype(np.uint8))
     return LabelledFrame(
         name=f"f{index:02d}", group=f"g{index // 2}", image=image, mask=labels if mask else None, **facts
     )
