@@ -48,10 +48,10 @@ def rounded_spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def plane_gate(engine: Engine, images: Sequence[NDArray[np.uint8]]) -> dict[str, int]:
-    """How many frames of a kind pass the gate, and how many end with a number on the screen."""
-    reader = Reader(protocol="robust", plane_threshold=engine.spec.plane_threshold)
+    """How many frames of a kind pass the gate, and how many end with a number on the screen, each seen alone."""
     passed = measured = 0
     for image in images:
+        reader = Reader(protocol="robust", plane_threshold=engine.spec.plane_threshold)  # remembers no other frame
         frame = Frame(image=image, index=0, pts=0, time_base=Fraction(1, 25), captured_ns=0)
         letterbox = letterbox_for(frame, engine.spec)
         prediction = engine.infer(letterbox.apply(image)[None, None])
