@@ -37,7 +37,7 @@ CANDIDATES: Mapping[str, Mapping[str, object]] = {
     "32-48-96-160-256 residual": {**SHARED, "widths": [32, 48, 96, 160, 256], "block": "residual"},
     "32-48-96-160-256 plain": {**SHARED, "widths": [32, 48, 96, 160, 256], "block": "plain"},
 }
-EPOCHS = 12
+EPOCHS = 8
 SIDE = 256
 SCORES = {
     "dice_ps": "psfhs/labelled/dice_ps",

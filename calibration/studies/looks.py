@@ -9,7 +9,7 @@ scanners do not. Writes `looks.json` and `looks.md`.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from calibration.studies.common import (
     Run,
@@ -22,7 +22,6 @@ from calibration.studies.common import (
     spread,
     write_study,
 )
-from calibration.training.augmentation import Effect
 from calibration.training.config import SourceSettings
 
 if TYPE_CHECKING:
@@ -35,16 +34,6 @@ DIRECTIONS = (("A", "B"), ("B", "A"))
 """Learned from, judged on."""
 
 
-def _unaugmented(*names: str) -> Callable[[TrainConfig], TrainConfig]:
-    """The same training without some effects."""
-
-    def change(config: TrainConfig) -> TrainConfig:
-        without: dict[str, Any] = dict.fromkeys(names, Effect())
-        return replace(config, augmentation=replace(config.augmentation, **without))
-
-    return change
-
-
 def _unbalanced(config: TrainConfig) -> TrainConfig:
     """The same training, each frame drawn as often as any other of its source."""
     return replace(config, train=tuple(replace(source, balance=0.0) for source in config.train))
@@ -54,7 +43,6 @@ CHOICES: Mapping[str, Callable[[TrainConfig], TrainConfig]] = {
     "default": lambda config: config,
     "without shape loss": lambda config: replace(config, shape_weight=0.0),
     "groups not balanced": _unbalanced,
-    "without pose": _unaugmented("pose"),
 }
 SCORES = {
     "psfhs/labelled/dice_ps": "PS",
