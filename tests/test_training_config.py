@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calibration.errors import ConfigError
+from calibration.studies.common import Scale, small_config
 from calibration.training.augmentation import Effect
 from calibration.training.config import SHIPPED, load_config, parse_config
 
@@ -92,6 +93,26 @@ def test_the_early_size_must_suit_the_network(tmp_path: Path) -> None:
     early = "early_epochs = 1\nearly_size = 30\n"
     with pytest.raises(ConfigError, match="early_size is 30, and must be a multiple of 4"):
         load_config(written(tmp_path, early + SMALL))
+
+
+@pytest.mark.parametrize(
+    ("early", "said"),
+    [
+        ("early_epochs = 2\nearly_size = 32\n", "early_epochs is 2, and must be 0 to 1"),
+        ("early_epochs = -1\nearly_size = 32\n", "early_epochs is -1"),
+        ("early_epochs = 1\nearly_size = 64\n", "early_size is 64, and must be below size, 64"),
+        ("early_epochs = 1\n", "early_size is 0"),
+    ],
+)
+def test_early_epochs_must_end_and_be_smaller(tmp_path: Path, early: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load_config(written(tmp_path, early + SMALL))
+
+
+def test_studies_run_at_the_size_they_say() -> None:
+    for scale in (Scale(), Scale(size=64, epochs=2)):
+        config = small_config(scale, seed=0)
+        assert (config.size, config.early_epochs) == (scale.size, 0)
 
 
 def test_a_file_is_read_to_the_last_key(tmp_path: Path) -> None:

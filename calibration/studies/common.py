@@ -84,6 +84,8 @@ def small_config(scale: Scale, *, seed: int, **changes: Any) -> TrainConfig:
         batch=scale.batch,
         seed=seed,
         warm_up_steps=scale.epochs * scale.steps_per_epoch // 10,
+        early_size=0,
+        early_epochs=0,
         **changes,
     )
 

@@ -109,7 +109,11 @@ class TrainConfig:
             raise ConfigError("no source in [[validation]] has a mass above 0: there is nothing to judge by")
 
         _check_network(self.network, self.size)
+        if not 0 <= self.early_epochs < self.epochs:
+            raise ConfigError(f"early_epochs is {self.early_epochs}, and must be 0 to {self.epochs - 1}, below epochs")
         if self.early_epochs:
+            if self.early_size >= self.size:
+                raise ConfigError(f"early_size is {self.early_size}, and must be below size, {self.size}")
             _check_network(self.network, self.early_size, key="early_size")
 
 

@@ -106,8 +106,9 @@ PARTS = ("network", "average", "weighting", "optimiser")
 def train(config: TrainConfig, *, data: Path, out: Path, start: Path | None = None) -> dict[str, Any]:
     """Runs a training to its end, from `out/checkpoint.pt` where there is one.
 
-    Writes `checkpoint.pt` (whole state), `best.pt` (the weights with the best validation score), `history.jsonl` (one
-    line an epoch) and `curves.png`. Either checkpoint becomes a model by `python -m engines.export`.
+    Writes `checkpoint.pt` (whole state), `best.pt` (the weights with the best validation score, early epochs left
+    out), `history.jsonl` (one line an epoch) and `curves.png`. Either checkpoint becomes a model by
+    `python -m engines.export`.
 
     Args:
         config: from `calibration.training.config.load_config`.

@@ -103,7 +103,8 @@ def _run(network: MultiTaskUNet, frames: Batch, device: torch.device, side: int 
 def aop_errors(labels: Tensor, masks: Tensor, chosen: Tensor) -> Tensor:
     """Absolute AoP errors of the chosen frames, degrees; NaN where `labels` cannot be measured.
 
-    Frames whose drawn mask cannot be measured are passed over. Protocol `fhps2023`, on the squeezed square.
+    Frames whose drawn mask cannot be measured are passed over. `fhps2023` on the letterboxed square: the
+    protocol's own value for square frames alone.
     """
     errors = []
     for found, drawn in zip(labels[chosen].cpu(), masks[chosen].cpu(), strict=True):
