@@ -46,7 +46,7 @@ def largest_piece(region: NDArray[np.uint8], radius: int) -> NDArray[np.bool_] |
     """The piece of a region, 0 or 1, with the most pixels after its tails are cut off; None for an empty region."""
     ball = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     thick = cv2.morphologyEx(region, cv2.MORPH_OPEN, ball)
-    trimmed = region & cv2.dilate(thick, ball) if thick.any() else region
+    trimmed = cv2.bitwise_and(region, cv2.dilate(thick, ball)) if thick.any() else region
     count, pieces, facts, _ = cv2.connectedComponentsWithStats(trimmed, connectivity=8)
     if count < 2:
         return None

@@ -2,8 +2,8 @@
 
     python -m calibration.studies.looks DATA OUT
 
-Every choice about the shipped training is judged here, and not by `psfhs/val` alone, whose patients differ but whose
-scanners do not. Writes `looks.json` and `looks.md`.
+`psfhs/val` holds other patients but the same scanners; what is chosen by it alone may fail on another. Writes
+`looks.json` and `looks.md`.
 """
 
 from __future__ import annotations
@@ -34,20 +34,15 @@ DIRECTIONS = (("A", "B"), ("B", "A"))
 """Learned from, judged on."""
 
 
-def _unbalanced(config: TrainConfig) -> TrainConfig:
-    """The same training, each frame drawn as often as any other of its source."""
-    return replace(config, train=tuple(replace(source, balance=0.0) for source in config.train))
-
-
 CHOICES: Mapping[str, Callable[[TrainConfig], TrainConfig]] = {
     "default": lambda config: config,
     "without shape loss": lambda config: replace(config, shape_weight=0.0),
-    "groups not balanced": _unbalanced,
 }
 SCORES = {
     "psfhs/labelled/dice_ps": "PS",
     "psfhs/labelled/dice_fh": "FH",
     "psfhs/labelled/aop_error_deg": "AoP error",
+    "psfhs/labelled/aop_measured": "measured",
 }
 
 
@@ -112,7 +107,8 @@ def _text(scale: Scale, found: Mapping[str, Mapping[str, Sequence[Run]]]) -> str
         "# Carried over to the other look\n\n"
         f"Trained on one look of PSFHS (A or B, train and val together) and the other sources of default.toml at"
         f" {scale.size} x {scale.size}, {scale.epochs * scale.steps_per_epoch} steps with {scale.batch} frames each."
-        " Dice and absolute AoP error (degrees, fhps2023) on all frames of the other look after the last step;"
+        " Dice and absolute AoP error (degrees, fhps2023, of the share measured) on all frames of the other look after"
+        " the last step;"
         f" seeds: {len(scale.seeds)}.\n\n{markdown_table(header, rows)}"
     )
 
