@@ -77,8 +77,8 @@ def test_what_is_said_of_angles_is_what_was_measured() -> None:
 @pytest.mark.parametrize("document", [README, MODEL_CARD], ids=lambda path: path.name)
 def test_what_is_said_of_recordings_is_what_was_measured(document: Path) -> None:
     found = list(results_of("accuracy")["simulated_recordings"].values())
-    bias = [float(each["aop_bias_deg"]) for each in found if isinstance(each, dict)]
-    covered = [100 * float(each["interval_coverage"]) for each in found if isinstance(each, dict)]
+    bias = [float(str(each["aop_bias_deg"])) for each in found if isinstance(each, dict)]
+    covered = [100 * float(str(each["interval_coverage"])) for each in found if isinstance(each, dict)]
     assert len(bias) == 8
     assert f"{min(bias):+.1f} to {max(bias):+.1f} degrees" in document.read_text()
     assert f"{min(covered):.0f} to {max(covered):.0f} %" in document.read_text()
