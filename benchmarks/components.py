@@ -20,6 +20,7 @@ from benchmarks.timing import interleaved_ms, median_ms
 from engines.registry import BACKENDS, available_engines, load_engine
 from stream.channel import Channel
 from stream.clock import MonotonicClock
+from stream.convex import convex_labels
 from stream.protocols import measure, protocols
 from stream.sources.phantom.source import PhantomSource
 from stream.tracking import AOP_NOISE_DEG, Track
@@ -32,6 +33,12 @@ def geometry_cpu_ms() -> dict[str, float]:
         name: median_ms(lambda name=name: measure(mask, protocol=name), count=50, clock=time.thread_time_ns)  # type: ignore[misc]
         for name in protocols()
     }
+
+
+def convex_cpu_ms() -> float:
+    """CPU time of making PS and FH one convex piece each at 256 x 256."""
+    mask = PhantomSource("phantom:?size=256", clock=MonotonicClock()).mask(0)
+    return median_ms(lambda: convex_labels(mask), count=50, clock=time.thread_time_ns)
 
 
 def phantom_fps() -> float:
@@ -87,6 +94,7 @@ def main() -> None:
     """Measures and writes the result file."""
     results: dict[str, object] = {
         "geometry_cpu_ms_256": geometry_cpu_ms(),
+        "convex_cpu_ms_256": convex_cpu_ms(),
         "phantom_fps_512": phantom_fps(),
         "tracking_cpu_us": tracking_cpu_us(),
         "hand_off_us": hand_off_us(),

@@ -299,16 +299,20 @@ def sure_logits(mask: Tensor) -> Tensor:
     return 40.0 * functional.one_hot(mask, 3).permute(0, 3, 1, 2).float()
 
 
+def shape_cost(logits: Tensor, batch: Batch) -> Tensor:
+    return shape_loss(logits, batch, synthetic_weight=0.5)
+
+
 def test_a_shape_that_lies_as_drawn_costs_nothing() -> None:
     mask = discs((20, 20), (44, 40))
-    assert shape_loss(sure_logits(mask), a_batch(mask)).item() == pytest.approx(0.0, abs=1e-6)
+    assert shape_cost(sure_logits(mask), a_batch(mask)).item() == pytest.approx(0.0, abs=1e-6)
 
 
 def test_shape_loss_by_hand() -> None:
     # A disc's standard deviation along one axis is half its radius: 4 px, so the PS lies one of them beside its place.
     drawn, found = discs((20, 20), (44, 40)), discs((24, 20), (44, 40))
     ps, fh = (0.5**0.5 - 0.05) / 5, 0.0
-    assert shape_loss(sure_logits(found), a_batch(drawn)).item() == pytest.approx((ps + fh) / 2, rel=0.02)
+    assert shape_cost(sure_logits(found), a_batch(drawn)).item() == pytest.approx((ps + fh) / 2, rel=0.02)
 
 
 def test_a_leaning_shape_costs_more_the_more_it_leans() -> None:
@@ -320,15 +324,15 @@ def test_a_leaning_shape_costs_more_the_more_it_leans() -> None:
         return ((along / 20) ** 2 + (across / 10) ** 2 <= 1).long()[None]
 
     batch = a_batch(leaning(0.0))
-    costs = [shape_loss(sure_logits(leaning(by)), batch).item() for by in (0.0, 5.0, 15.0, 40.0)]
+    costs = [shape_cost(sure_logits(leaning(by)), batch).item() for by in (0.0, 5.0, 15.0, 40.0)]
     assert costs == sorted(costs)
     assert costs[0] < 1e-3 < costs[1]
 
 
 def test_half_sized_logits_have_the_same_shape() -> None:
     drawn, found = discs((20, 20), (44, 40)), discs((26, 24), (40, 44))
-    whole = shape_loss(sure_logits(found), a_batch(drawn))
-    half = shape_loss(functional.avg_pool2d(sure_logits(found), 2), a_batch(drawn))
+    whole = shape_cost(sure_logits(found), a_batch(drawn))
+    half = shape_cost(functional.avg_pool2d(sure_logits(found), 2), a_batch(drawn))
     assert half.item() == pytest.approx(whole.item(), rel=0.05)
 
 
@@ -336,7 +340,7 @@ def test_shapes_are_learned_from_standard_planes_with_a_mask_alone() -> None:
     drawn, found = discs((20, 20), (44, 40)), sure_logits(discs((40, 20), (30, 40)))
     for nothing in ("planes", "mask_weights"):
         logits = found.clone().requires_grad_()
-        loss = shape_loss(logits, a_batch(drawn, **{nothing: torch.zeros(1)}))
+        loss = shape_cost(logits, a_batch(drawn, **{nothing: torch.zeros(1)}))
         loss.backward()  # type: ignore[no-untyped-call]
         assert loss.item() == 0.0
         assert logits.grad is not None
@@ -345,7 +349,7 @@ def test_shapes_are_learned_from_standard_planes_with_a_mask_alone() -> None:
 
 def test_a_frame_without_a_structure_has_no_shape_and_a_finite_gradient() -> None:
     logits = torch.zeros(1, 3, 64, 64, requires_grad=True)
-    shape_loss(logits, a_batch(torch.zeros(1, 64, 64, dtype=torch.int64))).backward()  # type: ignore[no-untyped-call]
+    shape_cost(logits, a_batch(torch.zeros(1, 64, 64, dtype=torch.int64))).backward()  # type: ignore[no-untyped-call]
     assert logits.grad is not None
     assert logits.grad.abs().max() == 0.0
 
@@ -353,9 +357,17 @@ def test_a_frame_without_a_structure_has_no_shape_and_a_finite_gradient() -> Non
 def test_shape_loss_moves_what_lies_beside_its_place_towards_it() -> None:
     drawn = discs((20, 20), (44, 40))
     logits = (sure_logits(discs((28, 20), (44, 40))) / 20).requires_grad_()
-    before = shape_loss(logits, a_batch(drawn))
+    before = shape_cost(logits, a_batch(drawn))
     before.backward()  # type: ignore[no-untyped-call]
     assert logits.grad is not None
     with torch.no_grad():
-        after = shape_loss(logits - 5.0 * logits.grad / logits.grad.abs().max(), a_batch(drawn))
+        after = shape_cost(logits - 5.0 * logits.grad / logits.grad.abs().max(), a_batch(drawn))
     assert after < before
+
+
+def test_shapes_of_synthetic_masks_count_less() -> None:
+    drawn = torch.cat([discs((20, 20), (44, 40)), discs((20, 20), (44, 40))])
+    found = torch.cat([discs((20, 20), (44, 40)), discs((30, 20), (44, 40))])  # the second frame is off
+    alike = shape_cost(sure_logits(found), a_batch(drawn))
+    less = shape_cost(sure_logits(found), a_batch(drawn, synthetic=torch.tensor([False, True])))
+    assert less.item() == pytest.approx(alike.item() * (0.5 / 1.5) / (1 / 2))

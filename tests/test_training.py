@@ -15,13 +15,11 @@ import torch
 from calibration.errors import DataSetError, TrainingError
 from calibration.training import frames, train
 from calibration.training.config import LateClassification
-from calibration.training.frames import FrameStore, load_store, phantoms
+from calibration.training.frames import FrameStore, load_store
 from calibration.training.losses import dice_focal, segmentation_loss
-from calibration.training.validation import aop_errors, chosen_by
 from engines.export import export_checkpoint
 from engines.registry import load_engine
 from engines.unet import MultiTaskUNet
-from stream.protocols import measure
 from tests.training_data import SIDE, make_data, small_config
 
 if TYPE_CHECKING:
@@ -262,29 +260,6 @@ def test_a_gpu_that_is_not_there_is_not_replaced() -> None:
     assert train.choose_device("auto") == CPU
 
 
-def test_validation_of_one_class_has_no_auc_and_trains_all_the_same(data: Path, tmp_path: Path) -> None:
-    validation = [{"path": "drawn", "split": "val", "plane": "standard", "labelled": 1.0}]
-    last = train.train(small_config(epochs=1, validation=validation), data=data, out=tmp_path)
-    assert last["plane_auc"] is None
-    assert last["plane_accuracy"] is not None
-    assert last["score"] == pytest.approx(0.35 * (last["dice_ps"] + last["dice_fh"]))
-    assert (tmp_path / "curves.png").exists()
-
-
-def test_validation_without_any_plane_label_or_mask(data: Path, tmp_path: Path) -> None:
-    blank = [{"path": "drawn", "split": "val", "labelled": 1.0}]
-    assert (
-        train.train(small_config(epochs=1, validation=blank), data=data, out=tmp_path / "1")["plane_accuracy"] is None
-    )
-    others = [{"path": "phantom:", "count": 2, "negative": 1.0}]
-    last = train.train(small_config(epochs=1, validation=others), data=data, out=tmp_path / "2")
-    assert (last["dice_ps"], last["plane_auc"], last["score"]) == (None, None, 0.0)
-
-
-def test_what_a_checkpoint_is_chosen_by() -> None:
-    assert chosen_by({"dice_ps": 0.9, "dice_fh": 0.7, "plane_auc": 0.5}) == pytest.approx(0.7 * 0.8 + 0.3 * 0.5)
-
-
 def test_a_group_is_never_on_both_sides(data: Path, tmp_path: Path) -> None:
     both = [{"path": "drawn", "plane": "standard", "labelled": 1.0}]
     with pytest.raises(DataSetError, match=r"in training and validation alike: 2 \(drawn/video4, drawn/video5\)"):
@@ -330,21 +305,6 @@ def test_early_epochs_are_judged_on_small_frames_and_nothing_is_chosen_there(
     train.train(config, data=data, out=tmp_path)
     assert set(sides) == {32, SIDE}
     assert (tmp_path / "best.pt").exists()
-
-
-def test_aop_errors_by_hand() -> None:
-    drawn = torch.from_numpy(np.stack([frame.mask for frame in phantoms(3, 256, seed=4) if frame.mask is not None]))
-    expected = measure(drawn[1].numpy(), protocol="fhps2023").aop_deg
-    assert expected is not None
-    found = drawn.clone()
-    found[0] = 0  # nothing to measure
-    found[1] = drawn[2]
-    other = measure(drawn[2].numpy(), protocol="fhps2023").aop_deg
-    assert other is not None
-    errors = aop_errors(found, drawn, torch.tensor([True, True, True]))
-    assert errors.isnan().tolist() == [True, False, False]
-    assert errors[1:].tolist() == pytest.approx([abs(expected - other), 0.0], abs=1e-4)
-    assert len(aop_errors(found, drawn, torch.tensor([False, False, True]))) == 1
 
 
 def test_classification_turns_on_late_and_stays_on() -> None:

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calibration.errors import ConfigError
-from calibration.studies.common import Scale, small_config
 from calibration.training.augmentation import Effect
 from calibration.training.config import SHIPPED, load_config, parse_config
 
@@ -71,6 +70,12 @@ def test_the_papers_configuration_is_the_papers() -> None:
     assert config.late_classification.epoch > 0
 
 
+def test_the_longer_configuration_changes_the_course_alone() -> None:
+    default, longer = load_config("default.toml"), load_config("longer.toml")
+    course = ("seed", "early_epochs", "epochs", "learning_rate", "warm_up_steps")
+    assert replace(longer, **{name: getattr(default, name) for name in course}) == default
+
+
 def test_the_final_configuration_goes_on_from_the_default_one() -> None:
     default, final = load_config("default.toml"), load_config("final.toml")
     assert final.network == default.network
@@ -85,7 +90,8 @@ def test_the_final_configuration_goes_on_from_the_default_one() -> None:
 def test_a_file_may_extend_a_shipped_one(tmp_path: Path) -> None:
     mine = load_config(written(tmp_path, 'extends = "default.toml"\nseed = 99\n'))
     assert mine == replace(load_config("default.toml"), seed=99)
-    with pytest.raises(ConfigError, match=r"extends: 'mine.toml' is none of default.toml, final.toml, paper.toml"):
+    shipped = "default.toml, final.toml, longer.toml, paper.toml"
+    with pytest.raises(ConfigError, match=rf"extends: 'mine.toml' is none of {shipped}"):
         load_config(written(tmp_path, 'extends = "mine.toml"\n'))
 
 
@@ -107,12 +113,6 @@ def test_the_early_size_must_suit_the_network(tmp_path: Path) -> None:
 def test_early_epochs_must_end_and_be_smaller(tmp_path: Path, early: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         load_config(written(tmp_path, early + SMALL))
-
-
-def test_studies_run_at_the_size_they_say() -> None:
-    for scale in (Scale(), Scale(size=64, epochs=2)):
-        config = small_config(scale, seed=0)
-        assert (config.size, config.early_epochs) == (scale.size, 0)
 
 
 def test_a_file_is_read_to_the_last_key(tmp_path: Path) -> None:
@@ -174,7 +174,9 @@ def test_a_network_that_is_no_table_is_named(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_named_and_never_replaced_by_a_shipped_one(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"nosuch\.toml: no such file; .*default\.toml, final\.toml, paper\.toml"):
+    with pytest.raises(
+        ConfigError, match=r"nosuch\.toml: no such file; .*default\.toml, final\.toml, longer\.toml, paper\.toml"
+    ):
         load_config("nosuch.toml")
     with pytest.raises(ConfigError, match="no such file"):
         load_config(tmp_path / "default.toml")

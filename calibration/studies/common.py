@@ -59,7 +59,7 @@ class Run:
     Attributes:
         condition: what is compared.
         seed: of the weights, the frames drawn and their augmentation.
-        scores: validation metrics of the last epoch; nothing is chosen on them.
+        scores: validation metrics of the last epoch, those that have a value; nothing is chosen on them.
         weights: of the segmentation and the plane loss, mean of each epoch.
         seconds: what the training took, all epochs.
     """
@@ -123,7 +123,7 @@ def run_once(config: TrainConfig, *, condition: str, data: Path, out: Path) -> R
     return Run(
         condition=condition,
         seed=config.seed,
-        scores=stored["scores"],
+        scores={name: value for name, value in stored["scores"].items() if value is not None},
         weights=tuple((segmentation, plane) for segmentation, plane in stored["weights"]),
         seconds=stored["seconds"],
     )

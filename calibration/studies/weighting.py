@@ -93,8 +93,8 @@ def _text(scale: Scale, found: Mapping[str, Sequence[Run]]) -> str:
         "# How the losses are weighed\n\n"
         f"The sources of default.toml at {scale.size} x {scale.size}, {scale.epochs * scale.steps_per_epoch} steps with"
         f" {scale.batch} frames each. Dice on psfhs/val, AUC over all validation frames with a plane label, after the"
-        f" last step; mean ± standard deviation over {len(scale.seeds)} seeds. Weights: segmentation : planes, mean of"
-        f" an epoch.\n\n{markdown_table(header, rows)}"
+        f" last step; mean ± standard deviation where there are several seeds; seeds: {len(scale.seeds)}. Weights:"
+        f" segmentation : planes, mean of an epoch.\n\n{markdown_table(header, rows)}"
     )
 
 

@@ -101,7 +101,7 @@ def orientation_loss(logits: Tensor, batch: Batch) -> Tensor:
     return _weighted_mean(losses, batch.planes * (batch.normal != 0.5))
 
 
-def shape_loss(logits: Tensor, batch: Batch) -> Tensor:
+def shape_loss(logits: Tensor, batch: Batch, *, synthetic_weight: float) -> Tensor:
     """How far PS and FH lie, lean and spread otherwise than drawn: what an angle is read from, beyond overlap.
 
     Convention: of each structure of each standard plane with a mask, the soft centroid and second central moments
@@ -113,6 +113,7 @@ def shape_loss(logits: Tensor, batch: Batch) -> Tensor:
     Args:
         logits: (B, 3, h, w).
         batch: masks of any multiple of (h, w).
+        synthetic_weight: weight in the mean of a frame with a synthetic mask, beside 1 for a drawn one.
     """
     probability = logits.float().softmax(dim=1)[:, 1:]
     truth = functional.one_hot(batch.masks, 3).permute(0, 3, 1, 2)[:, 1:].float()
@@ -123,7 +124,8 @@ def shape_loss(logits: Tensor, batch: Batch) -> Tensor:
     off = torch.cat(((centre - true_centre) / trace.sqrt(), (moments - true_moments) / trace), dim=-1)
     cost = functional.smooth_l1_loss(off, torch.zeros_like(off), reduction="none", beta=SHAPE_DELTA).mean(dim=-1)
     seen = truth.sum(dim=(2, 3)) >= SHAPE_LEAST_CELLS
-    return _weighted_mean(cost, seen * (batch.planes * batch.mask_weights)[:, None])
+    trust = batch.planes * batch.mask_weights * torch.where(batch.synthetic, synthetic_weight, 1.0)
+    return _weighted_mean(cost, seen * trust[:, None])
 
 
 def _soft_moments(share: Tensor) -> tuple[Tensor, Tensor]:

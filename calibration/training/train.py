@@ -206,7 +206,8 @@ def learn_epoch(
         for orientation in normal_logits:
             loss = loss + config.orientation_weight * orientation_loss(orientation, batch)
         if config.shape_weight:
-            loss = loss + config.shape_weight * shape_loss(logits, batch)
+            shape = shape_loss(logits, batch, synthetic_weight=config.synthetic_weight)
+            loss = loss + config.shape_weight * shape
         if not math.isfinite(loss.item()):
             raise TrainingError(f"step {step}: the loss is {loss.item()}; lower learning_rate, or set clip_norm")
         run.optimiser.zero_grad()
