@@ -4,6 +4,7 @@
      + DataSetError  (ValueError)     a data set that is not what its layout says
      + ConfigError   (ValueError)     a training configuration that cannot be meant
      + TrainingError (RuntimeError)   a training that cannot go on: a loss that is no number, a foreign checkpoint
+     + AcceptanceError (RuntimeError) an engine that departs from its reference by more than is allowed
 
 Every message says what, which value, and how to mend it, in one line.
 """
@@ -23,3 +24,7 @@ class ConfigError(PartumError, ValueError):
 
 class TrainingError(PartumError, RuntimeError):
     """A training that cannot go on: its loss is no number, or its folder holds another run."""
+
+
+class AcceptanceError(PartumError, RuntimeError):
+    """An engine that departs from its float32 reference by more than is allowed, or cannot be judged."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
@@ -39,14 +40,33 @@ class ModelSpec:
     """Keyword arguments that rebuild the torch network (`engines.unet.MultiTaskUNet`)."""
     training_data: str
     licence: str
+    precision: str = "fp32"
+    """Of the encoder and decoder in this file: fp32, fp16, bf16, or int8 (with explicit Q/DQ)."""
+    made_from: str = ""
+    """Of an int8 model: sha256 of the float32 file it was made from."""
+    mark: str = ""
+    """What every output must say of results of this file; empty for an engine that passed its acceptance."""
     sha256: str = ""
     """Of the model file; filled by the loader."""
 
     @property
     def output_names(self) -> tuple[str, ...]:
         """The graph's outputs in their order."""
-        names = ("class_logits", "plane_logit")
+        names = ("class_logits", "plane_logit") if self.decodes else ("plane_logit",)
         return (*names, "normal_logit") if self.architecture.get("orientation_head") else names
+
+    @property
+    def decodes(self) -> bool:
+        """Whether there is a decoder; a model without one (output size 0 x 0) decides planes alone."""
+        return self.output_height > 0
+
+    @property
+    def plane_logit_threshold(self) -> float:
+        """`plane_threshold` as a logit: log(p / (1 - p)), infinite at 0 and 1."""
+        threshold = self.plane_threshold
+        if not 0.0 < threshold < 1.0:
+            return math.inf if threshold >= 1.0 else -math.inf
+        return math.log(threshold / (1.0 - threshold))
 
     def to_metadata(self) -> dict[str, str]:
         """Returns the facts as the string pairs that ride in the ONNX file."""
@@ -82,7 +102,8 @@ class Prediction:
     """What the network says about a batch, in network coordinates. The arrays belong to the caller.
 
     Attributes:
-        class_logits: (B, 3, h, w) float32; channels background, PS, FH; h, w are the spec's output size.
+        class_logits: (B, 3, h, w) float32; channels background, PS, FH; h, w are the spec's output size. Of a frame
+            that an early exit did not decode, 1 for background and 0 for PS and FH everywhere.
         plane_logit: (B,) float32; above 0 means more likely than not a standard plane.
         normal_logit: (B,) float32, the log odds that the picture is not mirrored; None where the model does not tell.
     """
@@ -106,7 +127,7 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """Backend, precision and device, for people: `openvino f32 CPU`."""
+        """Backend, precision and device, for people: `openvino fp32 CPU`."""
 
     @property
     def spec(self) -> ModelSpec: ...

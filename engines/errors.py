@@ -3,9 +3,13 @@
     PartumError                                   root of every error this product raises on purpose
      + EngineError
         + EngineUnavailable (ImportError)         runtime not installed, or no device for it
+        |   + EngineMissing                       no engine was built for this model and machine, or not accepted
         + ModelNotFound     (FileNotFoundError)   no model file at that path
         + ModelMismatch     (ValueError)          the file is no model of ours, or the input has another shape
+        + BuildError        (RuntimeError)        an engine could not be built or kept
         + InferenceError    (RuntimeError)        the runtime failed on an input it had accepted
+            + OutOfDeviceMemory                   the device has no room left
+            + RemoteError                         a server did not answer, or not in time
 
 Every message says what, which value, and how to mend it, in one line.
 """
@@ -25,6 +29,10 @@ class EngineUnavailable(EngineError, ImportError):
     """The runtime is not installed here, or has no device to run on."""
 
 
+class EngineMissing(EngineUnavailable):
+    """No engine was built for this model, machine and precision, or the one there was never accepted."""
+
+
 class ModelNotFound(EngineError, FileNotFoundError):
     """There is no model file at the path given."""
 
@@ -33,5 +41,17 @@ class ModelMismatch(EngineError, ValueError):
     """The file is not a model of ours, or an input does not have the model's shape."""
 
 
+class BuildError(EngineError, RuntimeError):
+    """An engine could not be built from its model, or its files could not be written."""
+
+
 class InferenceError(EngineError, RuntimeError):
     """The runtime failed while running a model it had accepted."""
+
+
+class OutOfDeviceMemory(InferenceError):
+    """The device has no room for the engine or its buffers."""
+
+
+class RemoteError(InferenceError):
+    """A server that runs the model did not answer, or not in time."""

@@ -114,11 +114,9 @@ def _read(path: Path) -> bytes:
 
 def _signature(spec: ModelSpec) -> str:
     """What the graph of a model with these facts takes and gives; classes are background, PS and FH."""
-    return (
-        f"image uint8 (B, 1, {spec.height}, {spec.width}) -> "
-        f"class_logits float32 (B, 3, {spec.output_height}, {spec.output_width}); "
-        + "; ".join(f"{name} float32 (B)" for name in spec.output_names[1:])
-    )
+    sides = {"class_logits": f"B, 3, {spec.output_height}, {spec.output_width}"}
+    outputs = [f"{name} float32 ({sides.get(name, 'B')})" for name in spec.output_names]
+    return f"image uint8 (B, 1, {spec.height}, {spec.width}) -> " + "; ".join(outputs)
 
 
 def _tensor_facts(value: int | memoryview) -> TensorFacts:

@@ -1,11 +1,12 @@
-"""ONNX Runtime on the CPU: where OpenVINO has no build, and a second opinion everywhere else."""
+"""ONNX Runtime: on the CPU where OpenVINO has no build and as a second opinion; on NVIDIA GPUs by its providers."""
 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from engines.runtime import RuntimeEngine, available_cores, refused, unavailable
+from engines.errors import EngineUnavailable
+from engines.runtime import RuntimeEngine, available_cores, heads_spec, refused, unavailable
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -16,25 +17,46 @@ if TYPE_CHECKING:
     from engines.model_file import ModelFile
 
 BACKEND = "onnxruntime"
+Provider = Literal["cpu", "cuda", "tensorrt"]
+_PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
 _SILENT = 4  # its severity "fatal": errors reach us as exceptions, not as lines on stderr
 
 
 class OnnxRuntimeEngine(RuntimeEngine):
-    """A model run by ONNX Runtime's CPU provider in float32.
+    """A model run by one of ONNX Runtime's providers, in the precision of its file.
 
     Args:
         model: from `engines.model_file.read_model_file`.
         threads: cores it may keep busy; None takes all this process may run on.
+        provider: `cpu`, or a GPU's; none is ever replaced by another.
+        heads_only: leaves the decoder out; needs `onnx`.
 
     Raises:
-        EngineUnavailable: onnxruntime is not installed.
+        EngineUnavailable: onnxruntime is not installed, or this build or machine lacks the provider.
         ModelMismatch: onnxruntime refuses the model.
     """
 
-    def __init__(self, model: ModelFile, *, threads: int | None = None) -> None:
-        super().__init__(f"{BACKEND} f32 CPU", model.spec)
+    def __init__(
+        self,
+        model: ModelFile,
+        *,
+        threads: int | None = None,
+        provider: Provider = "cpu",
+        heads_only: bool = False,
+    ) -> None:
+        spec = heads_spec(model.spec) if heads_only else model.spec
+        super().__init__(f"{BACKEND} {spec.precision} {provider.upper()}", spec)
         runtime = _import_onnxruntime()
         self.failures = _failures()
+        wanted = _PROVIDERS[provider]
+        if wanted not in runtime.get_available_providers():
+            raise EngineUnavailable(
+                f"back-end {BACKEND}: this build has no {wanted}; pip install 'partum[onnxruntime-gpu]'"
+            )
         options = runtime.SessionOptions()
         options.log_severity_level = _SILENT
         options.intra_op_num_threads = threads or available_cores()
@@ -42,10 +64,13 @@ class OnnxRuntimeEngine(RuntimeEngine):
         options.use_deterministic_compute = True
         # Waiting threads would spin between frames and take the cores from decoding.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        content = _without_decoder(model.content) if heads_only else model.content
         try:
-            self._session: Any = runtime.InferenceSession(model.content, options, providers=["CPUExecutionProvider"])
+            self._session: Any = runtime.InferenceSession(content, options, providers=[wanted])
         except self.failures as error:
-            raise refused(BACKEND, model.spec, error) from error
+            raise refused(BACKEND, spec, error) from error
+        if self._session.get_providers()[0] != wanted:  # it falls back to the CPU without a word
+            raise EngineUnavailable(f"back-end {BACKEND}: {wanted} cannot start here; is there a GPU and its driver?")
         self._warm_up()
 
     def _run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
@@ -53,6 +78,15 @@ class OnnxRuntimeEngine(RuntimeEngine):
 
     def _release(self) -> None:
         self._session = None
+
+
+def _without_decoder(content: bytes) -> bytes:
+    """ONNX Runtime computes all outputs of a graph whichever are asked for, so the decoder is cut off the file."""
+    try:
+        from engines.graph.heads_only import heads_only
+    except ImportError as error:
+        raise unavailable(BACKEND, "partum[build]", error) from error
+    return heads_only(content)
 
 
 def _import_onnxruntime() -> ModuleType:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from engines.errors import EngineUnavailable
-from engines.runtime import RuntimeEngine, available_cores, refused, unavailable
+from engines.runtime import RuntimeEngine, available_cores, heads_spec, refused, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from engines.model_file import ModelFile
 
 BACKEND = "openvino"
-Precision = Literal["f32", "bf16"]
+Precision = Literal["fp32", "bf16"]
+_HINTS = {"fp32": "f32", "bf16": "bf16"}
 
 
 class OpenVinoEngine(RuntimeEngine):
@@ -33,33 +34,45 @@ class OpenVinoEngine(RuntimeEngine):
 
     Args:
         model: from `engines.model_file.read_model_file`.
-        precision: `f32`, so that machines agree on the result; `bf16`, about half the time where the CPU has it; None
+        precision: `fp32`, so that machines agree on the result; `bf16`, about half the time where the CPU has it; None
             takes bf16 where the CPU has it. On real frames both give the same labels but for a few border pixels
-            (`tests/test_engine_agreement.py`).
+            (`tests/test_engine_agreement.py`). Of an int8 model, it is that of the layers not quantised.
         threads: cores it may keep busy; None takes all this process may run on.
+        heads_only: leaves the decoder out.
 
     Raises:
         EngineUnavailable: openvino is not installed, or the CPU does not have the precision.
         ModelMismatch: openvino refuses the model.
     """
 
-    def __init__(self, model: ModelFile, *, threads: int | None = None, precision: Precision | None = None) -> None:
-        runtime = _import_openvino()
+    def __init__(
+        self,
+        model: ModelFile,
+        *,
+        threads: int | None = None,
+        precision: Precision | None = None,
+        heads_only: bool = False,
+    ) -> None:
+        runtime = import_openvino()
         core = runtime.Core()
         has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if precision == "bf16" and not has_bf16:
-            raise EngineUnavailable(f"{BACKEND}: this CPU has no bfloat16; take precision f32")
-        precision = precision or ("bf16" if has_bf16 else "f32")
-        super().__init__(f"{BACKEND} {precision} CPU", model.spec)
+            raise EngineUnavailable(f"{BACKEND}: this CPU has no bfloat16; take precision fp32")
+        precision = precision or ("bf16" if has_bf16 else "fp32")
+        spec = heads_spec(model.spec) if heads_only else model.spec
+        super().__init__(f"{BACKEND} {'int8' if spec.precision == 'int8' else precision} CPU", spec)
         settings = {
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": "1",
             "INFERENCE_NUM_THREADS": str(threads or available_cores()),
-            "INFERENCE_PRECISION_HINT": precision,
+            "INFERENCE_PRECISION_HINT": _HINTS[precision],
         }
         frame_shape = (1, 1, model.spec.height, model.spec.width)
         try:
             graph = core.read_model(model.content)
+            if heads_only:
+                outputs = [graph.output(name) for name in spec.output_names]
+                graph = runtime.Model(outputs, graph.get_parameters(), spec.name)
             graph.reshape(frame_shape)
             self._request: Any = core.compile_model(graph, "CPU", settings).create_infer_request()
         except RuntimeError as error:
@@ -69,9 +82,7 @@ class OpenVinoEngine(RuntimeEngine):
         self._warm_up()
 
     def _run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
-        spec, count = self.spec, len(images)
-        class_logits = np.empty((count, 3, spec.output_height, spec.output_width), np.float32)
-        outputs = (class_logits, *(np.empty(count, np.float32) for _ in spec.output_names[1:]))
+        outputs = self._empty_outputs(len(images))
         for index, image in enumerate(images):
             self._frame[0] = image
             self._request.infer()
@@ -83,7 +94,8 @@ class OpenVinoEngine(RuntimeEngine):
         self._request = None
 
 
-def _import_openvino() -> ModuleType:
+def import_openvino() -> ModuleType:
+    """The package, imported without its telemetry; EngineUnavailable where it is not installed."""
     try:
         with _no_telemetry():
             return importlib.import_module("openvino")

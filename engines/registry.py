@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from engines.early_exit import EarlyExitEngine
 from engines.errors import EngineUnavailable
 from engines.model_file import read_model_file
 
@@ -16,27 +17,59 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from engines.base import Engine
-    from engines.model_file import ModelFile
 
-DEFAULT_MODEL = Path(__file__).parent / "weights" / "psfh_unet.onnx"
-"""The model that ships with the package."""
+WEIGHTS = Path(__file__).parent / "weights"
+DEFAULT_MODEL = WEIGHTS / "psfh_unet.onnx"
+"""The model that ships with the package, in float32: what engines of every precision are made from."""
+DEFAULT_INT8_MODEL = WEIGHTS / "psfh_unet.int8.onnx"
+"""The same model quantised, for CPUs."""
 
 AUTO = "auto"
+REMOTE = "triton://"
 
 
 @dataclass(frozen=True, slots=True)
 class _Runtime:
     target: str
     """`module:class` of the engine."""
-    packages: tuple[str, ...]
+    packages: tuple[tuple[str, ...], ...]
+    """Needed packages; of each group, one is enough."""
     extra: str
+    default: Path = DEFAULT_MODEL
+    options: Mapping[str, Any] = field(default_factory=dict)
+    is_automatic: bool = True
 
+
+_ONNXRUNTIME = "engines.onnxruntime:OnnxRuntimeEngine"
+_TORCH = "engines.torch:TorchEngine"
+_TORCH_PACKAGES = (("torch",), ("onnx",))
 
 # In the order in which `auto` takes them.
 _RUNTIMES: Mapping[str, _Runtime] = {
-    "openvino": _Runtime("engines.openvino:OpenVinoEngine", ("openvino",), "partum"),
-    "onnxruntime": _Runtime("engines.onnxruntime:OnnxRuntimeEngine", ("onnxruntime",), "partum[onnxruntime]"),
-    "torch": _Runtime("engines.torch:TorchEngine", ("torch", "onnx"), "partum[torch]"),
+    "tensorrt": _Runtime(
+        "engines.tensorrt:TensorRtEngine", (("tensorrt", "tensorrt_rtx"), ("cuda",)), "partum[tensorrt]"
+    ),
+    "openvino": _Runtime("engines.openvino:OpenVinoEngine", (("openvino",),), "partum", DEFAULT_INT8_MODEL),
+    "onnxruntime": _Runtime(_ONNXRUNTIME, (("onnxruntime",),), "partum[onnxruntime]", DEFAULT_INT8_MODEL),
+    "torch": _Runtime(_TORCH, _TORCH_PACKAGES, "partum[torch]"),
+    "onnxruntime-cuda": _Runtime(
+        _ONNXRUNTIME,
+        (("onnxruntime",),),
+        "partum[onnxruntime-gpu]",
+        options={"provider": "cuda"},
+        is_automatic=False,
+    ),
+    "onnxruntime-tensorrt": _Runtime(
+        _ONNXRUNTIME,
+        (("onnxruntime",),),
+        "partum[onnxruntime-gpu]",
+        options={"provider": "tensorrt"},
+        is_automatic=False,
+    ),
+    "torch-compiled": _Runtime(
+        _TORCH, _TORCH_PACKAGES, "partum[torch]", options={"compiled": True}, is_automatic=False
+    ),
+    "torch-cuda": _Runtime(_TORCH, _TORCH_PACKAGES, "partum[torch]", options={"device": "cuda"}, is_automatic=False),
 }
 
 BACKENDS = (AUTO, *_RUNTIMES)
@@ -46,38 +79,55 @@ _log = logging.getLogger(__name__)
 
 
 def available_engines() -> dict[str, str | None]:
-    """Returns for each back-end why it cannot be used here, or None; judged without importing any runtime."""
+    """Returns for each back-end why its packages cannot be imported here, or None; imports none of them."""
     return {name: _missing(runtime) for name, runtime in _RUNTIMES.items()}
 
 
-def load_engine(model: str | Path | None = None, backend: str = AUTO, *, threads: int | None = None) -> Engine:
+def default_model(backend: str) -> Path:
+    """The shipped model file that a back-end runs where none is named."""
+    return _RUNTIMES[backend].default
+
+
+def load_engine(
+    model: str | Path | None = None, backend: str = AUTO, *, threads: int | None = None, early_exit: bool = False
+) -> Engine:
     """Loads a model file on a runtime and warms it up.
 
     Args:
-        model: path of an ONNX file from `engines.export`; None takes `DEFAULT_MODEL`.
-        backend: one of `BACKENDS`. `auto` takes the first that is installed, in that order, and logs which
-            and why; a back-end asked for by name is never replaced by another.
+        model: path of an ONNX file from `partum export` or `partum quantize`; `triton://host:port/model` for one on
+            a server; None takes the one that ships for the back-end (`default_model`).
+        backend: one of `BACKENDS`. `auto` takes the first that can run here, in that order, and logs which and why; a
+            back-end asked for by name is never replaced by another.
         threads: cores the runtime may keep busy, 1 or more; None takes what is there.
+        early_exit: decode only frames that may be standard planes (`engines.early_exit`).
 
     Raises:
         ModelNotFound: there is no file at `model`.
         ModelMismatch: the file is not a model of ours.
-        EngineUnavailable: the back-end is unknown, or its runtime is not installed.
+        EngineUnavailable: the back-end is unknown, its runtime is not installed, or it has no device or no built
+            engine (`EngineMissing`).
+        RemoteError: the server does not answer.
         ValueError: `threads` is less than 1.
     """
     if backend not in BACKENDS:
         raise EngineUnavailable(f"back-end {backend!r} is not known; choose one of {', '.join(BACKENDS)}")
     if threads is not None and threads < 1:
         raise ValueError(f"threads must be 1 or more, got {threads}")
-    file = read_model_file(Path(model) if model is not None else DEFAULT_MODEL)
-    return _load_first(file, threads) if backend == AUTO else _load(backend, file, threads)
+    if str(model).startswith(REMOTE):
+        return _load_remote(str(model), backend, early_exit=early_exit)
+    path = None if model is None else Path(model)
+    if backend != AUTO:
+        return _load(backend, path, threads, early_exit=early_exit)
+    return _load_first(path, threads, early_exit=early_exit)
 
 
-def _load_first(file: ModelFile, threads: int | None) -> Engine:
+def _load_first(path: Path | None, threads: int | None, *, early_exit: bool) -> Engine:
     reasons: list[str] = []
-    for name in _RUNTIMES:
+    for name, runtime in _RUNTIMES.items():
+        if not runtime.is_automatic:
+            continue
         try:
-            engine = _load(name, file, threads)
+            engine = _load(name, path, threads, early_exit=early_exit)
         except EngineUnavailable as error:
             reasons.append(str(error))
         else:
@@ -87,15 +137,38 @@ def _load_first(file: ModelFile, threads: int | None) -> Engine:
     raise EngineUnavailable(f"no back-end can run here: {'; '.join(reasons)}")
 
 
-def _load(name: str, file: ModelFile, threads: int | None) -> Engine:
+def _load(name: str, path: Path | None, threads: int | None, *, early_exit: bool) -> Engine:
     runtime = _RUNTIMES[name]
+    file = read_model_file(path or runtime.default)
     if missing := _missing(runtime):
         raise EngineUnavailable(f"back-end {name}: {missing}")
     module, _, engine = runtime.target.partition(":")
-    loaded: Engine = getattr(importlib.import_module(module), engine)(file, threads=threads)
-    return loaded
+    make = getattr(importlib.import_module(module), engine)
+    whole: Engine = make(file, threads=threads, **runtime.options)
+    if not early_exit:
+        return whole
+    try:
+        heads: Engine = make(file, threads=threads, heads_only=True, **runtime.options)
+    except BaseException:
+        whole.close()
+        raise
+    return EarlyExitEngine(whole, heads)
+
+
+def _load_remote(uri: str, backend: str, *, early_exit: bool) -> Engine:
+    if backend != AUTO:
+        raise EngineUnavailable(f"{uri}: its server chooses the back-end, not --backend {backend}; leave it out")
+    if early_exit:
+        raise EngineUnavailable(f"{uri}: early exit is for engines of this machine; leave it out")
+    from engines.triton import TritonEngine
+
+    return TritonEngine(uri)
 
 
 def _missing(runtime: _Runtime) -> str | None:
-    packages = [name for name in runtime.packages if importlib.util.find_spec(name) is None]
-    return f"{', '.join(packages)} not installed; pip install '{runtime.extra}'" if packages else None
+    missing = [
+        " or ".join(group)
+        for group in runtime.packages
+        if all(importlib.util.find_spec(name) is None for name in group)
+    ]
+    return f"{', '.join(missing)} not installed; pip install '{runtime.extra}'" if missing else None

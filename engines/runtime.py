@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -57,6 +58,8 @@ class RuntimeEngine(ABC):
             raise InferenceError(f"{self.name}: {reason(error)}") from error
         if not all(np.isfinite(output).all() for output in outputs):
             raise InferenceError(f"{self.name}: {self.spec.name} answers NaN or infinity; export it again")
+        if not self.spec.decodes:
+            outputs = (np.empty((len(images), 3, 0, 0), np.float32), *outputs)
         return Prediction(*outputs)
 
     def close(self) -> None:
@@ -83,17 +86,28 @@ class RuntimeEngine(ABC):
         except InferenceError as error:
             raise ModelMismatch(str(error)) from error
 
+    def _empty_outputs(self, count: int) -> tuple[NDArray[np.float32], ...]:
+        """Arrays for `count` frames, one for each of the spec's outputs, yet to be filled."""
+        spec = self.spec
+        shapes = {"class_logits": (count, 3, spec.output_height, spec.output_width)}
+        return tuple(np.empty(shapes.get(name, (count,)), np.float32) for name in spec.output_names)
+
     @abstractmethod
     def _run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
         """Runs contiguous images that passed the checks.
 
         Returns:
-            Fresh arrays, one for each of the spec's `output_names`: (B, 3, h, w), then (B,) each.
+            Fresh arrays, one for each of the spec's `output_names`: (B, 3, h, w) where it decodes, then (B,) each.
         """
 
     @abstractmethod
     def _release(self) -> None:
         """Lets go of the runtime's objects; called once."""
+
+
+def heads_spec(spec: ModelSpec) -> ModelSpec:
+    """The facts of a model whose decoder is left out: it decides planes alone."""
+    return replace(spec, output_height=0, output_width=0)
 
 
 def available_cores() -> int:

@@ -132,6 +132,8 @@ class MultiTaskUNet(nn.Module):
         self.segmentation_head = nn.Conv2d(widths[0], 3, 1)
         self.plane_head = BottleneckHead(widths[-1], plane_hidden)
         self.orientation_head = BottleneckHead(widths[-1], plane_hidden) if orientation_head else None
+        self.decodes = True
+        """False leaves the decoder out of `forward`: the heads' logits alone."""
         if initialise == "xavier":
             for module in self.modules():
                 if isinstance(module, (nn.Conv2d, nn.Linear)):
@@ -151,6 +153,8 @@ class MultiTaskUNet(nn.Module):
             skips.append(x)
         bottleneck = skips.pop()
         verdicts = [head(bottleneck) for head in (self.plane_head, self.orientation_head) if head]
+        if not self.decodes:
+            return tuple(verdicts)
         for up, block in zip(reversed(self.ups), reversed(self.decoder), strict=True):
             x = up(functional.interpolate(x, scale_factor=2.0, mode="nearest"))
             x = block(torch.cat([skips.pop(), x], dim=1))

@@ -105,11 +105,12 @@ orientation_option = click.option(
 )
 @click.option("--pace", type=Pace(), default="asap", show_default=True, help="How fast frames are released.")
 @click.option("--backend", type=click.Choice(BACKENDS), default=AUTO, show_default=True, help="What runs the network.")
-@click.option("--model", type=click.Path(path_type=Path), help="ONNX model; default: the one that ships.")
+@click.option("--model", help="ONNX model, or triton://host:port/name; default: the one that ships.")
 @protocol_option
 @orientation_option
 @spacing_option
 @click.option("--overlay/--no-overlay", default=True, show_default=True, help="Write overlay.mp4.")
+@click.option("--early-exit", is_flag=True, help="Decode only frames that may be standard planes.")
 @click.option("--loop", is_flag=True, help="Play the recording again and again until Ctrl-C.")
 @verbose_option
 def replay(
@@ -117,11 +118,12 @@ def replay(
     out: Path | None,
     pace: float | None,
     backend: str,
-    model: Path | None,
+    model: str | None,
     protocol: str,
     orientation: str,
     spacing: PixelSpacing | None,
     overlay: bool,
+    early_exit: bool,
     loop: bool,
 ) -> None:
     """See the command's help text above."""
@@ -139,5 +141,6 @@ def replay(
             spacing=spacing,
             overlay=overlay,
             loop=loop,
+            early_exit=early_exit,
         )
     )

@@ -47,6 +47,7 @@ class Measurement:
         aop, hsd_min, hsd_perp: the tracked values, in degrees and pixels; None where nothing may be shown.
         outlines: of what was segmented; None for a dropped frame.
         latency_ms: from capture to this result.
+        engine_mark: what must be said of the engine beside every result; empty for an accepted one.
     """
 
     frame: Frame
@@ -60,6 +61,7 @@ class Measurement:
     hsd_min: Estimate | None = None
     hsd_perp: Estimate | None = None
     outlines: Outlines | None = None
+    engine_mark: str = ""
 
     @property
     def mm_per_px(self) -> float | None:
@@ -101,6 +103,7 @@ class Measurement:
             "mirrored": reading.mirrored if reading and reading.landmarks and self.protocol == "robust" else None,
             "quality": _rounded(reading.quality if reading and reading.landmarks else None),
             "spacing_mm": [self.frame.spacing.x_mm, self.frame.spacing.y_mm] if self.frame.spacing else None,
+            "engine_mark": self.engine_mark or None,
             "latency_ms": round(self.latency_ms, 3),
         }
 

@@ -176,6 +176,7 @@ class Pipeline:
                     hsd_perp=tracks.hsd_perp,
                     outlines=reading.outlines,
                     latency_ms=self._latency_ms(frame),
+                    engine_mark=self._engine.spec.mark,
                 )
             )
         self._report_dropped(before=None)
@@ -190,6 +191,7 @@ class Pipeline:
                     protocol=self._protocol,
                     state=State.DROPPED,
                     latency_ms=self._latency_ms(frame),
+                    engine_mark=self._engine.spec.mark,
                 )
             )
 

@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from engines.cache import live_stream
 from engines.errors import PartumError
 from engines.registry import load_engine
 from stream.biometry import Orientation
@@ -51,18 +52,20 @@ class ReplayOptions:
         out: folder for the results; None makes a new one.
         pace: how many times as fast as recorded; None as fast as possible.
         loop: replay without end.
+        early_exit: decode only frames that may be standard planes.
     """
 
     source: str | None = None
     out: Path | None = None
     pace: float | None = None
     backend: str = "auto"
-    model: Path | None = None
+    model: str | None = None
     protocol: str = "robust"
     orientation: Orientation = Orientation.AUTO
     spacing: PixelSpacing | None = None
     overlay: bool = True
     loop: bool = False
+    early_exit: bool = False
 
     @property
     def uri(self) -> str:
@@ -74,12 +77,13 @@ class ReplayOptions:
             "source": self.source or "demonstration clip",
             "pace": self.pace or "asap",
             "backend": self.backend,
-            "model": str(self.model) if self.model else "default",
+            "model": self.model or "default",
             "protocol": self.protocol,
             "orientation": str(self.orientation),
             "spacing_mm": [self.spacing.x_mm, self.spacing.y_mm] if self.spacing else None,
             "overlay": self.overlay,
             "loop": self.loop,
+            "early_exit": self.early_exit,
         }
 
 
@@ -96,7 +100,9 @@ def run_replay(options: ReplayOptions) -> RunStatistics:
     statistics = RunStatistics()
     with ExitStack() as stack:
         source = stack.enter_context(open_recording(options))
-        engine = stack.enter_context(load_engine(options.model, options.backend))
+        if options.pace is not None:
+            stack.enter_context(live_stream())
+        engine = stack.enter_context(load_engine(options.model, options.backend, early_exit=options.early_exit))
         out = prepare_folder(options.out, source=Path(options.uri))
         interrupted = stack.enter_context(_ctrl_c(source.close))
         manifest = Manifest(out / "run.json", source=source.info, engine=engine, options=options.as_json())
@@ -136,7 +142,7 @@ def _run(options: ReplayOptions, source: FrameSource, engine: Engine, out: Path,
     """Runs the pipeline into the sinks, to the end of the source."""
     total = None if options.loop else source.info.frame_count
     with (
-        Together(_sinks(options, source.info, out)) as sinks,
+        Together(_sinks(options, source.info, engine.spec.mark, out)) as sinks,
         _progress() as progress,
         Pipeline(source, engine, protocol=options.protocol, orientation=options.orientation) as pipeline,
     ):
@@ -147,13 +153,14 @@ def _run(options: ReplayOptions, source: FrameSource, engine: Engine, out: Path,
             _advance(progress, task)
 
 
-def _sinks(options: ReplayOptions, info: SourceInfo, out: Path) -> Iterator[Callable[[], Sink]]:
+def _sinks(options: ReplayOptions, info: SourceInfo, mark: str, out: Path) -> Iterator[Callable[[], Sink]]:
+    note = "  ".join(word for word in (info.note, mark) if word)
     title = f"{'demonstration clip' if options.source is None else Path(options.uri).name}, {options.protocol}"
     yield lambda: JsonLines(out / "measurements.jsonl")
     yield lambda: Csv(out / "measurements.csv")
-    yield lambda: Trend(out / "trend.png", f"{title}  {info.note}".strip())
+    yield lambda: Trend(out / "trend.png", f"{title}  {note}".strip())
     if options.overlay:
-        yield lambda: Overlay(out / "overlay.mp4", note=info.note, frame_rate_hz=info.frame_rate_hz)
+        yield lambda: Overlay(out / "overlay.mp4", note=note, frame_rate_hz=info.frame_rate_hz)
 
 
 @contextmanager
@@ -211,6 +218,8 @@ def _print_summary(
         title_justify="left",
         show_header=False,
     )
+    if engine.spec.mark:
+        table.add_row("attention", escape(engine.spec.mark))
     table.add_row("frames in", str(statistics.frames_in))
     table.add_row("measured", str(statistics.states["measured"]))
     table.add_row("refused", str(statistics.states["refused"]))

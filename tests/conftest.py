@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,20 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("needs ../shared/data (real frames), which is not beside this checkout")
     return SHARED_DATA
+
+
+@pytest.fixture
+def gpu() -> None:
+    """An NVIDIA GPU; without one the test is skipped, or fails where REQUIRE_GPU=1 says that there must be one."""
+    from engines.cuda import CudaRuntime
+    from engines.errors import EngineError
+
+    try:
+        CudaRuntime().device(0)
+    except EngineError as error:
+        if os.environ.get("REQUIRE_GPU") == "1":
+            pytest.fail(f"REQUIRE_GPU=1, but {error}")
+        pytest.skip(str(error))
 
 
 @pytest.fixture(autouse=True)

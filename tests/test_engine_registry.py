@@ -16,7 +16,9 @@ from tests.tiny_model import tiny_model
 if TYPE_CHECKING:
     from pathlib import Path
 
-RUNTIMES = ("openvino", "onnxruntime", "torch", "onnx")
+RUNTIMES = ("openvino", "onnxruntime", "torch", "onnx", "tensorrt", "tensorrt_rtx", "cuda", "tritonclient")
+HERE = ("openvino", "onnxruntime", "torch")
+"""Back-ends that need no device."""
 
 
 @pytest.fixture
@@ -80,7 +82,7 @@ def test_the_default_model_ships_in_the_package() -> None:
         assert engine.spec.classes == ("background", "PS", "FH")
 
 
-@pytest.mark.parametrize("backend", BACKENDS[1:])
+@pytest.mark.parametrize("backend", HERE)
 def test_a_backend_asked_for_by_name_is_the_one_that_runs(model: Path, backend: str) -> None:
     with load_engine(model, backend) as engine:
         assert engine.name.split()[0] == backend
@@ -123,7 +125,7 @@ def test_a_named_backend_never_falls_back(
 
 
 def test_every_engine_is_available_where_the_tests_run() -> None:
-    assert available_engines() == dict.fromkeys(("openvino", "onnxruntime", "torch"))
+    assert available_engines() == dict.fromkeys(BACKENDS[1:])  # their packages; some lack a device
 
 
 def test_auto_takes_the_first_and_says_why(
@@ -132,14 +134,14 @@ def test_auto_takes_the_first_and_says_why(
     caplog.set_level(logging.INFO, logger="engines")
     with load_engine(model) as engine:
         taken = engine.name
-    assert taken in ("openvino bf16 CPU", "openvino f32 CPU")  # what this CPU has
+    assert taken in ("openvino bf16 CPU", "openvino fp32 CPU")  # what this CPU has
     uninstall(monkeypatch, "openvino")
     with load_engine(model) as engine:
-        assert engine.name == "onnxruntime f32 CPU"
-    assert caplog.messages == [
-        f"auto takes {taken}: it is installed and the first choice",
-        "auto takes onnxruntime f32 CPU: back-end openvino: openvino not installed; pip install 'partum'",
-    ]
+        assert engine.name == "onnxruntime fp32 CPU"
+    assert len(caplog.messages) == 2
+    assert caplog.messages[0].startswith(f"auto takes {taken}: ")  # and why not TensorRT
+    assert caplog.messages[1].startswith("auto takes onnxruntime fp32 CPU: ")
+    assert caplog.messages[1].endswith("; back-end openvino: openvino not installed; pip install 'partum'")
 
 
 def test_auto_passes_over_a_runtime_that_is_installed_but_broken(
@@ -152,14 +154,14 @@ def test_auto_passes_over_a_runtime_that_is_installed_but_broken(
     monkeypatch.syspath_prepend(tmp_path)
     caplog.set_level(logging.INFO, logger="engines")
     with load_engine(model) as engine:
-        assert engine.name == "onnxruntime f32 CPU"
+        assert engine.name == "onnxruntime fp32 CPU"
     assert "libtbb.so.12: cannot open" in caplog.messages[0]
     with pytest.raises(EngineUnavailable, match=r"libtbb\.so\.12"):
         load_engine(model, "openvino")
 
 
 def test_auto_without_any_runtime_names_them_all(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    uninstall(monkeypatch, "openvino", "onnxruntime", "torch")
+    uninstall(monkeypatch, *HERE, "tensorrt", "tensorrt_rtx")
     with pytest.raises(EngineUnavailable, match="no back-end can run here") as error:
         load_engine(model)
-    assert all(name in str(error.value) for name in BACKENDS[1:])
+    assert all(name in str(error.value) for name in ("tensorrt", *HERE))

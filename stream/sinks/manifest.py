@@ -48,6 +48,7 @@ class Manifest:
             "options": options,
             "engine": engine.name,
             "model": {"name": spec.name, "sha256": spec.sha256, "plane_threshold": spec.plane_threshold},
+            "engine_mark": spec.mark or None,
             **environment_facts(),
         }
         self._write()

@@ -1,0 +1,55 @@
+"""The command line of `partum quantize`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from stream.cli import Folder, verbose_option
+
+
+@click.command("quantize", help="Make an INT8 model from MODEL (default: the one that ships) and real frames.")
+@click.argument("model", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--data", type=Folder(path_type=Path), multiple=True, help="A data set with real frames; may be repeated."
+)
+@click.option("--out", type=click.Path(path_type=Path), help="File to write. Default: MODEL.int8.onnx beside MODEL.")
+@click.option(
+    "--frames", type=click.IntRange(1), default=128, show_default=True, help="Frames that ranges are taken from."
+)
+@click.option("--ranges", type=click.Choice(["minmax", "percentile", "entropy"]), default="minmax", show_default=True)
+@click.option(
+    "--activations",
+    type=click.Choice(["signed", "unsigned"]),
+    default="signed",
+    show_default=True,
+    help="signed runs everywhere, TensorRT too; unsigned is finer, for CPUs.",
+)
+@click.option("--force", is_flag=True, help="Write a refused model all the same; every output will say so.")
+@verbose_option
+def quantize_command(
+    model: Path | None,
+    data: tuple[Path, ...],
+    out: Path | None,
+    frames: int,
+    ranges: str,
+    activations: str,
+    force: bool,
+) -> None:
+    """See the command's help text above."""
+    from calibration.quantization.quantize import QuantizeOptions, run_quantize
+    from engines.registry import DEFAULT_MODEL
+
+    source = model or DEFAULT_MODEL
+    run_quantize(
+        QuantizeOptions(
+            model=source,
+            out=out or (source.with_suffix(".int8.onnx") if model else Path(f"{source.stem}.int8.onnx")),
+            data=data,
+            frames=frames,
+            ranges=ranges,  # type: ignore[arg-type]
+            activations=activations,  # type: ignore[arg-type]
+            force=force,
+        )
+    )

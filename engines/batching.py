@@ -1,0 +1,156 @@
+"""One engine for several streams: frames that wait at the same moment run as one batch.
+
+Nothing waits for a batch to fill: while the device is busy frames gather, and when it is free they run together. A
+stream alone pays no delay, and many share the cost of a launch.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from engines.base import Prediction, check_images
+from engines.errors import InferenceError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+    from engines.base import Engine, ModelSpec
+
+
+class SharedEngine:
+    """Owns an engine and gives each stream one of its own, which hands frames to it.
+
+    Frames of one stream are answered in order, and an error of the engine reaches every stream whose frames were in the
+    batch. A stream that closes its share does not disturb the others; the engine is closed by `close`.
+
+    Args:
+        engine: closed with this object.
+        max_batch: most frames of one run, 1 or more.
+    """
+
+    def __init__(self, engine: Engine, *, max_batch: int = 16) -> None:
+        if max_batch < 1:
+            raise ValueError(f"max_batch must be 1 or more, got {max_batch}")
+        self._engine, self._max_batch = engine, max_batch
+        self._waiting: deque[tuple[NDArray[np.uint8], Future[Prediction]]] = deque()
+        self._changed = threading.Condition()
+        self._open = True
+        self.batches = 0
+        self.frames = 0
+        self._worker = threading.Thread(target=self._work, name="partum-shared-engine", daemon=True)
+        self._worker.start()
+
+    @property
+    def name(self) -> str:
+        return f"{self._engine.name}, shared"
+
+    @property
+    def spec(self) -> ModelSpec:
+        return self._engine.spec
+
+    def share(self) -> EngineShare:
+        """An `engines.base.Engine` for one more stream."""
+        return EngineShare(self)
+
+    def submit(self, images: NDArray[np.uint8]) -> Future[Prediction]:
+        """Puts (B, 1, H, W) images in line.
+
+        Raises:
+            ModelMismatch: dtype or shape differ from the spec.
+            InferenceError: the engine is closed.
+        """
+        check_images(images, self.spec)
+        answer: Future[Prediction] = Future()
+        with self._changed:
+            if not self._open:
+                raise InferenceError(f"{self.name}: closed already; load the engine again")
+            self._waiting.append((images, answer))
+            self._changed.notify()
+        return answer
+
+    def close(self) -> None:
+        """Answers what waits, then frees the engine. Closing twice is harmless."""
+        with self._changed:
+            self._open = False
+            self._changed.notify()
+        self._worker.join()
+        self._engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _work(self) -> None:
+        while batch := self._next_batch():
+            self.batches += 1
+            self.frames += sum(len(images) for images, _ in batch)
+            try:
+                found = self._engine.infer(np.concatenate([images for images, _ in batch]))
+            except BaseException as error:  # noqa: BLE001 - a thread's boundary: raised again in each stream
+                for _, answer in batch:
+                    answer.set_exception(error)
+                continue
+            start = 0
+            for images, answer in batch:
+                answer.set_result(_rows(found, start, start + len(images)))
+                start += len(images)
+
+    def _next_batch(self) -> list[tuple[NDArray[np.uint8], Future[Prediction]]]:
+        """What waits, up to `max_batch` frames; one submission is never torn. Empty at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or not self._open)
+            batch = [self._waiting.popleft()] if self._waiting else []
+            count = sum(len(images) for images, _ in batch)
+            while self._waiting and count + len(self._waiting[0][0]) <= self._max_batch:
+                batch.append(self._waiting.popleft())
+                count += len(batch[-1][0])
+            return batch
+
+
+class EngineShare:
+    """One stream's share of a `SharedEngine`; an `engines.base.Engine`."""
+
+    def __init__(self, shared: SharedEngine) -> None:
+        self._shared = shared
+        self._open = True
+
+    @property
+    def name(self) -> str:
+        return self._shared.name
+
+    @property
+    def spec(self) -> ModelSpec:
+        return self._shared.spec
+
+    def infer(self, images: NDArray[np.uint8]) -> Prediction:
+        """Waits for the answer; see `engines.base.Engine`."""
+        if not self._open:
+            raise InferenceError(f"{self.name}: closed already; take another share")
+        return self._shared.submit(images).result()
+
+    def close(self) -> None:
+        self._open = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _rows(found: Prediction, start: int, stop: int) -> Prediction:
+    normal = None if found.normal_logit is None else found.normal_logit[start:stop].copy()
+    return Prediction(found.class_logits[start:stop].copy(), found.plane_logit[start:stop].copy(), normal)

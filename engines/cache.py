@@ -1,0 +1,284 @@
+"""Built engines on disk: each beside the facts it depends on, found again only where all of them still hold.
+
+    NAME-PRECISION-DIGEST.engine     what the runtime serialised
+    NAME-PRECISION-DIGEST.json       its key, the model's facts, its own hash, and the acceptance report
+
+A file has its final name only when it is whole. Nothing is built while a live stream runs: see `live_stream`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engines.errors import BuildError, EngineMissing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+SCHEMA = "partum.engine/1"
+FOLDER_VARIABLE = "PARTUM_CACHE"
+"""Environment variable that names another folder for built engines."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineKey:
+    """All that a built engine depends on. Two engines are interchangeable only if every field agrees.
+
+    Attributes:
+        model_sha256: of the ONNX file it was built from.
+        runtime, runtime_version: `tensorrt` or `tensorrt_rtx`, and its version.
+        driver: version of the CUDA driver; empty where it was built without a device.
+        device: name and compute capability, `NVIDIA H100 sm90`.
+        precision: fp32, fp16, bf16 or int8.
+        batch: least, usual and greatest batch size.
+        flags: of the build, in order.
+    """
+
+    model_sha256: str
+    runtime: str
+    runtime_version: str
+    driver: str
+    device: str
+    precision: str
+    batch: tuple[int, int, int]
+    flags: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """A short name for the whole key."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+    def differences(self, stored: Mapping[str, Any]) -> list[str]:
+        """In which facts a stored key differs: `driver 580.65, here 590.10`."""
+        mine = json.loads(json.dumps(asdict(self)))
+        return [f"{name} {stored.get(name)}, here {value}" for name, value in mine.items() if stored.get(name) != value]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEngine:
+    """A built engine found in the cache: its bytes, checked against their hash, and the facts beside them."""
+
+    path: Path
+    content: bytes = field(repr=False)
+    facts: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def report(self) -> Mapping[str, Any] | None:
+        """The acceptance report; None where the engine has not been judged yet."""
+        found: Mapping[str, Any] | None = self.facts.get("acceptance")
+        return found
+
+
+class EngineCache:
+    """A folder of built engines.
+
+    Args:
+        folder: None takes the one `PARTUM_CACHE` names, else the user's cache folder.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder or default_folder()
+
+    def path_of(self, key: EngineKey, name: str) -> Path:
+        """Where the engine of that key lies, or would."""
+        return self.folder / f"{name}-{key.precision}-{key.digest}.engine"
+
+    def find(self, key: EngineKey, name: str) -> StoredEngine:
+        """The engine built for exactly this key.
+
+        Raises:
+            EngineMissing: there is none, or it is damaged; names the nearest one and why it will not do.
+        """
+        path = self.path_of(key, name)
+        facts = _facts_beside(path)
+        if facts is None or not path.is_file():
+            raise EngineMissing(f"{self._nearest(key)}; make it with: partum build")
+        return _checked(path, facts)
+
+    def best(self, key: EngineKey) -> StoredEngine:
+        """The engine to run where precision and batch sizes may be any: accepted ones, the lowest precision first.
+
+        Raises:
+            EngineMissing: there is none for this model, runtime and device, or none was accepted; says why.
+        """
+        found = [(path, facts) for path, facts in self.entries() if not _unusable(key, facts["key"])]
+        if not found:
+            raise EngineMissing(f"{self._nearest(key)}; make it with: partum build")
+        path, facts = min(found, key=lambda entry: (bool(refusal(entry[1])), _rank(entry[1]["key"]["precision"])))
+        if why := refusal(facts):
+            raise EngineMissing(f"{path}: {why}")
+        return _checked(path, facts)
+
+    def store(self, key: EngineKey, name: str, content: bytes, **facts: Any) -> Path:
+        """Writes an engine and its facts; the facts come last, and without them the engine does not exist.
+
+        Raises:
+            BuildError: the folder cannot be written to.
+        """
+        path = self.path_of(key, name)
+        facts = {
+            "schema": SCHEMA,
+            "key": asdict(key),
+            "engine_sha256": hashlib.sha256(content).hexdigest(),
+            "engine_bytes": len(content),
+            "acceptance": None,
+            **facts,
+        }
+        path.with_suffix(".json").unlink(missing_ok=True)
+        _write(path, content)
+        _write(path.with_suffix(".json"), _as_json(facts))
+        return path
+
+    def keep(self, path: Path, content: bytes) -> None:
+        """Writes another file of this folder, whole or not at all."""
+        _write(path, content)
+
+    def set_report(self, stored: StoredEngine, report: Mapping[str, Any], *, forced: bool) -> None:
+        """Keeps an engine's acceptance report beside it; `forced` lets a refused engine run, marked."""
+        facts = {**stored.facts, "acceptance": {**report, "forced": forced}}
+        _write(stored.path.with_suffix(".json"), _as_json(facts))
+
+    def entries(self) -> list[tuple[Path, Mapping[str, Any]]]:
+        """Every whole engine with its facts, by name."""
+        paths = sorted(self.folder.glob("*.engine")) if self.folder.is_dir() else []
+        return [(path, facts) for path in paths if (facts := _facts_beside(path)) is not None]
+
+    def _nearest(self, key: EngineKey) -> str:
+        """Why no engine in the cache will do, by the one that differs in fewest facts."""
+        differences = [key.differences(facts["key"]) for _, facts in self.entries()]
+        if not differences:
+            return f"no built engine in {self.folder}"
+        nearest = "; ".join(sorted(differences, key=len)[0])
+        return f"no engine for this model and machine: the nearest has {nearest}"
+
+
+def refusal(facts: Mapping[str, Any]) -> str:
+    """Why an engine with these facts may not run; empty where it may."""
+    report = facts.get("acceptance")
+    if report is None:
+        return "it has not been compared with its float32 reference yet; run partum build on this machine"
+    if report["accepted"] or report["forced"]:
+        return ""
+    return f"it was refused ({'; '.join(report['refusals'])}); partum build --force runs it all the same, marked"
+
+
+def mark_of(facts: Mapping[str, Any]) -> str:
+    """What every output must say of an engine with these facts; empty for an accepted one."""
+    report = facts.get("acceptance")
+    return "" if report is None or report["accepted"] else f"engine not accepted: {'; '.join(report['refusals'])}"
+
+
+def default_folder() -> Path:
+    """The folder `PARTUM_CACHE` names, else `partum/engines` in the user's cache folder."""
+    if named := os.environ.get(FOLDER_VARIABLE):
+        return Path(named)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "partum" / "engines"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "partum" / "engines"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "partum" / "engines"
+
+
+@contextmanager
+def live_stream(folder: Path | None = None) -> Iterator[None]:
+    """Held while frames of a scanner are measured: no engine is built meanwhile, in any process of this user.
+
+    A build would take the device for minutes. Without file locks (Windows), or where the folder cannot be written to,
+    this does nothing.
+    """
+    with _locked(folder or default_folder(), shared=True, may_fail=True):
+        yield
+
+
+@contextmanager
+def no_live_stream(folder: Path | None = None) -> Iterator[None]:
+    """Held while an engine is built.
+
+    Raises:
+        BuildError: a live stream runs, or another build.
+    """
+    with _locked(folder or default_folder(), shared=False, may_fail=False):
+        yield
+
+
+@contextmanager
+def _locked(folder: Path, *, shared: bool, may_fail: bool) -> Iterator[None]:
+    try:
+        import fcntl
+
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / "live.lock").open("a")
+    except (ImportError, OSError) as error:
+        if may_fail or isinstance(error, ImportError):
+            yield
+            return
+        raise BuildError(
+            f"{folder}: cannot be written to ({error}); set {FOLDER_VARIABLE} to another folder"
+        ) from error
+    with file:
+        try:
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except OSError as error:
+            if not may_fail:
+                raise BuildError("a live stream or another build is running; end it, then build") from error
+        yield  # closing the file lets go of the lock
+
+
+def _checked(path: Path, facts: Mapping[str, Any]) -> StoredEngine:
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != facts.get("engine_sha256"):
+        raise EngineMissing(f"{path}: damaged (its bytes are not those that were built); partum build --rebuild")
+    return StoredEngine(path, content, facts)
+
+
+def _unusable(key: EngineKey, stored: Mapping[str, Any]) -> bool:
+    """Whether an engine of the key `stored` cannot run where `key` was made; precision and batch aside.
+
+    One built from afar names a bare compute capability, `sm89`, and no driver.
+    """
+    same = ("model_sha256", "runtime", "runtime_version")
+    if any(stored.get(name) != getattr(key, name) for name in same) or stored.get("flags") != list(key.flags):
+        return True
+    if stored.get("driver") == "":
+        return stored.get("device") != key.device.rsplit(" ", 1)[-1]
+    return (stored.get("driver"), stored.get("device")) != (key.driver, key.device)
+
+
+def _rank(precision: str) -> int:
+    return ("int8", "fp16", "bf16", "fp32").index(precision)
+
+
+def _facts_beside(path: Path) -> Mapping[str, Any] | None:
+    try:
+        facts: Mapping[str, Any] = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return facts if isinstance(facts, dict) and facts.get("schema") == SCHEMA else None
+
+
+def _as_json(facts: Mapping[str, Any]) -> bytes:
+    return (json.dumps(facts, indent=2, allow_nan=False) + "\n").encode()
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Writes beside `path`, to the disk, then renames."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise BuildError(
+            f"{path}: cannot be written ({error.strerror}); set {FOLDER_VARIABLE} to another folder"
+        ) from error

@@ -1,0 +1,97 @@
+"""Early exit: planes are decided from the encoder; the decoder runs only for frames that may be standard planes.
+
+Two engines of one model share the work: the whole network, and its encoder with the heads alone. Video stays in a plane
+or out of it for many frames, so the frame before says which of the two to ask first; on a change of plane one frame
+pays for both.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from engines.base import Prediction, check_images
+from engines.errors import InferenceError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+    from engines.base import Engine, ModelSpec
+
+MARGIN = 0.1
+"""Logits by which the exit lies below the gate: rounding between two builds of one encoder must not stop a frame."""
+
+
+class EarlyExitEngine:
+    """An `engines.base.Engine` that decodes only what may be a standard plane.
+
+    Convention: a frame whose plane logit reaches the gate gets exactly what the whole network says. Any other keeps
+    its plane and orientation logits, to rounding between the two engines, and its `class_logits` are background,
+    (1, 0, 0), whether or not the decoder happened to run: an answer does not depend on the frame before it.
+
+    Args:
+        whole: the network; closed by this engine.
+        heads: the same model without its decoder (`engines.graph.heads_only`); likewise.
+    """
+
+    def __init__(self, whole: Engine, heads: Engine) -> None:
+        if heads.spec.decodes or not whole.spec.decodes:
+            raise ValueError("an early exit takes a whole network and one without a decoder, in that order")
+        self._whole, self._heads = whole, heads
+        self._exit_below = whole.spec.plane_logit_threshold - MARGIN
+        self._was_plane = True
+        self._open = True
+
+    @property
+    def name(self) -> str:
+        return f"{self._whole.name} early exit"
+
+    @property
+    def spec(self) -> ModelSpec:
+        return self._whole.spec
+
+    def infer(self, images: NDArray[np.uint8]) -> Prediction:
+        """Runs (B, 1, H, W) grey images; see `engines.base.Engine`."""
+        if not self._open:
+            raise InferenceError(f"{self.name}: closed already; load the engine again")
+        check_images(images, self.spec)
+        if self._was_plane:
+            found = self._whole.infer(images)
+            decoded = np.ones(len(images), np.bool_)
+        else:
+            found, decoded = self._gated(images)
+        passes = decoded & (found.plane_logit >= self.spec.plane_logit_threshold)
+        found.class_logits[~passes] = np.array([1, 0, 0], np.float32)[:, None, None]
+        self._was_plane = bool(passes[-1])
+        return found
+
+    def _gated(self, images: NDArray[np.uint8]) -> tuple[Prediction, NDArray[np.bool_]]:
+        """Heads first, then the whole network for the frames that may pass; tells which those were."""
+        first = self._heads.infer(images)
+        may_pass = first.plane_logit >= self._exit_below
+        spec = self.spec
+        class_logits = np.empty((len(images), 3, spec.output_height, spec.output_width), np.float32)
+        answers = Prediction(class_logits, first.plane_logit, first.normal_logit)
+        if may_pass.any():
+            whole = self._whole.infer(np.ascontiguousarray(images[may_pass]))
+            class_logits[may_pass] = whole.class_logits
+            first.plane_logit[may_pass] = whole.plane_logit
+            if first.normal_logit is not None and whole.normal_logit is not None:
+                first.normal_logit[may_pass] = whole.normal_logit
+        return answers, may_pass
+
+    def close(self) -> None:
+        self._open = False
+        self._whole.close()
+        self._heads.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,80 @@
+"""What the changes to a graph share: reading, writing with the model's facts, and walking it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+
+from engines.base import ModelSpec
+from engines.errors import ModelMismatch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from numpy.typing import NDArray
+
+FLOAT = onnx.TensorProto.FLOAT
+
+
+def read_graph(content: bytes) -> tuple[Any, ModelSpec]:
+    """The ONNX message of a model file and its facts.
+
+    Raises:
+        ModelMismatch: it is no model of ours.
+    """
+    try:
+        model = onnx.load_from_string(content)
+    except Exception as error:
+        raise ModelMismatch(f"not an ONNX model ({type(error).__name__}); name a .onnx file") from error
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    return model, ModelSpec.from_metadata(metadata, origin="the model")
+
+
+def written(model: Any, spec: ModelSpec, **changes: Any) -> bytes:
+    """The bytes of a model file, checked, with the facts of `spec` but for `changes`."""
+    del model.metadata_props[:]
+    del model.graph.value_info[:]  # shapes and types of tensors inside are inferred anew by whoever needs them
+    onnx.helper.set_model_props(model, replace(spec, **changes).to_metadata())
+    onnx.checker.check_model(model, full_check=True)
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
+
+
+def constants(model: Any) -> dict[str, NDArray[Any]]:
+    """All initializers by name."""
+    return {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+
+
+def set_constants(model: Any, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Replaces the initializers by those of `arrays` that some node, of a branch too, or the output still names."""
+    named = {name for node in _all_nodes(model.graph) for name in node.input} | {o.name for o in model.graph.output}
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(
+        onnx.numpy_helper.from_array(np.ascontiguousarray(array), name)
+        for name, array in arrays.items()
+        if name in named
+    )
+
+
+def ancestors(nodes: Iterable[Any], outputs: Iterable[str]) -> set[str]:
+    """Names of the first outputs of all nodes that the tensors `outputs` are computed from."""
+    maker = {output: node for node in nodes for output in node.output}
+    found: set[str] = set()
+    waiting = list(outputs)
+    while waiting:
+        node = maker.get(waiting.pop())
+        if node is not None and node.output[0] not in found:
+            found.add(node.output[0])
+            waiting.extend(node.input)
+    return found
+
+
+def _all_nodes(graph: Any) -> Iterable[Any]:
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from _all_nodes(attribute.g)

@@ -1,0 +1,98 @@
+"""What can run a model on this machine, and why the rest cannot."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from engines.cache import EngineCache, refusal
+from engines.errors import EngineError
+from engines.registry import available_engines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """A back-end: its version, the devices it would run on, and why it cannot run; an empty reason means it can."""
+
+    backend: str
+    version: str
+    devices: tuple[str, ...]
+    reason: str
+
+
+def inventory() -> list[Availability]:
+    """Every back-end, in the order in which `auto` takes them. Imports each runtime that is installed."""
+    found = []
+    for backend, missing in available_engines().items():
+        if missing:
+            found.append(Availability(backend, "", (), missing))
+            continue
+        try:
+            version, devices, reason = _PROBES[backend]()
+        except (EngineError, ImportError, OSError, RuntimeError) as error:
+            version, devices, reason = "", (), " ".join(str(error).split())
+        found.append(Availability(backend, version, devices, reason))
+    return found
+
+
+def _openvino() -> tuple[str, tuple[str, ...], str]:
+    from engines.openvino import import_openvino
+
+    core = import_openvino().Core()
+    name = core.get_property("CPU", "FULL_DEVICE_NAME")
+    able = [kind for kind in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") if kind in ("BF16", "INT8", "FP32")]
+    return importlib.metadata.version("openvino"), (f"CPU {name} ({', '.join(able)})",), ""
+
+
+def _tensorrt() -> tuple[str, tuple[str, ...], str]:
+    from engines.cuda import CudaRuntime
+    from engines.tensorrt_module import load_tensorrt
+
+    tensorrt = load_tensorrt()
+    version = f"{tensorrt.name} {tensorrt.version}"
+    try:
+        device = CudaRuntime().device(0)
+    except EngineError as error:
+        return version, (), f"{error} (it can still build engines from afar: partum build --device sm89)"
+    usable = [path.name for path, facts in EngineCache().entries() if not refusal(facts)]
+    reason = "" if usable else "no accepted engine in the cache; make one with partum build"
+    return version, (f"{device}, CUDA {device.driver}",), reason
+
+
+def _onnxruntime(provider: str) -> Callable[[], tuple[str, tuple[str, ...], str]]:
+    def probe() -> tuple[str, tuple[str, ...], str]:
+        runtime: Any = importlib.import_module("onnxruntime")
+        there = runtime.get_available_providers()
+        reason = "" if provider in there else f"this build has {', '.join(there)} only"
+        return str(runtime.__version__), (provider.removesuffix("ExecutionProvider"),) if not reason else (), reason
+
+    return probe
+
+
+def _torch(*, cuda: bool) -> Callable[[], tuple[str, tuple[str, ...], str]]:
+    def probe() -> tuple[str, tuple[str, ...], str]:
+        torch: Any = importlib.import_module("torch")
+        if not cuda:
+            return str(torch.__version__), ("CPU",), ""
+        if not torch.cuda.is_available():
+            return str(torch.__version__), (), "torch finds no GPU"
+        return str(torch.__version__), (str(torch.cuda.get_device_name(0)),), ""
+
+    return probe
+
+
+_PROBES: Mapping[str, Callable[[], tuple[str, tuple[str, ...], str]]] = {
+    "tensorrt": _tensorrt,
+    "openvino": _openvino,
+    "onnxruntime": _onnxruntime("CPUExecutionProvider"),
+    "torch": _torch(cuda=False),
+    "onnxruntime-cuda": _onnxruntime("CUDAExecutionProvider"),
+    "onnxruntime-tensorrt": _onnxruntime("TensorrtExecutionProvider"),
+    "torch-compiled": _torch(cuda=False),
+    "torch-cuda": _torch(cuda=True),
+}

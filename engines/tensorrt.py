@@ -1,0 +1,156 @@
+"""TensorRT on an NVIDIA GPU: engines built and accepted beforehand by `partum build`.
+
+This module has the name of the package it wraps; see `engines.torch` for why that is safe.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from engines.cache import EngineCache, EngineKey, mark_of
+from engines.cuda import Cuda, CudaRuntime
+from engines.device_run import SLOTS, DeviceRun
+from engines.errors import EngineUnavailable
+from engines.runtime import RuntimeEngine, heads_spec
+from engines.tensorrt_module import last_complaint, load_tensorrt, make_log
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from engines.cache import StoredEngine
+    from engines.cuda import DeviceFacts
+    from engines.model_file import ModelFile
+    from engines.tensorrt_module import TensorRt
+
+
+HEADS_ONLY = ("heads_only",)
+"""Flags of an engine without a decoder."""
+
+
+class TensorRtEngine(RuntimeEngine):
+    """A model run by an engine of the cache that was built for this GPU and accepted.
+
+    Loading never builds: a build takes minutes, and a stream may be waiting.
+
+    Args:
+        model: from `engines.model_file.read_model_file`.
+        threads: not used; the host does next to nothing.
+        device: index of the GPU.
+        heads_only: takes the engine without a decoder (`partum build --early-exit` makes both).
+        use_graph: false runs without CUDA graphs, for comparison.
+        stored: this engine rather than the best of the cache; the caller answers for it.
+        cache, tensorrt, cuda: where the engines lie, and what runs them; None takes what there is.
+
+    Raises:
+        EngineUnavailable: TensorRT or CUDA's binding is not installed, there is no GPU, or the engine is not for it.
+        EngineMissing: no accepted engine for this model and GPU; says what the nearest one lacks.
+        OutOfDeviceMemory: it does not fit.
+    """
+
+    def __init__(
+        self,
+        model: ModelFile,
+        *,
+        threads: int | None = None,
+        device: int = 0,
+        heads_only: bool = False,
+        use_graph: bool = True,
+        stored: StoredEngine | None = None,
+        cache: EngineCache | None = None,
+        tensorrt: TensorRt | None = None,
+        cuda: Cuda | None = None,
+    ) -> None:
+        self._cuda: Cuda = cuda or CudaRuntime()
+        facts = self._cuda.device(device)  # before TensorRT, which takes its time to load
+        self._tensorrt = tensorrt or load_tensorrt()
+        if stored is None:
+            wanted = engine_key(model, self._tensorrt, facts, flags=HEADS_ONLY if heads_only else ())
+            stored = (cache or EngineCache()).best(wanted)
+        key = stored.facts["key"]
+        spec = heads_spec(model.spec) if HEADS_ONLY[0] in key["flags"] else model.spec
+        spec = replace(spec, precision=key["precision"], mark=mark_of(stored.facts))
+        super().__init__(f"{self._tensorrt.name} {key['precision']} {facts.name}", spec)
+        self._engine = self._deserialised(stored)
+        self._context: Any = self._engine.create_execution_context()
+        if self._context is None:
+            raise EngineUnavailable(f"{self.name}: no execution context; is the GPU's memory full?")
+        least, _, most = key["batch"]
+        self._max_batch: int = most
+        self._run_on: DeviceRun = DeviceRun(
+            self._context,
+            self._cuda,
+            spec,
+            max_batch=self._max_batch,
+            use_graph=use_graph,
+            fixed_batch=least == self._max_batch,
+        )
+        self._warm_up()
+
+    def _deserialised(self, stored: StoredEngine) -> Any:
+        self._log = make_log(self._tensorrt.module)
+        self._runtime = self._tensorrt.module.Runtime(self._log)
+        engine = self._runtime.deserialize_cuda_engine(stored.content)
+        if engine is None:  # another GPU, another version, no driver: all come as None
+            raise EngineUnavailable(
+                f"{stored.path.name}: {self._tensorrt.name} {self._tensorrt.version} does not take it"
+                f" ({last_complaint(self._log)}); partum build --rebuild"
+            )
+        return engine
+
+    @property
+    def max_batch(self) -> int:
+        """The greatest batch that runs at once; larger ones are run in parts."""
+        return self._max_batch
+
+    def infer_on_device(self, images: Any, outputs: Mapping[str, Any]) -> None:
+        """Runs images that are on the GPU already, into outputs that are: see `DeviceRun.run_on_device`."""
+        self._run_on.run_on_device(images, outputs)
+
+    def _run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+        outputs = self._empty_outputs(len(images))
+        parts = range(0, len(images), self._max_batch)
+        done = 0
+        for number, start in enumerate(parts):
+            self._run_on.submit(images[start : start + self._max_batch])
+            if number + 1 >= SLOTS or start == parts[-1]:
+                done = self._collect_into(outputs, done)
+        while done < len(images):
+            done = self._collect_into(outputs, done)
+        return outputs
+
+    def _collect_into(self, outputs: tuple[NDArray[np.float32], ...], start: int) -> int:
+        """Copies the oldest batch to its place; returns where the next one goes."""
+        found = self._run_on.collect()
+        for target, part in zip(outputs, found, strict=True):
+            target[start : start + len(part)] = part
+        return start + len(found[-1])
+
+    def _release(self) -> None:
+        self._run_on.close()
+        self._context = self._engine = self._runtime = None
+
+
+def engine_key(
+    model: ModelFile,
+    tensorrt: TensorRt,
+    device: DeviceFacts,
+    *,
+    batch: tuple[int, int, int] = (1, 1, 1),
+    precision: str | None = None,
+    flags: tuple[str, ...] = (),
+) -> EngineKey:
+    """The key of an engine of this model for this machine; for loading, precision and batch sizes may be any."""
+    return EngineKey(
+        model_sha256=model.spec.sha256,
+        runtime=tensorrt.name,
+        runtime_version=tensorrt.version,
+        driver=device.driver,
+        device=str(device),
+        precision=precision or model.spec.precision,
+        batch=batch,
+        flags=flags,
+    )

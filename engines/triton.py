@@ -1,0 +1,185 @@
+"""A model on an NVIDIA Triton server, spoken to by the KServe v2 protocol over gRPC: one GPU for many scanners.
+
+The server's model configuration carries the model's facts (`partum export --triton` writes them there), so that a
+stream knows what it is given whoever runs it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlsplit
+
+import numpy as np
+
+from engines.base import ModelSpec
+from engines.errors import ModelMismatch, ModelNotFound, RemoteError
+from engines.runtime import RuntimeEngine, reason, unavailable
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SCHEME = "triton"
+DEFAULT_PORT = 8001
+EXAMPLE = "triton://gpu-server:8001/psfh_unet?timeout=1&patience=10"
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where a model is served, and how long to wait for it.
+
+    Attributes:
+        timeout_s: of one request.
+        patience_s: how long a request is repeated while the server is gone or slow, before the run ends.
+    """
+
+    host: str
+    port: int
+    model: str
+    timeout_s: float = 1.0
+    patience_s: float = 10.0
+
+    @classmethod
+    def parse(cls, uri: str) -> Address:
+        """Reads `triton://host[:port]/model[?timeout=S&patience=S]`.
+
+        Raises:
+            ModelNotFound: it does not read so; says what is wrong.
+        """
+        try:
+            parts = urlsplit(uri)
+            port = parts.port or DEFAULT_PORT
+            options = {name: float(value) for name, value in parse_qsl(parts.query, strict_parsing=bool(parts.query))}
+        except ValueError as error:
+            raise ModelNotFound(f"{uri}: {error}; write {EXAMPLE}") from error
+        model = parts.path.strip("/")
+        unknown = [name for name in options if name not in ("timeout", "patience")]
+        if parts.scheme != SCHEME or not parts.hostname or not model or "/" in model or unknown:
+            what = f"unknown option {unknown[0]}" if unknown else "a host and one model's name are needed"
+            raise ModelNotFound(f"{uri}: {what}; write {EXAMPLE}")
+        if not all(0 < value < 3600 for value in options.values()):
+            raise ModelNotFound(f"{uri}: timeout and patience are seconds above 0; write {EXAMPLE}")
+        return cls(
+            host=parts.hostname,
+            port=port,
+            model=model,
+            timeout_s=options.get("timeout", 1.0),
+            patience_s=options.get("patience", 10.0),
+        )
+
+
+class TritonEngine(RuntimeEngine):
+    """A model run by a server.
+
+    A request that fails or takes too long is repeated, with pauses that grow, for as long as the address says;
+    meanwhile a live pipeline drops frames as it does under any slow engine. The connection mends itself.
+
+    Args:
+        uri: see `Address.parse`.
+
+    Raises:
+        ModelNotFound: the address cannot be meant, or the server has no such model.
+        EngineUnavailable: the client library is not installed.
+        RemoteError: no server answers there.
+        ModelMismatch: the model there carries no facts of ours, or takes and gives other tensors.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self._address = address = Address.parse(uri)
+        self._grpc = _import_client()
+        self.failures = (self._grpc.InferenceServerException,)
+        self._client: Any = self._grpc.InferenceServerClient(f"{address.host}:{address.port}")
+        self.repeated = 0
+        """Requests that had to be sent again so far."""
+        try:
+            spec = self._facts()
+            super().__init__(f"triton {spec.precision} {address.host}:{address.port}", spec)
+            self._warm_up()
+        except BaseException:
+            self._client.close()
+            raise
+
+    def _facts(self) -> ModelSpec:
+        """The model's facts from its configuration on the server, checked against the tensors it declares."""
+        address, name = self._address, self._address.model
+        where = f"{SCHEME}://{address.host}:{address.port}/{name}"
+        try:
+            if not self._client.is_server_live(client_timeout=address.patience_s):
+                raise RemoteError(f"{where}: the server is not live; look at its log")
+            if not self._client.is_model_ready(name, client_timeout=address.timeout_s):
+                raise ModelNotFound(f"{where}: the server has no such model ready; look at its log")
+            config = self._client.get_model_config(name, client_timeout=address.timeout_s).config
+        except self.failures as error:
+            raise RemoteError(
+                f"{where}: no answer ({reason(error)}); is the server running, and its gRPC port?"
+            ) from error
+        metadata = {key: value.string_value for key, value in config.parameters.items()}
+        spec = ModelSpec.from_metadata(metadata, origin=where, sha256=metadata.get("partum.sha256", ""))
+        declared = {tensor.name for tensor in (*config.input, *config.output)}
+        if not {"image", *spec.output_names} <= declared:
+            raise ModelMismatch(
+                f"{where}: its tensors are {', '.join(sorted(declared))}, expected image,"
+                f" {', '.join(spec.output_names)};"
+                " export it again with partum export --triton"
+            )
+        self._batch = max(1, int(config.max_batch_size))
+        return spec
+
+    def _run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+        parts = [self._asked(images[start : start + self._batch]) for start in range(0, len(images), self._batch)]
+        return tuple(np.concatenate(of_one) for of_one in zip(*parts, strict=True))
+
+    def _asked(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+        """One request, repeated while there is patience left."""
+        given = self._grpc.InferInput("image", list(images.shape), "UINT8")
+        given.set_data_from_numpy(images)
+        wanted = [self._grpc.InferRequestedOutput(name) for name in self.spec.output_names]
+        give_up = time.monotonic() + self._address.patience_s
+        pause = FIRST_PAUSE_S
+        while True:
+            try:
+                found = self._client.infer(
+                    self._address.model, [given], outputs=wanted, client_timeout=self._address.timeout_s
+                )
+                break
+            except self.failures as error:
+                if not _may_pass(error) or time.monotonic() + pause > give_up:
+                    raise RemoteError(
+                        f"{self.name}: {reason(error)}; gave up after {self._address.patience_s:g} s"
+                        " (patience in the address)"
+                    ) from error
+                if not self.repeated:
+                    _log.warning("%s: %s; asking again", self.name, reason(error))
+                self.repeated += 1
+                time.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_S)
+        count = len(images)
+        shapes = {"class_logits": (count, 3, self.spec.output_height, self.spec.output_width)}
+        return tuple(
+            np.array(found.as_numpy(name), np.float32).reshape(shapes.get(name, (count,)))
+            for name in self.spec.output_names
+        )
+
+    def _release(self) -> None:
+        self._client.close()
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether asking again may help: the server is gone, busy or late. A request it refuses it will refuse again."""
+    status = str(getattr(error, "status", lambda: "")())
+    return any(word in status for word in ("UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "CANCELLED"))
+
+
+def _import_client() -> Any:
+    try:
+        grpc: Any = importlib.import_module("tritonclient.grpc")
+        grpc.InferenceServerException = importlib.import_module("tritonclient.utils").InferenceServerException
+    except ImportError as error:
+        raise unavailable(SCHEME, "partum[triton]", error) from error
+    return grpc
