@@ -15,6 +15,8 @@ from rich.table import Table
 from calibration.errors import AcceptanceError
 from calibration.evaluation.agreement import spread
 from calibration.evaluation.frames import evaluate_frames
+from engines.early_exit import MARGIN
+from engines.preprocess import Letterbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -127,6 +129,25 @@ def judge(engine: Engine, reference: Engine, frames: Sequence[LabelledFrame], *,
         limits=LIMITS[precision],
     )
     return _decided(report)
+
+
+def judge_heads(
+    report: AcceptanceReport, heads: Engine, reference: Engine, frames: Sequence[LabelledFrame]
+) -> AcceptanceReport:
+    """Adds to a report whether the encoder alone, of an early exit, stops frames that the reference lets pass."""
+    stopped = 0
+    for frame in frames:
+        height, width = frame.image.shape
+        spec = reference.spec
+        letterbox = Letterbox(image_height=height, image_width=width, height=spec.height, width=spec.width)
+        image = letterbox.apply(frame.image)[None, None]
+        passes = reference.infer(image).plane_logit[0] >= spec.plane_logit_threshold
+        stopped += bool(passes and heads.infer(image).plane_logit[0] < heads.spec.plane_logit_threshold - MARGIN)
+    share = stopped / len(frames)
+    if share <= report.limits.flips:
+        return report
+    found = f"the early exit stops {share:.1%} of frames that should pass ({report.limits.flips:.0%} at most)"
+    return replace(report, refusals=(*report.refusals, found))
 
 
 def _decided(report: AcceptanceReport) -> AcceptanceReport:

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from calibration.acceptance import judge, print_report
+from calibration.acceptance import judge, judge_heads, print_report
 from calibration.errors import AcceptanceError
 from calibration.quantization.frames import choose_frames
 from calibration.trial_frames import demonstration_frames, read_frames
 from engines.cache import EngineCache, EngineKey, StoredEngine, no_live_stream, refusal
-from engines.early_exit import EarlyExitEngine
 from engines.errors import EngineMissing, EngineUnavailable
 from engines.model_file import ModelFile, read_model_file
 from engines.openvino import OpenVinoEngine
@@ -94,7 +93,7 @@ def _try_compiled(request: BuildRequest, backend: str, model: ModelFile, console
             f"--precision {request.precision}: {backend} runs a model in the precision of its file,"
             f" {model.spec.precision}; for int8 make one with partum quantize"
         )
-    with load_engine(request.model, backend, early_exit=request.early_exit) as engine:
+    with load_engine(request.model, backend) as engine:
         precision = "bf16" if " bf16 " in f"{engine.name} " else model.spec.precision
         report = _judged(engine, _float_model(request, model), request, precision=precision)
     print_report(report, console)
@@ -120,14 +119,20 @@ def _build_tensorrt(
     if not device.driver:
         console.print(f"built from afar for {device}: not tried; run partum build on such a machine to let it in")
         return None
-    engines = [TensorRtEngine(model, device=int(request.device), stored=each) for each in stored]
-    with EarlyExitEngine(*engines) if request.early_exit else engines[0] as engine:
-        report = _judged(engine, _float_model(request, model), request, precision=precision)
+    trial = _trial(request)
+    with (
+        OpenVinoEngine(_float_model(request, model), precision="fp32") as reference,
+        TensorRtEngine(model, device=int(request.device), stored=stored[0]) as engine,
+    ):
+        report = judge(engine, reference, trial, precision=precision)
+        for each in stored[1:]:
+            with TensorRtEngine(model, device=int(request.device), stored=each) as heads:
+                report = judge_heads(report, heads, reference, trial)
     print_report(report, console)
     for each in stored:
         cache.set_report(each, report.as_json(), forced=request.force)
     if not report.accepted and not request.force:
-        raise AcceptanceError(f"{engine.name}: {'; '.join(report.refusals)}; --force runs it all the same, marked")
+        raise AcceptanceError(f"{report.engine}: {'; '.join(report.refusals)}; --force runs it all the same, marked")
     return report
 
 

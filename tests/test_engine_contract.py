@@ -15,7 +15,7 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from engines.batching import SharedEngine
+from engines.batching import EngineShare, SharedEngine
 from engines.cache import EngineCache
 from engines.errors import InferenceError, ModelMismatch, ModelNotFound
 from engines.model_file import read_model_file
@@ -34,25 +34,16 @@ if TYPE_CHECKING:
     from engines.base import Engine, Prediction
 
 
-class OnlyShare:
+class OnlyShare(EngineShare):
     """A share that closes the engine behind it, as if it were alone."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._shared = SharedEngine(engine)
-        self._share = self._shared.share()
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._share, name)
-
-    def __enter__(self) -> OnlyShare:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def close(self) -> None:
-        self._share.close()
+        super().close()
         self._shared.close()
+
+
+def only_share(engine: Engine) -> Engine:
+    return OnlyShare(SharedEngine(engine))
 
 
 def on_a_fake_gpu(path: Path, threads: int | None) -> Engine:
@@ -72,7 +63,7 @@ LOADERS: Mapping[str, Callable[[Path, int | None], Engine]] = {
     "torch": lambda path, threads: load_engine(path, "torch", threads=threads),
     "tensorrt": on_a_fake_gpu,
     "openvino early exit": lambda path, threads: load_engine(path, "openvino", threads=threads, early_exit=True),
-    "openvino shared": lambda path, threads: OnlyShare(load_engine(path, "openvino", threads=threads)),  # type: ignore[dict-item]
+    "openvino shared": lambda path, threads: only_share(load_engine(path, "openvino", threads=threads)),
 }
 RUNTIMES = [name for name in LOADERS if " " not in name]
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from calibration.quantization.qdq import Quantizer
-from engines import cuda as cuda_module
 from engines.cache import EngineCache
 from engines.cuda import CudaRuntime, cuda_error
 from engines.errors import BuildError, EngineMissing, EngineUnavailable, InferenceError, OutOfDeviceMemory
@@ -255,7 +254,7 @@ class CudaWithoutGpu:
 def test_without_a_gpu_the_backend_is_unavailable_and_auto_goes_on(
     model: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cuda_module.importlib, "import_module", lambda name: CudaWithoutGpu())
+    monkeypatch.setattr("importlib.import_module", lambda name: CudaWithoutGpu())
     with pytest.raises(EngineUnavailable, match="no usable NVIDIA GPU"):
         CudaRuntime().device(0)
     with pytest.raises(EngineUnavailable, match="no usable NVIDIA GPU"):
