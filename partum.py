@@ -25,6 +25,7 @@ COMMANDS = {
     "export": ("engines.commands:export_command", "Make a model file from a checkpoint, or serve one by Triton."),
     "quantize": ("calibration.quantization.command:quantize_command", "Make an INT8 model by calibration on frames."),
     "build": ("calibration.building_command:build_command", "Build an engine for this machine, and try it."),
+    "bench": ("benchmarks.commands:bench_command", "Measure how fast and how right this machine is."),
     "weak-labels": (
         "calibration.training.weak_labels_command:weak_labels_command",
         "Let teachers write masks for frames that have none.",

@@ -17,7 +17,8 @@ from rich.console import Console
 
 from benchmarks.environment import write_result
 from benchmarks.timing import interleaved_ms, median_ms
-from engines.registry import BACKENDS, available_engines, load_engine
+from calibration.trial_frames import as_network_input, demonstration_frames
+from engines.registry import DEFAULT_INT8_MODEL, DEFAULT_MODEL, load_engine
 from stream.channel import Channel
 from stream.clock import MonotonicClock
 from stream.convex import convex_labels
@@ -79,15 +80,40 @@ def hand_off_us() -> dict[str, float]:
 
 
 def engine_ms() -> dict[str, float]:
-    """Wall time of one frame by back-end, all cores."""
-    usable = [name for name in BACKENDS if available_engines().get(name, "auto") is None]
-    engines = {name: load_engine(backend=name) for name in usable}
-    spec = next(iter(engines.values())).spec
+    """Wall time of one frame by back-end and model file that ships, all cores."""
+    wanted = [(model, name) for name in ("openvino", "onnxruntime") for model in (DEFAULT_INT8_MODEL, DEFAULT_MODEL)]
+    engines = [load_engine(model, name) for model, name in [*wanted, (DEFAULT_MODEL, "torch")]]
+    spec = engines[0].spec
     image = np.random.default_rng(0).integers(0, 255, (1, 1, spec.height, spec.width), np.uint8)
-    times = interleaved_ms({name: partial(engine.infer, image) for name, engine in engines.items()})
-    for engine in engines.values():
+    times = interleaved_ms({engine.name: partial(engine.infer, image) for engine in engines})
+    for engine in engines:
         engine.close()
-    return {engines[name].name: ms for name, ms in times.items()}
+    return times
+
+
+def early_exit_ms() -> dict[str, float]:
+    """Wall time of one frame of the default engine in stretches on and off the standard plane, all cores.
+
+    On the plane the whole network runs; off it the encoder alone, but for the first frame of a stretch.
+    """
+    frames = demonstration_frames()
+    with load_engine(backend="openvino") as whole:
+        images = as_network_input(frames, whole.spec)
+        standard = [
+            float(whole.infer(image[None]).plane_logit[0]) >= whole.spec.plane_logit_threshold for image in images
+        ]
+        on, off = images[standard][:1], images[[not each for each in standard]][-1:]
+        with (
+            load_engine(backend="openvino", early_exit=True) as leaving,
+            load_engine(backend="openvino", early_exit=True) as staying,
+        ):
+            return interleaved_ms(
+                {
+                    "whole network": partial(whole.infer, on),
+                    "early exit, standard planes": partial(staying.infer, on),
+                    "early exit, other planes": partial(leaving.infer, off),
+                }
+            )
 
 
 def main() -> None:
@@ -99,6 +125,7 @@ def main() -> None:
         "tracking_cpu_us": tracking_cpu_us(),
         "hand_off_us": hand_off_us(),
         "engine_ms_batch_1": engine_ms(),
+        "early_exit_ms": early_exit_ms(),
     }
     path = write_result("components", results, command="python -m benchmarks.components")
     Console().print(results)

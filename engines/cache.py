@@ -97,9 +97,19 @@ class EngineCache:
             EngineMissing: there is none, or it is damaged; names the nearest one and why it will not do.
         """
         path = self.path_of(key, name)
+        if _facts_beside(path) is None or not path.is_file():
+            raise EngineMissing(f"{self._nearest(key)}; make it with: partum build")
+        return self.find_path(path)
+
+    def find_path(self, path: Path) -> StoredEngine:
+        """The engine of a file of this folder, checked.
+
+        Raises:
+            EngineMissing: there is none there, or it is damaged.
+        """
         facts = _facts_beside(path)
         if facts is None or not path.is_file():
-            raise EngineMissing(f"{self._nearest(key)}; make it with: partum build")
+            raise EngineMissing(f"{path}: no built engine with its facts; partum build --rebuild")
         return _checked(path, facts)
 
     def best(self, key: EngineKey) -> StoredEngine:
