@@ -49,11 +49,11 @@ def measured(engine: TensorRtEngine, *, count: int = 300) -> dict[str, Any]:
     for batch in (size for size in BATCHES if size <= engine.max_batch):
         given = np.repeat(image, 8 * batch, axis=0)  # eight batches a call: copies and kernels overlap
         engine.infer(given)
-        start, done = time.perf_counter(), 0
-        while time.perf_counter() - start < 1.0:
+        began, done = time.perf_counter(), 0
+        while time.perf_counter() - began < 1.0:
             engine.infer(given)
             done += len(given)
-        rates[str(batch)] = round(done / (time.perf_counter() - start), 1)
+        rates[str(batch)] = round(done / (time.perf_counter() - began), 1)
     return {"latency_ms": shares, "frames_per_second": rates}
 
 

@@ -85,7 +85,7 @@ class ModelSpec:
         if schema != METADATA_SCHEMA:
             raise ModelMismatch(
                 f"{origin}: not a Partum model (metadata 'partum.schema' is {schema!r}, expected"
-                f" {METADATA_SCHEMA!r}); export one with: python -m engines.export"
+                f" {METADATA_SCHEMA!r}); export one with: partum export"
             )
         try:
             facts = json.loads(metadata["partum.spec"])

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from engines.errors import ModelMismatch, ModelNotFound
+from engines.runtime import unavailable
 
 ONNX, ENGINE, CHECKPOINTS = ".onnx", ".engine", (".pt", ".pth", ".ckpt")
 
@@ -69,8 +70,10 @@ def export_command(source: Path, out: Path | None, triton: Path | None, max_batc
 
     model = source
     if source.suffix in CHECKPOINTS:
-        from engines.export import export_checkpoint
-
+        try:
+            from engines.export import export_checkpoint
+        except ImportError as error:
+            raise unavailable("export", "partum[train]", error) from error
         model = out or source.with_suffix(ONNX)
         export_checkpoint(source, model)
         click.echo(f"written: {model}")

@@ -1,6 +1,6 @@
 """Checkpoint to ONNX: one file that holds the graph, the weights under their torch names, and the model's facts.
 
-    python -m engines.export CHECKPOINT.pt MODEL.onnx
+    partum export CHECKPOINT.pt --out MODEL.onnx
 
 BatchNorm is not folded and weights keep their `state_dict` names, so that the torch back-end rebuilds the network
 from the very file the other runtimes run; they fold it themselves when they compile.
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 import warnings
 from pathlib import Path
 
@@ -19,6 +18,8 @@ import onnx
 import torch
 
 from engines.base import ModelSpec
+from engines.errors import ModelMismatch, ModelNotFound
+from engines.runtime import reason
 from engines.unet import MultiTaskUNet
 
 CHECKPOINT_SCHEMA = "partum.checkpoint/1"
@@ -91,18 +92,28 @@ def halve_weights(model: onnx.ModelProto) -> None:
 
 
 def export_checkpoint(checkpoint: Path, path: Path) -> ModelSpec:
-    """Exports a checkpoint written by `calibration.training.train` (keys schema, spec, weights)."""
-    stored = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    if stored.get("schema") != CHECKPOINT_SCHEMA:
-        raise ValueError(f"{checkpoint}: schema {stored.get('schema')!r}, expected {CHECKPOINT_SCHEMA!r}")
+    """Exports a checkpoint written by `calibration.training.train` (keys schema, spec, weights).
+
+    Raises:
+        ModelNotFound: there is no such file.
+        ModelMismatch: it is no checkpoint of ours, or its weights do not fit its network.
+    """
+    try:
+        stored = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise ModelNotFound(f"{checkpoint}: cannot be read ({error.strerror}); name a checkpoint (.pt)") from error
+    except Exception as error:
+        raise ModelMismatch(
+            f"{checkpoint}: not a checkpoint ({type(error).__name__}); name one of partum train"
+        ) from error
+    if not isinstance(stored, dict) or stored.get("schema") != CHECKPOINT_SCHEMA:
+        found = stored.get("schema") if isinstance(stored, dict) else type(stored).__name__
+        raise ModelMismatch(f"{checkpoint}: {found!r} where {CHECKPOINT_SCHEMA!r} belongs; name one of partum train")
     spec = ModelSpec.from_metadata(stored["spec"], origin=str(checkpoint))
     network = MultiTaskUNet(**spec.architecture)  # type: ignore[arg-type]
-    network.load_state_dict(stored["weights"])
+    try:
+        network.load_state_dict(stored["weights"])
+    except (KeyError, RuntimeError) as error:
+        raise ModelMismatch(f"{checkpoint}: its weights do not fit its network ({reason(error)})") from error
     export_onnx(network, spec, path)
     return spec
-
-
-if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit("usage: python -m engines.export CHECKPOINT.pt MODEL.onnx")
-    export_checkpoint(Path(sys.argv[1]), Path(sys.argv[2]))

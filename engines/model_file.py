@@ -68,7 +68,7 @@ def read_model_file(path: Path) -> ModelFile:
         metadata, inputs, outputs = read_header(content)
     except ValueError as error:
         raise ModelMismatch(
-            f"{path}: not an ONNX model, or cut short ({error}); export one with: python -m engines.export"
+            f"{path}: not an ONNX model, or cut short ({error}); export one with: partum export"
         ) from error
     spec = ModelSpec.from_metadata(metadata, origin=str(path), sha256=hashlib.sha256(content).hexdigest())
     given = "; ".join(map(str, inputs)) + " -> " + "; ".join(map(str, outputs))

@@ -1,7 +1,7 @@
 """PyTorch: the network as it was trained, rebuilt from the weights inside the ONNX file.
 
 This module has the name of the package it wraps. That is safe with absolute imports, and as long as no file
-of this folder is run by its path (`python engines/export.py`); use `python -m engines.export`.
+of this folder is run by its path (`python engines/export.py`); use `partum export`.
 """
 
 from __future__ import annotations

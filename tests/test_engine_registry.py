@@ -1,17 +1,19 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 import engines
 from engines.errors import EngineUnavailable, ModelNotFound
 from engines.registry import BACKENDS, DEFAULT_MODEL, available_engines, load_engine
 from tests.conftest import REPOSITORY
-from tests.tiny_model import tiny_model
+from tests.tiny_model import HEIGHT, WIDTH, tiny_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,6 +88,24 @@ def test_the_default_model_ships_in_the_package() -> None:
 def test_a_backend_asked_for_by_name_is_the_one_that_runs(model: Path, backend: str) -> None:
     with load_engine(model, backend) as engine:
         assert engine.name.split()[0] == backend
+
+
+@pytest.mark.slow
+def test_the_compiled_network_says_what_the_network_says(model: Path) -> None:
+    images = np.random.default_rng(2).integers(0, 256, (1, 1, HEIGHT, WIDTH), np.uint8)
+    if shutil.which("g++") is None and shutil.which("clang++") is None:
+        pytest.skip("torch compiles for a CPU with a C++ compiler, and there is none")
+    with load_engine(model, "torch") as plain, load_engine(model, "torch-compiled") as compiled:
+        assert compiled.name == "torch compiled fp32 CPU"
+        found, expected = compiled.infer(images), plain.infer(images)
+        np.testing.assert_allclose(found.class_logits, expected.class_logits, atol=1e-4)
+        np.testing.assert_allclose(found.plane_logit, expected.plane_logit, atol=1e-4)
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime-cuda", "onnxruntime-tensorrt", "torch-cuda"])
+def test_a_backend_without_its_device_says_so(model: Path, backend: str) -> None:
+    with pytest.raises(EngineUnavailable, match=r"no (CUDA|Tensorrt)ExecutionProvider|finds no GPU|cannot start here"):
+        load_engine(model, backend)
 
 
 def test_an_unknown_backend_is_refused_with_the_known_ones() -> None:

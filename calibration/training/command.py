@@ -37,4 +37,4 @@ def train_command(config: str, data: Path, out: Path | None, start: Path | None)
     folder = out or Path("runs") / Path(config).stem
     scores = train(settings, data=data, out=folder, start=start)
     shown = "  ".join(f"{name} {scores[name]:.3f}" for name in ("dice_ps", "dice_fh", "plane_auc") if name in scores)
-    Console(stderr=True).print(f"{folder}: done; last epoch {shown}. Make a model of it: python -m engines.export")
+    Console(stderr=True).print(f"{folder}: done; last epoch {shown}. Make a model of it: partum export")

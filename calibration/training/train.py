@@ -108,7 +108,7 @@ def train(config: TrainConfig, *, data: Path, out: Path, start: Path | None = No
 
     Writes `checkpoint.pt` (whole state), `best.pt` (the weights with the best validation score, early epochs left
     out), `history.jsonl` (one line an epoch) and `curves.png`. Either checkpoint becomes a model by
-    `python -m engines.export`.
+    `partum export`.
 
     Args:
         config: from `calibration.training.config.load_config`.
