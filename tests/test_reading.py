@@ -189,3 +189,19 @@ def test_the_network_s_word_on_the_orientation_goes_before_the_mask_s_cues() -> 
     assert read_as[-8.0].mirrored is True
     assert read_as[-1.0].reason is Reason.AXIS_AMBIGUOUS  # neither answer would be safe
     assert read_as[8.0].aop_deg != read_as[-8.0].aop_deg
+
+
+def test_quality_falls_by_what_had_to_be_made_convex() -> None:
+    shape = FRAMES[0]
+    frame, clean = blank(shape), exact_prediction(shape)
+    reader = Reader(protocol="robust", plane_threshold=0.5, orientation=Orientation.NORMAL)
+    whole = reader.read(frame, letterbox_for(frame, NETWORK), clean).biometry
+    torn = clean.class_logits.copy()
+    torn[0, 2, 100:, :] = np.maximum(torn[0, 2, 100:, :], -50)  # nothing drawn, until the head grows a bit below
+    torn[0, 2, 118:127, 4:40] = 300  # a bit of head far from the head: no bone, and cut off
+    ragged = Prediction(class_logits=torn, plane_logit=clean.plane_logit)
+    found = reader.read(frame, letterbox_for(frame, NETWORK), ragged).biometry
+    assert found.aop_deg == pytest.approx(whole.aop_deg, abs=0.1)
+    drawn = np.count_nonzero(labels_in_frame(frame, letterbox_for(frame, NETWORK), clean) == 2) / 16
+    share = 2 * drawn / (2 * drawn + 9 * 36)
+    assert found.quality / whole.quality == pytest.approx(share, abs=0.01)
