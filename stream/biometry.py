@@ -19,6 +19,11 @@ class Reason(StrEnum):
     CUT_BY_SECTOR = "cut_by_sector"
     AXIS_AMBIGUOUS = "axis_ambiguous"
     IMPLAUSIBLE = "implausible"
+    FROZEN = "frozen"
+    NO_SIGNAL = "no_signal"
+    # Of frames that were never looked at:
+    OVERLOAD = "overload"
+    REPEATED = "repeated"
 
 
 CHALLENGE_SIDE_PX = {"iugc2024": 512, "fhps2023": 256}

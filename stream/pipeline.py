@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from stream.biometry import Orientation
+from stream.biometry import Orientation, Reason
 from stream.channel import Channel, ChannelClosed, ChannelStats, Overflow
 from stream.clock import Clock, MonotonicClock
 from stream.measurement import Measurement, State
 from stream.reading import Reader, letterbox_for
 from stream.tracking import Tracker
+from stream.watch import Sight, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
     from stream.sources.base import FrameSource
 
 AnyChannel = Channel[Any]
+Seen = Sight | tuple[Any, Any]
+"""What the network says of a frame (its letterbox and the prediction), or why it was not asked."""
+
+UNSEEN = {Sight.REPEATED: Reason.REPEATED, Sight.FROZEN: Reason.FROZEN, Sight.BLACK: Reason.NO_SIGNAL}
 
 CHANNEL_CAPACITY = 2
 """Enough to overlap decoding, inference and measuring; more only adds latency."""
@@ -54,6 +59,8 @@ class Pipeline:
         orientation: whether the pictures are mirrored; `AUTO` finds out.
         overflow: what happens to frames that come faster than they are processed.
         clock: the clock that stamped the frames.
+        watch: tells new frames from repeated, frozen and black ones, which are not run through the network; None takes
+            every frame for new, as in a recording.
     """
 
     def __init__(
@@ -65,14 +72,16 @@ class Pipeline:
         orientation: Orientation = Orientation.AUTO,
         overflow: Overflow = Overflow.BLOCK,
         clock: Clock | None = None,
+        watch: Watch | None = None,
     ) -> None:
+        self._watch = watch
         self._source, self._engine, self._protocol = source, engine, protocol
         self._clock = clock or MonotonicClock()
         self._reader = Reader(protocol=protocol, plane_threshold=engine.spec.plane_threshold, orientation=orientation)
         self._tracker = Tracker()
         self._dropped: deque[Frame] = deque()
         self._frames: Channel[Frame] = Channel(CHANNEL_CAPACITY, overflow=overflow, on_drop=self._note_drop)
-        self._predictions: Channel[tuple[Frame, Letterbox, Prediction]] = Channel(CHANNEL_CAPACITY)
+        self._predictions: Channel[tuple[Frame, Seen]] = Channel(CHANNEL_CAPACITY)
         self._measurements: Channel[Measurement] = Channel(CHANNEL_CAPACITY)
         self._stopping = threading.Event()
         self._error: BaseException | None = None
@@ -154,32 +163,48 @@ class Pipeline:
     def _infer(self) -> None:
         spec = self._engine.spec
         for frame in self._frames:
+            sight = self._watch.look(frame) if self._watch else Sight.NEW
+            if sight is not Sight.NEW:
+                self._predictions.send((frame, sight))
+                continue
             letterbox = letterbox_for(frame, spec)
             prediction = self._engine.infer(letterbox.apply(frame.image)[None, None])
-            self._predictions.send((frame, letterbox, prediction))
+            self._predictions.send((frame, (letterbox, prediction)))
 
     def _measure(self) -> None:
-        for frame, letterbox, prediction in self._predictions:
+        for frame, seen in self._predictions:
             self._report_dropped(before=frame.index)
-            reading = self._reader.read(frame, letterbox, prediction)
-            tracks = self._tracker.follow(frame, reading.biometry)
-            self._measurements.send(
-                Measurement(
-                    frame=frame,
-                    protocol=self._protocol,
-                    state=State.REFUSED if reading.biometry.reason else State.MEASURED,
-                    reason=reading.biometry.reason,
-                    plane_probability=reading.plane_probability,
-                    biometry=reading.biometry,
-                    aop=tracks.aop,
-                    hsd_min=tracks.hsd_min,
-                    hsd_perp=tracks.hsd_perp,
-                    outlines=reading.outlines,
-                    latency_ms=self._latency_ms(frame),
-                    engine_mark=self._engine.spec.mark,
-                )
-            )
+            self._measurements.send(self._unseen(frame, seen) if isinstance(seen, Sight) else self._read(frame, *seen))
         self._report_dropped(before=None)
+
+    def _read(self, frame: Frame, letterbox: Letterbox, prediction: Prediction) -> Measurement:
+        reading = self._reader.read(frame, letterbox, prediction)
+        tracks = self._tracker.follow(frame, reading.biometry)
+        return Measurement(
+            frame=frame,
+            protocol=self._protocol,
+            state=State.REFUSED if reading.biometry.reason else State.MEASURED,
+            reason=reading.biometry.reason,
+            plane_probability=reading.plane_probability,
+            biometry=reading.biometry,
+            aop=tracks.aop,
+            hsd_min=tracks.hsd_min,
+            hsd_perp=tracks.hsd_perp,
+            outlines=reading.outlines,
+            latency_ms=self._latency_ms(frame),
+            engine_mark=self._engine.spec.mark,
+        )
+
+    def _unseen(self, frame: Frame, sight: Sight) -> Measurement:
+        """The record of a frame that the network was not asked about: no number is shown with it, an old one neither."""
+        return Measurement(
+            frame=frame,
+            protocol=self._protocol,
+            state=State.DROPPED if sight is Sight.REPEATED else State.REFUSED,
+            reason=UNSEEN[sight],
+            latency_ms=self._latency_ms(frame),
+            engine_mark=self._engine.spec.mark,
+        )
 
     def _report_dropped(self, before: int | None) -> None:
         """Passes on, in order, the frames that were dropped before frame `before` (all, where None)."""
@@ -190,6 +215,7 @@ class Pipeline:
                     frame=frame,
                     protocol=self._protocol,
                     state=State.DROPPED,
+                    reason=Reason.OVERLOAD,
                     latency_ms=self._latency_ms(frame),
                     engine_mark=self._engine.spec.mark,
                 )

@@ -226,6 +226,8 @@ def _print_summary(
     for reason, count in statistics.reasons.most_common():
         table.add_row(f"  {reason}", str(count))
     table.add_row("dropped", str(statistics.states["dropped"]))
+    for cause, count in statistics.drops.most_common():
+        table.add_row(f"  {cause}", str(count))
     for name, label, unit in (
         ("aop_deg", "AoP, median", "°"),
         ("hsd_min_mm", "HSD (shortest), median", " mm"),

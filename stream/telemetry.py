@@ -46,6 +46,7 @@ class RunStatistics:
     def __init__(self) -> None:
         self.states: Counter[str] = Counter({str(state): 0 for state in State})
         self.reasons: Counter[str] = Counter()
+        self.drops: Counter[str] = Counter()
         self.latency_ms = LogHistogram(least=1e-3, most=1e6, growth=0.01)
         self._values = {
             f"{name}{bound}": LogHistogram(least=0.1, most=1e4, growth=5e-4)
@@ -56,10 +57,11 @@ class RunStatistics:
     def add(self, measurement: Measurement) -> None:
         """Counts one frame's result."""
         self.states[str(measurement.state)] += 1
+        if measurement.state is State.DROPPED:
+            self.drops[str(measurement.reason)] += 1
+            return
         if measurement.reason:
             self.reasons[str(measurement.reason)] += 1
-        if measurement.state is State.DROPPED:
-            return
         self.latency_ms.add(measurement.latency_ms)
         scale = measurement.mm_per_px
         for name, estimate, unit in (
@@ -90,6 +92,7 @@ class RunStatistics:
             "frames_in": self.frames_in,
             **self.states,
             "refused_by_reason": dict(sorted(self.reasons.items())),
+            "dropped_by_cause": dict(sorted(self.drops.items())),
             "median_with_typical_interval": {
                 name: self.typical(name) for name in ("aop_deg", "hsd_min_px", "hsd_min_mm")
             },

@@ -46,6 +46,10 @@ WORDS = {
     "cut_by_sector": "cut off by the sector",
     "axis_ambiguous": "symphysis axis unclear",
     "implausible": "implausible geometry",
+    "frozen": "picture frozen",
+    "no_signal": "no signal",
+    "overload": "too many frames",
+    "repeated": "picture shown again",
 }
 
 
