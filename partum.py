@@ -19,6 +19,7 @@ COMMANDS = {
     "replay": ("stream.cli:replay", "Run a recording through the pipeline: AoP and HSD over time."),
     "engines": ("engines.commands:engines_command", "List what can run a model here, and why the rest cannot."),
     "info": ("engines.commands:info_command", "Say what a model file or a built engine is."),
+    "attach": ("stream.cli:attach", "Watch a live feed: AoP and HSD as they are scanned."),
     "measure": ("stream.measure:measure_command", "Measure AoP and HSD on a folder of existing masks."),
     "evaluate": ("calibration.evaluation.command:evaluate_command", "Compare a model with the labels of a data set."),
     "train": ("calibration.training.command:train_command", "Train a network; resumes a run that was killed."),

@@ -113,6 +113,8 @@ orientation_option = click.option(
 @click.option("--early-exit", is_flag=True, help="Decode only frames that may be standard planes.")
 @click.option("--loop", is_flag=True, help="Play the recording again and again until Ctrl-C.")
 @verbose_option
+@click.option("--serve", metavar="HOST:PORT", help="Show it in a browser, for example at 127.0.0.1:8400.")
+@click.option("--token", help="That viewers from elsewhere must bring. Default: made up, and said.")
 def replay(
     source: str | None,
     out: Path | None,
@@ -125,12 +127,14 @@ def replay(
     overlay: bool,
     early_exit: bool,
     loop: bool,
+    serve: str | None,
+    token: str | None,
 ) -> None:
     """See the command's help text above."""
-    from stream.replay import ReplayOptions, run_replay
+    from stream.session import SessionOptions, run_session
 
-    run_replay(
-        ReplayOptions(
+    run_session(
+        SessionOptions(
             source=source,
             out=out,
             pace=pace,
@@ -142,5 +146,57 @@ def replay(
             overlay=overlay,
             loop=loop,
             early_exit=early_exit,
+        )
+    )
+
+
+@click.command(help="Watch a live SOURCE: rtsp://, rtmp://, udp://, http://, v4l2:/dev/video0 or screen:.")
+@click.argument("source")
+@click.option(
+    "--out", type=Folder(path_type=Path), help="Folder for the results. Default: a new one below partum-runs/."
+)
+@click.option("--backend", type=click.Choice(BACKENDS), default=AUTO, show_default=True, help="What runs the network.")
+@click.option("--model", help="ONNX model, or triton://host:port/name; default: the one that ships.")
+@protocol_option
+@orientation_option
+@spacing_option
+@click.option("--serve", metavar="HOST:PORT", help="Show it in a browser, for example at 127.0.0.1:8400.")
+@click.option("--token", help="That viewers from elsewhere must bring. Default: made up, and said.")
+@click.option("--overlay/--no-overlay", default=False, show_default=True, help="Write overlay.mp4: whole pictures.")
+@click.option("--early-exit", is_flag=True, help="Decode only frames that may be standard planes.")
+@click.option("--duration", type=click.FloatRange(min=0, min_open=True), help="End after so many seconds.")
+@verbose_option
+def attach(
+    source: str,
+    out: Path | None,
+    backend: str,
+    model: str | None,
+    protocol: str,
+    orientation: str,
+    spacing: PixelSpacing | None,
+    serve: str | None,
+    token: str | None,
+    overlay: bool,
+    early_exit: bool,
+    duration: float | None,
+) -> None:
+    """See the command's help text above."""
+    from stream.session import SessionOptions, run_session
+
+    run_session(
+        SessionOptions(
+            source=source,
+            out=out,
+            backend=backend,
+            model=model,
+            protocol=protocol,
+            orientation=Orientation(orientation),
+            spacing=spacing,
+            overlay=overlay,
+            early_exit=early_exit,
+            live=True,
+            serve=serve,
+            token=token,
+            duration_s=duration,
         )
     )

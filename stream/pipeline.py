@@ -196,7 +196,7 @@ class Pipeline:
         )
 
     def _unseen(self, frame: Frame, sight: Sight) -> Measurement:
-        """The record of a frame that the network was not asked about: no number is shown with it, an old one neither."""
+        """The record of a frame that the network was not asked about: no number is shown with it, nor an old one."""
         return Measurement(
             frame=frame,
             protocol=self._protocol,

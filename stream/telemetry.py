@@ -24,11 +24,24 @@ class LogHistogram:
     def __init__(self, *, least: float, most: float, growth: float) -> None:
         self._least, self._step = least, math.log1p(growth)
         self._counts = np.zeros(math.ceil(math.log(most / least) / self._step) + 1, dtype=np.int64)
+        self.total = 0.0
+        """The sum of all values."""
 
     def add(self, value: float) -> None:
         """Counts one value; those at or below `least` fall into the first bin."""
         position = 0 if value <= self._least else int(math.log(value / self._least) / self._step) + 1
         self._counts[min(position, len(self._counts) - 1)] += 1
+        self.total += value
+
+    @property
+    def count(self) -> int:
+        """How many values were counted."""
+        return int(self._counts.sum())
+
+    def count_to(self, edge: float) -> int:
+        """How many values lie at or below `edge`, to within the bin that holds it."""
+        position = 0 if edge <= self._least else int(math.log(edge / self._least) / self._step) + 1
+        return int(self._counts[: position + 1].sum())
 
     def quantile(self, share: float) -> float | None:
         """The value that `share` of all values do not exceed; None where nothing was counted."""

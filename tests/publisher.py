@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Iterator
 from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
@@ -30,7 +31,7 @@ BITS = 14
 def numbered(number: int) -> NDArray[np.uint8]:
     """A picture with moving grey and its number in squares at the bottom."""
     y, x = np.mgrid[:HEIGHT, :WIDTH]
-    image = (60 + 40 * np.sin((x + 3 * number) / 20) * np.cos(y / 17)).astype(np.uint8)
+    image: NDArray[np.uint8] = (60 + 40 * np.sin((x + 3 * number) / 20) * np.cos(y / 17)).astype(np.uint8)
     for bit in range(BITS):
         value = 235 if number >> bit & 1 else 16
         image[HEIGHT - SQUARE :, bit * SQUARE : (bit + 1) * SQUARE] = value
@@ -43,10 +44,11 @@ def number_of(image: NDArray[np.uint8]) -> int:
     return sum(1 << bit for bit in range(BITS) if row[bit * SQUARE + SQUARE // 2] > 128)
 
 
-def ticks(rate: float, seconds: float):  # type: ignore[no-untyped-def]
+def ticks(rate: float, seconds: float) -> Iterator[int]:
     """Numbers, each when it is due."""
     start = time.monotonic_ns()
-    print(start, flush=True)
+    sys.stdout.write(f"{start}\n")
+    sys.stdout.flush()
     for number in range(round(rate * seconds)):
         due_s = number / rate - (time.monotonic_ns() - start) / 1e9
         if due_s > 0:
@@ -74,7 +76,7 @@ def serve(uri: str, rate: float, seconds: float) -> None:
     """Motion JPEG by HTTP, to whoever asks."""
 
     class Stream(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 - the base class's name
+        def do_GET(self) -> None:
             self.send_response(200)
             self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
             self.end_headers()
@@ -87,7 +89,7 @@ def serve(uri: str, rate: float, seconds: float) -> None:
             except OSError:
                 pass
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        def log_message(self, format: str, *args: object) -> None:
             pass
 
     parts = urlsplit(uri)

@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 
 from stream.measurement import CLOCK_FIELDS
-from stream.replay import DEMO_CLIP
 from stream.results import RESULTS
+from stream.session import DEMO_CLIP
 from tests.conftest import REPOSITORY
 from tests.fakes import picture
 

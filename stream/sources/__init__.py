@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from stream.clock import Clock
     from stream.frame import PixelSpacing
     from stream.sources.base import FrameSource
+    from stream.sources.live import LiveSource
 
-__all__ = ["open_source"]
+__all__ = ["open_live", "open_source"]
 
-LIVE_SCHEMES = frozenset({"http", "https", "igtl", "rtmp", "rtp", "rtsp", "rtsps", "srt", "tcp", "udp", "v4l2"})
+NETWORK_SCHEMES = frozenset({"http", "https", "rtmp", "rtp", "rtsp", "rtsps", "tcp", "udp"})
+DEVICE_SCHEMES = frozenset({"v4l2", "screen"})
+LIVE_SCHEMES = NETWORK_SCHEMES | DEVICE_SCHEMES | {"igtl", "srt"}
 
 
 def open_source(uri: str, *, clock: Clock | None = None, spacing: PixelSpacing | None = None) -> FrameSource:
@@ -43,8 +46,34 @@ def open_source(uri: str, *, clock: Clock | None = None, spacing: PixelSpacing |
     if scheme == "phantom":
         return _open_phantom(uri, clock, spacing)
     if scheme in LIVE_SCHEMES:
-        raise OptionError(f"{scheme}: is a live feed, which this version cannot read; record it to a file first")
+        raise OptionError(f"{scheme}: is a live feed; watch it with: partum attach")
     return _open_path(Path(uri), clock, spacing)
+
+
+def open_live(uri: str, *, clock: Clock | None = None, spacing: PixelSpacing | None = None) -> LiveSource:
+    """Opens a live feed; what is connected, lost and connected again is the feed's business (`stream.sources.live`).
+
+    Args:
+        uri: `rtsp://host/path`, `udp://@:5000`, `http://host/stream.mjpg`, `v4l2:/dev/video0`, `screen:` ...
+        clock: stamps the frames; the machine's monotonic clock where none is given.
+        spacing: mm per pixel of the frames.
+
+    Raises:
+        OptionError: it is no live feed, or of a kind that this version cannot read.
+    """
+    from stream.sources.device import open_device
+    from stream.sources.network import open_network
+
+    clock = clock or MonotonicClock()
+    scheme = uri.partition(":")[0].lower() if ":" in uri else ""
+    if scheme in NETWORK_SCHEMES:
+        return open_network(uri, clock=clock, spacing=spacing)
+    if scheme in DEVICE_SCHEMES:
+        return open_device(uri, clock=clock, spacing=spacing)
+    if scheme in LIVE_SCHEMES:
+        raise OptionError(f"{scheme}: cannot be read by this version; see the README for what can")
+    known = ", ".join(sorted(f"{name}:" for name in NETWORK_SCHEMES | DEVICE_SCHEMES))
+    raise OptionError(f"{uri}: is no live feed; give one of {known}; a recording is played by: partum replay")
 
 
 def _open_phantom(uri: str, clock: Clock, spacing: PixelSpacing | None) -> FrameSource:

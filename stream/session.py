@@ -1,4 +1,4 @@
-"""`partum replay`: a recording through the pipeline into files, and a short table at the end."""
+"""`partum replay` and `partum attach`: a source through the pipeline, into files and onto a screen, and a table."""
 
 from __future__ import annotations
 
@@ -18,18 +18,23 @@ from engines.cache import live_stream
 from engines.errors import PartumError
 from engines.registry import load_engine
 from stream.biometry import Orientation
+from stream.channel import Overflow
 from stream.clock import MonotonicClock
 from stream.pipeline import Pipeline
 from stream.protocols import check_orientation
 from stream.results import prepare_folder
+from stream.screen.board import Board
 from stream.sinks.manifest import NOTICE, Manifest
 from stream.sinks.overlay import Overlay
 from stream.sinks.tables import Csv, JsonLines
 from stream.sinks.together import Together
 from stream.sinks.trend import Trend
-from stream.sources import open_source
+from stream.sources import open_live, open_source
+from stream.sources.live import LiveSource
+from stream.sources.network import redacted
 from stream.sources.paced import Looped, Paced
 from stream.telemetry import RunStatistics
+from stream.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,7 +49,7 @@ DEMO_CLIP = Path(__file__).parent / "demo" / "demo.mp4"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReplayOptions:
+class SessionOptions:
     """What the user asked for.
 
     Attributes:
@@ -53,6 +58,10 @@ class ReplayOptions:
         pace: how many times as fast as recorded; None as fast as possible.
         loop: replay without end.
         early_exit: decode only frames that may be standard planes.
+        live: the source is a live feed: the newest frame wins, and it runs until it is stopped.
+        serve: address of the screen, `host:port`; None serves none.
+        token: that viewers must bring; None makes one where the screen can be reached from elsewhere.
+        duration_s: ends a live run by itself; None goes on.
     """
 
     source: str | None = None
@@ -66,6 +75,15 @@ class ReplayOptions:
     overlay: bool = True
     loop: bool = False
     early_exit: bool = False
+    live: bool = False
+    serve: str | None = None
+    token: str | None = None
+    duration_s: float | None = None
+
+    @property
+    def shown_source(self) -> str:
+        """The source as files, screens and logs may name it."""
+        return "demonstration clip" if self.source is None else redacted(self.source) if self.live else self.source
 
     @property
     def uri(self) -> str:
@@ -74,7 +92,7 @@ class ReplayOptions:
     def as_json(self) -> dict[str, object]:
         """The options as written to `run.json`."""
         return {
-            "source": self.source or "demonstration clip",
+            "source": self.shown_source,
             "pace": self.pace or "asap",
             "backend": self.backend,
             "model": self.model or "default",
@@ -84,10 +102,13 @@ class ReplayOptions:
             "overlay": self.overlay,
             "loop": self.loop,
             "early_exit": self.early_exit,
+            "live": self.live,
+            "serve": self.serve,
+            "duration_s": self.duration_s,
         }
 
 
-def run_replay(options: ReplayOptions) -> RunStatistics:
+def run_session(options: SessionOptions) -> RunStatistics:
     """Replays, writes the results and prints the table.
 
     Whatever ends the run, what was measured by then is on disk and `run.json` says how it ended.
@@ -100,10 +121,10 @@ def run_replay(options: ReplayOptions) -> RunStatistics:
     statistics = RunStatistics()
     with ExitStack() as stack:
         source = stack.enter_context(open_recording(options))
-        if options.pace is not None:
+        if options.live or options.pace is not None:
             stack.enter_context(live_stream())
         engine = stack.enter_context(load_engine(options.model, options.backend, early_exit=options.early_exit))
-        out = prepare_folder(options.out, source=Path(options.uri))
+        out = prepare_folder(options.out, source=Path("live" if options.live else options.uri))
         interrupted = stack.enter_context(_ctrl_c(source.close))
         manifest = Manifest(out / "run.json", source=source.info, engine=engine, options=options.as_json())
         status, message = "failed", None
@@ -127,9 +148,11 @@ def run_replay(options: ReplayOptions) -> RunStatistics:
     return statistics
 
 
-def open_recording(options: ReplayOptions) -> FrameSource:
-    """Opens the source, wrapped as `loop` and `pace` ask."""
+def open_recording(options: SessionOptions) -> FrameSource:
+    """Opens the source, wrapped as `loop` and `pace` ask; a live feed as it is."""
     clock = MonotonicClock()
+    if options.live:
+        return open_live(options.uri, clock=clock, spacing=options.spacing)
 
     def opened() -> FrameSource:
         return open_source(options.uri, clock=clock, spacing=options.spacing)
@@ -138,29 +161,73 @@ def open_recording(options: ReplayOptions) -> FrameSource:
     return source if options.pace is None else Paced(source, speed=options.pace, clock=clock)
 
 
-def _run(options: ReplayOptions, source: FrameSource, engine: Engine, out: Path, statistics: RunStatistics) -> None:
+def _run(options: SessionOptions, source: FrameSource, engine: Engine, out: Path, statistics: RunStatistics) -> None:
     """Runs the pipeline into the sinks, to the end of the source."""
     total = None if options.loop else source.info.frame_count
+    board = Board(clock=MonotonicClock(), source=source if isinstance(source, LiveSource) else None)
     with (
-        Together(_sinks(options, source.info, engine.spec.mark, out)) as sinks,
+        Together([lambda: board, *_sinks(options, source.info, engine.spec.mark, out)]) as sinks,
+        _screen(options, board, source.info, engine),
         _progress() as progress,
-        Pipeline(source, engine, protocol=options.protocol, orientation=options.orientation) as pipeline,
+        _timer(options.duration_s, source.close),
+        Pipeline(
+            source,
+            engine,
+            protocol=options.protocol,
+            orientation=options.orientation,
+            overflow=Overflow.DROP_OLDEST if options.live else Overflow.BLOCK,
+            watch=Watch() if options.live else None,
+        ) as pipeline,
     ):
-        task = progress.add_task("replay", total=total, fps="")
+        task = progress.add_task("attached" if options.live else "replay", total=total, fps="")
         for measurement in pipeline:
             sinks.write(measurement)
             statistics.add(measurement)
             _advance(progress, task)
 
 
-def _sinks(options: ReplayOptions, info: SourceInfo, mark: str, out: Path) -> Iterator[Callable[[], Sink]]:
+def _sinks(options: SessionOptions, info: SourceInfo, mark: str, out: Path) -> Iterator[Callable[[], Sink]]:
     note = "  ".join(word for word in (info.note, mark) if word)
-    title = f"{'demonstration clip' if options.source is None else Path(options.uri).name}, {options.protocol}"
+    name = options.shown_source if options.live or options.source is None else Path(options.uri).name
+    title = f"{name}, {options.protocol}"
     yield lambda: JsonLines(out / "measurements.jsonl")
     yield lambda: Csv(out / "measurements.csv")
     yield lambda: Trend(out / "trend.png", f"{title}  {note}".strip())
     if options.overlay:
         yield lambda: Overlay(out / "overlay.mp4", note=note, frame_rate_hz=info.frame_rate_hz)
+
+
+@contextmanager
+def _screen(options: SessionOptions, board: Board, info: SourceInfo, engine: Engine) -> Iterator[None]:
+    """The screen server, where one is asked for."""
+    if options.serve is None:
+        yield
+        return
+    from stream.screen.server import ScreenServer, parse_address
+
+    host, port = parse_address(options.serve)
+    facts = {
+        "note": info.note,
+        "print": {"protocol": options.protocol, "engine": engine.name, "model": engine.spec.sha256[:8]},
+    }
+    with ScreenServer(board, host=host, port=port, facts=facts, token=options.token) as server:
+        Console(stderr=True).print(f"screen: {server.address}", markup=False, soft_wrap=True)
+        yield
+
+
+@contextmanager
+def _timer(seconds: float | None, stop: Callable[[], None]) -> Iterator[None]:
+    """Calls `stop` after so many seconds, unless left before."""
+    if seconds is None:
+        yield
+        return
+    timer = threading.Timer(seconds, stop)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
 
 
 @contextmanager
@@ -210,11 +277,11 @@ def _advance(progress: Progress, task: TaskID) -> None:
 
 
 def _print_summary(
-    options: ReplayOptions, statistics: RunStatistics, info: SourceInfo, engine: Engine, out: Path
+    options: SessionOptions, statistics: RunStatistics, info: SourceInfo, engine: Engine, out: Path
 ) -> None:
     """The short table a run ends with, on stdout."""
     table = Table(
-        title=f"{'demonstration clip' if options.source is None else info.uri}, {engine.name}",
+        title=escape(f"{'demonstration clip' if options.source is None else info.uri}, {engine.name}"),
         title_justify="left",
         show_header=False,
     )
@@ -238,7 +305,7 @@ def _print_summary(
             value, low, high = found
             table.add_row(label, f"{value:.1f}{unit}  (95 % interval {low:.1f} to {high:.1f}{unit})")
     # As fast as possible, frames wait for the slowest stage: that time is part of their latency.
-    queued = "" if options.pace else "  (as fast as possible: waiting included)"
+    queued = "" if options.pace or options.live else "  (as fast as possible: waiting included)"
     spread = [statistics.latency_ms.quantile(share) for share in (0.5, 0.9, 0.99)]
     if None not in spread:
         table.add_row("latency p50 / p90 / p99", " / ".join(f"{value:.1f}" for value in spread) + f" ms{queued}")
