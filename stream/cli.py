@@ -144,6 +144,8 @@ def replay(
             orientation=Orientation(orientation),
             spacing=spacing,
             overlay=overlay,
+            serve=serve,
+            token=token,
             loop=loop,
             early_exit=early_exit,
         )
