@@ -1,0 +1,163 @@
+"""The page in a real browser: what it shows is what was measured, and a number never outlives its source."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from stream.biometry import Reason
+from stream.clock import MonotonicClock
+from stream.measurement import State
+from stream.pipeline import Pipeline
+from stream.screen.board import Board
+from stream.screen.server import ScreenServer
+from stream.sources.live import Link, LinkStatus
+from tests.fakes import DrawnSource, GreyLevelEngine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from stream.measurement import Measurement
+
+pytestmark = [pytest.mark.browser]
+ARGUMENTS = (
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+
+
+class Peer:
+    """A live source's status, as the test says it."""
+
+    def __init__(self) -> None:
+        self.status = LinkStatus(link=Link.LIVE, reason="", connections=1, frames=1, lost=0, last_frame_ns=None)
+
+    def now(self, link: Link, reason: str = "") -> None:
+        self.status = replace(self.status, link=link, reason=reason)
+
+
+class Feeder:
+    """Writes one measurement to a board again and again, as a running stream does."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self.measurement: Measurement | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        index = 0
+        while not self._stop.wait(0.04):
+            if self.measurement is not None:
+                frame = replace(self.measurement.frame, index=index, pts=index)
+                self._board.write(replace(self.measurement, frame=frame))
+                index += 1
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+@pytest.fixture(scope="module")
+def measurements() -> list[Measurement]:
+    with Pipeline(DrawnSource(40, off_plane=range(30, 40)), GreyLevelEngine()) as pipeline:
+        return list(pipeline)
+
+
+@pytest.fixture
+def browser() -> Iterator[Any]:
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
+    if path is None:
+        pytest.skip("needs Chromium, which is not installed")
+    with playwright.sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=path, args=list(ARGUMENTS))
+        yield running
+        running.close()
+
+
+def until(page: Any, state: str, *, within_s: float = 8.0) -> None:
+    """Waits until the state line says so."""
+    give_up = time.monotonic() + within_s
+    while page.inner_text("#state").lower() != state:
+        assert time.monotonic() < give_up, (state, page.inner_text("#state"), page.inner_text("#reason"))
+        page.wait_for_timeout(50)
+
+
+def dark_share(page: Any) -> float:
+    """Share of the picture's pixels that are nearly black."""
+    script = """() => { const c = document.querySelector('#picture canvas'), x = c.getContext('2d');
+        const d = x.getImageData(0, 0, c.width, c.height).data; let dark = 0;
+        for (let i = 0; i < d.length; i += 4) dark += d[i] + d[i + 1] + d[i + 2] < 30; return dark * 4 / d.length; }"""
+    return float(page.evaluate(script))
+
+
+def check_that_it_turns_off_and_on(page: Any, feeder: Feeder, peer: Peer, good: Measurement) -> None:
+    """Frozen, link lost, silent: each takes the number away, and its end brings it back."""
+    assert good.aop is not None
+    number = f"{good.aop.value:.0f}°"
+    feeder.measurement = replace(good, state=State.REFUSED, reason=Reason.FROZEN, aop=None, biometry=None)
+    until(page, "frozen")
+    assert page.inner_text("#aop") == "—"
+    feeder.measurement = good
+    until(page, "live")
+    peer.now(Link.RECONNECTING, "the cable was pulled")
+    until(page, "reconnecting")
+    assert page.inner_text("#aop") == "—"
+    assert page.inner_text("#reason") == "the cable was pulled"
+    peer.now(Link.LIVE)
+    until(page, "live")
+    assert page.inner_text("#aop") == number
+    feeder.measurement = None
+    until(page, "no signal")
+    assert page.inner_text("#aop") == "—"
+    feeder.measurement = good
+    until(page, "live")
+
+
+@pytest.mark.parametrize("size", [(1366, 768), (390, 844)], ids=["desktop", "phone"])
+def test_the_page_shows_what_was_measured_and_turns_it_off_in_time(
+    browser: Any, measurements: list[Measurement], size: tuple[int, int]
+) -> None:
+    peer = Peer()
+    board = Board(clock=MonotonicClock(), source=peer)  # type: ignore[arg-type]
+    feeder = Feeder(board)
+    faults: list[str] = []
+    page = browser.new_page(viewport={"width": size[0], "height": size[1]})
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    good = measurements[20]
+    aop = good.aop
+    assert aop is not None
+    with ScreenServer(board, host="127.0.0.1", port=0, facts={"print": {"model": "tiny"}}) as server:
+        page.goto(server.address)
+        until(page, "connecting")
+        feeder.measurement = good
+        until(page, "live")
+        assert page.inner_text("#aop") == f"{aop.value:.0f}°"
+        assert page.inner_text("#aop-interval") == f"{aop.lo95:.0f} to {aop.hi95:.0f}°"
+        assert page.inner_text("#hsd-interval") == "uncalibrated"
+        assert "RESEARCH USE ONLY" in page.inner_text("body")
+        assert "tiny" in page.inner_text("#facts")
+        assert dark_share(page) < 0.9  # there is a picture
+        width = page.evaluate("document.documentElement.scrollWidth")
+        assert width <= size[0]  # nothing is cut off at the side
+
+        check_that_it_turns_off_and_on(page, feeder, peer, good)
+        page.keyboard.press("m")
+        page.keyboard.press("o")
+        assert page.get_attribute("#overlay", "aria-pressed") == "false"
+        page.keyboard.press("f")
+        assert page.get_attribute("#flip", "aria-pressed") == "true"
+    until(page, "connection lost")
+    assert page.inner_text("#aop") == "—"
+    feeder.close()
+    page.close()
+    assert len(board.marks_s) == 1
+    assert [fault for fault in faults if "WebSocket" not in fault] == []
