@@ -104,11 +104,6 @@ def drawn_evenly(config: TrainConfig) -> TrainConfig:
     return replace(config, train=tuple(sources))
 
 
-def without_phantoms(config: TrainConfig) -> TrainConfig:
-    """No simulated frames; their mass goes to all others alike."""
-    return replace(config, train=tuple(source for source in config.train if not source.path.startswith("phantom:")))
-
-
 def augmented_half_as_often(config: TrainConfig) -> TrainConfig:
     """Each effect of the augmentation with half its probability; the negatives it makes as they were."""
     negatives = {"cut_away", "decoy", "upside_down", "no_signal"}
@@ -124,7 +119,6 @@ CHOICES: Mapping[str, Callable[[TrainConfig], TrainConfig]] = {
     "default": lambda config: config,
     "without shape loss": lambda config: replace(config, shape_weight=0.0),
     "frames drawn evenly": drawn_evenly,
-    "without phantoms": without_phantoms,
     "augmented half as often": augmented_half_as_often,
 }
 
