@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,9 @@ import torch
 import partum
 from calibration import acceptance, building
 from calibration.building import BuildRequest, run_build
+from calibration.datasets.base import LabelledFrame
 from calibration.errors import AcceptanceError
+from calibration.trial_frames import demonstration_frames
 from engines import tensorrt as tensorrt_engine
 from engines import tensorrt_build, tensorrt_module
 from engines.cache import EngineCache, live_stream
@@ -30,8 +33,15 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EngineCache:
     monkeypatch.setattr(building, "TRIAL_FRAMES", 30)
+    monkeypatch.setattr(building, "demonstration_frames", small_frames)
     monkeypatch.setenv("PARTUM_CACHE", str(tmp_path / "engines"))
     return EngineCache()
+
+
+@functools.cache
+def small_frames() -> list[LabelledFrame]:
+    """Thirty frames of the demonstration clip at half its size."""
+    return [replace(frame, image=frame.image[::2, ::2].copy()) for frame in demonstration_frames()[::11]][:30]
 
 
 def run(*words: str) -> int:
