@@ -36,6 +36,9 @@ class Cuda(Protocol):
     def device(self, index: int) -> DeviceFacts:
         """Chooses a GPU for this thread and describes it; EngineUnavailable where there is none."""
 
+    def use(self, index: int) -> None:
+        """Chooses a GPU for this thread; CUDA remembers one for each."""
+
     def new_stream(self) -> Any: ...
 
     def free_stream(self, stream: Any) -> None: ...
@@ -99,7 +102,7 @@ class CudaRuntime:
         count = self._call("cudaGetDeviceCount")
         if not 0 <= index < count:
             raise EngineUnavailable(f"no GPU {index}: this machine has {count}; choose another with --device")
-        self._call("cudaSetDevice", index)
+        self.use(index)
         facts = self._call("cudaGetDeviceProperties", index)
         driver = self._call("cudaDriverGetVersion")
         name = facts.name.decode() if isinstance(facts.name, bytes) else str(facts.name)
@@ -109,6 +112,9 @@ class CudaRuntime:
             memory_bytes=facts.totalGlobalMem,
             driver=f"{driver // 1000}.{driver % 1000 // 10}",
         )
+
+    def use(self, index: int) -> None:
+        self._call("cudaSetDevice", index)
 
     def new_stream(self) -> Any:
         return self._call("cudaStreamCreateWithFlags", self._cuda.cudaStreamNonBlocking)

@@ -199,7 +199,7 @@ class DeviceRun:
         return self._graphs[place]
 
     def _recorded(self, slot: int, batch: int) -> Any:
-        if not getattr(self._context, "is_stream_capturable", lambda _: True)(self._stream):
+        if not getattr(self._context, "is_stream_capturable", lambda _: True)(int(self._stream)):
             return None
         self._cuda.begin_capture(self._stream)
         try:

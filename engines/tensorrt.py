@@ -5,6 +5,7 @@ This module has the name of the package it wraps; see `engines.torch` for why th
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +66,7 @@ class TensorRtEngine(RuntimeEngine):
         cuda: Cuda | None = None,
     ) -> None:
         self._cuda: Cuda = cuda or CudaRuntime()
+        self._device, self._thread = device, threading.get_ident()
         facts = self._cuda.device(device)  # before TensorRT, which takes its time to load
         self._tensorrt = tensorrt or load_tensorrt()
         if stored is None:
@@ -108,9 +110,11 @@ class TensorRtEngine(RuntimeEngine):
 
     def infer_on_device(self, images: Any, outputs: Mapping[str, Any]) -> None:
         """Runs images that are on the GPU already, into outputs that are: see `DeviceRun.run_on_device`."""
+        self._use_device()
         self._run_on.run_on_device(images, outputs)
 
     def _run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+        self._use_device()
         outputs = self._empty_outputs(len(images))
         parts = range(0, len(images), self._max_batch)
         done = 0
@@ -121,6 +125,12 @@ class TensorRtEngine(RuntimeEngine):
         while done < len(images):
             done = self._collect_into(outputs, done)
         return outputs
+
+    def _use_device(self) -> None:
+        """An engine is made in one thread and runs in another, and CUDA knows a chosen GPU by thread."""
+        if threading.get_ident() != self._thread:
+            self._cuda.use(self._device)
+            self._thread = threading.get_ident()
 
     def _collect_into(self, outputs: tuple[NDArray[np.float32], ...], start: int) -> int:
         """Copies the oldest batch to its place; returns where the next one goes."""

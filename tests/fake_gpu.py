@@ -6,6 +6,7 @@ what was there before. Whatever is not given back is found by `FakeCuda.leaks`.
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,7 @@ class FakeCuda:
         self.alive = {"streams": 0, "events": 0, "graphs": 0}
         self.marks: dict[int, int] = {}
         self.launches = 0
+        self.used_in: set[int] = set()
         self.done = 0
         self._next = 1000
 
@@ -52,6 +54,9 @@ class FakeCuda:
 
     def device(self, index: int) -> DeviceFacts:
         return GPU
+
+    def use(self, index: int) -> None:
+        self.used_in.add(threading.get_ident())
 
     def new_stream(self) -> int:
         self.alive["streams"] += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -167,6 +168,16 @@ def test_large_batches_run_in_parts_and_in_order(model: ModelFile, tmp_path: Pat
         assert engine.name == "tensorrt fp32 NVIDIA Fake"
         assert engine.max_batch == 4
     assert bench.cuda.leaks == {}
+
+
+def test_the_thread_that_runs_it_chooses_the_gpu_first(model: ModelFile, tmp_path: Path) -> None:
+    bench = Bench(model, tmp_path / "engines")
+    with bench.load() as engine:
+        thread = threading.Thread(target=lambda: engine.infer(some_images(1)))
+        thread.start()
+        thread.join()
+        assert len(bench.cuda.used_in) == 1
+        assert threading.get_ident() not in bench.cuda.used_in
 
 
 def test_a_static_engine_and_one_without_graphs_say_the_same(model: ModelFile, tmp_path: Path) -> None:
