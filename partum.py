@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "replay": ("stream.cli:replay", "Run a recording through the pipeline: AoP and HSD over time."),
-    "engines": ("engines.commands:engines_command", "List what can run a model here, and why the rest cannot."),
-    "info": ("engines.commands:info_command", "Say what a model file or a built engine is."),
     "attach": ("stream.cli:attach", "Watch a live feed: AoP and HSD as they are scanned."),
     "measure": ("stream.measure:measure_command", "Measure AoP and HSD on a folder of existing masks."),
     "evaluate": ("calibration.evaluation.command:evaluate_command", "Compare a model with the labels of a data set."),
-    "train": ("calibration.training.command:train_command", "Train a network; resumes a run that was killed."),
-    "export": ("engines.commands:export_command", "Make a model file from a checkpoint, or serve one by Triton."),
-    "quantize": ("calibration.quantization.command:quantize_command", "Make an INT8 model by calibration on frames."),
+    "engines": ("engines.commands:engines_command", "List what can run a model here, and why the rest cannot."),
     "build": ("calibration.building_command:build_command", "Build an engine for this machine, and try it."),
+    "quantize": ("calibration.quantization.command:quantize_command", "Make an INT8 model by calibration on frames."),
     "bench": ("benchmarks.commands:bench_command", "Measure how fast and how right this machine is."),
+    "info": ("engines.commands:info_command", "Say what a model file or a built engine is."),
+    "train": ("calibration.training.command:train_command", "Train a network; resumes a run that was killed."),
     "weak-labels": (
         "calibration.training.weak_labels_command:weak_labels_command",
         "Let teachers write masks for frames that have none.",
     ),
+    "export": ("engines.commands:export_command", "Make a model file from a checkpoint, or serve one by Triton."),
 }
 """Name: (`module:command`, help line). A module is imported when its command runs."""
 

@@ -222,7 +222,7 @@ def test_credentials_never_reach_an_output(uri: str, shown: str) -> None:
     ("uri", "said"),
     [
         ("clip.mp4", "partum replay"),
-        ("igtl://host:18944", "cannot be read by this version"),
+        ("srt://host:9000", "cannot be read by this version"),
         ("v4l2:/dev/video99", "no such device"),
         ("v4l2:", "write v4l2:/dev/video0"),
         ("v4l2:/dev/null?colour=red", "write v4l2:/dev/video0"),

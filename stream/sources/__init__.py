@@ -62,6 +62,7 @@ def open_live(uri: str, *, clock: Clock | None = None, spacing: PixelSpacing | N
         OptionError: it is no live feed, or of a kind that this version cannot read.
     """
     from stream.sources.device import open_device
+    from stream.sources.igtl import open_igtl
     from stream.sources.network import open_network
 
     clock = clock or MonotonicClock()
@@ -70,9 +71,11 @@ def open_live(uri: str, *, clock: Clock | None = None, spacing: PixelSpacing | N
         return open_network(uri, clock=clock, spacing=spacing)
     if scheme in DEVICE_SCHEMES:
         return open_device(uri, clock=clock, spacing=spacing)
+    if scheme == "igtl":
+        return open_igtl(uri, clock=clock, spacing=spacing)
     if scheme in LIVE_SCHEMES:
         raise OptionError(f"{scheme}: cannot be read by this version; see the README for what can")
-    known = ", ".join(sorted(f"{name}:" for name in NETWORK_SCHEMES | DEVICE_SCHEMES))
+    known = ", ".join(sorted(f"{name}:" for name in LIVE_SCHEMES - {"srt"}))
     raise OptionError(f"{uri}: is no live feed; give one of {known}; a recording is played by: partum replay")
 
 

@@ -1,0 +1,192 @@
+"""OpenIGTLink messages, read and written without a copy more than needed: versions 1 to 3 of the protocol.
+
+Source: the protocol's published specification (openigtlink.org). All numbers are big-endian. A message is a header of
+58 bytes and a body; from header version 2 on the body begins with an extended header and ends with metadata, which are
+stepped over here. A checksum of 0 is sent and none is checked: over one made for files it costs more than the network.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from stream.errors import SourceUnreadable
+from stream.frame import PixelSpacing
+
+if TYPE_CHECKING:
+    import socket
+
+    from numpy.typing import NDArray
+
+HEADER = struct.Struct(">H12s20sQQQ")
+"""Version, type, device, time stamp (seconds in 32.32 fixed point), size of the body, checksum."""
+EXTENDED = struct.Struct(">HHII")
+"""Size of this header, of the metadata's index, of the metadata, and the message's number."""
+IMAGE = struct.Struct(">HBBBB3H12f3H3H")
+"""Version, components, scalar type, endian, coordinates, size; matrix by columns; offset and size of what is sent."""
+MOST_BYTES = 1 << 28
+"""A body larger than this is no picture but a broken stream."""
+
+_SCALARS = {2: "i1", 3: "u1", 4: "i2", 5: "u2"}
+_BIG_ENDIAN = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """What stands before a message's body. `timestamp_ns` is the sender's wall clock."""
+
+    version: int
+    kind: str
+    device: str
+    timestamp_ns: int
+    body_bytes: int
+
+    @classmethod
+    def parse(cls, data: bytes | memoryview) -> Header:
+        """Reads 58 bytes.
+
+        Raises:
+            SourceUnreadable: they are no header of OpenIGTLink.
+        """
+        version, kind, device, stamp, size, _ = HEADER.unpack(data)
+        try:
+            words = [text.rstrip(b"\0 ").decode("ascii") for text in (kind, device)]
+        except UnicodeDecodeError as error:
+            raise SourceUnreadable("not OpenIGTLink: the header holds no text where the type belongs") from error
+        if version not in (1, 2, 3) or size > MOST_BYTES or not words[0].replace("_", "").isalnum():
+            raise SourceUnreadable(f"not OpenIGTLink: version {version}, type {words[0]!r}, {size} bytes")
+        return cls(
+            version=version,
+            kind=words[0],
+            device=words[1],
+            timestamp_ns=(stamp >> 32) * 1_000_000_000 + ((stamp & 0xFFFFFFFF) * 1_000_000_000 >> 32),
+            body_bytes=size,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageMessage:
+    """A grey picture: (H, W) uint8 and its spacing, None where the sender left it at 1 mm, which no scanner has."""
+
+    image: NDArray[np.uint8]
+    spacing: PixelSpacing | None
+
+
+def pack(kind: str, device: str, content: bytes, *, timestamp_ns: int) -> bytes:
+    """A whole message of header version 1."""
+    seconds, rest = divmod(timestamp_ns, 1_000_000_000)
+    stamp = seconds << 32 | (rest << 32) // 1_000_000_000
+    return HEADER.pack(1, kind.encode(), device.encode(), stamp, len(content), 0) + content
+
+
+def pack_image(image: NDArray[np.uint8], device: str, *, spacing: PixelSpacing | None, timestamp_ns: int) -> bytes:
+    """An IMAGE message of one grey slice."""
+    height, width = image.shape
+    x_mm, y_mm = (spacing.x_mm, spacing.y_mm) if spacing else (1.0, 1.0)
+    matrix = (x_mm, 0, 0, 0, y_mm, 0, 0, 0, 1, 0, 0, 0)
+    size = (width, height, 1)
+    head = IMAGE.pack(1, 1, 3, 2, 1, *size, *matrix, 0, 0, 0, *size)
+    return pack("IMAGE", device, head + np.ascontiguousarray(image).tobytes(), timestamp_ns=timestamp_ns)
+
+
+def pack_string(text: str, device: str, *, timestamp_ns: int) -> bytes:
+    """A STRING message: encoding (3, US-ASCII), length, text."""
+    data = text.encode("ascii")
+    return pack("STRING", device, struct.pack(">HH", 3, len(data)) + data, timestamp_ns=timestamp_ns)
+
+
+def content_of(header: Header, body: memoryview) -> memoryview:
+    """The body without extended header and metadata.
+
+    Raises:
+        SourceUnreadable: their sizes do not fit the body.
+    """
+    if header.version < 2:
+        return body
+    if len(body) < EXTENDED.size:
+        raise SourceUnreadable(f"{header.kind} of {header.device}: its body is cut short")
+    start, index_bytes, metadata_bytes, _ = EXTENDED.unpack_from(body)
+    end = len(body) - index_bytes - metadata_bytes
+    if not EXTENDED.size <= start <= end:
+        raise SourceUnreadable(f"{header.kind} of {header.device}: its metadata does not fit its body")
+    return body[start:end]
+
+
+def parse_image(header: Header, body: memoryview) -> ImageMessage:
+    """Reads an IMAGE message; the picture is a view of `body` where it is grey and of 8 bits.
+
+    Convention: rows of the picture are the second axis, columns the first; the spacing is the length of the matrix'
+    first two columns. 16-bit values are scaled so that the greatest becomes 255; three components are red, green, blue.
+
+    Raises:
+        SourceUnreadable: it is no picture of one slice, of a type that is not known, or cut short.
+    """
+    content = content_of(header, body)
+    where = f"IMAGE of {header.device or 'an unnamed device'}"
+    if len(content) < IMAGE.size:
+        raise SourceUnreadable(f"{where}: cut short in its header")
+    _, components, scalar, endian, _, width, height, depth, *rest = IMAGE.unpack_from(content)
+    matrix, sent = rest[:12], rest[15:]
+    if depth != 1 or tuple(sent) != (width, height, depth) or components not in (1, 3) or scalar not in _SCALARS:
+        raise SourceUnreadable(
+            f"{where}: {width}x{height}x{depth}, {components} components of type {scalar}; one whole slice of 8- or"
+            " 16-bit grey or colour is needed"
+        )
+    kind = np.dtype(_SCALARS[scalar]).newbyteorder(">" if endian == _BIG_ENDIAN else "<")
+    count = width * height * components
+    if len(content) - IMAGE.size < count * kind.itemsize or not count:
+        raise SourceUnreadable(f"{where}: cut short, {len(content) - IMAGE.size} bytes of {count * kind.itemsize}")
+    pixels = np.frombuffer(content, kind, count, IMAGE.size).reshape(height, width, components)
+    return ImageMessage(_as_grey(pixels), _spacing(matrix))
+
+
+def _as_grey(pixels: NDArray[np.generic]) -> NDArray[np.uint8]:
+    if pixels.dtype == np.uint8:
+        grey: NDArray[np.uint8] = pixels.view(np.uint8)
+    else:
+        values = pixels.astype(np.float32)
+        greatest = float(values.max())
+        grey = np.clip(values * (255 / greatest if greatest > 0 else 0), 0, 255).astype(np.uint8)
+    if grey.shape[2] == 1:
+        return grey[:, :, 0]
+    return cv2.cvtColor(np.ascontiguousarray(grey), cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
+
+
+def _spacing(matrix: list[float]) -> PixelSpacing | None:
+    x_mm, y_mm = math.hypot(*matrix[0:3]), math.hypot(*matrix[3:6])
+    if not (math.isfinite(x_mm) and math.isfinite(y_mm) and x_mm > 0 and y_mm > 0) or x_mm == y_mm == 1.0:
+        return None
+    return PixelSpacing(x_mm, y_mm)
+
+
+def receive(connection: socket.socket) -> tuple[Header, memoryview] | None:
+    """The next message, its body in memory of its own; None where the peer closed between two messages.
+
+    Raises:
+        SourceUnreadable: it closed within one, or sends something else.
+        OSError: the connection broke, or nothing came in time.
+    """
+    head = bytearray(HEADER.size)
+    if not _fill(connection, memoryview(head), may_end=True):
+        return None
+    header = Header.parse(bytes(head))
+    body = memoryview(bytearray(header.body_bytes))
+    _fill(connection, body, may_end=False)
+    return header, body
+
+
+def _fill(connection: socket.socket, target: memoryview, *, may_end: bool) -> bool:
+    done = 0
+    while done < len(target):
+        got = connection.recv_into(target[done:])
+        if not got:
+            if may_end and not done:
+                return False
+            raise SourceUnreadable(f"the connection ended within a message, {len(target) - done} bytes short")
+        done += got
+    return True
