@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
+import subprocess
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -17,7 +19,6 @@ from stream.errors import OptionError, SourceUnreadable
 from stream.measurement import State
 from stream.pipeline import Pipeline
 from stream.sources import open_live, open_source
-from stream.sources.device import open_device
 from stream.sources.live import LONGEST_PAUSE_S, SILENCE_S, Link, LiveSource, Picture
 from stream.sources.network import redacted
 from tests.fakes import GreyLevelEngine, picture
@@ -227,6 +228,7 @@ def test_credentials_never_reach_an_output(uri: str, shown: str) -> None:
         ("v4l2:", "write v4l2:/dev/video0"),
         ("v4l2:/dev/null?colour=red", "write v4l2:/dev/video0"),
         ("screen:everything", "write screen:"),
+        ("screen::1640x480+10+20", "write screen:"),
     ],
 )
 def test_what_is_no_live_feed_is_refused_with_a_mend(uri: str, said: str) -> None:
@@ -239,5 +241,39 @@ def test_replay_sends_live_feeds_to_attach() -> None:
         open_source("rtsp://host/live")
 
 
-def test_a_screen_s_region_is_read() -> None:
-    assert open_device("screen::1640x480+10+20", clock=ManualClock()).info.kind == "screen"
+@pytest.fixture
+def display() -> Iterator[str]:
+    """An X11 display of its own, mid grey, 640 x 480."""
+    if shutil.which("Xvfb") is None or shutil.which("xsetroot") is None:
+        pytest.skip("needs Xvfb and xsetroot (Debian: xvfb, x11-xserver-utils)")
+    reading, writing = os.pipe()
+    server = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(writing), "-screen", "0", "640x480x24", "-noreset"],
+        pass_fds=[writing],
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(writing)
+    with os.fdopen(reading) as numbers:
+        name = f":{numbers.readline().strip()}"
+    subprocess.run(["xsetroot", "-solid", "#808080"], env={**os.environ, "DISPLAY": name}, check=True)
+    yield name
+    server.terminate()
+    server.wait()
+
+
+@pytest.mark.parametrize(("region", "shape"), [("", (480, 640)), ("/320x240+100+50", (240, 320))])
+def test_a_screen_or_a_region_of_it_is_seen(display: str, region: str, shape: tuple[int, int]) -> None:
+    source = open_live(f"screen:{display}{region}")
+    timer = threading.Timer(20, source.close)
+    timer.start()
+    frames = []
+    for frame in source:
+        frames.append(frame)
+        if len(frames) == 5:
+            break
+    timer.cancel()
+    timer.join()
+    source.close()
+    assert len(frames) == 5, source.status
+    assert frames[-1].image.shape == shape
+    assert abs(float(frames[-1].image.mean()) - 128) < 3

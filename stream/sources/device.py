@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from stream.clock import Clock
     from stream.frame import PixelSpacing
 
-_SCREEN = re.compile(r"(?P<display>:\d+(\.\d+)?)?(?P<region>\d+x\d+\+\d+\+\d+)?")
+_SCREEN = re.compile(r"(?P<display>:\d+(\.\d+)?)?/?(?P<region>(?<!\d)\d+x\d+\+\d+\+\d+)?")
 RATE_HZ = 30
 
 
@@ -24,8 +24,8 @@ def open_device(uri: str, *, clock: Clock, spacing: PixelSpacing | None = None) 
     """A live source of this machine.
 
     Args:
-        uri: `v4l2:/dev/video0[?size=1920x1080&rate=60&format=mjpeg]`, or `screen:[:0][1280x960+100+50]`, a display and
-            a region of it.
+        uri: `v4l2:/dev/video0[?size=1920x1080&rate=60&format=mjpeg]`, or `screen:[:0][/][1280x960+100+50]`, a display
+            and a region of it.
         clock: stamps the frames.
         spacing: mm per pixel.
 
@@ -51,7 +51,9 @@ def open_device(uri: str, *, clock: Clock, spacing: PixelSpacing | None = None) 
 def _screen(rest: str) -> tuple[str, Mapping[str, str]]:
     match = _SCREEN.fullmatch(rest)
     if match is None:
-        raise OptionError(f"screen:{rest}: write screen:, screen::1, or a region such as screen:1280x960+100+50")
+        raise OptionError(
+            f"screen:{rest}: write screen:, screen::1, screen:1280x960+100+50, or screen::1/1280x960+100+50"
+        )
     address, options = match["display"] or ":0", {"framerate": str(RATE_HZ), "draw_mouse": "0"}
     if match["region"]:
         size, left, top = match["region"].split("+")
