@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 COMMANDS = {
     "replay": ("stream.cli:replay", "Run a recording through the pipeline: AoP and HSD over time."),
     "attach": ("stream.cli:attach", "Watch a live feed: AoP and HSD as they are scanned."),
+    "sources": ("stream.doctor_commands:sources_command", "Say what attach can watch here, and why not."),
+    "doctor": ("stream.doctor_commands:doctor_command", "Examine this machine, with a mend for each fault."),
     "measure": ("stream.measure:measure_command", "Measure AoP and HSD on a folder of existing masks."),
     "evaluate": ("calibration.evaluation.command:evaluate_command", "Compare a model with the labels of a data set."),
     "engines": ("engines.commands:engines_command", "List what can run a model here, and why the rest cannot."),
