@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from benchmarks.publisher import number_of
 from stream.clock import MonotonicClock
 from stream.sources.live import Link
 from stream.sources.network import open_network
 from tests.conftest import REPOSITORY
-from tests.publisher import number_of
 from tests.triton_server import free_ports
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ RATE_HZ = 25.0
 
 
 class Publisher:
-    """Runs `tests.publisher`; may be stopped and started again."""
+    """Runs `benchmarks.publisher`; may be stopped and started again."""
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
@@ -36,7 +36,7 @@ class Publisher:
 
     def start(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.publisher", self._uri, "--seconds", "60", "--rate", str(RATE_HZ)],
+            [sys.executable, "-m", "benchmarks.publisher", self._uri, "--seconds", "60", "--rate", str(RATE_HZ)],
             cwd=REPOSITORY,
             stdout=subprocess.PIPE,
             text=True,

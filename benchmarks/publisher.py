@@ -1,8 +1,8 @@
 """Publishes drawn pictures as a scanner's video output would, from a process of its own.
 
-    python -m tests.publisher udp://127.0.0.1:5000 --rate 25 --seconds 5
-    python -m tests.publisher rtsp://127.0.0.1:8554/live
-    python -m tests.publisher http://127.0.0.1:8080/stream.mjpg
+    python -m benchmarks.publisher udp://127.0.0.1:5000 --rate 25 --seconds 5
+    python -m benchmarks.publisher rtsp://127.0.0.1:8554/live
+    python -m benchmarks.publisher http://127.0.0.1:8080/stream.mjpg
 
 Each picture carries its number as a row of black and white squares, so that a receiver can tell which one it got, and
 when it was drawn: number / rate after the time printed on the first line of stdout (monotonic nanoseconds).
@@ -57,6 +57,7 @@ def ticks(rate: float, seconds: float) -> Iterator[int]:
 
 
 def publish(uri: str, rate: float, seconds: float) -> None:
+    """H.264 to a receiver that waits for it."""
     scheme = uri.partition(":")[0]
     file_format = {"udp": "mpegts", "rtsp": "rtsp", "rtmp": "flv", "tcp": "mpegts"}[scheme]
     options = {"rtsp_transport": "tcp"} if scheme == "rtsp" else {}
