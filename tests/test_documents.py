@@ -127,3 +127,15 @@ def test_the_tables_of_the_studies_are_those_their_commands_wrote(study: str) ->
     table = [line for line in (RESULTS / f"{study}.md").read_text().splitlines() if line.startswith("|")]
     assert len(table) > 2
     assert "\n".join(table) in README.read_text()
+
+
+def test_what_is_said_of_live_feeds_is_what_was_measured() -> None:
+    for name, found in results_of("live").items():
+        if name.startswith("OpenIGTLink"):
+            assert f"| {float(str(found['p50'])):.1f} / {float(str(found['p95'])):.1f} ms | |" in README.read_text()
+            assert float(str(found["p99"])) <= 5.0
+            continue
+        ages = [
+            " / ".join(f"{found[when][share]:.0f}" for share in ("p50", "p95")) for when in ("read_ms", "measured_ms")
+        ]  # type: ignore[index]
+        assert f"| {name} | {ages[0]} ms | {ages[1]} ms |" in README.read_text()
