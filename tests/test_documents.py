@@ -137,5 +137,5 @@ def test_what_is_said_of_live_feeds_is_what_was_measured() -> None:
             continue
         ages = [
             " / ".join(f"{found[when][share]:.0f}" for share in ("p50", "p95")) for when in ("read_ms", "measured_ms")
-        ]  # type: ignore[index]
+        ]
         assert f"| {name} | {ages[0]} ms | {ages[1]} ms |" in README.read_text()
