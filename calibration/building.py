@@ -19,7 +19,14 @@ from engines.cache import EngineCache, EngineKey, StoredEngine, no_live_stream, 
 from engines.errors import EngineMissing, EngineUnavailable
 from engines.model_file import ModelFile, read_model_file
 from engines.openvino import OpenVinoEngine
-from engines.registry import AUTO, DEFAULT_MODEL, available_engines, default_model, load_engine
+from engines.registry import (
+    AUTO,
+    DEFAULT_MODEL,
+    DEFAULT_SIGNED_MODEL,
+    available_engines,
+    default_model,
+    load_engine,
+)
 from stream.errors import OptionError
 
 if TYPE_CHECKING:
@@ -42,7 +49,8 @@ class BuildRequest:
     Attributes:
         model: None takes the one that ships for the back-end.
         backend: `auto` is TensorRT where it is installed, else OpenVINO.
-        precision: None takes int8 for an int8 model, fp16 for TensorRT, else what the back-end runs.
+        precision: None takes int8 for an int8 model, fp16 for TensorRT, else what the back-end runs. Where no model is
+            named, int8 under TensorRT takes the signed INT8 model that ships.
         batch: least, usual and greatest batch size.
         device: index of a GPU, or a compute capability (`sm89`) to build for from afar.
         reference: the float32 model that an int8 one was made from, where it does not lie beside it.
@@ -78,7 +86,7 @@ def run_build(request: BuildRequest, *, cache: EngineCache | None = None) -> Acc
     if backend == AUTO:
         backend = TENSORRT if available_engines()[TENSORRT] is None else "openvino"
         console.print(f"back-end: {backend}")
-    model = read_model_file(request.model or (DEFAULT_MODEL if backend == TENSORRT else default_model(backend)))
+    model = read_model_file(request.model or _shipped_model(backend, request.precision))
     if backend != TENSORRT:
         return _try_compiled(request, backend, model, console)
     return _build_tensorrt(request, model, cache or EngineCache(), console)
@@ -134,6 +142,13 @@ def _build_tensorrt(
     if not report.accepted and not request.force:
         raise AcceptanceError(f"{report.engine}: {'; '.join(report.refusals)}; --force runs it all the same, marked")
     return report
+
+
+def _shipped_model(backend: str, precision: str | None) -> Path:
+    """The file that ships for a back-end and a precision."""
+    if backend == TENSORRT:
+        return DEFAULT_SIGNED_MODEL if precision == "int8" else DEFAULT_MODEL
+    return default_model(backend)
 
 
 def _precision(request: BuildRequest, model: ModelFile) -> str:

@@ -38,7 +38,7 @@ class Batch(click.ParamType[tuple[int, int, int]]):
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "fp16", "bf16", "int8"]),
-    help="Default: fp16 under TensorRT, else the model's own. int8 takes a model from partum quantize.",
+    help="Default: fp16 under TensorRT, else the model's own. int8 takes the one that ships, or one you quantised.",
 )
 @click.option("--batch", type=Batch(), default="1", show_default=True, help="Batch size, or least-usual-greatest.")
 @click.option("--device", default="0", show_default=True, help="Number of the GPU, or e.g. sm89 to build from afar.")

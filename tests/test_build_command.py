@@ -131,10 +131,12 @@ def test_built_from_afar_it_waits_for_its_machine(cache: EngineCache, capsys: py
         tensorrt_module.load_tensorrt()
     except EngineUnavailable as error:
         pytest.skip(str(error))
-    for words in (("--precision", "fp16"), ("--precision", "bf16", "--batch", "1-4-16", "--early-exit")):
-        assert run("build", "--backend", "tensorrt", "--device", "sm89", *words) == 0
+    for precision in ("fp32", "fp16", "bf16", "int8"):
+        for batch in ("1", "1-4-16"):
+            words = ("--precision", precision, "--batch", batch, "--early-exit")
+            assert run("build", "--backend", "tensorrt", "--device", "sm89", *words) == 0
     assert "not tried" in capsys.readouterr().err
-    assert len(cache.entries()) == 3
+    assert len(cache.entries()) == 4 * 2 * 2  # whole networks, and encoders for an early exit
     assert all(facts["acceptance"] is None for _, facts in cache.entries())
     assert run("build", "--backend", "tensorrt", "--device", "sm61") == 1
     assert "it knows" in capsys.readouterr().err
@@ -150,7 +152,7 @@ def test_backends_that_compile_on_loading_are_tried_too(backend: str) -> None:
 
 def test_contradictions_are_refused_with_a_mend(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     for words, said in (
-        (("--backend", "tensorrt", "--precision", "int8", "--device", "sm89"), "partum quantize"),
+        ((str(DEFAULT_MODEL), "--backend", "tensorrt", "--precision", "int8", "--device", "sm89"), "partum quantize"),
         (("--backend", "tensorrt", "--device", "gpu"), "a GPU's number"),
         (("--backend", "openvino", "--precision", "fp16"), "precision of its file"),
         ((str(DEFAULT_INT8_MODEL), "--backend", "tensorrt", "--precision", "fp16", "--device", "sm89"), "is int8"),

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from engines.model_file import read_model_file
-from engines.registry import DEFAULT_INT8_MODEL, DEFAULT_MODEL
+from engines.registry import DEFAULT_INT8_MODEL, DEFAULT_MODEL, DEFAULT_SIGNED_MODEL
 from tests.conftest import REPOSITORY
 
 README = REPOSITORY / "README.md"
 MODEL_CARD = DEFAULT_MODEL.parent / "MODEL_CARD.md"
 RESULTS = REPOSITORY / "benchmarks" / "results"
+SHIPPED = (DEFAULT_MODEL, DEFAULT_INT8_MODEL, DEFAULT_SIGNED_MODEL)
 
 
 def words_of(document: Path) -> str:
@@ -54,22 +55,26 @@ def validation() -> dict[str, Any]:
 
 
 def test_the_model_card_and_the_results_are_of_the_model_that_ships_and_of_the_one_before_it() -> None:
-    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (DEFAULT_MODEL, DEFAULT_INT8_MODEL)]
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in SHIPPED]
     for digest in digests:
         assert digest in MODEL_CARD.read_text()
     assert str(results_of("accuracy")["model_sha256"]) == digests[1]
-    assert max(path.stat().st_size for path in (DEFAULT_MODEL, DEFAULT_INT8_MODEL)) <= 8_000_000
+    assert max(path.stat().st_size for path in SHIPPED) <= 8_000_000
     assert validation()["model"]["sha256"] in MODEL_CARD.read_text()
     assert validation()["model"]["sha256"] not in digests  # the one that ships has learned from those frames
 
 
-def test_the_quantised_model_is_of_the_one_beside_it_and_was_accepted() -> None:
-    facts = json.loads(DEFAULT_INT8_MODEL.with_suffix(".json").read_text())
+@pytest.mark.parametrize("path", [DEFAULT_INT8_MODEL, DEFAULT_SIGNED_MODEL], ids=lambda path: path.name)
+def test_a_quantised_model_is_of_the_one_beside_it_and_was_accepted(path: Path) -> None:
+    facts = json.loads(path.with_suffix(".json").read_text())
     assert facts["float_model_sha256"] == hashlib.sha256(DEFAULT_MODEL.read_bytes()).hexdigest()
     assert facts["acceptance"]["accepted"]
-    spec = read_model_file(DEFAULT_INT8_MODEL).spec
+    spec = read_model_file(path).spec
     assert (spec.made_from, spec.mark) == (facts["float_model_sha256"], "")
     assert spec.plane_threshold == pytest.approx(facts["plane_threshold"])
+
+
+def test_what_is_said_of_the_quantised_masks_is_what_was_measured() -> None:
     quantised = json.loads((RESULTS / "psfhs_val_int8.json").read_text())["overall"]
     dice = [f"{quantised['segmentation'][region]['dice']['mean']:.3f}" for region in ("ps", "fh")]
     assert f"Dice PS {dice[0]} and FH {dice[1]}" in words_of(README)
@@ -139,3 +144,11 @@ def test_what_is_said_of_live_feeds_is_what_was_measured() -> None:
             " / ".join(f"{found[when][share]:.0f}" for share in ("p50", "p95")) for when in ("read_ms", "measured_ms")
         ]
         assert f"| {name} | {ages[0]} ms | {ages[1]} ms |" in README.read_text()
+
+
+def test_what_is_said_of_the_bench_is_what_it_measured() -> None:
+    found = json.loads((RESULTS / "bench_model.json").read_text())
+    latency = found["engines"]["openvino int8 CPU"]["latency_ms"]
+    assert not found["busy"]
+    assert f"{latency['p50']:.1f} ms (99th percentile {latency['p99']:.1f}) a frame" in words_of(README)
+    assert latency["p50"] <= 10.0
