@@ -119,7 +119,7 @@ def available_cores() -> int:
 
 def unavailable(backend: str, extra: str, error: ImportError) -> EngineUnavailable:
     """The error for a runtime that cannot be imported; `extra` is what to install."""
-    return EngineUnavailable(f"back-end {backend} cannot run here ({reason(error)}); pip install '{extra}'")
+    return EngineUnavailable(f"{backend} cannot run here ({reason(error)}); pip install '{extra}'")
 
 
 def refused(backend: str, spec: ModelSpec, error: Exception) -> ModelMismatch:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from engines.runtime import unavailable
 from stream.cli import Folder, verbose_option
 
 
@@ -38,8 +39,12 @@ def quantize_command(
     force: bool,
 ) -> None:
     """See the command's help text above."""
-    from calibration.quantization.quantize import QuantizeOptions, run_quantize
     from engines.registry import DEFAULT_MODEL
+
+    try:
+        from calibration.quantization.quantize import QuantizeOptions, run_quantize
+    except ImportError as error:
+        raise unavailable("quantize", "partum[build]", error) from error
 
     source = model or DEFAULT_MODEL
     run_quantize(
