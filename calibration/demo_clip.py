@@ -3,9 +3,10 @@
     python -m calibration.demo_clip DATA/psfhs/val/images/04090.png stream/demo
 
 The frame is of PSFHS (Chen et al., Sci Data 2024, doi 10.1038/s41597-024-03266-4, CC BY 4.0); its mask lies in
-`../masks`. It is an animated still: nothing in it moves as tissue would. The head is turned and drawn near about the
-inferior PS end, so that AoP changes by exactly the turn and HSD by exactly the scale; the PS, the sector and the
-scanner's marks stay. Towards the end the view slides off the symphysis, which is no standard plane.
+`../masks`. Its pixels are made square by the scanner's ruler, so that turns are true turns. It is an animated still:
+nothing in it moves as tissue would. The head is turned and drawn near about the inferior PS end, so that AoP changes by
+exactly the turn and HSD by exactly the scale; the PS, the sector and the scanner's marks stay. Towards the end the view
+slides off the symphysis, which is no standard plane.
 
 Written are `demo.mp4` and `demo.csv`, the course: what AoP and HSD each frame was given.
 """
@@ -25,11 +26,13 @@ import numpy as np
 
 from stream.protocols import measure
 from stream.sources.images import read_grey
+from stream.watch.ruler import read_ruler
+from stream.watch.sector import Gathered, find_sector
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SIDE_PX = 512
+HEIGHT_PX = 512
 RATE_HZ = 24
 DURATION_S = 14
 PUSHES_S = ((1.5, 4.6), (5.4, 8.6))
@@ -115,15 +118,19 @@ class Still:
             raise ValueError(f"the still cannot be measured: {biometry.reason}; choose another frame")
         self._vertex = np.array(biometry.landmarks.ps_inferior)
         self.aop_deg, self.hsd_px = biometry.aop_deg, biometry.hsd_min
-        side = image.shape[0]
-        self._x, self._y = np.meshgrid(np.arange(side, dtype=np.float32), np.arange(side, dtype=np.float32))
+        height, width = image.shape
+        self._x, self._y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+        return self._image.shape[1], self._image.shape[0]
 
     def at(self, moment: Moment, rng: np.random.Generator) -> NDArray[np.uint8]:
         """The picture of a moment; a new array."""
-        side = self._image.shape[0]
         # Where each pixel comes from: first the probe's shift and slide, then the head's own motion undone.
-        x = self._x - moment.probe_px[0] + 0.5 * side * moment.slide
-        y = self._y - moment.probe_px[1] + 0.12 * side * moment.slide
+        x = self._x - moment.probe_px[0] + 0.5 * self._image.shape[1] * moment.slide
+        y = self._y - moment.probe_px[1] + 0.12 * self._image.shape[0] * moment.slide
         share = cv2.remap(self._share(moment), _map(x), _map(y), cv2.INTER_LINEAR)
         # The head lies below the PS axis and leads to the right: a growing AoP turns it counter-clockwise on the
         # screen, about the vertex, so the source lies clockwise.
@@ -163,7 +170,7 @@ def write_clip(still: Still, folder: Path) -> None:
     ):
         container.metadata["comment"] = f"partum-note: {NOTE}"
         stream = container.add_stream("libx264", rate=Fraction(RATE_HZ), options={"crf": "18", "preset": "veryslow"})
-        stream.width = stream.height = SIDE_PX
+        stream.width, stream.height = still.size
         stream.pix_fmt = "yuv420p"
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["index", "pts_s", "standard_plane", "aop_deg", "hsd_min_px"])
@@ -184,16 +191,28 @@ def write_clip(still: Still, folder: Path) -> None:
         container.mux(stream.encode())
 
 
+def pixel_aspect(image: NDArray[np.uint8]) -> float:
+    """Width of a pixel over its height, by the ruler on the picture."""
+    gathered = Gathered((image.shape[0], image.shape[1]))
+    gathered.add(gathered.small(image))
+    found = find_sector(gathered)
+    ruler = read_ruler(image, found.mask) if found else None
+    if ruler is None:
+        raise ValueError("the still shows no ruler that can be read; choose another frame")
+    return ruler.spacing.x_mm / ruler.spacing.y_mm
+
+
 def load_still(path: Path) -> Still:
     """Loads a PSFHS frame and its mask, enlarged to the clip's size."""
-    size = (SIDE_PX, SIDE_PX)
+    original = read_grey(path)
+    size = (2 * round(HEIGHT_PX * pixel_aspect(original) / 2), HEIGHT_PX)
     mask = read_grey(path.parent.parent / "masks" / path.name)
     smooth = [
         cv2.resize(np.where(mask == code, 255, 0).astype(np.uint8), size, interpolation=cv2.INTER_CUBIC)
         for code in (1, 2)
     ]
     enlarged = np.where(smooth[0] > 127, 1, np.where(smooth[1] > 127, 2, 0)).astype(np.uint8)
-    image = cv2.resize(read_grey(path), size, interpolation=cv2.INTER_CUBIC)
+    image = cv2.resize(original, size, interpolation=cv2.INTER_CUBIC)
     return Still(np.asarray(image, dtype=np.uint8), enlarged)
 
 

@@ -19,8 +19,13 @@ class Reason(StrEnum):
     CUT_BY_SECTOR = "cut_by_sector"
     AXIS_AMBIGUOUS = "axis_ambiguous"
     IMPLAUSIBLE = "implausible"
+    UNCALIBRATED = "uncalibrated"
+    # Of pictures that the network was not asked about:
     FROZEN = "frozen"
     NO_SIGNAL = "no_signal"
+    NO_SECTOR = "no_sector"
+    TWO_PANES = "two_panes"
+    NO_CONTACT = "no_contact"
     # Of frames that were never looked at:
     OVERLOAD = "overload"
     REPEATED = "repeated"

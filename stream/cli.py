@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +15,9 @@ from engines.registry import AUTO, BACKENDS
 from stream.biometry import Orientation
 from stream.frame import PixelSpacing
 from stream.protocols import protocols
+
+if TYPE_CHECKING:
+    from stream.watch import WatchOptions
 
 
 class Pace(click.ParamType[float | None]):
@@ -87,6 +92,22 @@ protocol_option = click.option(
 spacing_option = click.option(
     "--spacing", type=Spacing(), help="Millimetres per pixel in x and y, where the file does not know them."
 )
+sector_option = click.option(
+    "--sector",
+    default="auto",
+    show_default=True,
+    help="Where the ultrasound is: auto finds it, 800x600+100+50 is a box. Only its pixels are shown and written; whole"
+    " takes, shows and writes pictures as they are, names and all.",
+)
+pane_option = click.option("--pane", type=click.Choice(["left", "right"]), help="Which of two pictures side by side.")
+tick_option = click.option(
+    "--tick-mm", type=click.FloatRange(min=0.1, max=100), help="From tick to tick of the ruler on the screen."
+)
+profile_option = click.option(
+    "--profile",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="TOML file with what of a scanner's screen stays: screen, sector, pane, tick_mm, spacing_mm.",
+)
 orientation_option = click.option(
     "--orientation",
     type=click.Choice([str(choice) for choice in Orientation]),
@@ -94,6 +115,14 @@ orientation_option = click.option(
     show_default=True,
     help="Whether the pictures are mirrored (PS on the right); auto finds out.",
 )
+
+
+def _watch_options(*, sector: str, pane: str | None, tick_mm: float | None, profile: Path | None) -> WatchOptions:
+    from stream.watch import WatchOptions, overlaid, parse_sector, read_profile
+    from stream.watch.sector import Panes
+
+    said = WatchOptions(sector=parse_sector(sector), pane=Panes(pane) if pane else None, tick_mm=tick_mm)
+    return overlaid(read_profile(profile), said) if profile else said
 
 
 @click.command(help="Run SOURCE (default: the built-in demonstration clip) through the pipeline.")
@@ -109,6 +138,10 @@ orientation_option = click.option(
 @protocol_option
 @orientation_option
 @spacing_option
+@sector_option
+@pane_option
+@tick_option
+@profile_option
 @click.option("--overlay/--no-overlay", default=True, show_default=True, help="Write overlay.mp4.")
 @click.option("--early-exit", is_flag=True, help="Decode only frames that may be standard planes.")
 @click.option("--loop", is_flag=True, help="Play the recording again and again until Ctrl-C.")
@@ -124,6 +157,10 @@ def replay(
     protocol: str,
     orientation: str,
     spacing: PixelSpacing | None,
+    sector: str,
+    pane: str | None,
+    tick_mm: float | None,
+    profile: Path | None,
     overlay: bool,
     early_exit: bool,
     loop: bool,
@@ -131,7 +168,8 @@ def replay(
     token: str | None,
 ) -> None:
     """See the command's help text above."""
-    from stream.session import SessionOptions, run_session
+    from stream.session import run_session
+    from stream.session_options import SessionOptions
 
     run_session(
         SessionOptions(
@@ -143,6 +181,7 @@ def replay(
             protocol=protocol,
             orientation=Orientation(orientation),
             spacing=spacing,
+            watch=_watch_options(sector=sector, pane=pane, tick_mm=tick_mm, profile=profile),
             overlay=overlay,
             serve=serve,
             token=token,
@@ -152,8 +191,10 @@ def replay(
     )
 
 
-@click.command(help="Watch a live SOURCE: rtsp://, rtmp://, udp://, http://, v4l2:/dev/video0 or screen:.")
-@click.argument("source")
+@click.command(
+    help="Watch a live SOURCE, or several: rtsp://, rtmp://, udp://, http://, igtl://, v4l2:/dev/video0 or screen:."
+)
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @click.option(
     "--out", type=Folder(path_type=Path), help="Folder for the results. Default: a new one below partum-runs/."
 )
@@ -162,43 +203,64 @@ def replay(
 @protocol_option
 @orientation_option
 @spacing_option
+@sector_option
+@pane_option
+@tick_option
+@profile_option
 @click.option("--serve", metavar="HOST:PORT", help="Show it in a browser, for example at 127.0.0.1:8400.")
 @click.option("--token", help="That viewers from elsewhere must bring. Default: made up, and said.")
-@click.option("--overlay/--no-overlay", default=False, show_default=True, help="Write overlay.mp4: whole pictures.")
+@click.option("--overlay/--no-overlay", default=False, show_default=True, help="Write overlay.mp4.")
 @click.option("--early-exit", is_flag=True, help="Decode only frames that may be standard planes.")
 @click.option("--duration", type=click.FloatRange(min=0, min_open=True), help="End after so many seconds.")
+@click.option("--record", is_flag=True, help="Keep the pictures too, without loss, so that it can be replayed.")
+@click.option(
+    "--igtl-out", type=click.IntRange(0, 65535), help="Offer the results by OpenIGTLink at this port, on this machine."
+)
 @verbose_option
 def attach(
-    source: str,
+    sources: tuple[str, ...],
     out: Path | None,
     backend: str,
     model: str | None,
     protocol: str,
     orientation: str,
     spacing: PixelSpacing | None,
+    sector: str,
+    pane: str | None,
+    tick_mm: float | None,
+    profile: Path | None,
     serve: str | None,
     token: str | None,
     overlay: bool,
     early_exit: bool,
     duration: float | None,
+    record: bool,
+    igtl_out: int | None,
 ) -> None:
     """See the command's help text above."""
-    from stream.session import SessionOptions, run_session
+    from stream.session import run_session
+    from stream.session_options import SessionOptions
 
-    run_session(
-        SessionOptions(
-            source=source,
-            out=out,
-            backend=backend,
-            model=model,
-            protocol=protocol,
-            orientation=Orientation(orientation),
-            spacing=spacing,
-            overlay=overlay,
-            early_exit=early_exit,
-            live=True,
-            serve=serve,
-            token=token,
-            duration_s=duration,
-        )
+    options = SessionOptions(
+        source=sources[0],
+        out=out,
+        backend=backend,
+        model=model,
+        protocol=protocol,
+        orientation=Orientation(orientation),
+        spacing=spacing,
+        watch=_watch_options(sector=sector, pane=pane, tick_mm=tick_mm, profile=profile),
+        overlay=overlay,
+        early_exit=early_exit,
+        live=True,
+        record=record,
+        serve=serve,
+        token=token,
+        igtl_out=igtl_out,
+        duration_s=duration,
     )
+    more = [
+        replace(options, source=source, igtl_out=igtl_out + number if igtl_out else igtl_out)
+        for number, source in enumerate(sources[1:], 1)
+    ]
+    run_session(options, *more)

@@ -36,9 +36,11 @@ class Frame:
         time_base: seconds per unit of `pts`, exact.
         captured_ns: when the frame entered the program, on the pipeline's monotonic clock.
         spacing: mm per pixel where the source knows it. It rides on the frame because depth changes in mid-scan.
-        pixel_aspect: width of one pixel over its height, for angles where `spacing` is unknown; 1 is square.
+        pixel_aspect: width of one pixel over its height, for angles where `spacing` is unknown; 1 is square, None is
+            not known either, and then there is no angle.
         segment: counts unbroken stretches. It grows where time or scale jumps (a loop's seam, a change of
             depth), and tracks start anew there.
+        origin: column and row, in the picture the source gave, of this image's first pixel.
     """
 
     image: NDArray[np.uint8]
@@ -47,8 +49,9 @@ class Frame:
     time_base: Fraction
     captured_ns: int
     spacing: PixelSpacing | None = None
-    pixel_aspect: float = 1.0
+    pixel_aspect: float | None = 1.0
     segment: int = 0
+    origin: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
         if self.image.ndim != 2 or self.image.dtype != np.uint8:
@@ -62,8 +65,13 @@ class Frame:
 
     @property
     def aspect(self) -> float:
-        """Width of one pixel over its height: from the spacing where known, else `pixel_aspect`."""
-        return self.spacing.x_mm / self.spacing.y_mm if self.spacing else self.pixel_aspect
+        """Width of one pixel over its height: from the spacing where known, else `pixel_aspect`, else 1."""
+        return self.spacing.x_mm / self.spacing.y_mm if self.spacing else self.pixel_aspect or 1.0
+
+    @property
+    def has_known_shape(self) -> bool:
+        """Whether `aspect` is known rather than presumed."""
+        return self.spacing is not None or self.pixel_aspect is not None
 
     def __repr__(self) -> str:
         height, width = self.image.shape

@@ -102,10 +102,19 @@ class Measurement:
             # The challenge protocols do not ask.
             "mirrored": reading.mirrored if reading and reading.landmarks and self.protocol == "robust" else None,
             "quality": _rounded(reading.quality if reading and reading.landmarks else None),
+            "hsd_mm_withheld": self._hsd_mm_withheld,
+            "origin_px": list(self.frame.origin),
             "spacing_mm": [self.frame.spacing.x_mm, self.frame.spacing.y_mm] if self.frame.spacing else None,
             "engine_mark": self.engine_mark or None,
             "latency_ms": round(self.latency_ms, 3),
         }
+
+    @property
+    def _hsd_mm_withheld(self) -> str | None:
+        """Why a measured frame has no HSD in millimetres."""
+        if self.biometry is None or self.biometry.reason or self.mm_per_px:
+            return None
+        return "protocol" if self.frame.spacing else "uncalibrated"
 
     def _landmarks(self) -> dict[str, list[float] | None] | None:
         found = self.biometry.landmarks if self.biometry else None

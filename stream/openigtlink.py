@@ -20,6 +20,7 @@ from stream.frame import PixelSpacing
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -29,6 +30,10 @@ EXTENDED = struct.Struct(">HHII")
 """Size of this header, of the metadata's index, of the metadata, and the message's number."""
 IMAGE = struct.Struct(">HBBBB3H12f3H3H")
 """Version, components, scalar type, endian, coordinates, size; matrix by columns; offset and size of what is sent."""
+TRANSFORM = struct.Struct(">12f")
+STATUS = struct.Struct(">Hq20s")
+"""Code, subcode, name of the condition; a text ended by a zero follows."""
+STATUS_OK, STATUS_NOT_READY, STATUS_NOT_PRESENT = 1, 13, 18
 MOST_BYTES = 1 << 28
 """A body larger than this is no picture but a broken stream."""
 
@@ -98,6 +103,53 @@ def pack_string(text: str, device: str, *, timestamp_ns: int) -> bytes:
     """A STRING message: encoding (3, US-ASCII), length, text."""
     data = text.encode("ascii")
     return pack("STRING", device, struct.pack(">HH", 3, len(data)) + data, timestamp_ns=timestamp_ns)
+
+
+def pack_transform(matrix: Sequence[Sequence[float]], device: str, *, timestamp_ns: int) -> bytes:
+    """A TRANSFORM message: the upper 3 x 4 of a homogeneous matrix in millimetres, column by column."""
+    columns = [float(matrix[row][column]) for column in range(4) for row in range(3)]
+    return pack("TRANSFORM", device, TRANSFORM.pack(*columns), timestamp_ns=timestamp_ns)
+
+
+def pack_status(code: int, name: str, text: str, device: str, *, timestamp_ns: int) -> bytes:
+    """A STATUS message.
+
+    Args:
+        code: 1 is OK; the others are those of the protocol, 13 `device not ready`, 18 `not present` among them.
+        name: of the condition, up to 20 bytes.
+        text: for people.
+        device: that says so.
+        timestamp_ns: the wall clock.
+    """
+    content = STATUS.pack(code, 0, name.encode("ascii", "replace")[:20]) + text.encode("ascii", "replace") + b"\0"
+    return pack("STATUS", device, content, timestamp_ns=timestamp_ns)
+
+
+def parse_transform(header: Header, body: memoryview) -> list[list[float]]:
+    """The 4 x 4 matrix of a TRANSFORM message.
+
+    Raises:
+        SourceUnreadable: it is cut short.
+    """
+    content = content_of(header, body)
+    if len(content) < TRANSFORM.size:
+        raise SourceUnreadable(f"TRANSFORM of {header.device}: cut short")
+    columns = TRANSFORM.unpack_from(content)
+    return [*([columns[3 * column + row] for column in range(4)] for row in range(3)), [0.0, 0.0, 0.0, 1.0]]
+
+
+def parse_status(header: Header, body: memoryview) -> tuple[int, str, str]:
+    """Code, name and text of a STATUS message.
+
+    Raises:
+        SourceUnreadable: it is cut short.
+    """
+    content = content_of(header, body)
+    if len(content) < STATUS.size:
+        raise SourceUnreadable(f"STATUS of {header.device}: cut short")
+    code, _, name = STATUS.unpack_from(content)
+    words = (name, bytes(content[STATUS.size :]))
+    return (code, *(word.partition(b"\0")[0].decode("ascii", "replace") for word in words))
 
 
 def content_of(header: Header, body: memoryview) -> memoryview:

@@ -21,7 +21,7 @@ from stream.clock import Clock, MonotonicClock
 from stream.measurement import Measurement, State
 from stream.reading import Reader, letterbox_for
 from stream.tracking import Tracker
-from stream.watch import Sight, Watch
+from stream.watch.sight import Sight
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,12 +31,22 @@ if TYPE_CHECKING:
     from engines.preprocess import Letterbox
     from stream.frame import Frame
     from stream.sources.base import FrameSource
+    from stream.watch.watch import Looks
 
 AnyChannel = Channel[Any]
 Seen = Sight | tuple[Any, Any]
 """What the network says of a frame (its letterbox and the prediction), or why it was not asked."""
 
-UNSEEN = {Sight.REPEATED: Reason.REPEATED, Sight.FROZEN: Reason.FROZEN, Sight.BLACK: Reason.NO_SIGNAL}
+UNSEEN = {
+    Sight.REPEATED: Reason.REPEATED,
+    Sight.FROZEN: Reason.FROZEN,
+    Sight.BLACK: Reason.NO_SIGNAL,
+    Sight.NO_SECTOR: Reason.NO_SECTOR,
+    Sight.TWO_PANES: Reason.TWO_PANES,
+    Sight.NO_CONTACT: Reason.NO_CONTACT,
+    Sight.OVERLOAD: Reason.OVERLOAD,
+}
+NEVER_LOOKED_AT = frozenset({Sight.REPEATED, Sight.OVERLOAD})
 
 CHANNEL_CAPACITY = 2
 """Enough to overlap decoding, inference and measuring; more only adds latency."""
@@ -59,8 +69,8 @@ class Pipeline:
         orientation: whether the pictures are mirrored; `AUTO` finds out.
         overflow: what happens to frames that come faster than they are processed.
         clock: the clock that stamped the frames.
-        watch: tells new frames from repeated, frozen and black ones, which are not run through the network; None takes
-            every frame for new, as in a recording.
+        watch: cuts frames to their sector, and tells those that the network need not be asked about: repeated, frozen,
+            black ones. None takes every frame as it is.
     """
 
     def __init__(
@@ -72,7 +82,7 @@ class Pipeline:
         orientation: Orientation = Orientation.AUTO,
         overflow: Overflow = Overflow.BLOCK,
         clock: Clock | None = None,
-        watch: Watch | None = None,
+        watch: Looks | None = None,
     ) -> None:
         self._watch = watch
         self._source, self._engine, self._protocol = source, engine, protocol
@@ -162,8 +172,8 @@ class Pipeline:
 
     def _infer(self) -> None:
         spec = self._engine.spec
-        for frame in self._frames:
-            sight = self._watch.look(frame) if self._watch else Sight.NEW
+        for taken in self._frames:
+            frame, sight = self._watch.look(taken) if self._watch else (taken, Sight.NEW)
             if sight is not Sight.NEW:
                 self._predictions.send((frame, sight))
                 continue
@@ -200,7 +210,7 @@ class Pipeline:
         return Measurement(
             frame=frame,
             protocol=self._protocol,
-            state=State.DROPPED if sight is Sight.REPEATED else State.REFUSED,
+            state=State.DROPPED if sight in NEVER_LOOKED_AT else State.REFUSED,
             reason=UNSEEN[sight],
             latency_ms=self._latency_ms(frame),
             engine_mark=self._engine.spec.mark,

@@ -106,6 +106,8 @@ class Reader:
         network = _network_grid(letterbox)
         if probability < self._plane_threshold:
             biometry = Biometry(protocol=self._protocol, reason=Reason.NOT_STANDARD_PLANE)
+        elif not frame.has_known_shape and self._protocol not in CHALLENGE_SIDE_PX:
+            biometry = Biometry(protocol=self._protocol, reason=Reason.UNCALIBRATED)
         elif side := CHALLENGE_SIDE_PX.get(self._protocol):
             square = Grid(
                 width=side,

@@ -129,8 +129,8 @@ def test_dropped_frames_are_counted_and_not_shown(measurements: list[Measurement
 
 @contextmanager
 def serving(board: Board, **options: Any) -> Iterator[ScreenServer]:
-    settings: dict[str, Any] = {"host": "127.0.0.1", "port": 0, "facts": {"print": {"model": "x"}}, **options}
-    with ScreenServer(board, **settings) as server:
+    settings: dict[str, Any] = {"host": "127.0.0.1", "port": 0, **options}
+    with ScreenServer([board], **settings) as server:
         yield server
 
 
@@ -155,7 +155,7 @@ def stream_of(server: ScreenServer) -> str:
 
 
 def test_a_viewer_gets_facts_then_pictures_with_what_was_measured(measurements: list[Measurement]) -> None:
-    board = Board(clock=MonotonicClock())
+    board = Board(clock=MonotonicClock(), facts={"print": {"model": "x"}})
     with serving(board) as server, connect(stream_of(server)) as viewer:
         hello, _ = unpacked(viewer.recv())
         assert hello["facts"] == {"print": {"model": "x"}}
@@ -192,10 +192,10 @@ def test_probes_and_metrics_say_how_it_stands(measurements: list[Measurement]) -
         assert fetch(f"{server.address}readyz") == (200, "replay")
         status, text = fetch(f"{server.address}metrics")
         assert status == 200
-        assert 'partum_frames_total{state="measured"} 38' in text
-        assert 'partum_refused_total{reason="not_standard_plane"} 12' in text
-        assert 'partum_latency_seconds_bucket{le="+Inf"} 50' in text
-        assert 'partum_state{state="replay"} 1' in text
+        assert 'partum_frames_total{feed="1",state="measured"} 38' in text
+        assert 'partum_refused_total{feed="1",reason="not_standard_plane"} 12' in text
+        assert 'partum_latency_seconds_bucket{feed="1",le="+Inf"} 50' in text
+        assert 'partum_state{feed="1",state="replay"} 1' in text
         assert fetch(f"{server.address}etc/passwd")[0] == 404
 
 
@@ -231,7 +231,7 @@ def test_an_address_beyond_this_machine_gets_a_token_of_its_own() -> None:
         False,
         False,
     ]
-    tokens = {ScreenServer(Board(clock=ManualClock()), host="0.0.0.0", port=0, facts={}).token for _ in range(3)}
+    tokens = {ScreenServer([Board(clock=ManualClock())], host="0.0.0.0", port=0).token for _ in range(3)}
     assert len(tokens) == 3
     assert all(token and len(token) > 15 for token in tokens)
 
@@ -247,7 +247,7 @@ def test_addresses_that_cannot_be_meant_or_are_taken() -> None:
             parse_address(wrong)
     board = Board(clock=ManualClock())
     with serving(board) as server, pytest.raises(OutputError, match="cannot listen there"):
-        ScreenServer(board, host="127.0.0.1", port=server._port, facts={}).__enter__()
+        ScreenServer([board], host="127.0.0.1", port=server._port).__enter__()
 
 
 def test_twenty_viewers_of_whom_some_sleep_and_some_vanish_do_not_slow_the_stream() -> None:

@@ -126,7 +126,7 @@ def test_the_page_shows_what_was_measured_and_turns_it_off_in_time(
     browser: Any, measurements: list[Measurement], size: tuple[int, int]
 ) -> None:
     peer = Peer()
-    board = Board(clock=MonotonicClock(), source=peer)  # type: ignore[arg-type]
+    board = Board(clock=MonotonicClock(), source=peer, facts={"print": {"model": "tiny"}})  # type: ignore[arg-type]
     feeder = Feeder(board)
     faults: list[str] = []
     page = browser.new_page(viewport={"width": size[0], "height": size[1]})
@@ -135,7 +135,7 @@ def test_the_page_shows_what_was_measured_and_turns_it_off_in_time(
     good = measurements[20]
     aop = good.aop
     assert aop is not None
-    with ScreenServer(board, host="127.0.0.1", port=0, facts={"print": {"model": "tiny"}}) as server:
+    with ScreenServer([board], host="127.0.0.1", port=0) as server:
         page.goto(server.address)
         until(page, "connecting")
         feeder.measurement = good

@@ -198,7 +198,7 @@ def test_closing_from_another_thread_ends_a_running_iteration(case: Case) -> Non
 
 
 def test_opened_again_it_gives_the_same_frames(case: Case) -> None:
-    def read() -> list[tuple[bytes, int, int, object, float]]:
+    def read() -> list[tuple[bytes, int, int, object, float | None]]:
         with case.open(ManualClock()) as source:
             return [
                 (frame.image.tobytes(), frame.pts, frame.segment, frame.spacing, frame.pixel_aspect)

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stream.measurement import State
 from stream.screen.shown import Moment
 from stream.telemetry import RunStatistics
+from stream.watch.watch import Seen
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from stream.clock import Clock
     from stream.measurement import Measurement
     from stream.sources.live import LiveSource
+    from stream.watch.watch import Looks
 
 TREND_S = 300.0
 TREND_STEP_S = 0.1
@@ -35,10 +39,22 @@ class Board:
     Args:
         clock: of the pipeline.
         source: a live one, whose link is shown; None for a recording.
+        name: of the stream, where several are shown.
+        facts: small print: model, engine, protocol.
+        watch: says where the picture was found, and where its scale comes from.
     """
 
-    def __init__(self, *, clock: Clock, source: LiveSource | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        source: LiveSource | None = None,
+        name: str = "",
+        facts: Mapping[str, Any] | None = None,
+        watch: Looks | None = None,
+    ) -> None:
         self._clock, self._source = clock, source
+        self.name, self.facts, self._watch = name, dict(facts or {}), watch
         self._changed = threading.Condition()
         self._newest: Measurement | None = None
         self._newest_ns = 0
@@ -85,6 +101,11 @@ class Board:
                 link=self._source.status if self._source else None,
                 has_ended=self._has_ended,
             )
+
+    @property
+    def seen(self) -> Seen:
+        """What is known of the picture."""
+        return self._watch.seen if self._watch else Seen()
 
     def mark(self) -> None:
         """Notes a viewer's mark at the newest result."""

@@ -2,56 +2,119 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stream.screen.shown import Shown, state_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     from stream.screen.board import Board
+    from stream.sources.live import LinkStatus
 
 BUCKETS_MS = (5, 10, 20, 33, 50, 75, 100, 200, 500, 1000)
 
 
-def metrics_text(board: Board) -> str:
+def metrics_text(boards: Sequence[Board]) -> str:
     """Latency as a histogram, frames by state, refusals and drops by cause, age and state of what is shown."""
-    return "".join(f"{line}\n" for line in _lines(board))
+    feeds = [_Feed(number, board) for number, board in enumerate(boards, 1)]
+    return "".join(f"{line}\n" for metric in METRICS for line in metric.lines(feeds))
 
 
-def _lines(board: Board) -> Iterator[str]:
-    statistics = board.statistics
-    moment = board.moment()
-    state, _ = state_of(moment)
-    yield from _counters("partum_frames_total", "Frames read, by what became of them.", "state", statistics.states)
-    yield from _counters("partum_refused_total", "Refused frames, by reason.", "reason", statistics.reasons)
-    yield from _counters("partum_dropped_total", "Frames never looked at, by cause.", "cause", statistics.drops)
-    yield "# HELP partum_latency_seconds From capture to result."
-    yield "# TYPE partum_latency_seconds histogram"
-    latency = statistics.latency_ms
+class _Feed:
+    """What one stream says at this moment."""
+
+    def __init__(self, number: int, board: Board) -> None:
+        self.label = f'feed="{number}"'
+        self.statistics, self.moment = board.statistics, board.moment()
+        self.state = state_of(self.moment)[0]
+
+
+Samples = Callable[[_Feed], "Iterator[tuple[str, str, str]]"]
+"""Ending of the name, further labels, value."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Metric:
+    name: str
+    kind: str
+    words: str
+    samples: Samples
+
+    def lines(self, feeds: Sequence[_Feed]) -> Iterator[str]:
+        yield f"# HELP {self.name} {self.words}"
+        yield f"# TYPE {self.name} {self.kind}"
+        for feed in feeds:
+            for ending, labels, value in self.samples(feed):
+                yield f"{self.name}{ending}{{{feed.label}{labels}}} {value}"
+
+
+def _counts(label: str, of: Callable[[_Feed], Mapping[str, int]]) -> Samples:
+    def samples(feed: _Feed) -> Iterator[tuple[str, str, str]]:
+        for value, count in sorted(of(feed).items()):
+            yield "", f',{label}="{value}"', str(count)
+
+    return samples
+
+
+def _latency(feed: _Feed) -> Iterator[tuple[str, str, str]]:
+    latency = feed.statistics.latency_ms
     for edge in BUCKETS_MS:
-        yield f'partum_latency_seconds_bucket{{le="{edge / 1e3:g}"}} {latency.count_to(edge)}'
-    yield f'partum_latency_seconds_bucket{{le="+Inf"}} {latency.count}'
-    yield f"partum_latency_seconds_sum {latency.total / 1e3:.6f}"
-    yield f"partum_latency_seconds_count {latency.count}"
-    yield "# HELP partum_result_age_seconds Age of the newest result."
-    yield "# TYPE partum_result_age_seconds gauge"
-    yield f"partum_result_age_seconds {moment.age_s:.3f}"
-    yield "# HELP partum_state What the screen says; 1 for the state that holds."
-    yield "# TYPE partum_state gauge"
+        yield "_bucket", f',le="{edge / 1e3:g}"', str(latency.count_to(edge))
+    yield "_bucket", ',le="+Inf"', str(latency.count)
+    yield "_sum", "", f"{latency.total / 1e3:.6f}"
+    yield "_count", "", str(latency.count)
+
+
+def _link(value: Callable[[LinkStatus], int]) -> Samples:
+    def samples(feed: _Feed) -> Iterator[tuple[str, str, str]]:
+        if feed.moment.link is not None:
+            yield "", "", str(value(feed.moment.link))
+
+    return samples
+
+
+def _age(feed: _Feed) -> Iterator[tuple[str, str, str]]:
+    yield "", "", f"{feed.moment.age_s:.3f}"
+
+
+def _state(feed: _Feed) -> Iterator[tuple[str, str, str]]:
     for each in Shown:
-        yield f'partum_state{{state="{each}"}} {int(each is state)}'
-    if moment.link is not None:
-        yield "# HELP partum_connections_total How often the source was connected."
-        yield "# TYPE partum_connections_total counter"
-        yield f"partum_connections_total {moment.link.connections}"
-        yield "# HELP partum_source_lost_total Pictures the source says it made and that never came."
-        yield "# TYPE partum_source_lost_total counter"
-        yield f"partum_source_lost_total {moment.link.lost}"
+        yield "", f',state="{each}"', str(int(each is feed.state))
 
 
-def _counters(name: str, words: str, label: str, counts: Mapping[str, int]) -> Iterator[str]:
-    yield f"# HELP {name} {words}"
-    yield f"# TYPE {name} counter"
-    for value, count in sorted(counts.items()):
-        yield f'{name}{{{label}="{value}"}} {count}'
+METRICS = (
+    _Metric(
+        "partum_frames_total",
+        "counter",
+        "Frames read, by what became of them.",
+        _counts("state", lambda feed: feed.statistics.states),
+    ),
+    _Metric(
+        "partum_refused_total",
+        "counter",
+        "Refused frames, by reason.",
+        _counts("reason", lambda feed: feed.statistics.reasons),
+    ),
+    _Metric(
+        "partum_dropped_total",
+        "counter",
+        "Frames never looked at, by cause.",
+        _counts("cause", lambda feed: feed.statistics.drops),
+    ),
+    _Metric("partum_latency_seconds", "histogram", "From capture to result.", _latency),
+    _Metric("partum_result_age_seconds", "gauge", "Age of the newest result.", _age),
+    _Metric("partum_state", "gauge", "What the screen says; 1 for the state that holds.", _state),
+    _Metric(
+        "partum_connections_total",
+        "counter",
+        "How often the source was connected.",
+        _link(lambda link: link.connections),
+    ),
+    _Metric(
+        "partum_source_lost_total",
+        "counter",
+        "Pictures the source says it made and that never came.",
+        _link(lambda link: link.lost),
+    ),
+)

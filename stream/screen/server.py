@@ -1,7 +1,8 @@
 """Serves the page over HTTP and the stream over a WebSocket, in a thread of its own, off the pipeline's path.
 
     GET /           the page
-    WS  /stream     one binary message a picture: length of the JSON (4 bytes, big-endian), the JSON, a JPEG
+    WS  /stream     one binary message a picture: length of the JSON (4 bytes, big-endian), the JSON, a JPEG;
+                    ?feed=2 for the second of several streams
     GET /metrics    Prometheus
     GET /healthz    200 while the server runs
     GET /readyz     200 while results are fresh, else 503
@@ -30,14 +31,18 @@ from stream.screen.shown import Shown, message_of, state_of
 from stream.sinks.manifest import NOTICE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
     from stream.screen.board import Board
+    from stream.watch.watch import Seen
 
 LONGEST_SIDE_PX = 720
 """Pictures are shrunk to this on their way to the page."""
 JPEG_QUALITY = 80
 MOST_RATE_HZ = 30.0
+READY = frozenset({Shown.LIVE, Shown.REPLAY, Shown.HOLD, Shown.NO_PLANE, Shown.FROZEN})
+"""States in which results are fresh."""
 HEARTBEAT_S = 0.4
 """A page hears from the server at least so often: one that does not turns its number off by itself."""
 HEADER = struct.Struct(">I")
@@ -70,9 +75,8 @@ class ScreenServer:
     """Runs from `__enter__` to `__exit__`.
 
     Args:
-        board: what is shown.
+        boards: what is shown: one for each stream.
         host, port: to listen on; port 0 takes a free one. Beyond this machine a token is demanded.
-        facts: small print: model, engine, protocol, calibration.
         token: that viewers must bring; None makes one where the address is not of this machine alone.
 
     Raises:
@@ -80,10 +84,10 @@ class ScreenServer:
         OutputError: the address cannot be listened on.
     """
 
-    def __init__(self, board: Board, *, host: str, port: int, facts: dict[str, Any], token: str | None = None) -> None:
-        self._board, self._host, self._port, self._facts = board, host, port, facts
+    def __init__(self, boards: Sequence[Board], *, host: str, port: int, token: str | None = None) -> None:
+        self._boards, self._host, self._port = boards, host, port
         self.token = token or (None if is_loopback(host) else secrets.token_urlsafe(16))
-        self._pictures = _Pictures(board)
+        self._pictures = [_Pictures(board) for board in boards]
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = threading.Event()
         self._ready = threading.Event()
@@ -178,7 +182,7 @@ class ScreenServer:
 
         if not self._allowed(request):
             return PlainTextResponse("", 403)
-        return PlainTextResponse(metrics_text(self._board), media_type="text/plain; version=0.0.4")
+        return PlainTextResponse(metrics_text(self._boards), media_type="text/plain; version=0.0.4")
 
     async def _healthz(self, request: Any) -> Any:
         from starlette.responses import PlainTextResponse
@@ -188,9 +192,8 @@ class ScreenServer:
     async def _readyz(self, request: Any) -> Any:
         from starlette.responses import PlainTextResponse
 
-        state, _ = state_of(self._board.moment())
-        is_ready = state in (Shown.LIVE, Shown.REPLAY, Shown.HOLD, Shown.NO_PLANE, Shown.FROZEN)
-        return PlainTextResponse(str(state), 200 if is_ready else 503)
+        states = [state_of(board.moment())[0] for board in self._boards]
+        return PlainTextResponse(", ".join(states), 200 if READY.issuperset(states) else 503)
 
     async def _stream(self, websocket: Any) -> None:
         from starlette.websockets import WebSocketDisconnect
@@ -199,29 +202,42 @@ class ScreenServer:
             await websocket.close(4403)
             return
         await websocket.accept()
-        listening = asyncio.create_task(self._listen_to(websocket))
+        board, pictures = self._chosen(websocket.query_params.get("feed", "1"))
+        listening = asyncio.create_task(self._listen_to(websocket, board))
         try:
-            hello = {"facts": self._facts, "notice": NOTICE, "trend": self._board.trend, "marks": self._board.marks_s}
+            hello = {
+                "facts": board.facts,
+                "notice": NOTICE,
+                "trend": board.trend,
+                "marks": board.marks_s,
+                "feeds": [each.name for each in self._boards],
+            }
             await websocket.send_bytes(_packed(hello, b""))
             version = -1
             while not self._stopping.is_set():
-                newer = await asyncio.to_thread(self._board.wait_beyond, version, HEARTBEAT_S)
+                newer = await asyncio.to_thread(board.wait_beyond, version, HEARTBEAT_S)
                 is_new, version = newer > version, newer
-                await websocket.send_bytes(await asyncio.to_thread(self._pictures.message, is_new))
+                await websocket.send_bytes(await asyncio.to_thread(pictures.message, is_new))
                 await asyncio.sleep(1 / MOST_RATE_HZ)
         except (WebSocketDisconnect, RuntimeError, OSError):
             pass  # the viewer has gone
         finally:
             listening.cancel()
 
-    async def _listen_to(self, websocket: Any) -> None:
+    def _chosen(self, number: str) -> tuple[Board, _Pictures]:
+        """The stream of that number, counted from 1; the first where there is none."""
+        index = int(number) - 1 if number.isascii() and number.isdigit() else 0
+        index = index if 0 <= index < len(self._boards) else 0
+        return self._boards[index], self._pictures[index]
+
+    async def _listen_to(self, websocket: Any, board: Board) -> None:
         """Takes a viewer's marks; whatever else it says is not looked at."""
         from starlette.websockets import WebSocketDisconnect
 
         try:
             while True:
                 if await websocket.receive_text() == "mark":
-                    self._board.mark()
+                    board.mark()
         except (WebSocketDisconnect, RuntimeError, KeyError):
             return
 
@@ -254,6 +270,7 @@ class _Pictures:
             "dropped": dict(statistics.drops),
             "frames": statistics.frames_in,
             "marks": self._board.marks_s,
+            **_seen(self._board.seen),
         }
         picture = b""
         if is_new and moment.measurement is not None:
@@ -278,6 +295,13 @@ def encode_picture(image: Any) -> bytes:
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale > 0.5 else cv2.INTER_LINEAR)
     _, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     return encoded.tobytes()
+
+
+def _seen(seen: Seen) -> dict[str, str]:
+    """Where the picture was found, and where its scale comes from, in words."""
+    sector = f"{seen.sector} ({seen.confidence:.2f})" if seen.confidence is not None else seen.sector
+    masked = f", {seen.masked} lines masked" if seen.masked else ""
+    return {"sector": f"{sector}{masked}", "calibration": seen.scale}
 
 
 def _packed(content: dict[str, Any], picture: bytes) -> bytes:

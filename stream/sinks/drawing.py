@@ -48,6 +48,10 @@ WORDS = {
     "implausible": "implausible geometry",
     "frozen": "picture frozen",
     "no_signal": "no signal",
+    "no_sector": "no ultrasound sector found",
+    "two_panes": "two pictures side by side: choose one",
+    "no_contact": "probe in the air",
+    "uncalibrated": "shape of the pixels unknown",
     "overload": "too many frames",
     "repeated": "picture shown again",
 }

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-import threading
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import av
 import av.error
 
-from stream.channel import Channel, ChannelClosed
 from stream.errors import OutputError
+from stream.sinks.behind import Behind
 from stream.sinks.drawing import Painter
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
     from av.container import OutputContainer
     from av.video.stream import VideoStream
 
@@ -42,35 +43,30 @@ class Overlay:
         self._rate = min(max(frame_rate_hz or Fraction(25), Fraction(1)), Fraction(1000)).limit_denominator(1001)
         self._painter = Painter(note)
         self._last_pts = -1
-        self._is_begun = False
-        self._error: BaseException | None = None
-        self._closed = False
-        self._channel: Channel[Measurement] = Channel(WAITING_FRAMES)
+        self._is_begun = self._closed = False
         self._container = self._open()
         self._stream = self._add_stream(self._container)
-        self._thread = threading.Thread(target=self._run, name="partum-overlay")
-        self._thread.start()
+        self._behind = Behind(path, "film", self._write_all, waiting=WAITING_FRAMES)
 
     def write(self, measurement: Measurement) -> None:
-        try:
-            self._channel.send(measurement)
-        except ChannelClosed:
-            self._raise()
+        self._behind.write(measurement)
 
     def close(self) -> None:
         if self._closed:
             return
         self._closed = True
-        self._channel.close()
-        self._thread.join()
         try:
-            if self._is_begun and self._error is None:
+            self._behind.close()
+        except OutputError:
+            self._partial.unlink(missing_ok=True)
+            raise
+        try:
+            if self._is_begun:
                 os.replace(self._partial, self._path)
             else:
                 self._partial.unlink(missing_ok=True)
         except OSError as error:
-            self._error = error
-        self._raise()
+            raise OutputError(f"{self._path}: the film cannot be written ({error})") from error
 
     def _open(self) -> OutputContainer:
         try:
@@ -85,15 +81,11 @@ class Overlay:
         stream.codec_context.time_base = TIME_BASE
         return stream
 
-    def _run(self) -> None:
-        try:
-            with self._container:  # closing writes the index, so it can fail for want of space too
-                for measurement in self._channel:
-                    self._encode(measurement)
-                self._container.mux(self._stream.encode())
-        except BaseException as error:  # noqa: BLE001 - a thread's boundary: raised again by write and close
-            self._error = error
-            self._channel.cancel()
+    def _write_all(self, measurements: Iterable[Measurement]) -> None:
+        with self._container:  # closing writes the index, so it can fail for want of space too
+            for measurement in measurements:
+                self._encode(measurement)
+            self._container.mux(self._stream.encode())
 
     def _encode(self, measurement: Measurement) -> None:
         picture = av.VideoFrame.from_ndarray(self._painter.paint(measurement), format="bgr24")
@@ -103,7 +95,3 @@ class Overlay:
         self._last_pts = pts
         self._is_begun = True
         self._container.mux(self._stream.encode(picture))
-
-    def _raise(self) -> None:
-        if self._error is not None:
-            raise OutputError(f"{self._path}: the film cannot be written ({self._error})") from self._error

@@ -95,6 +95,8 @@ def flatten(record: Mapping[str, object]) -> dict[str, object]:
         elif name == "spacing_mm":
             x, y = value if isinstance(value, list) else (None, None)
             flat |= {"spacing_x_mm": x, "spacing_y_mm": y}
+        elif name == "origin_px":
+            flat |= dict(zip(("origin_x_px", "origin_y_px"), value if isinstance(value, list) else (), strict=True))
         else:
             flat[name] = value
     return flat

@@ -93,6 +93,10 @@ def _open_path(path: Path, clock: Clock, spacing: PixelSpacing | None) -> FrameS
         from stream.sources.images import ImageFolderSource
 
         return ImageFolderSource(path, clock=clock, spacing=spacing)
+    if kind is Kind.RECORDED:
+        from stream.sources.recorded import RecordedSource
+
+        return RecordedSource(path, clock=clock, spacing=spacing)
     if kind is Kind.DICOM:
         from stream.sources.dicom.source import DicomSource
 

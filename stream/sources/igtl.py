@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from stream.errors import OptionError, SourceUnreadable
-from stream.openigtlink import parse_image, receive
+from stream.openigtlink import STATUS_OK, parse_image, parse_status, receive
 from stream.sources.live import LiveSource, Picture
 
 if TYPE_CHECKING:
@@ -18,13 +19,15 @@ if TYPE_CHECKING:
     from stream.clock import Clock
     from stream.frame import PixelSpacing
 
+_log = logging.getLogger(__name__)
+
 DEFAULT_PORT = 18944
 CONNECT_TIMEOUT_S = 1.0
 READ_TIMEOUT_S = 2.0
 
 
 def open_igtl(uri: str, *, clock: Clock, spacing: PixelSpacing | None = None) -> LiveSource:
-    """A live source of IMAGE messages; other messages are stepped over.
+    """A live source of IMAGE messages; a STATUS goes to the log, other messages are stepped over.
 
     Args:
         uri: `igtl://host[:port][/device]`; without a device the first that sends pictures is taken.
@@ -72,6 +75,8 @@ class IgtlFeed:
         try:
             while (message := receive(self._socket)) is not None:
                 header, body = message
+                if header.kind == "STATUS":
+                    self._note(parse_status(header, body))
                 if header.kind != "IMAGE" or (self._device and header.device != self._device):
                     continue
                 self._device = self._device or header.device  # two pictures of different probes must not mix
@@ -82,6 +87,12 @@ class IgtlFeed:
                 return
             said = "nothing came in time" if isinstance(error, TimeoutError) else error.strerror or str(error)
             raise SourceUnreadable(f"{self._name}: lost ({said})") from error
+
+    def _note(self, status: tuple[int, str, str]) -> None:
+        """A peer that says it is not well goes to the log: its pictures, or their absence, say the rest."""
+        code, name, text = status
+        if code != STATUS_OK:
+            _log.warning("%s says: %s %s (%d)", self._name, name, text, code)
 
     def close(self) -> None:
         """Ends a waiting read at once."""

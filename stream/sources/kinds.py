@@ -31,6 +31,7 @@ class Kind(Enum):
     """What a source is read as."""
 
     IMAGES = "images"
+    RECORDED = "recorded"
     DICOM = "dicom"
     STACK = "stack"
     VIDEO = "video"
@@ -46,7 +47,7 @@ def kind_of(path: Path) -> Kind:
     """
     try:
         if path.is_dir():
-            return Kind.IMAGES
+            return Kind.RECORDED if (path / "frames.jsonl").is_file() else Kind.IMAGES
         is_device, is_file = path.is_char_device(), path.is_file()
         head = b""
         if is_file:

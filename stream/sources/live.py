@@ -79,14 +79,14 @@ class Picture:
         image: (H, W) uint8.
         captured_ns: when it was captured, on the pipeline's clock, as early as the feed can know it.
         spacing: mm per pixel, where the feed says it.
-        pixel_aspect: width of a pixel over its height, where the spacing is unknown.
+        pixel_aspect: width of a pixel over its height, where the spacing is unknown; None is not known either.
         lost_before: pictures missing between the one before and this one.
     """
 
     image: NDArray[np.uint8]
     captured_ns: int
     spacing: PixelSpacing | None = None
-    pixel_aspect: float = 1.0
+    pixel_aspect: float | None = 1.0
     lost_before: int = 0
 
 

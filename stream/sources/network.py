@@ -30,6 +30,9 @@ OLDEST_STAMP_NS = 1_000_000_000
 READ_TIMEOUT_S = 2.0
 """A feed that sends nothing for so long is taken for lost, and connected anew."""
 
+ANALOGUE_LINES, ANALOGUE_COLUMNS = frozenset({240, 288, 480, 486, 576}), frozenset({352, 704, 720})
+"""Sizes of digitised PAL and NTSC video, 4:3 or 16:9 in the same number of pixels."""
+
 # No buffer before the demuxer, and pictures given out as they are decoded: FFmpeg otherwise holds a feed back by up to
 # seconds to smooth it.
 LOW_DELAY: Mapping[str, str] = {"fflags": "nobuffer", "flags": "low_delay", "max_delay": "100000"}
@@ -112,7 +115,7 @@ class NetworkFeed:
                 yield Picture(
                     image=grey_of(picture),
                     captured_ns=self._captured_ns(picture),
-                    pixel_aspect=float(aspect) if aspect else 1.0,
+                    pixel_aspect=float(aspect) if aspect else _presumed_aspect(picture.width, picture.height),
                 )
         except IndexError as error:
             raise SourceUnreadable(f"{self._name}: there is no video in it") from error
@@ -133,6 +136,11 @@ class NetworkFeed:
     def close(self) -> None:
         """Ends the iteration at its next picture, or when the read times out: FFmpeg cannot be woken from outside."""
         self._closed.set()
+
+
+def _presumed_aspect(width: int, height: int) -> float | None:
+    """That of a feed which does not say it: square, but for the sizes of analogue video, whose pixels are not."""
+    return None if (height in ANALOGUE_LINES and width in ANALOGUE_COLUMNS) else 1.0
 
 
 class _Opening:

@@ -1,4 +1,4 @@
-"""What a picture is before it is looked at: new, shown again, frozen, or no picture at all.
+"""Whether a picture is new, shown again, frozen, or no picture at all.
 
 A display's output runs at 60 Hz and shows 25 to 50 scanned pictures a second: each is repeated once or twice, and must
 be measured once. A scanner that is frozen repeats one for as long as it likes, and its last number must not stand.
@@ -6,11 +6,12 @@ be measured once. A scanner that is frozen repeats one for as long as it likes, 
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+
+from stream.watch.sight import Sight
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,16 +34,7 @@ BLOCK = 4
 """Blocks of so many pixels are averaged first: coding noise goes, speckle that moved stays."""
 
 
-class Sight(StrEnum):
-    """What a frame is to its predecessors."""
-
-    NEW = "new"
-    REPEATED = "repeated"
-    FROZEN = "frozen"
-    BLACK = "black"
-
-
-class Watch:
+class Repeats:
     """Tells new frames from those shown again; one for each stream.
 
     Convention: a frame is `REPEATED` where the mean absolute difference of its centre, in blocks, to the frame before
@@ -62,9 +54,14 @@ class Watch:
         self._last_new_s = 0.0
         self._segment = -1
 
-    def look(self, frame: Frame) -> Sight:
-        """What this frame is; call it for every frame, in order."""
-        centre = _centre(frame.image)
+    def look(self, frame: Frame, image: NDArray[np.uint8]) -> Sight:
+        """What this frame is; call it for every frame, in order.
+
+        Args:
+            frame: says when it was taken.
+            image: the part of it that is compared: the sector, where it is known.
+        """
+        centre = _centre(image)
         before, self._segment = self._segment, frame.segment
         if float(centre.mean()) < BLACK_MEAN and float(centre.std()) < BLACK_SPREAD:
             self._before = self._new = None

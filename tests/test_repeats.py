@@ -17,7 +17,8 @@ from stream.frame import Frame
 from stream.measurement import State
 from stream.pipeline import Pipeline
 from stream.sources.phantom.source import PhantomSource
-from stream.watch import FREEZE_S, SAME_AFTER_CODING, SAME_LEVELS, Sight, Watch
+from stream.watch import Sight, Watch, WatchOptions
+from stream.watch.repeats import FREEZE_S, SAME_AFTER_CODING, SAME_LEVELS, Repeats
 from tests.fakes import DrawnSource, GreyLevelEngine
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ def frame(image: NDArray[np.uint8], time_s: float, *, segment: int = 0) -> Frame
         captured_ns=0,
         segment=segment,
     )
+
+
+def look(repeats: Repeats, shown: Frame) -> Sight:
+    return repeats.look(shown, shown.image)
 
 
 @pytest.fixture(scope="module")
@@ -59,18 +64,18 @@ def through_h264(images: list[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
 
 
 def test_every_picture_of_a_scan_is_new_however_still_the_probe(scan: list[NDArray[np.uint8]]) -> None:
-    watch = Watch()
-    assert {watch.look(frame(image, 0.04 * number)) for number, image in enumerate(scan)} == {Sight.NEW}
+    watch = Repeats()
+    assert {look(watch, frame(image, 0.04 * number)) for number, image in enumerate(scan)} == {Sight.NEW}
     rng = np.random.default_rng(1)
-    still = Watch()
+    still = Repeats()
     for number in range(60):  # the same tissue, with the noise of a live receiver
         noisy = np.clip(scan[0] + rng.normal(0, 3, scan[0].shape), 0, 255).astype(np.uint8)
-        assert still.look(frame(noisy, 0.04 * number)) is Sight.NEW
+        assert look(still, frame(noisy, 0.04 * number)) is Sight.NEW
 
 
 def test_a_display_at_60_hz_of_a_25_hz_scan_shows_each_picture_once(scan: list[NDArray[np.uint8]]) -> None:
-    watch = Watch(same_levels=SAME_LEVELS)
-    sights = [watch.look(frame(scan[int(number / 60 * 25)], number / 60)) for number in range(110)]
+    watch = Repeats(same_levels=SAME_LEVELS)
+    sights = [look(watch, frame(scan[int(number / 60 * 25)], number / 60)) for number in range(110)]
     assert sights.count(Sight.NEW) == int(109 / 60 * 25) + 1
     assert set(sights) == {Sight.NEW, Sight.REPEATED}
 
@@ -82,8 +87,8 @@ def test_a_freeze_shows_within_half_a_second_and_ends_with_the_first_new_picture
     shown = [*scan[:10], *[scan[10]] * 30, *scan[11:21]]
     if is_coded:
         shown = through_h264(shown)
-    watch = Watch(same_levels=SAME_AFTER_CODING if is_coded else SAME_LEVELS)
-    sights = [watch.look(frame(image, number / 30)) for number, image in enumerate(shown)]
+    watch = Repeats(same_levels=SAME_AFTER_CODING if is_coded else SAME_LEVELS)
+    sights = [look(watch, frame(image, number / 30)) for number, image in enumerate(shown)]
     assert set(sights[:11]) == {Sight.NEW}
     first = sights.index(Sight.FROZEN)
     assert FREEZE_S <= (first - 10) / 30 <= 0.5
@@ -92,30 +97,30 @@ def test_a_freeze_shows_within_half_a_second_and_ends_with_the_first_new_picture
 
 
 def test_a_running_clock_at_the_edge_does_not_hide_a_freeze(scan: list[NDArray[np.uint8]]) -> None:
-    watch = Watch()
+    watch = Repeats()
     sights = []
     for number in range(40):
         image = scan[3].copy()
         cv2.putText(image, f"12:00:{number:02d}", (2, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.4, 255)
-        sights.append(watch.look(frame(image, number / 30)))
+        sights.append(look(watch, frame(image, number / 30)))
     assert Sight.FROZEN in sights
     assert sights.count(Sight.NEW) == 1
 
 
 def test_black_is_no_picture_and_a_dark_scan_is_one(scan: list[NDArray[np.uint8]]) -> None:
-    watch = Watch()
-    assert watch.look(frame(np.zeros((64, 64), np.uint8), 0)) is Sight.BLACK
-    assert watch.look(frame(np.full((64, 64), 3, np.uint8), 0.1)) is Sight.BLACK
-    assert watch.look(frame((scan[0] // 3).astype(np.uint8), 0.2)) is Sight.NEW
+    watch = Repeats()
+    assert look(watch, frame(np.zeros((64, 64), np.uint8), 0)) is Sight.BLACK
+    assert look(watch, frame(np.full((64, 64), 3, np.uint8), 0.1)) is Sight.BLACK
+    assert look(watch, frame((scan[0] // 3).astype(np.uint8), 0.2)) is Sight.NEW
 
 
 def test_another_size_or_a_new_segment_is_new(scan: list[NDArray[np.uint8]]) -> None:
-    watch = Watch()
+    watch = Repeats()
     image = scan[0]
-    assert watch.look(frame(image, 0.0)) is Sight.NEW
-    assert watch.look(frame(image, 0.1)) is Sight.REPEATED
-    assert watch.look(frame(image[::2, ::2], 0.2)) is Sight.NEW
-    assert watch.look(frame(image[::2, ::2], 0.3, segment=1)) is Sight.NEW
+    assert look(watch, frame(image, 0.0)) is Sight.NEW
+    assert look(watch, frame(image, 0.1)) is Sight.REPEATED
+    assert look(watch, frame(image[::2, ::2], 0.2)) is Sight.NEW
+    assert look(watch, frame(image[::2, ::2], 0.3, segment=1)) is Sight.NEW
 
 
 class Repeating(DrawnSource):
@@ -133,7 +138,9 @@ class Repeating(DrawnSource):
 
 def test_the_pipeline_measures_each_picture_once_and_no_frozen_one() -> None:
     engine = GreyLevelEngine()
-    with Pipeline(Repeating(120), engine, watch=Watch(same_levels=SAME_LEVELS)) as pipeline:
+    with Pipeline(
+        Repeating(120), engine, watch=Watch(WatchOptions(sector="whole"), same_levels=SAME_LEVELS)
+    ) as pipeline:
         found = list(pipeline)
     assert [each.frame.index for each in found] == list(range(120))
     reasons = [str(each.reason) if each.reason else None for each in found]

@@ -1,0 +1,205 @@
+"""One source through the pipeline into its files: opened, watched, measured, written, and accounted for."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from engines.errors import PartumError
+from stream.biometry import CHALLENGE_SIDE_PX
+from stream.channel import Overflow
+from stream.clock import MonotonicClock
+from stream.pipeline import Pipeline
+from stream.results import prepare_folder
+from stream.screen.board import Board
+from stream.sinks.manifest import Manifest
+from stream.sinks.overlay import Overlay
+from stream.sinks.recorder import Recorder
+from stream.sinks.tables import Csv, JsonLines
+from stream.sinks.together import Together
+from stream.sinks.trend import Trend
+from stream.sources import open_live, open_source
+from stream.sources.live import LiveSource
+from stream.sources.paced import Looped, Paced
+from stream.sources.recorded import RecordedSource, RecordedWatch
+from stream.telemetry import RunStatistics
+from stream.watch.watch import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+
+    from engines.base import Engine
+    from stream.session_options import SessionOptions
+    from stream.sinks.base import Sink
+    from stream.sources.base import FrameSource
+    from stream.watch.watch import Looks
+
+
+class Run:
+    """A source being run; a context manager that closes the source.
+
+    Whatever ends it, what was measured by then is on disk, and `run.json` says how it ended.
+
+    Args:
+        options: what was asked for.
+        engine: closed with the run: a share of one, where several run beside each other.
+
+    Attributes:
+        out: the folder of its results.
+        board: what a screen shows of it.
+        statistics: what became of its frames.
+        error: what ended it, where that was an error.
+    """
+
+    def __init__(self, options: SessionOptions, engine: Engine) -> None:
+        self.options, self.engine = options, engine
+        self.statistics = RunStatistics()
+        self.error: BaseException | None = None
+        self._interrupted = threading.Event()
+        with ExitStack() as stack:
+            stack.callback(engine.close)
+            self.source = stack.enter_context(open_recording(options))
+            self.watch = make_watch(options, self.source)
+            self.out = prepare_folder(options.out, source=Path("live" if options.live else options.uri))
+            self.board = Board(
+                clock=MonotonicClock(),
+                source=self.source if isinstance(self.source, LiveSource) else None,
+                name=options.name,
+                facts={
+                    "note": self.source.info.note,
+                    "print": {"protocol": options.protocol, "engine": engine.name, "model": engine.spec.sha256[:8]},
+                },
+                watch=self.watch,
+            )
+            self._stack = stack.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def interrupt(self) -> None:
+        """Ends the source; what is under way is still measured and written. From any thread, or a signal handler."""
+        self._interrupted.set()
+        self.source.close()
+
+    @property
+    def is_interrupted(self) -> bool:
+        return self._interrupted.is_set()
+
+    @property
+    def total(self) -> int | None:
+        """How many frames are to come, where that is known."""
+        return None if self.options.loop else self.source.info.frame_count
+
+    def run(self, advance: Callable[[], None]) -> None:
+        """Runs to the end of the source; calls `advance` after each frame.
+
+        Raises:
+            PartumError: of any stage, after the results were closed.
+        """
+        manifest = Manifest(
+            self.out / "run.json", source=self.source.info, engine=self.engine, options=self.options.as_json()
+        )
+        status, message = "failed", None
+        try:
+            self._pump(advance)
+            status = "interrupted" if self.is_interrupted else "complete"
+        except KeyboardInterrupt:
+            status = "interrupted"
+            raise
+        except PartumError as error:
+            self.error, message = error, str(error)
+            raise
+        except BaseException as error:
+            self.error, message = error, f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            results = self.statistics.as_json() | {"watch": asdict(self.watch.seen)}
+            manifest.finish(status, error=message, results=results)
+
+    def _pump(self, advance: Callable[[], None]) -> None:
+        options = self.options
+        with (
+            Together([lambda: self.board, *self._sinks()]) as sinks,
+            _timer(options.duration_s, self.source.close),
+            Pipeline(
+                self.source,
+                self.engine,
+                protocol=options.protocol,
+                orientation=options.orientation,
+                overflow=Overflow.DROP_OLDEST if options.live else Overflow.BLOCK,
+                watch=self.watch,
+            ) as pipeline,
+        ):
+            for measurement in pipeline:
+                sinks.write(measurement)
+                self.statistics.add(measurement)
+                advance()
+
+    def _sinks(self) -> Iterator[Callable[[], Sink]]:
+        options, info, out = self.options, self.source.info, self.out
+        note = "  ".join(word for word in (info.note, self.engine.spec.mark) if word)
+        title = f"{options.name}, {options.protocol}"
+        yield lambda: JsonLines(out / "measurements.jsonl")
+        yield lambda: Csv(out / "measurements.csv")
+        yield lambda: Trend(out / "trend.png", f"{title}  {note}".strip())
+        if options.overlay:
+            yield lambda: Overlay(out / "overlay.mp4", note=note, frame_rate_hz=info.frame_rate_hz)
+        if options.record:
+            yield lambda: Recorder(out / "recording", note=info.note)
+        if options.igtl_out is not None:
+            from stream.sinks.igtl_output import IgtlOutput
+
+            port = options.igtl_out
+            yield lambda: IgtlOutput(port)
+
+
+def open_recording(options: SessionOptions) -> FrameSource:
+    """Opens the source, wrapped as `loop` and `pace` ask; a live feed as it is."""
+    clock = MonotonicClock()
+    if options.live:
+        return open_live(options.uri, clock=clock, spacing=options.spacing)
+
+    def opened() -> FrameSource:
+        return open_source(options.uri, clock=clock, spacing=options.spacing)
+
+    source = Looped(opened) if options.loop else opened()
+    return source if options.pace is None else Paced(source, speed=options.pace, clock=clock)
+
+
+def make_watch(options: SessionOptions, source: FrameSource) -> Looks:
+    """The eye of the stream; for a recording, after a look at its beginning.
+
+    The challenge protocols are defined on whole pictures, so those are not cut to the sector. A stream that this
+    program recorded was looked at when it was live.
+    """
+    if source.info.kind == RecordedSource.KIND:
+        return RecordedWatch(Path(options.uri))
+    watch = Watch(replace(options.watch, crop=options.protocol not in CHALLENGE_SIDE_PX), is_live=options.live)
+    if not options.live:
+        with open_source(options.uri, clock=MonotonicClock(), spacing=options.spacing) as beginning:
+            watch.look_ahead(beginning)
+    return watch
+
+
+@contextmanager
+def _timer(seconds: float | None, stop: Callable[[], None]) -> Iterator[None]:
+    """Calls `stop` after so many seconds, unless left before."""
+    if seconds is None:
+        yield
+        return
+    timer = threading.Timer(seconds, stop)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()

@@ -1,0 +1,52 @@
+"""The table that a run ends with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from stream.sinks.manifest import NOTICE
+
+if TYPE_CHECKING:
+    from stream.run import Run
+
+
+def print_summary(run: Run) -> None:
+    """The short table a run ends with, on stdout."""
+    options, statistics, engine = run.options, run.statistics, run.engine
+    table = Table(
+        title=escape(f"{'demonstration clip' if options.source is None else run.source.info.uri}, {engine.name}"),
+        title_justify="left",
+        show_header=False,
+    )
+    if engine.spec.mark:
+        table.add_row("attention", escape(engine.spec.mark))
+    table.add_row("frames in", str(statistics.frames_in))
+    table.add_row("measured", str(statistics.states["measured"]))
+    table.add_row("refused", str(statistics.states["refused"]))
+    for reason, count in statistics.reasons.most_common():
+        table.add_row(f"  {reason}", str(count))
+    table.add_row("dropped", str(statistics.states["dropped"]))
+    for cause, count in statistics.drops.most_common():
+        table.add_row(f"  {cause}", str(count))
+    for name, label, unit in (
+        ("aop_deg", "AoP, median", "°"),
+        ("hsd_min_mm", "HSD (shortest), median", " mm"),
+        ("hsd_min_px", "HSD (shortest), median", " px"),
+    ):
+        found = statistics.typical(name)
+        if found and not (unit == " px" and statistics.typical("hsd_min_mm")):
+            value, low, high = found
+            table.add_row(label, f"{value:.1f}{unit}  (95 % interval {low:.1f} to {high:.1f}{unit})")
+    # As fast as possible, frames wait for the slowest stage: that time is part of their latency.
+    queued = "" if options.pace or options.live else "  (as fast as possible: waiting included)"
+    spread = [statistics.latency_ms.quantile(share) for share in (0.5, 0.9, 0.99)]
+    if None not in spread:
+        table.add_row("latency p50 / p90 / p99", " / ".join(f"{value:.1f}" for value in spread) + f" ms{queued}")
+    table.add_row("results", escape(str(run.out)))
+    console = Console()
+    console.print(table)
+    console.print(NOTICE)

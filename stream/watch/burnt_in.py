@@ -1,0 +1,179 @@
+"""Text burnt into the sector: names and numbers, found because they stand still while tissue does not, and masked.
+
+A line of text is a row of strokes of one height and one grey level. Whole lines are masked, not strokes: a stroke that
+is smoothed away still shows its shape.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+STILL_LEVELS = 14
+"""A stroke varies by at most this many grey levels from picture to picture; coding makes up to 10."""
+STROKE_LEVELS = 40
+"""A stroke is at least so much brighter than what is around it."""
+SAME_LEVELS = 12.0
+"""The strokes of one line differ by at most this in level (standard deviation)."""
+STILLER = 0.4
+"""Text varies at most this share of what its surroundings do: those move, or are black."""
+BLACK_LEVELS = 12
+PRINTED_LEVELS, PRINTED_SPREAD, PRINTED_GLYPHS = 70, 6.0, 5
+"""Where nothing moves, a line of so many glyphs, so much brighter than its ground and of so nearly one level, is text
+by its looks."""
+LEAST_GLYPHS = 3
+LEAST_HEIGHT_PX = 6
+MOST_HEIGHT = 1 / 14
+"""Of the picture's height."""
+MARGIN_PX = 3
+WINDOW = 24
+"""Pictures after which text is looked for anew."""
+
+Box = tuple[int, int, int, int]
+"""Left, top, width, height."""
+
+
+class BurntIn:
+    """Finds and masks the text in one stream's pictures, all of one size.
+
+    Text that appears later is masked after at most two windows; text that went is shown again after as many.
+    """
+
+    def __init__(self, darkest: NDArray[np.uint8], brightest: NDArray[np.uint8], count: int) -> None:
+        """Looks for text in the pictures seen so far.
+
+        Args:
+            darkest: (H, W) uint8, the least that each pixel was.
+            brightest: the greatest.
+            count: in so many pictures.
+        """
+        self.boxes: Sequence[Box] = find_text(darkest, brightest)
+        self._before: Sequence[Box] = ()
+        self._darkest, self._brightest = darkest.copy(), brightest.copy()
+        self._count = count
+
+    def add(self, image: NDArray[np.uint8]) -> None:
+        """Takes a new picture."""
+        if self._count >= WINDOW:
+            found = find_text(self._darkest, self._brightest)
+            self.boxes, self._before = [*found, *self._before], found
+            np.copyto(self._darkest, image)
+            np.copyto(self._brightest, image)
+            self._count = 1
+            return
+        cv2.min(self._darkest, image, self._darkest)
+        cv2.max(self._brightest, image, self._brightest)
+        self._count += 1
+
+    def mask(self, image: NDArray[np.uint8]) -> None:
+        """Replaces the text in a picture, in place, by what is left of it at one value a line height."""
+        for left, top, width, height in self.boxes:
+            part = image[top : top + height, left : left + width]
+            cells = max(1, round(width / height)), 1
+            coarse = cv2.resize(part, cells, interpolation=cv2.INTER_AREA)
+            part[:] = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def find_text(darkest: NDArray[np.uint8], brightest: NDArray[np.uint8]) -> list[Box]:
+    """The boxes of lines of text, with a margin. Bright on dark only; one or two letters are no line.
+
+    Convention: a line is a row of three glyphs or more, of like height and level, that stand still where their
+    surroundings move or are black; or of five, bright and of one level, wherever they are. Tissue under a still probe
+    is neither.
+
+    Args:
+        darkest: (H, W) uint8, the least each pixel was in the pictures looked at.
+        brightest: the greatest.
+    """
+    height, width = darkest.shape
+    side = max(9, height // 24) | 1
+    ground = np.asarray(cv2.morphologyEx(darkest, cv2.MORPH_OPEN, np.ones((side, side), np.uint8)), np.uint8)
+    varies = np.asarray(cv2.subtract(brightest, darkest), np.uint8)
+    stands_out = cv2.subtract(darkest, ground) > STROKE_LEVELS
+    strokes = np.asarray((stands_out & (varies <= STILL_LEVELS)).astype(np.uint8))
+    glyphs = _glyphs(strokes, darkest, most_px=max(LEAST_HEIGHT_PX, round(MOST_HEIGHT * height)))
+    grown = [(line, _grown(_box(line), width=width, height=height)) for line in _lines(glyphs)]
+    return [box for line, box in grown if _is_text(line, box, strokes, ground, varies, brightest)]
+
+
+def _is_text(
+    line: Sequence[Glyph],
+    box: Box,
+    strokes: NDArray[np.uint8],
+    ground: NDArray[np.uint8],
+    varies: NDArray[np.uint8],
+    brightest: NDArray[np.uint8],
+) -> bool:
+    left, top, width, height = box
+    part = np.s_[top : top + height, left : left + width]
+    is_stroke = strokes[part] > 0
+    is_around = cv2.dilate(strokes[part], np.ones((5, 5), np.uint8)) == 0  # the halo of coding stands still too
+    levels = np.array([glyph[4] for glyph in line])
+    if levels.std() > SAME_LEVELS or not is_around.any():
+        return False
+    around = varies[part][is_around]
+    if float(np.median(varies[part][is_stroke])) <= STILLER * float(np.median(around)) - 1.0:
+        return True
+    if float(np.quantile(brightest[part][is_around], 0.9)) <= BLACK_LEVELS:
+        return True
+    is_bright = float(levels.mean()) - float(np.median(ground[part])) >= PRINTED_LEVELS
+    return is_bright and len(line) >= PRINTED_GLYPHS and float(levels.std()) <= PRINTED_SPREAD
+
+
+Glyph = tuple[int, int, int, int, float]
+"""A box and the grey level of its strokes."""
+
+
+def _glyphs(strokes: NDArray[np.uint8], darkest: NDArray[np.uint8], *, most_px: int) -> list[Glyph]:
+    count, labels, facts, _ = cv2.connectedComponentsWithStats(strokes, connectivity=8)
+    found = []
+    for label in range(1, count):
+        left, top, width, height, area = (int(value) for value in facts[label])
+        if not LEAST_HEIGHT_PX <= height <= most_px or width > 4 * height or area < height:
+            continue
+        part = np.s_[top : top + height, left : left + width]
+        level = float(np.quantile(darkest[part][labels[part] == label], 0.8))
+        found.append((left, top, width, height, level))
+    return sorted(found)
+
+
+def _lines(glyphs: Sequence[Glyph]) -> list[list[Glyph]]:
+    """Rows of at least three glyphs of like height and level, each close to the one before."""
+    lines: list[list[Glyph]] = []
+    for glyph in glyphs:
+        for line in lines:
+            if _follows(line[-1], glyph):
+                line.append(glyph)
+                break
+        else:
+            lines.append([glyph])
+    return [line for line in lines if len(line) >= LEAST_GLYPHS]
+
+
+def _follows(last: Glyph, glyph: Glyph) -> bool:
+    tall, small = max(last[3], glyph[3]), min(last[3], glyph[3])
+    gap = glyph[0] - (last[0] + last[2])
+    is_level = abs((glyph[1] + glyph[3]) - (last[1] + last[3])) <= 0.4 * tall or abs(glyph[1] - last[1]) <= 0.4 * tall
+    return is_level and small >= 0.5 * tall and -0.5 * tall <= gap <= 1.6 * tall
+
+
+def _box(line: Sequence[Glyph]) -> Box:
+    left, top = min(glyph[0] for glyph in line), min(glyph[1] for glyph in line)
+    right, bottom = max(glyph[0] + glyph[2] for glyph in line), max(glyph[1] + glyph[3] for glyph in line)
+    return left, top, right - left, bottom - top
+
+
+def _grown(box: Box, *, width: int, height: int) -> Box:
+    """With a margin for descenders, dots and the halo of coding."""
+    left, top, box_width, box_height = box
+    margin = MARGIN_PX + box_height // 3
+    x0, y0 = max(0, left - margin), max(0, top - margin)
+    x1, y1 = min(width, left + box_width + margin), min(height, top + box_height + margin)
+    return x0, y0, x1 - x0, y1 - y0

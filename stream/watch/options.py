@@ -1,0 +1,106 @@
+"""What the user says of the screen that is watched, on the command line or in a profile of a scanner."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from stream.errors import OptionError
+from stream.frame import PixelSpacing
+from stream.watch.sector import Panes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+AUTO, WHOLE = "auto", "whole"
+_BOX = re.compile(r"(\d+)x(\d+)\+(\d+)\+(\d+)")
+
+Box = tuple[int, int, int, int]
+"""Left, top, width, height."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchOptions:
+    """How pictures are looked at.
+
+    Attributes:
+        sector: `auto` finds it; `whole` takes, shows and writes pictures as they are; a box is taken as it is given.
+        pane: which of two panes side by side.
+        tick_mm: from tick to tick of the ruler, where it does not say so itself.
+        spacing: mm per pixel of the screen.
+        size: width and height of the screen that the rest was written for; None for any.
+        crop: cut the pictures to the sector, where it fills little of the screen.
+    """
+
+    sector: str | Box = AUTO
+    pane: Panes | None = None
+    tick_mm: float | None = None
+    spacing: PixelSpacing | None = None
+    size: tuple[int, int] | None = None
+    crop: bool = True
+
+
+def parse_sector(text: str) -> str | Box:
+    """Reads `auto`, `whole`, or a box as `800x600+100+50`: width, height, left, top.
+
+    Raises:
+        OptionError: it does not read so.
+    """
+    if text in (AUTO, WHOLE):
+        return text
+    match = _BOX.fullmatch(text)
+    if match is None or int(match[1]) < 16 or int(match[2]) < 16:
+        raise OptionError(
+            f"sector {text!r}: give auto, whole, or a box as 800x600+100+50 (width x height + left + top)"
+        )
+    width, height, left, top = (int(part) for part in match.groups())
+    return left, top, width, height
+
+
+def read_profile(path: Path) -> WatchOptions:
+    """A profile of a scanner: what of its screen does not change from day to day.
+
+    TOML with any of: `screen = [1920, 1080]`, `sector = "800x600+100+50"`, `pane = "left"`, `tick_mm = 10`,
+    `spacing_mm = [0.25, 0.25]`.
+
+    Raises:
+        OptionError: it cannot be read, or says something else.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise OptionError(f"{path}: is no profile that can be read ({error})") from error
+    known = {"screen", "sector", "pane", "tick_mm", "spacing_mm"}
+    unknown = sorted(table.keys() - known)
+    if unknown:
+        raise OptionError(f"{path}: {unknown[0]!r} is none of {', '.join(sorted(known))}")
+    try:
+        return WatchOptions(
+            sector=parse_sector(str(table.get("sector", AUTO))),
+            pane=Panes(table["pane"]) if "pane" in table else None,
+            tick_mm=_positive(table["tick_mm"]) if "tick_mm" in table else None,
+            spacing=PixelSpacing(*map(_positive, table["spacing_mm"])) if "spacing_mm" in table else None,
+            size=(int(table["screen"][0]), int(table["screen"][1])) if "screen" in table else None,
+        )
+    except (ValueError, TypeError, IndexError, KeyError) as error:
+        raise OptionError(f"{path}: {error}") from error
+
+
+def _positive(value: Any) -> float:
+    number = float(value)
+    if not 0.001 <= number <= 1000.0:
+        raise ValueError(f"{value!r} is no length in millimetres")
+    return number
+
+
+def overlaid(profile: WatchOptions, said: WatchOptions) -> WatchOptions:
+    """A profile, with what was said on the command line in its place where it was said."""
+    default = WatchOptions()
+    changed = {
+        entry.name: getattr(said, entry.name)
+        for entry in fields(WatchOptions)
+        if getattr(said, entry.name) != getattr(default, entry.name)
+    }
+    return replace(profile, **changed)

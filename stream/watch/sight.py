@@ -1,0 +1,22 @@
+"""What is seen of a frame before the network is asked."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Sight(StrEnum):
+    """What a frame is. Only new ones go to the network."""
+
+    NEW = "new"
+    REPEATED = "repeated"
+    FROZEN = "frozen"
+    BLACK = "black"
+    NO_SECTOR = "no_sector"
+    """No ultrasound sector was found in it, or none yet."""
+    TWO_PANES = "two_panes"
+    """Two pictures side by side, of which none was chosen."""
+    NO_CONTACT = "no_contact"
+    """The probe is in the air."""
+    OVERLOAD = "overload"
+    """Known from a recorded stream: it was dropped when the stream was live."""
