@@ -106,3 +106,55 @@ def test_what_cannot_be_meant_is_refused_in_one_line(words: list[str], said: str
     _, error = process.communicate(timeout=60)
     assert process.returncode == 2
     assert said in error.splitlines()[-1]
+
+
+def test_several_feeds_share_an_engine_and_the_loss_of_one_stalls_no_other(tmp_path: Path) -> None:
+    ports = free_ports(3)
+    addresses = [f"http://127.0.0.1:{port}/stream.mjpg" for port in ports[:2]]
+    publishers = [Publisher(address) for address in addresses]
+    for publisher in publishers:
+        publisher.start()
+    process = attach(*addresses, "--sector", "whole", "--record", "--out", tmp_path, "--serve", f"127.0.0.1:{ports[2]}")
+
+    def counted(number: int) -> int:
+        path = tmp_path / str(number) / "measurements.jsonl"
+        return len(path.read_text().splitlines()) if path.exists() else 0
+
+    def wait_for(number: int, count: int) -> None:
+        for _ in range(400):
+            if counted(number) >= count:
+                return
+            time.sleep(0.1)
+        pytest.fail(f"feed {number} did not reach {count} frames")
+
+    try:
+        wait_for(1, 10)
+        wait_for(2, 10)
+        publishers[0].stop()
+        wait_for(2, counted(2) + 40)
+        with urllib.request.urlopen(f"http://127.0.0.1:{ports[2]}/metrics", timeout=5) as answer:
+            metrics = answer.read().decode()
+        assert 'partum_frames_total{feed="2",state=' in metrics
+    finally:
+        process.send_signal(signal.SIGTERM)
+        _, error = process.communicate(timeout=60)
+        for publisher in publishers:
+            publisher.stop()
+    assert process.returncode == 130, error
+    for number in (1, 2):
+        folder = tmp_path / str(number)
+        run = json.loads((folder / "run.json").read_text())
+        assert run["status"] == "interrupted"
+        assert run["engine"].endswith("shared")
+        assert run["results"]["frames_in"] == counted(number)
+        replayed = subprocess.run(
+            [sys.executable, "-m", "partum", "replay", folder / "recording", "--out", folder / "again", "--no-overlay"],
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert replayed.returncode == 0, replayed.stderr
+        for one, other in zip(records_in(folder), records_in(folder / "again"), strict=True):
+            assert (one["index"], one["pts_s"], one["state"]) == (other["index"], other["pts_s"], other["state"])

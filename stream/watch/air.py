@@ -9,9 +9,9 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-NEAR = 0.16
+NEAR = 0.1
 """Share of the sector's height that the bands of reverberation fill."""
-NEAR_LEVELS = 18.0
+NEAR_LEVELS = 15.0
 """Mean grey level there, at least."""
 FAR_LEVELS = 10
 """Below, all but the brightest hundredth stays under this."""

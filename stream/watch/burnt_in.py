@@ -171,9 +171,9 @@ def _box(line: Sequence[Glyph]) -> Box:
 
 
 def _grown(box: Box, *, width: int, height: int) -> Box:
-    """With a margin for descenders, dots and the halo of coding."""
+    """With a margin for descenders, dots and the halo of coding, and for a letter that was missed at either end."""
     left, top, box_width, box_height = box
-    margin = MARGIN_PX + box_height // 3
-    x0, y0 = max(0, left - margin), max(0, top - margin)
-    x1, y1 = min(width, left + box_width + margin), min(height, top + box_height + margin)
+    above, beside = MARGIN_PX + box_height // 3, MARGIN_PX + box_height
+    x0, y0 = max(0, left - beside), max(0, top - above)
+    x1, y1 = min(width, left + box_width + beside), min(height, top + box_height + above)
     return x0, y0, x1 - x0, y1 - y0

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from stream.watch.ruler import Ruler, read_ruler
+from stream.watch.ruler import TICK_LEVELS, Ruler, read_ruler
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-CHANGED_LEVELS = 6.0
-"""Mean difference, in grey levels, of the ruler's strip to that of the ruler that was read: its ticks have moved."""
+STILL_LIT = 0.7
+"""The ticks that were read keep at least this share of their brightness, or they have moved."""
+MOST_OTHERS = 0.3
+"""Other bright pixels in their row, as a share of theirs: more are new ticks between them."""
 READ_OVER = 6
 """New pictures over which a changed ruler is read anew."""
 RETRY_EVERY = 96
@@ -44,8 +46,7 @@ class RulerWatch:
     def look(self, image: NDArray[np.uint8]) -> bool:
         """Takes a new picture; returns whether the scale changed with it: it came, went, or became another."""
         if self.ruler is not None:
-            changed = cv2.mean(cv2.absdiff(_strip(image, self.ruler), self._ticks), self._beside)[0]
-            if changed <= CHANGED_LEVELS:
+            if self._still_there(_strip(image, self.ruler)):
                 return False
             self.ruler, self._darkest, self._count = None, image.copy(), 1
             return True
@@ -60,12 +61,21 @@ class RulerWatch:
         self._read(self._darkest)
         return self.ruler is not None
 
+    def _still_there(self, strip: NDArray[np.uint8]) -> bool:
+        """Whether the ticks that were read are lit, and no others between them."""
+        others = np.count_nonzero(strip[self._between] > TICK_LEVELS)
+        return float(strip[self._ticks].mean()) >= STILL_LIT * self._brightness and (
+            others <= MOST_OTHERS * np.count_nonzero(self._ticks)
+        )
+
     def _read(self, darkest: NDArray[np.uint8]) -> None:
         self.ruler = read_ruler(darkest, self._sector, pixel_aspect=self._aspect, step_mm=self._step_mm)
         self._darkest, self._count = None, 0
         if self.ruler is not None:
-            self._ticks = _strip(darkest, self.ruler).copy()
-            self._beside = _strip(np.asarray(cv2.bitwise_not(self._sector), np.uint8), self.ruler).copy()
+            strip, beside = _strip(darkest, self.ruler), _strip(self._sector, self.ruler) == 0
+            self._ticks = (strip > TICK_LEVELS) & beside
+            self._between = ~cv2.dilate(self._ticks.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool) & beside
+            self._brightness = float(strip[self._ticks].mean())
 
 
 def _strip(image: NDArray[np.uint8], ruler: Ruler) -> NDArray[np.uint8]:

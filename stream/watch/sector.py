@@ -179,8 +179,9 @@ def _halves(piece: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
     for start, end, far, _ in defects:
         x, y = (int(value) for value in outline[far, 0])
         is_between = abs(x - left - width / 2) < 0.2 * width
+        opens_upwards = max(int(outline[start, 0, 1]), int(outline[end, 0, 1])) < top + 0.5 * height
         opening = abs(int(outline[start, 0, 0]) - int(outline[end, 0, 0]))
-        if is_between and y - top > deepest and opening > NOTCH_WIDTH * width:
+        if is_between and opens_upwards and y - top > deepest and opening > NOTCH_WIDTH * width:
             deepest, at = y - top, x
     if at is None:
         return [piece]

@@ -136,6 +136,8 @@ class Watch:
         if self._options.sector == WHOLE:
             return frame, self._repeats.look(frame, frame.image) if self._repeats else Sight.NEW
         is_known = self._sector is not None and self._sector.mask.shape == frame.image.shape
+        if is_known and is_in_air(self._cut(frame.image), self._inside):
+            return self._shown(frame), Sight.NO_CONTACT  # hardly moves, and may be all but black
         if self._repeats:
             sight = self._repeats.look(frame, self._cut(frame.image) if is_known else frame.image)
             if sight is not Sight.NEW:
@@ -143,9 +145,7 @@ class Watch:
         if not self._place(frame):
             two = self._lock.panes is Panes.TWO
             return self._blank(frame), Sight.TWO_PANES if two else Sight.NO_SECTOR
-        shown = self._shown(frame, is_new=True)
-        assert self._sector is not None
-        return shown, Sight.NO_CONTACT if is_in_air(self._cut(frame.image), self._inside) else Sight.NEW
+        return self._shown(frame, is_new=True), Sight.NEW
 
     def _check_size(self, frame: Frame) -> None:
         height, width = frame.image.shape
