@@ -335,9 +335,9 @@ def test_a_recording_that_was_cut_off_is_read_to_its_last_whole_frame(tmp_path: 
     part = tmp_path / "recording" / "0000.nut"
     part.write_bytes(part.read_bytes()[: part.stat().st_size // 2])
     with RecordedSource(tmp_path / "recording", clock=MonotonicClock()) as source:
-        read = []
+        read: list[Frame] = []
         with pytest.raises(SourceTruncated, match="cut off there"):
             read.extend(source)
     lines.write_bytes(whole.replace(b"partum.recording/1", b"partum.recording/9"))
-    with pytest.raises(SourceUnreadable, match="partum.recording/9"):
+    with pytest.raises(SourceUnreadable, match=r"partum\.recording/9"):
         RecordedSource(tmp_path / "recording", clock=MonotonicClock())

@@ -64,9 +64,8 @@ class RulerWatch:
     def _still_there(self, strip: NDArray[np.uint8]) -> bool:
         """Whether the ticks that were read are lit, and no others between them."""
         others = np.count_nonzero(strip[self._between] > TICK_LEVELS)
-        return float(strip[self._ticks].mean()) >= STILL_LIT * self._brightness and (
-            others <= MOST_OTHERS * np.count_nonzero(self._ticks)
-        )
+        are_lit = float(strip[self._ticks].mean()) >= STILL_LIT * self._brightness
+        return are_lit and bool(others <= MOST_OTHERS * np.count_nonzero(self._ticks))
 
     def _read(self, darkest: NDArray[np.uint8]) -> None:
         self.ruler = read_ruler(darkest, self._sector, pixel_aspect=self._aspect, step_mm=self._step_mm)
