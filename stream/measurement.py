@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     from numpy.typing import NDArray
 
     from stream.biometry import Biometry, Point, Reason
     from stream.frame import Frame
+    from stream.stages import Stage
     from stream.tracking import Estimate
 
 RECORD_SCHEMA = "partum.measurement/1"
@@ -47,6 +50,7 @@ class Measurement:
         aop, hsd_min, hsd_perp: the tracked values, in degrees and pixels; None where nothing may be shown.
         outlines: of what was segmented; None for a dropped frame.
         latency_ms: from capture to this result.
+        stage_ms: what the latency is made of; of frames that the network was asked about.
         engine_mark: what must be said of the engine beside every result; empty for an accepted one.
     """
 
@@ -61,6 +65,7 @@ class Measurement:
     hsd_min: Estimate | None = None
     hsd_perp: Estimate | None = None
     outlines: Outlines | None = None
+    stage_ms: Mapping[Stage, float] = field(default_factory=dict)
     engine_mark: str = ""
 
     @property

@@ -20,6 +20,7 @@ from stream.channel import Channel, ChannelClosed, ChannelStats, Overflow
 from stream.clock import Clock, MonotonicClock
 from stream.measurement import Measurement, State
 from stream.reading import Reader, letterbox_for
+from stream.stages import Stage, Trail
 from stream.tracking import Tracker
 from stream.watch.sight import Sight
 
@@ -90,8 +91,10 @@ class Pipeline:
         self._reader = Reader(protocol=protocol, plane_threshold=engine.spec.plane_threshold, orientation=orientation)
         self._tracker = Tracker()
         self._dropped: deque[Frame] = deque()
-        self._frames: Channel[Frame] = Channel(CHANNEL_CAPACITY, overflow=overflow, on_drop=self._note_drop)
-        self._predictions: Channel[tuple[Frame, Seen]] = Channel(CHANNEL_CAPACITY)
+        self._frames: Channel[tuple[Frame, Trail]] = Channel(
+            CHANNEL_CAPACITY, overflow=overflow, on_drop=lambda dropped: self._note_drop(dropped[0])
+        )
+        self._predictions: Channel[tuple[Frame, Seen, Trail]] = Channel(CHANNEL_CAPACITY)
         self._measurements: Channel[Measurement] = Channel(CHANNEL_CAPACITY)
         self._stopping = threading.Event()
         self._error: BaseException | None = None
@@ -166,30 +169,40 @@ class Pipeline:
 
     def _capture(self) -> None:
         for frame in self._source:
-            self._frames.send(frame)
+            trail = Trail(frame.captured_ns)
+            trail.leave(Stage.READ, self._clock.now_ns())
+            self._frames.send((frame, trail))
             if self._stopping.is_set():
                 return
 
     def _infer(self) -> None:
         spec = self._engine.spec
-        for taken in self._frames:
+        now_ns = self._clock.now_ns
+        for taken, trail in self._frames:
+            trail.leave(Stage.WAIT, now_ns())
             frame, sight = self._watch.look(taken) if self._watch else (taken, Sight.NEW)
+            trail.leave(Stage.WATCH, now_ns())
             if sight is not Sight.NEW:
-                self._predictions.send((frame, sight))
+                self._predictions.send((frame, sight, trail))
                 continue
             letterbox = letterbox_for(frame, spec)
             prediction = self._engine.infer(letterbox.apply(frame.image)[None, None])
-            self._predictions.send((frame, (letterbox, prediction)))
+            trail.leave(Stage.INFER, now_ns())
+            self._predictions.send((frame, (letterbox, prediction), trail))
 
     def _measure(self) -> None:
-        for frame, seen in self._predictions:
+        for frame, seen, trail in self._predictions:
+            trail.leave(Stage.HAND_OFF, self._clock.now_ns())
             self._report_dropped(before=frame.index)
-            self._measurements.send(self._unseen(frame, seen) if isinstance(seen, Sight) else self._read(frame, *seen))
+            result = self._unseen(frame, seen) if isinstance(seen, Sight) else self._read(frame, *seen, trail)
+            self._measurements.send(result)
         self._report_dropped(before=None)
 
-    def _read(self, frame: Frame, letterbox: Letterbox, prediction: Prediction) -> Measurement:
+    def _read(self, frame: Frame, letterbox: Letterbox, prediction: Prediction, trail: Trail) -> Measurement:
         reading = self._reader.read(frame, letterbox, prediction)
         tracks = self._tracker.follow(frame, reading.biometry)
+        now_ns = self._clock.now_ns()
+        trail.leave(Stage.MEASURE, now_ns)
         return Measurement(
             frame=frame,
             protocol=self._protocol,
@@ -201,7 +214,8 @@ class Pipeline:
             hsd_min=tracks.hsd_min,
             hsd_perp=tracks.hsd_perp,
             outlines=reading.outlines,
-            latency_ms=self._latency_ms(frame),
+            latency_ms=(now_ns - frame.captured_ns) / 1e6,
+            stage_ms=trail.stage_ms,
             engine_mark=self._engine.spec.mark,
         )
 

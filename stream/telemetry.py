@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stream.measurement import State
+from stream.stages import Stage
 
 if TYPE_CHECKING:
     from stream.measurement import Measurement
@@ -61,6 +62,7 @@ class RunStatistics:
         self.reasons: Counter[str] = Counter()
         self.drops: Counter[str] = Counter()
         self.latency_ms = LogHistogram(least=1e-3, most=1e6, growth=0.01)
+        self.stage_ms = {stage: LogHistogram(least=1e-3, most=1e6, growth=0.01) for stage in Stage}
         self._values = {
             f"{name}{bound}": LogHistogram(least=0.1, most=1e4, growth=5e-4)
             for name in ("aop_deg", "hsd_min_px", "hsd_min_mm")
@@ -76,6 +78,8 @@ class RunStatistics:
         if measurement.reason:
             self.reasons[str(measurement.reason)] += 1
         self.latency_ms.add(measurement.latency_ms)
+        for stage, spent_ms in measurement.stage_ms.items():
+            self.stage_ms[stage].add(spent_ms)
         scale = measurement.mm_per_px
         for name, estimate, unit in (
             ("aop_deg", measurement.aop, 1.0),
@@ -109,8 +113,13 @@ class RunStatistics:
             "median_with_typical_interval": {
                 name: self.typical(name) for name in ("aop_deg", "hsd_min_px", "hsd_min_mm")
             },
-            "latency_ms": {f"p{share}": _rounded(self.latency_ms.quantile(share / 100)) for share in (50, 90, 99)},
+            "latency_ms": _shares(self.latency_ms),
+            "stage_ms": {str(stage): _shares(times) for stage, times in self.stage_ms.items()},
         }
+
+
+def _shares(times: LogHistogram) -> dict[str, float | None]:
+    return {f"p{share}": _rounded(times.quantile(share / 100)) for share in (50, 90, 99)}
 
 
 def _rounded(value: float | None) -> float | None:

@@ -154,7 +154,7 @@ def test_the_scale_comes_from_the_ruler_and_a_new_depth_begins_a_new_segment() -
     shown = looked[-1][0]
     assert shown.spacing is not None
     assert shown.spacing.y_mm == pytest.approx(10 / 38.7, rel=1e-3)
-    assert shown.origin[0] == pytest.approx(562, abs=4)
+    assert shown.origin[0] == pytest.approx(562, abs=9)
     assert watch.seen.scale.startswith("ruler, 10 mm")
     later = [watch.look(frame(deeper.draw(pictures()[number % 30], number), number))[0] for number in range(20, 60)]
     assert all(each.spacing is None or each.spacing.y_mm == pytest.approx(10 / 51.3, rel=1e-3) for each in later)

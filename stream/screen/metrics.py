@@ -11,8 +11,9 @@ from stream.screen.shown import Shown, state_of
 if TYPE_CHECKING:
     from stream.screen.board import Board
     from stream.sources.live import LinkStatus
+    from stream.telemetry import LogHistogram
 
-BUCKETS_MS = (5, 10, 20, 33, 50, 75, 100, 200, 500, 1000)
+BUCKETS_MS = (1, 2, 5, 10, 20, 33, 50, 75, 100, 200, 500, 1000)
 
 
 def metrics_text(boards: Sequence[Board]) -> str:
@@ -57,13 +58,21 @@ def _counts(label: str, of: Callable[[_Feed], Mapping[str, int]]) -> Samples:
     return samples
 
 
-def _latency(feed: _Feed) -> Iterator[tuple[str, str, str]]:
-    latency = feed.statistics.latency_ms
+def _histogram(times: LogHistogram, labels: str = "") -> Iterator[tuple[str, str, str]]:
     for edge in BUCKETS_MS:
-        yield "_bucket", f',le="{edge / 1e3:g}"', str(latency.count_to(edge))
-    yield "_bucket", ',le="+Inf"', str(latency.count)
-    yield "_sum", "", f"{latency.total / 1e3:.6f}"
-    yield "_count", "", str(latency.count)
+        yield "_bucket", f'{labels},le="{edge / 1e3:g}"', str(times.count_to(edge))
+    yield "_bucket", f'{labels},le="+Inf"', str(times.count)
+    yield "_sum", labels, f"{times.total / 1e3:.6f}"
+    yield "_count", labels, str(times.count)
+
+
+def _latency(feed: _Feed) -> Iterator[tuple[str, str, str]]:
+    return _histogram(feed.statistics.latency_ms)
+
+
+def _stages(feed: _Feed) -> Iterator[tuple[str, str, str]]:
+    for stage, times in feed.statistics.stage_ms.items():
+        yield from _histogram(times, f',stage="{stage}"')
 
 
 def _link(value: Callable[[LinkStatus], int]) -> Samples:
@@ -103,6 +112,7 @@ METRICS = (
         _counts("cause", lambda feed: feed.statistics.drops),
     ),
     _Metric("partum_latency_seconds", "histogram", "From capture to result.", _latency),
+    _Metric("partum_stage_seconds", "histogram", "What the latency is made of, by stage.", _stages),
     _Metric("partum_result_age_seconds", "gauge", "Age of the newest result.", _age),
     _Metric("partum_state", "gauge", "What the screen says; 1 for the state that holds.", _state),
     _Metric(

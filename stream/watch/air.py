@@ -35,4 +35,6 @@ def is_in_air(image: NDArray[np.uint8], inside: NDArray[np.uint8]) -> bool:
     bands, below = thin[near][within[near]], thin[far][within[far]]
     if not bands.size or not below.size:
         return False
-    return float(bands.mean()) >= NEAR_LEVELS and float(np.quantile(below, 0.99)) < FAR_LEVELS
+    if np.count_nonzero(below >= FAR_LEVELS) >= 0.01 * below.size:
+        return False
+    return float(bands.mean()) >= NEAR_LEVELS

@@ -30,8 +30,15 @@ PRINTED_LEVELS, PRINTED_SPREAD, PRINTED_GLYPHS = 70, 6.0, 5
 by its looks."""
 LEAST_GLYPHS = 3
 LEAST_HEIGHT_PX = 6
-MOST_HEIGHT = 1 / 14
+MOST_HEIGHT = 1 / 18
 """Of the picture's height."""
+UNEVEN = 0.1
+"""The feet of letters differ by at most this share of their height (median of absolute deviations)."""
+MOST_FILLED = 0.75
+"""Share of its box that a letter covers, but for slender ones; specks of tissue are rounder."""
+LETTER_GAP = 1.6
+MOST_GAP = 2 * LETTER_GAP
+"""From letter to letter, of the taller one's height, which is at most twice the other's."""
 MARGIN_PX = 3
 WINDOW = 24
 """Pictures after which text is looked for anew."""
@@ -116,9 +123,12 @@ def _is_text(
     is_stroke = strokes[part] > 0
     is_around = cv2.dilate(strokes[part], np.ones((5, 5), np.uint8)) == 0  # the halo of coding stands still too
     levels = np.array([glyph[4] for glyph in line])
-    if levels.std() > SAME_LEVELS or not is_around.any():
+    if levels.std() > SAME_LEVELS or not is_around.any() or not _stands_on_a_line(line):
         return False
     around = varies[part][is_around]
+    is_short = len(line) < PRINTED_GLYPHS  # three specks of tissue in a row are not so rare
+    if is_short and (levels.std() > PRINTED_SPREAD or float(np.median(varies[part][is_stroke])) > STILL_LEVELS / 2):
+        return False
     if float(np.median(varies[part][is_stroke])) <= STILLER * float(np.median(around)) - 1.0:
         return True
     if float(np.quantile(brightest[part][is_around], 0.9)) <= BLACK_LEVELS:
@@ -128,18 +138,20 @@ def _is_text(
 
 
 Glyph = tuple[int, int, int, int, float]
-"""A box and the grey level of its strokes."""
+"""A box and the grey level of its strokes at their brightest."""
 
 
 def _glyphs(strokes: NDArray[np.uint8], darkest: NDArray[np.uint8], *, most_px: int) -> list[Glyph]:
-    count, labels, facts, _ = cv2.connectedComponentsWithStats(strokes, connectivity=8)
+    _, labels, facts, _ = cv2.connectedComponentsWithStats(strokes, connectivity=8)
+    widths, heights, areas = (facts[:, each] for each in (cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT, cv2.CC_STAT_AREA))
+    may_be = (heights >= LEAST_HEIGHT_PX) & (heights <= most_px) & (widths <= 4 * heights) & (areas >= heights)
+    may_be &= (areas <= MOST_FILLED * widths * heights) | (widths <= heights / 2)
+    may_be[0] = False  # the ground
     found = []
-    for label in range(1, count):
-        left, top, width, height, area = (int(value) for value in facts[label])
-        if not LEAST_HEIGHT_PX <= height <= most_px or width > 4 * height or area < height:
-            continue
+    for label in np.flatnonzero(may_be):
+        left, top, width, height = (int(value) for value in facts[label, :4])
         part = np.s_[top : top + height, left : left + width]
-        level = float(np.quantile(darkest[part][labels[part] == label], 0.8))
+        level = float(darkest[part][labels[part] == label].max())
         found.append((left, top, width, height, level))
     return sorted(found)
 
@@ -147,13 +159,15 @@ def _glyphs(strokes: NDArray[np.uint8], darkest: NDArray[np.uint8], *, most_px: 
 def _lines(glyphs: Sequence[Glyph]) -> list[list[Glyph]]:
     """Rows of at least three glyphs of like height and level, each close to the one before."""
     lines: list[list[Glyph]] = []
-    for glyph in glyphs:
-        for line in lines:
-            if _follows(line[-1], glyph):
-                line.append(glyph)
-                break
-        else:
-            lines.append([glyph])
+    growing: list[list[Glyph]] = []
+    for glyph in glyphs:  # from left to right
+        growing = [line for line in growing if glyph[0] - (line[-1][0] + line[-1][2]) <= MOST_GAP * line[-1][3]]
+        line = next((line for line in growing if _follows(line[-1], glyph)), None)
+        if line is None:
+            line = []
+            lines.append(line)
+            growing.append(line)
+        line.append(glyph)
     return [line for line in lines if len(line) >= LEAST_GLYPHS]
 
 
@@ -161,7 +175,14 @@ def _follows(last: Glyph, glyph: Glyph) -> bool:
     tall, small = max(last[3], glyph[3]), min(last[3], glyph[3])
     gap = glyph[0] - (last[0] + last[2])
     is_level = abs((glyph[1] + glyph[3]) - (last[1] + last[3])) <= 0.4 * tall or abs(glyph[1] - last[1]) <= 0.4 * tall
-    return is_level and small >= 0.5 * tall and -0.5 * tall <= gap <= 1.6 * tall
+    return is_level and small >= 0.5 * tall and -0.5 * tall <= gap <= LETTER_GAP * tall
+
+
+def _stands_on_a_line(line: Sequence[Glyph]) -> bool:
+    """Whether most letters end at one height: on the line they are written on."""
+    bottoms = np.array([glyph[1] + glyph[3] for glyph in line])
+    height = float(np.median([glyph[3] for glyph in line]))
+    return float(np.median(np.abs(bottoms - np.median(bottoms)))) <= max(1.0, UNEVEN * height)
 
 
 def _box(line: Sequence[Glyph]) -> Box:

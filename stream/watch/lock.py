@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from stream.watch.sector import Gathered, Panes, Sector, find_sector, overlap
+from stream.watch.sector import Gathered, Panes, Sector, find_outline, overlap
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -86,13 +86,13 @@ class SectorLock:
         """Looks for the sector in what was gathered so far, little as it may be; returns whether one was locked."""
         if self._gathered is None or self.sector is not None:
             return False
-        found = find_sector(self._gathered, pane=self._pane)
+        found = find_outline(self._gathered, pane=self._pane)
         self.panes = found.panes if found else Panes.ONE
         if found is None or found.panes is Panes.TWO:
             self._start(self._shape)
             return False
-        self.sector = found
-        self._inside = np.asarray(cv2.resize(found.mask, self._gathered.size, interpolation=cv2.INTER_NEAREST))
+        self.sector = found.enlarged(self._shape)
+        self._inside = found.mask
         self._outside = cv2.dilate(self._inside, np.ones((5, 5), np.uint8)) == 0
         self._most_changed = max(1.0, OUTSIDE_SHARE * cv2.countNonZero(self._inside))
         self._screen = self._gathered.brightest.copy()
@@ -115,16 +115,16 @@ class SectorLock:
         return self._has_moved(recent)
 
     def _has_moved(self, recent: Gathered) -> bool:
-        found = find_sector(recent, pane=self._pane)
+        found = find_outline(recent, pane=self._pane)
         if found is None or found.confidence < SURE or self.sector is None:
             return False  # a dark picture is no other place
         if found.panes is Panes.TWO:
             return True
-        if overlap(found.mask, self.sector.mask) >= SAME_PLACE:
+        if overlap(found.mask, self._inside) >= SAME_PLACE:
             return False
         # A smaller one, mostly within the old, is the same sector partly in shadow or off the skin, far more often than
         # a new one; a change of depth shows in the ruler.
         area = cv2.countNonZero(found.mask)
-        within = cv2.countNonZero(cv2.bitwise_and(found.mask, self.sector.mask)) / area
-        is_smaller = area < SMALLER * cv2.countNonZero(self.sector.mask)
+        within = cv2.countNonZero(cv2.bitwise_and(found.mask, self._inside)) / area
+        is_smaller = area < SMALLER * cv2.countNonZero(self._inside)
         return within < (MOSTLY_WITHIN if is_smaller else WITHIN)

@@ -63,6 +63,30 @@ class Panes(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Outline:
+    """A sector on the small copy; the fields are those of `Sector`."""
+
+    mask: NDArray[np.uint8]
+    confidence: float
+    shape: str
+    panes: Panes
+
+    def enlarged(self, shape: tuple[int, int]) -> Sector:
+        """The sector in a picture of (H, W)."""
+        height, width = shape
+        large = cv2.resize(self.mask, (width, height), interpolation=cv2.INTER_LINEAR)
+        _, mask = cv2.threshold(large, 127, 255, cv2.THRESH_BINARY)
+        left, top, box_width, box_height = cv2.boundingRect(mask)
+        return Sector(
+            mask=np.asarray(mask, np.uint8),
+            box=(left, top, box_width, box_height),
+            confidence=self.confidence,
+            shape=self.shape,
+            panes=self.panes,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Sector:
     """Where the ultrasound is.
 
@@ -86,17 +110,17 @@ class Gathered:
 
     def __init__(self, shape: tuple[int, int]) -> None:
         height, width = shape
-        scale = min(1.0, SMALL_SIDE_PX / max(height, width))
         self.shape = shape
-        self.size = max(1, round(width * scale)), max(1, round(height * scale))
+        self._factor = -(-max(height, width) // SMALL_SIDE_PX)  # whole pixels are averaged: many times as fast
+        self.size = max(1, width // self._factor), max(1, height // self._factor)
         self.darkest = np.full(self.size[::-1], 255, np.uint8)
         self.brightest = np.zeros(self.size[::-1], np.uint8)
         self.count = 0
 
     def small(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The small copy of a picture. Large ones are thinned first: averaging all of their pixels is not needed."""
-        step = max(1, max(image.shape) // (3 * SMALL_SIDE_PX))
-        return np.asarray(cv2.resize(image[::step, ::step], self.size, interpolation=cv2.INTER_AREA), np.uint8)
+        """The small copy of a picture. Of large ones every other row or so is left out: averaging the rest will do."""
+        rows = image[:: max(1, self._factor // 2)]
+        return np.asarray(cv2.resize(rows, self.size, interpolation=cv2.INTER_AREA), np.uint8)
 
     def add(self, small: NDArray[np.uint8]) -> None:
         """Takes a small copy."""
@@ -106,7 +130,13 @@ class Gathered:
 
 
 def find_sector(gathered: Gathered, *, pane: Panes | None = None) -> Sector | None:
-    """The sector in the pictures gathered; None where nothing looks like one.
+    """The sector in the pictures gathered, in their own size; see `find_outline`."""
+    found = find_outline(gathered, pane=pane)
+    return found.enlarged(gathered.shape) if found else None
+
+
+def find_outline(gathered: Gathered, *, pane: Panes | None = None) -> Outline | None:
+    """The sector on the small copy of the pictures gathered; None where nothing looks like one.
 
     Args:
         gathered: one picture or more; movement tells a sector from a screen's other parts, and fills dark places.
@@ -124,7 +154,7 @@ def find_sector(gathered: Gathered, *, pane: Panes | None = None) -> Sector | No
         panes = pane if pane in (Panes.LEFT, Panes.RIGHT) else Panes.TWO
         first = right if panes is Panes.RIGHT else left
         pieces = [first]
-    return _outlined(gathered, speckle, _whole_hull(first, pieces), panes)
+    return _outlined(speckle, _whole_hull(first, pieces), panes)
 
 
 def _speckle(gathered: Gathered) -> NDArray[np.uint8]:
@@ -183,11 +213,21 @@ def _halves(piece: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
         opening = abs(int(outline[start, 0, 0]) - int(outline[end, 0, 0]))
         if is_between and opens_upwards and y - top > deepest and opening > NOTCH_WIDTH * width:
             deepest, at = y - top, x
-    if at is None:
+    if at is None or not _narrows(piece, at, top, top + deepest):
         return [piece]
     one, other = piece.copy(), piece.copy()
     one[:, at:], other[:, :at] = 0, 0
     return [one, other] if _are_two_panes(one, other) else [piece]
+
+
+def _narrows(piece: NDArray[np.uint8], x: int, top: float, bottom: float) -> bool:
+    """Whether a notch gets narrower downwards, as between two fans; a cyst that opens to the top is wider below."""
+    gaps = []
+    for depth in (0.1, 0.5, 0.9):
+        row = piece[round(top + depth * (bottom - top))]
+        left, right = np.flatnonzero(row[:x]), np.flatnonzero(row[x:])
+        gaps.append((x + int(right[0]) if right.size else row.size) - (int(left[-1]) if left.size else 0))
+    return gaps[0] > gaps[1] > gaps[2]
 
 
 def _are_two_panes(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> bool:
@@ -238,7 +278,7 @@ def _mirrored_too(hull: NDArray[np.int32], shape: tuple[int, ...]) -> NDArray[np
     return both if cv2.contourArea(both) > SYMMETRIC * cv2.contourArea(hull) else hull
 
 
-def _outlined(gathered: Gathered, speckle: NDArray[np.uint8], hull: NDArray[np.int32], panes: Panes) -> Sector | None:
+def _outlined(speckle: NDArray[np.uint8], hull: NDArray[np.int32], panes: Panes) -> Outline | None:
     # The test for texture reaches one pixel beyond what has it.
     region = np.asarray(cv2.erode(_filled(hull, speckle.shape), np.ones((3, 3), np.uint8)), np.uint8)
     share = float((region > 0).mean())
@@ -246,14 +286,16 @@ def _outlined(gathered: Gathered, speckle: NDArray[np.uint8], hull: NDArray[np.i
         return None
     filling = float((speckle[region > 0] > 0).mean())
     if share >= WHOLE_SHARE:
-        return _scaled(np.full_like(speckle, 255), gathered.shape, filling, "whole", panes)
+        whole = np.full_like(speckle, 255)
+        return Outline(mask=whole, confidence=round(filling, 3), shape="whole", panes=panes)
     fan = fit_fan(hull, region, speckle)
     inside = fan_region(fan, region) if fan is not None else region
     explained = float((speckle[inside > 0] > 0).sum() / max(1, (speckle[region > 0] > 0).sum()))
     confidence = min(1.0, explained) * min(1.0, filling / USUAL_FILLING)
     if confidence < LEAST_CONFIDENCE:
         return None
-    return _scaled(inside, gathered.shape, confidence, "fan" if fan else "outline", panes)
+    shape = "fan" if fan else "outline"
+    return Outline(mask=inside, confidence=round(confidence, 3), shape=shape, panes=panes)
 
 
 def fan_region(fan: Fan, region: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -262,20 +304,6 @@ def fan_region(fan: Fan, region: NDArray[np.uint8]) -> NDArray[np.uint8]:
     window = np.zeros_like(region)
     window[top : top + height, left : left + width] = 255
     return np.asarray(cv2.bitwise_and(fan.mask(region.shape), window), np.uint8)
-
-
-def _scaled(region: NDArray[np.uint8], shape: tuple[int, int], confidence: float, kind: str, panes: Panes) -> Sector:
-    height, width = shape
-    large = cv2.resize(region, (width, height), interpolation=cv2.INTER_LINEAR)
-    mask = np.where(large > 127, 255, 0).astype(np.uint8)
-    left, top, box_width, box_height = cv2.boundingRect(mask)
-    return Sector(
-        mask=mask,
-        box=(left, top, box_width, box_height),
-        confidence=round(confidence, 3),
-        shape=kind,
-        panes=panes,
-    )
 
 
 def overlap(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
