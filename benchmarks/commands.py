@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from engines.registry import AUTO, BACKENDS
 from stream.cli import Folder, verbose_option
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @click.group("bench", help="Measure how fast and how right this machine is.")
@@ -36,3 +43,117 @@ def bench_model_command(
 
     options = BenchOptions(model=model, backends=backends, data=data, batches=batches or (1, 4, 16), threads=threads)
     bench_model(options, out=out)
+
+
+@bench_command.command("stream", help="The whole pipeline over SOURCE (default: a drawn screen, 1920x1080 H.264).")
+@click.argument("source", required=False)
+@click.option(
+    "--rate", "rate_hz", type=click.FloatRange(min=0.1), default=30.0, show_default=True, help="Arrivals, Hz."
+)
+@click.option("--asap", is_flag=True, help="As fast as possible instead: throughput.")
+@click.option("--streams", type=click.IntRange(1), help="Find how many feeds are carried, up to so many.")
+@click.option("--frames", type=click.IntRange(100), default=600, show_default=True, help="Of each repeat.")
+@click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
+@click.option("--deadline", type=click.FloatRange(min=0, min_open=True), help="Milliseconds. Default: a period.")
+@click.option("--backend", type=click.Choice(BACKENDS), default=AUTO, show_default=True)
+@click.option("--model", help="ONNX model; default: the one that ships.")
+@click.option("--append", is_flag=True, help="Add the repeats to those that --out holds: to take two turns about.")
+@click.option("--out", type=click.Path(path_type=Path), help="JSON file; a table and a picture come beside it.")
+@verbose_option
+def bench_stream_command(
+    source: str | None,
+    rate_hz: float,
+    asap: bool,
+    streams: int | None,
+    frames: int,
+    repeats: int,
+    deadline: float | None,
+    backend: str,
+    model: str | None,
+    append: bool,
+    out: Path | None,
+) -> None:
+    """See the command's help text above."""
+    from benchmarks.end_to_end import StreamOptions, bench_stream, find_capacity
+    from benchmarks.report import content_of, draw_stream, stream_table, write_report
+
+    load = _load()
+    with _clip(source) as clip:
+        options = StreamOptions(
+            source=clip,
+            rate_hz=None if asap else rate_hz,
+            frames=frames,
+            repeats=repeats,
+            deadline_ms=deadline,
+            backend=backend,
+            model=model,
+        )
+        results = bench_stream(options)
+        if streams:
+            results["capacity"] = find_capacity(options, most=streams)
+    results["options"]["source"] = source or "screen.mp4"
+    if append and out is not None and out.exists():
+        from benchmarks.compare import read_result
+
+        results["repeats"] = read_result(out)["results"]["repeats"] + results["repeats"]
+    content = content_of("partum.bench.stream/1", results, load_before=load)
+    table = stream_table(content)
+    if out:
+        write_report(out, content, table)
+        draw_stream(content, out.with_suffix(".png"))
+    click.echo(table)
+
+
+@bench_command.command("compare", help="Whether result B is faster than A, slower, or whether that cannot be said.")
+@click.argument("a", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("b", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@verbose_option
+def bench_compare_command(a: Path, b: Path) -> None:
+    """See the command's help text above."""
+    from benchmarks.compare import compare, read_result
+
+    found, notes = compare(read_result(a), read_result(b))
+    for one in found:
+        interval = f"{one.low:.3f} to {one.high:.3f}"
+        click.echo(f"{one.name:18}  A {one.a:9.3f}  B {one.b:9.3f}  B/A {one.ratio:.3f} ({interval})  {one.verdict}")
+    for note in notes:
+        click.echo(f"note: {note}")
+
+
+@bench_command.command("peers", help="The pipeline beside the loops one would otherwise write, all in one run.")
+@click.argument("source", required=False)
+@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="All in turn, so many times.")
+@click.option("--out", type=click.Path(path_type=Path), help="JSON file; a table comes beside it.")
+@verbose_option
+def bench_peers_command(source: str | None, rounds: int, out: Path | None) -> None:
+    """See the command's help text above."""
+    from benchmarks.peers import bench_peers
+    from benchmarks.report import content_of, peers_table, write_report
+
+    load = _load()
+    with _clip(source) as clip:
+        results = bench_peers(Path(clip), rounds=rounds)
+    content = content_of("partum.bench.peers/1", results, load_before=load)
+    table = peers_table(content)
+    if out:
+        write_report(out, content, table)
+    click.echo(table)
+
+
+@contextmanager
+def _clip(source: str | None) -> Iterator[str]:
+    """The user's recording, or the drawn screen."""
+    if source is not None:
+        yield source
+        return
+    from benchmarks.screen_clip import make_screen_clip
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "screen.mp4"
+        make_screen_clip(path)
+        yield str(path)
+
+
+def _load() -> Any:
+    """What the machine does besides, before it is measured."""
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None

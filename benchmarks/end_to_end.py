@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -46,8 +46,8 @@ if TYPE_CHECKING:
 SHARES = (50.0, 90.0, 99.0, 99.9)
 WARM_UP_FRAMES = 40
 """Left out of every repeat: caches, clocks and the sector are found in them."""
-LATE_PACER_MS = 1.0
-"""A schedule that is itself so late (99th percentile) makes no honest latencies."""
+MOST_DROPPED = 0.001
+"""Share of frames that a feed which is carried may lose."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,13 +139,13 @@ def bench_stream(options: StreamOptions) -> dict[str, Any]:
         stack.callback(engine.close)
         if options.stall_ms:
             engine = stalling(engine, stall_ms=options.stall_ms, every=options.stall_every)
-        _one_repeat(options, engine, frames=2 * WARM_UP_FRAMES)
+        one_repeat(options, engine, frames=2 * WARM_UP_FRAMES)
         repeats: list[dict[str, Any]] = []
         samples: list[NDArray[np.float64]] = []
         stages: dict[Stage, list[float]] = {stage: [] for stage in Stage}
         first_rss, first_result_ms = resident_mb(), 0.0
         for _ in range(options.repeats):
-            repeat, taken = _one_repeat(options, engine, frames=options.frames)
+            repeat, taken = one_repeat(options, engine, frames=options.frames)
             repeats.append(repeat)
             first_result_ms = first_result_ms or taken[0].first_result_ms
             samples += [each.latency_ms for each in taken]
@@ -171,7 +171,7 @@ def bench_stream(options: StreamOptions) -> dict[str, Any]:
     }
 
 
-def _one_repeat(options: StreamOptions, engine: Engine, *, frames: int) -> tuple[dict[str, Any], list[Taken]]:
+def one_repeat(options: StreamOptions, engine: Engine, *, frames: int) -> tuple[dict[str, Any], list[Taken]]:
     """All streams once, side by side."""
     results: list[Taken | BaseException] = []
     with ExitStack() as stack:
@@ -299,15 +299,39 @@ def _without_network(options: StreamOptions, engine: Engine) -> float:
             pass
     best = max(answers, key=lambda prediction: float(prediction.plane_logit[0]))
     kept = Prediction(best.class_logits.copy(), best.plane_logit.copy(), best.normal_logit)
+    unpaced = StreamOptions(source=options.source, rate_hz=None, frames=min(options.frames, 300), live=options.live)
     spent = []
     for _ in range(3):
-        repeat, _ = _one_repeat(
-            StreamOptions(source=options.source, rate_hz=None, frames=300, live=options.live),
-            Lent(engine, lambda images: kept),
-            frames=300,
-        )
+        repeat, _ = one_repeat(unpaced, Lent(engine, lambda images: kept), frames=unpaced.frames)
         spent.append(float(repeat["cpu_ms_per_frame"]))
     return round(statistics.median(spent), 3)
+
+
+def find_capacity(options: StreamOptions, *, most: int) -> dict[str, Any]:
+    """How many feeds at the rate one machine carries: all results in two periods (99th percentile), none lost.
+
+    Tries 1, 2, 3 ... until one too many.
+    """
+    assert options.rate_hz is not None, "feeds have a rate"
+    tried, carried = [], 0
+    with load_engine(options.model, options.backend) as engine:
+        for streams in range(1, most + 1):
+            repeat, _ = one_repeat(replace(options, streams=streams), engine, frames=options.frames)
+            p99_ms = repeat["latency_ms"]["p99"]
+            is_carried = repeat["dropped_share"] <= MOST_DROPPED and p99_ms <= 2e3 / options.rate_hz
+            tried.append(
+                {
+                    "streams": streams,
+                    "frames_per_second": repeat["frames_per_second"],
+                    "p99_ms": p99_ms,
+                    "dropped_share": repeat["dropped_share"],
+                    "is_carried": is_carried,
+                }
+            )
+            if not is_carried:
+                break
+            carried = streams
+    return {"streams": carried, "tried": tried}
 
 
 def percentiles(values: NDArray[np.float64]) -> dict[str, float]:

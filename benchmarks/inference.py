@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.environment import describe_machine
+from benchmarks.roofline import measure_peaks, roofline
 from calibration.acceptance import LIMITS, judge
 from calibration.quantization.frames import choose_frames
 from calibration.trial_frames import as_network_input, demonstration_frames, read_frames
@@ -27,7 +29,6 @@ from stream.sinks.manifest import NOTICE, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -69,7 +70,7 @@ def bench_model(options: BenchOptions, *, out: Path | None = None) -> dict[str, 
     console = Console(stderr=True)
     frames = read_frames(options.data) if options.data else demonstration_frames()
     frames = choose_frames(frames, 60)
-    engines, left_out = _engines(options)
+    engines, models, left_out = _engines(options)
     try:
         rows: dict[str, dict[str, Any]] = {}
         with OpenVinoEngine(read_model_file(options.model or DEFAULT_MODEL), precision="fp32") as reference:
@@ -81,6 +82,12 @@ def bench_model(options: BenchOptions, *, out: Path | None = None) -> dict[str, 
         images = as_network_input(frames, next(iter(engines.values())).spec)
         for label, latency in _latencies(timed, images, options).items():
             rows[label]["latency_ms"] = latency
+        peaks = measure_peaks(threads=options.threads)
+        for label, model in models.items():
+            if label in timed:
+                kind = next((name for name in peaks.operations_per_s if f" {name} " in f"{label} "), "")
+                spent_ms = rows[label]["latency_ms"]["p50"]
+                rows[label]["roofline"] = roofline(model.read_bytes(), kind, spent_ms, peaks)
         for label, engine in timed.items():
             rows[label]["frames_per_second"] = {
                 str(batch): _throughput(engine, images, batch) for batch in options.batches
@@ -102,9 +109,10 @@ def bench_model(options: BenchOptions, *, out: Path | None = None) -> dict[str, 
     return content
 
 
-def _engines(options: BenchOptions) -> tuple[dict[str, Engine], dict[str, str]]:
-    """The engines by label, and why others are not among them; OpenVINO also runs the float model."""
+def _engines(options: BenchOptions) -> tuple[dict[str, Engine], dict[str, Path], dict[str, str]]:
+    """The engines by label, the model each runs, why others are not among them; OpenVINO also runs the float model."""
     found: dict[str, Engine] = {}
+    models_of: dict[str, Path] = {}
     left_out: dict[str, str] = {}
     for backend in options.backends or [name for name in BACKENDS if name != AUTO]:
         models = [options.model or default_model(backend)]
@@ -119,9 +127,10 @@ def _engines(options: BenchOptions) -> tuple[dict[str, Engine], dict[str, str]]:
                 left_out[backend] = str(error)
                 break
             found[engine.name] = engine
+            models_of[engine.name] = Path(model)
     if not found:
         raise EngineError(f"no engine can run here: {'; '.join(left_out.values())}")
-    return found, left_out
+    return found, models_of, left_out
 
 
 def _precision(engine: Engine) -> str:
@@ -170,10 +179,14 @@ def _is_busy() -> bool:
     return isinstance(load, float) and isinstance(cores, int) and load > cores * (1 + BUSY)
 
 
+def _of_limit(found: Mapping[str, Any] | None) -> str:
+    return f"{found['share_of_limit']:.0%}, {found['limited_by']}" if found else "-"
+
+
 def _print(content: Mapping[str, Any], console: Console) -> None:
     machine = content["machine"]
     table = Table(title=f"{machine['processor']}, {machine['cores']} cores", title_justify="left")
-    for heading in ("engine", "p50", "p90", "p99 ms", "frames/s by batch", "delta AoP p95"):
+    for heading in ("engine", "p50", "p90", "p99 ms", "frames/s by batch", "delta AoP p95", "of its limit"):
         table.add_column(heading)
     for label, row in content["engines"].items():
         latency = row.get("latency_ms")
@@ -183,6 +196,7 @@ def _print(content: Mapping[str, Any], console: Console) -> None:
             *(f"{latency[name]:.2f}" if latency else "refused" for name in ("p50", "p90", "p99")),
             ", ".join(f"{batch}: {fps:.0f}" for batch, fps in row.get("frames_per_second", {}).items()),
             f"{delta['p95']:.2f} deg" if delta else "-",
+            _of_limit(row.get("roofline")),
         )
     console.print(table)
     for backend, reason in content["left_out"].items():

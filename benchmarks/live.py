@@ -29,7 +29,7 @@ from stream.openigtlink import pack_image
 from stream.pipeline import Pipeline
 from stream.sources.igtl import open_igtl
 from stream.sources.network import open_network
-from stream.watch import Watch
+from stream.watch import Watch, WatchOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,7 +62,9 @@ def network_delay(uri: str, publish: str, options: Mapping[str, str], *, later_s
     timer = threading.Timer(later_s, lambda: started.append(_publisher(publish)))
     timer.start()
     read_ns: list[tuple[int, int, int]] = []
-    with Pipeline(source, load_engine(), overflow=Overflow.DROP_OLDEST, watch=Watch()) as pipeline:
+    with Pipeline(
+        source, load_engine(), overflow=Overflow.DROP_OLDEST, watch=Watch(WatchOptions(sector="whole"))
+    ) as pipeline:
         for measurement in pipeline:
             done_ns = time.monotonic_ns()
             frame = measurement.frame

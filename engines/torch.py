@@ -15,6 +15,8 @@ from engines.errors import EngineUnavailable
 from engines.runtime import RuntimeEngine, heads_spec, refused, unavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from numpy.typing import NDArray
 
     from engines.model_file import ModelFile
@@ -126,3 +128,28 @@ def _rebuild(model: ModelFile) -> MultiTaskUNet:
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise refused(BACKEND, model.spec, error) from error
     return network
+
+
+def eager_network(architecture: Mapping[str, Any]) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """An untrained network in eager mode, (1, 1, H, W) float32 to logits (1, 3, h, w): what is timed beside engines.
+
+    Args:
+        architecture: of `engines.unet.MultiTaskUNet`.
+
+    Raises:
+        EngineUnavailable: torch is not installed.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise unavailable(BACKEND, EXTRA, error) from error
+    from engines.unet import MultiTaskUNet
+
+    network = MultiTaskUNet(**architecture).eval()
+
+    def run(image: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.no_grad():
+            logits: NDArray[np.float32] = network(torch.from_numpy(image))[0].numpy()
+        return logits
+
+    return run
