@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -75,9 +74,10 @@ def bench_stream_command(
 ) -> None:
     """See the command's help text above."""
     from benchmarks.end_to_end import StreamOptions, bench_stream, find_capacity
+    from benchmarks.environment import others_busy
     from benchmarks.report import content_of, draw_stream, stream_table, write_report
 
-    load = _load()
+    busy = others_busy()
     with _clip(source) as clip:
         options = StreamOptions(
             source=clip,
@@ -96,7 +96,7 @@ def bench_stream_command(
         from benchmarks.compare import read_result
 
         results["repeats"] = read_result(out)["results"]["repeats"] + results["repeats"]
-    content = content_of("partum.bench.stream/1", results, load_before=load)
+    content = content_of("partum.bench.stream/1", results, others_busy=busy)
     table = stream_table(content)
     if out:
         write_report(out, content, table)
@@ -127,13 +127,14 @@ def bench_compare_command(a: Path, b: Path) -> None:
 @verbose_option
 def bench_peers_command(source: str | None, rounds: int, out: Path | None) -> None:
     """See the command's help text above."""
+    from benchmarks.environment import others_busy
     from benchmarks.peers import bench_peers
     from benchmarks.report import content_of, peers_table, write_report
 
-    load = _load()
+    busy = others_busy()
     with _clip(source) as clip:
         results = bench_peers(Path(clip), rounds=rounds)
-    content = content_of("partum.bench.peers/1", results, load_before=load)
+    content = content_of("partum.bench.peers/1", results, others_busy=busy)
     table = peers_table(content)
     if out:
         write_report(out, content, table)
@@ -152,8 +153,3 @@ def _clip(source: str | None) -> Iterator[str]:
         path = Path(folder) / "screen.mp4"
         make_screen_clip(path)
         yield str(path)
-
-
-def _load() -> Any:
-    """What the machine does besides, before it is measured."""
-    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None

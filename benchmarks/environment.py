@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import time
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -38,6 +39,28 @@ def write_result(name: str, results: dict[str, object], *, command: str) -> Path
     content = {"command": command, "machine": describe_machine(), "results": results}
     path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return path
+
+
+def others_busy(seconds: float = 1.0) -> float | None:
+    """Share of all cores that were busy over a second in which this program did nothing; None where Linux is not.
+
+    The load average would not do: for minutes it goes on counting what has ended.
+    """
+    try:
+        before = _busy_ticks()
+        time.sleep(seconds)
+        after = _busy_ticks()
+    except (OSError, ValueError, IndexError):
+        return None
+    total = after[1] - before[1]
+    return round((after[0] - before[0]) / total, 3) if total else None
+
+
+def _busy_ticks() -> tuple[int, int]:
+    """Ticks spent busy, and all, of all cores since the machine was started; stolen ones count as busy."""
+    values = [int(value) for value in Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:9]]
+    idle = values[3] + values[4]
+    return sum(values) - idle, sum(values)
 
 
 def _processor() -> str:

@@ -16,7 +16,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.environment import describe_machine
+from benchmarks.environment import describe_machine, others_busy
+from benchmarks.report import BUSY
 from benchmarks.roofline import measure_peaks, roofline
 from calibration.acceptance import LIMITS, judge
 from calibration.quantization.frames import choose_frames
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from engines.base import Engine
 
 SCHEMA = "partum.bench.model/1"
-BUSY = 0.5
-"""Share of the cores that others may keep busy; above it the numbers are said not to be honest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +67,7 @@ def bench_model(options: BenchOptions, *, out: Path | None = None) -> dict[str, 
         EngineError: a back-end named by the user cannot run here; others are left out with the reason.
     """
     console = Console(stderr=True)
+    busy = others_busy()
     frames = read_frames(options.data) if options.data else demonstration_frames()
     frames = choose_frames(frames, 60)
     engines, models, left_out = _engines(options)
@@ -95,11 +95,12 @@ def bench_model(options: BenchOptions, *, out: Path | None = None) -> dict[str, 
     finally:
         for engine in engines.values():
             engine.close()
-    content = {
+    content: dict[str, Any] = {
         "schema": SCHEMA,
         "notice": NOTICE,
         "machine": describe_machine(),
-        "busy": _is_busy(),
+        "others_busy": busy,
+        "busy": busy is not None and busy > BUSY,
         "left_out": left_out,
         "engines": rows,
     }
@@ -170,13 +171,6 @@ def _throughput(engine: Engine, images: NDArray[np.uint8], batch: int, *, second
         engine.infer(given)
         done += batch
     return round(done / (time.perf_counter() - start), 1)
-
-
-def _is_busy() -> bool:
-    """Whether others keep the cores busy; this benchmark itself is one load."""
-    machine = describe_machine()
-    load, cores = machine["load_1min"], machine["cores"]
-    return isinstance(load, float) and isinstance(cores, int) and load > cores * (1 + BUSY)
 
 
 def _of_limit(found: Mapping[str, Any] | None) -> str:

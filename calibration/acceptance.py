@@ -40,7 +40,7 @@ class Limits:
     Attributes:
         aop_p95_deg: greatest 95th percentile of |delta AoP|, by `robust`, degrees.
         flips: greatest share of frames whose plane verdict changes, and likewise whose measurability changes.
-        dice: least mean Dice of PS, and of FH, between both engines' masks.
+        dice: least mean Dice of PS, and of FH, between both engines' masks of standard planes.
     """
 
     aop_p95_deg: float
@@ -64,7 +64,7 @@ class AcceptanceReport:
     Attributes:
         aop_delta_deg, hsd_delta_px: |difference| by protocol over frames that both measure, `mean` and `p95`; HSD in
             pixels of the frames.
-        dice: mean by structure between both masks, over frames where either draws it.
+        dice: mean by structure between both masks, over frames that either takes for a standard plane and draws it in.
         plane_flips: share of frames that just one of the two takes for a standard plane.
         measurability_flips: share of frames that just one of the two can measure, by protocol, whatever their plane.
         refusals: why it is not accepted; empty where it is.
@@ -109,6 +109,9 @@ def judge(engine: Engine, reference: Engine, frames: Sequence[LabelledFrame], *,
         )
     pairs = list(zip(_unlabelled(engine, frames), _unlabelled(reference, frames), strict=True))
     results = [(one, other) for (one, _), (other, _) in pairs]
+    # The mask of a frame that neither takes for a standard plane is not measured and not shown; a sliver of head there
+    # that one draws and the other does not would count as much as a whole one.
+    deciding = [(one, other) for one, other in pairs if one[0].is_called_standard or other[0].is_called_standard]
     protocols = list(results[0][0].found)
     report = AcceptanceReport(
         engine=engine.name,
@@ -116,7 +119,7 @@ def judge(engine: Engine, reference: Engine, frames: Sequence[LabelledFrame], *,
         precision=precision,
         frames=len(frames),
         dice={
-            name: _mean_dice([(one, other) for (_, one), (_, other) in pairs], code)
+            name: _mean_dice([(one, other) for (_, one), (_, other) in deciding], code)
             for name, code in (("ps", 1), ("fh", 2))
         },
         aop_delta_deg={name: _deltas(results, name, "aop_deg") for name in protocols},

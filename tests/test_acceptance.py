@@ -102,6 +102,16 @@ def test_an_engine_that_draws_nothing_is_refused() -> None:
     assert report.dice == {"ps": 0.0, "fh": 0.0}
 
 
+def test_masks_of_frames_that_neither_takes_for_a_standard_plane_decide_nothing() -> None:
+    class BlindOffPlane(GreyLevelEngine):
+        def infer(self, images: NDArray[np.uint8]) -> Prediction:
+            return super().infer(images if images[0, 0, 0, 0] else np.zeros_like(images))
+
+    report = judged(BlindOffPlane())
+    assert report.dice == {"ps": 1.0, "fh": 1.0}
+    assert report.plane_flips == 0
+
+
 def test_too_few_frames_accept_nothing() -> None:
     with pytest.raises(AcceptanceError, match="29 frames are too few"):
         judged(GreyLevelEngine(), frames=FRAMES[:29])

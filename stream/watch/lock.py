@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 GATHER_LIVE = 12
 """New pictures of a live feed that a sector is found over: 0.4 s at 30 Hz."""
-CHECK_EVERY = 12
+CHECK_EVERY = 24
 """New pictures after which the sector is looked for again, to see that it is still there."""
 OUTSIDE_LEVELS, OUTSIDE_SHARE = 25, 0.02
 """Pixels outside that changed by so much, as a share of the sector's area, are a reason to look at once."""
