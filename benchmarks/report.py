@@ -130,7 +130,7 @@ def _draw_stages(axes: Any, stages: Mapping[str, Mapping[str, float]]) -> None:
     axes.set_yticks([0, 1], ["p50", "p99 of each"])
     axes.set_xlabel("ms")
     axes.set_ylim(2.4, -0.6)
-    axes.legend(fontsize=7, ncols=6, loc="lower center", frameon=False, columnspacing=0.8, handlelength=1.0)
+    axes.legend(fontsize=7, ncols=3, loc="lower center", frameon=False, columnspacing=0.8, handlelength=1.0)
     axes.set_title("stages", loc="left", fontsize=10)
 
 
