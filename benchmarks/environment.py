@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import subprocess
 import time
 from datetime import UTC, datetime
 from importlib import metadata
@@ -15,7 +16,7 @@ PACKAGES = ("partum", "av", "numpy", "opencv-python-headless", "openvino", "onnx
 
 
 def describe_machine() -> dict[str, object]:
-    """Processor, cores, load, system and versions."""
+    """Commit, processor, cores, governor, GPU, load, system and versions."""
     versions = {}
     for name in PACKAGES:
         try:
@@ -23,8 +24,11 @@ def describe_machine() -> dict[str, object]:
         except metadata.PackageNotFoundError:
             versions[name] = "not installed"
     return {
+        "commit": _commit(),
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "governor": _first_line(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
+        "gpu": _gpu(),
         "load_1min": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "system": platform.platform(),
         "python": platform.python_version(),
@@ -61,6 +65,33 @@ def _busy_ticks() -> tuple[int, int]:
     values = [int(value) for value in Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:9]]
     idle = values[3] + values[4]
     return sum(values) - idle, sum(values)
+
+
+def _commit() -> str | None:
+    """Of the checkout that this runs from, with a mark where it was changed; None where it is no checkout."""
+    try:
+        words = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+        return subprocess.run(words, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _gpu() -> str | None:
+    """The first NVIDIA GPU; None where there is none that can be used."""
+    from engines.cuda import CudaRuntime
+    from engines.errors import EngineError
+
+    try:
+        return str(CudaRuntime().device(0).name)
+    except EngineError:
+        return None
+
+
+def _first_line(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return None
 
 
 def _processor() -> str:

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.environment import describe_machine, others_busy
-from benchmarks.report import BUSY
+from benchmarks.report import BUSY, draw_engines, model_table, write_report
 from benchmarks.roofline import measure_peaks, roofline
 from calibration.acceptance import LIMITS, judge
 from calibration.quantization.frames import choose_frames
@@ -26,7 +26,7 @@ from engines.errors import EngineError
 from engines.model_file import read_model_file
 from engines.openvino import OpenVinoEngine
 from engines.registry import AUTO, BACKENDS, DEFAULT_MODEL, default_model, load_engine
-from stream.sinks.manifest import NOTICE, write_json
+from stream.sinks.manifest import NOTICE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -105,7 +105,8 @@ def bench_model(options: BenchOptions, *, out: Path | None = None) -> dict[str, 
         "engines": rows,
     }
     if out:
-        write_json(out, content)
+        write_report(out, content, model_table(content))
+        draw_engines(content, out.with_suffix(".png"))
     _print(content, console)
     return content
 

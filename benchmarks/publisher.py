@@ -1,7 +1,7 @@
 """Publishes drawn pictures as a scanner's video output would, from a process of its own.
 
     python -m benchmarks.publisher udp://127.0.0.1:5000 --rate 25 --seconds 5
-    python -m benchmarks.publisher rtsp://127.0.0.1:8554/live
+    python -m benchmarks.publisher rtsp://127.0.0.1:8554/live       (or rtmp://)
     python -m benchmarks.publisher http://127.0.0.1:8080/stream.mjpg
 
 Each picture carries its number as a row of black and white squares, so that a receiver can tell which one it got, and

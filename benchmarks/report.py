@@ -149,6 +149,44 @@ def _draw_capacity(axes: Any, tried: Sequence[Mapping[str, Any]]) -> None:
     axes.set_title("streams", loc="left", fontsize=10)
 
 
+def model_table(content: Mapping[str, Any]) -> str:
+    """The engines as Markdown."""
+    machine = content["machine"]
+    lines = [
+        f"# Engines on {machine['processor']}, {machine['cores']} cores",
+        "",
+        f"{machine['measured_utc']}. AoP: change by `robust` against the float32 model in OpenVINO, 95th percentile.",
+        "The machine was busy with other work: do not trust these numbers." if content["busy"] else "",
+        "",
+        "| engine | p50 / p90 / p99, ms | frames/s by batch | AoP moves by | of the machine's limit |",
+        "|---|---|---|---|---|",
+    ]
+    for label, row in content["engines"].items():
+        latency, delta, limit = row.get("latency_ms"), row["agreement"]["aop_delta_deg"]["robust"], row.get("roofline")
+        times = f"{latency['p50']} / {latency['p90']} / {latency['p99']}" if latency else "refused"
+        rates = ", ".join(f"{batch}: {rate:.0f}" for batch, rate in row.get("frames_per_second", {}).items())
+        moved = f"{delta['p95']:.2f} degrees" if delta else ""
+        share = f"{limit['share_of_limit']:.0%}, {limit['limited_by']}" if limit else ""
+        lines.append(f"| {label} | {times} | {rates} | {moved} | {share} |")
+    lines += ["", *(f"Left out: {backend}: {reason}" for backend, reason in content["left_out"].items())]
+    return "\n".join(lines) + f"\n\n{NOTICE}\n"
+
+
+def draw_engines(content: Mapping[str, Any], path: Path) -> None:
+    """How far each engine moves AoP against how long it takes for a frame."""
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for label, row in content["engines"].items():
+        latency, delta = row.get("latency_ms"), row["agreement"]["aop_delta_deg"]["robust"]
+        if latency and delta:
+            axes.plot(latency["p50"], delta["p95"], "o", color=FIRST)
+            axes.annotate(label, (latency["p50"], delta["p95"]), (5, 4), textcoords="offset points", fontsize=7)
+    axes.set(xlabel="one frame, median, ms", ylabel="AoP moves by, 95th percentile, degrees", xlim=(0, None))
+    axes.margins(x=0.25, y=0.2)
+    figure.savefig(path, dpi=130)
+
+
 def peers_table(content: Mapping[str, Any]) -> str:
     """The peers as Markdown."""
     results, machine = content["results"], content["machine"]

@@ -123,6 +123,8 @@ class Run:
             raise
         finally:
             results = self.statistics.as_json() | {"watch": asdict(self.watch.seen)}
+            if isinstance(self.source, LiveSource):
+                results["link"] = asdict(self.source.status)
             manifest.finish(status, error=message, results=results)
 
     def _pump(self, advance: Callable[[], None]) -> None:

@@ -67,6 +67,7 @@ PORTS = free_ports(4)
 UDP = f"udp://127.0.0.1:{PORTS[0]}"
 HTTP = f"http://127.0.0.1:{PORTS[1]}/stream.mjpg"
 RTSP = f"rtsp://127.0.0.1:{PORTS[2]}/live"
+RTMP = f"rtmp://127.0.0.1:{PORTS[3]}/live/probe"
 
 
 def first_frames(source: LiveSource, count: int, *, within_s: float = 30.0) -> list[tuple[int, int]]:
@@ -89,10 +90,11 @@ def first_frames(source: LiveSource, count: int, *, within_s: float = 30.0) -> l
     [
         (f"{UDP}?pkt_size=1316", UDP, {}),
         (HTTP, HTTP, {}),
-        # The publisher pushes, as there is no RTSP server to be had: the receiver listens, everything else is as ever.
+        # The publisher pushes, as there is no RTSP or RTMP server to be had: the receiver listens, everything else is as ever.
         (RTSP, RTSP, {"rtsp_flags": "listen", "listen_timeout": "10"}),
+        (RTMP, RTMP, {"listen": "1"}),
     ],
-    ids=["udp", "http", "rtsp"],
+    ids=["udp", "http", "rtsp", "rtmp"],
     indirect=["publisher"],
 )
 def test_pictures_come_soon_and_in_order(publisher: Publisher, uri: str, options: Mapping[str, str]) -> None:

@@ -112,6 +112,7 @@ def message_of(moment: Moment) -> dict[str, Any]:
         message["drawing"] = _drawing(measurement)
     height, width = measurement.frame.image.shape
     return message | {
+        "feed": (moment.link.format or None) if moment.link else None,
         "index": measurement.frame.index,
         "time_s": round(measurement.frame.pts_s, 3),
         "width": width,

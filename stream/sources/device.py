@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stream.errors import OptionError
 from stream.sources.live import LiveSource
 from stream.sources.network import NetworkFeed
+from stream.sources.v4l2 import V4l2Feed, Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    import threading
+    from collections.abc import Callable
 
     from stream.clock import Clock
     from stream.frame import PixelSpacing
+    from stream.sources.live import Feed
 
 _SCREEN = re.compile(r"(?P<display>:\d+(\.\d+)?)?/?(?P<region>(?<!\d)\d+x\d+\+\d+\+\d+)?")
+_SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
+CODES: Mapping[str, str] = {
+    "": "",
+    "mjpeg": "MJPG",
+    "yuyv422": "YUYV",
+    "uyvy422": "UYVY",
+    "nv12": "NV12",
+    "gray": "GREY",
+}
+"""Formats by FFmpeg's names, as V4L2 writes them."""
 RATE_HZ = 30
 
 
@@ -33,19 +47,19 @@ def open_device(uri: str, *, clock: Clock, spacing: PixelSpacing | None = None) 
         OptionError: the address does not read so.
     """
     scheme, _, rest = uri.partition(":")
+    connect: Callable[[threading.Event], Feed]
     if scheme == "screen":
         address, options = _screen(rest)
-        file_format = "x11grab"
+
+        def connect(cancelled: threading.Event) -> Feed:
+            return NetworkFeed(address, options, clock, cancelled, file_format="x11grab")
     else:
-        address, options = _v4l2(rest)
-        file_format = "v4l2"
-    return LiveSource(
-        uri,
-        kind=scheme,
-        connect=lambda cancelled: NetworkFeed(address, options, clock, cancelled, file_format=file_format),
-        clock=clock,
-        spacing=spacing,
-    )
+        path, wanted = _v4l2(rest)
+
+        def connect(cancelled: threading.Event) -> Feed:
+            return V4l2Feed(path, wanted, clock, cancelled)
+
+    return LiveSource(uri, kind=scheme, connect=connect, clock=clock, spacing=spacing)
 
 
 def _screen(rest: str) -> tuple[str, Mapping[str, str]]:
@@ -61,13 +75,20 @@ def _screen(rest: str) -> tuple[str, Mapping[str, str]]:
     return address, options
 
 
-def _v4l2(rest: str) -> tuple[str, Mapping[str, str]]:
+def _v4l2(rest: str) -> tuple[str, Wanted]:
     path, _, query = rest.partition("?")
     given = dict(part.partition("=")[::2] for part in query.split("&") if part)
-    names = {"size": "video_size", "rate": "framerate", "format": "input_format"}
-    unknown = [name for name in given if name not in names]
-    if unknown or not path:
-        raise OptionError(f"v4l2:{rest}: write v4l2:/dev/video0, with ?size=1920x1080&rate=60&format=mjpeg as needed")
+    size = _SIZE.fullmatch(given.pop("size", "0x0"))
+    code = CODES.get(given.pop("format", "").lower())
+    try:
+        rate_hz = float(given.pop("rate", 0))
+    except ValueError:
+        rate_hz = -1.0
+    if given or size is None or code is None or not 0 <= rate_hz <= 1000 or not path:
+        raise OptionError(
+            f"v4l2:{rest}: write v4l2:/dev/video0, with ?size=1920x1080&rate=60&format=mjpeg as needed; formats are"
+            f" {', '.join(name for name in CODES if name)}"
+        )
     if not Path(path).exists():
         raise OptionError(f"v4l2:{path}: there is no such device; ls /dev/video* shows those there are")
-    return path, {names[name]: value for name, value in given.items()}
+    return path, Wanted(width=int(size[1]), height=int(size[2]), rate_hz=rate_hz, code=code)

@@ -61,6 +61,7 @@ class LinkStatus:
         frames: frames read so far.
         lost: pictures the peer or driver says it made and that never came.
         last_frame_ns: when the last frame came, on the source's clock; None before the first.
+        format: what was negotiated with the peer, for people; empty where it does not say.
     """
 
     link: Link
@@ -69,6 +70,7 @@ class LinkStatus:
     frames: int
     lost: int
     last_frame_ns: int | None
+    format: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -175,7 +177,8 @@ class LiveSource:
             if self._closed.is_set():
                 return
             self._shape = ()
-            self._status = replace(self._status, connections=self._status.connections + 1)
+            said = getattr(feed, "format", "")
+            self._status = replace(self._status, connections=self._status.connections + 1, format=said)
             for picture in feed:
                 yield self._frame(picture)
                 if self._closed.is_set():

@@ -38,7 +38,7 @@ def grey_of(picture: VideoFrame) -> NDArray[np.uint8]:
         is_full = picture.color_range != _LIMITED
     else:
         is_full = picture.color_range == _FULL or name.startswith("yuvj")
-    return _stretched(_first_plane(picture, bits), bits=bits, is_full=is_full)
+    return stretched(_first_plane(picture, bits), bits=bits, is_full=is_full)
 
 
 def _first_plane(picture: VideoFrame, bits: int) -> NDArray[Any]:
@@ -48,7 +48,8 @@ def _first_plane(picture: VideoFrame, bits: int) -> NDArray[Any]:
     return memory.reshape(plane.height, plane.line_size // dtype.itemsize)[:, : picture.width]
 
 
-def _stretched(luma: NDArray[np.uint8] | NDArray[np.uint16], *, bits: int, is_full: bool) -> NDArray[np.uint8]:
+def stretched(luma: NDArray[np.uint8] | NDArray[np.uint16], *, bits: int, is_full: bool) -> NDArray[np.uint8]:
+    """Luma of limited or full range as grey levels from 0 to 255; see `grey_of`."""
     if is_full:
         black, white = 0, (1 << bits) - 1
     else:

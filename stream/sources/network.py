@@ -17,7 +17,6 @@ from stream.sources.luma import grey_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from av import VideoFrame
     from av.container import InputContainer
 
     from stream.clock import Clock
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 
 SCHEMES = frozenset({"rtsp", "rtsps", "rtmp", "udp", "rtp", "tcp", "http", "https", "srt"})
 OPEN_TIMEOUT_S = 5.0
-OLDEST_STAMP_NS = 1_000_000_000
-"""A device's time stamp older than this is of another clock."""
 READ_TIMEOUT_S = 2.0
 """A feed that sends nothing for so long is taken for lost, and connected anew."""
 
@@ -94,7 +91,7 @@ class NetworkFeed:
         *,
         file_format: str | None = None,
     ) -> None:
-        self._name, self._clock, self._is_device = redacted(uri), clock, file_format == "v4l2"
+        self._name, self._clock = redacted(uri), clock
         self._closed = threading.Event()
         opening = _Opening(uri, options, file_format)
         while not opening.done.wait(0.05):
@@ -114,7 +111,7 @@ class NetworkFeed:
                     return
                 yield Picture(
                     image=grey_of(picture),
-                    captured_ns=self._captured_ns(picture),
+                    captured_ns=self._clock.now_ns(),
                     pixel_aspect=float(aspect) if aspect else _presumed_aspect(picture.width, picture.height),
                 )
         except IndexError as error:
@@ -124,14 +121,6 @@ class NetworkFeed:
                 raise SourceUnreadable(f"{self._name}: lost ({_said(error)})") from error
         finally:
             container.close()
-
-    def _captured_ns(self, picture: VideoFrame) -> int:
-        """When the kernel took the picture, where the device says it on this machine's monotonic clock; else now."""
-        now_ns = self._clock.now_ns()
-        if not self._is_device or picture.pts is None or picture.time_base is None:
-            return now_ns
-        stamp_ns = round(picture.pts * picture.time_base * 1_000_000_000)
-        return stamp_ns if 0 <= now_ns - stamp_ns < OLDEST_STAMP_NS else now_ns
 
     def close(self) -> None:
         """Ends the iteration at its next picture, or when the read times out: FFmpeg cannot be woken from outside."""
