@@ -90,7 +90,7 @@ def first_frames(source: LiveSource, count: int, *, within_s: float = 30.0) -> l
     [
         (f"{UDP}?pkt_size=1316", UDP, {}),
         (HTTP, HTTP, {}),
-        # The publisher pushes, as there is no RTSP or RTMP server to be had: the receiver listens, everything else is as ever.
+        # The publisher pushes, as there is no RTSP or RTMP server to be had: the receiver listens, all else is as ever.
         (RTSP, RTSP, {"rtsp_flags": "listen", "listen_timeout": "10"}),
         (RTMP, RTMP, {"listen": "1"}),
     ],
