@@ -13,6 +13,7 @@ import statistics
 import tempfile
 import threading
 import time
+from array import array
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -123,12 +124,13 @@ class Taken:
     """What one stream of a repeat saw: for each result its times, and the counts."""
 
     latency_ms: NDArray[np.float64]
-    stage_ms: dict[Stage, list[float]]
+    stage_ms: dict[Stage, array[float]]
     done_s: NDArray[np.float64]
     states: dict[str, int]
     lags_ms: list[float]
     first_result_ms: float
     cpu_ms_per_frame: float
+    resident_mb: list[float | None]
 
 
 def bench_stream(options: StreamOptions) -> dict[str, Any]:
@@ -218,8 +220,9 @@ def _take(options: StreamOptions, engine: Engine, frames: int) -> Taken:
     else:
         source = Limited(looped, count=frames)
     overflow = Overflow.DROP_OLDEST if options.rate_hz else Overflow.BLOCK
-    latency_ms, done_s = [], []
-    stage_ms: dict[Stage, list[float]] = {stage: [] for stage in Stage}
+    latency_ms, done_s = array("d"), array("d")  # eight bytes a number, so that a long run shows the program's memory
+    stage_ms = {stage: array("d") for stage in Stage}
+    resident: list[float | None] = []
     states = {str(state): 0 for state in State}
     began_ns, first_ms = clock.now_ns(), 0.0
     warm_up, cpu_s = min(WARM_UP_FRAMES, frames // 2), 0.0
@@ -235,6 +238,8 @@ def _take(options: StreamOptions, engine: Engine, frames: int) -> Taken:
             if measurement.frame.index < warm_up:
                 cpu_s = time.process_time()
                 continue
+            if measurement.frame.index % max(1, frames // 10) == 0:
+                resident.append(resident_mb())
             states[str(measurement.state)] += 1
             if measurement.state is State.DROPPED:
                 continue
@@ -250,6 +255,7 @@ def _take(options: StreamOptions, engine: Engine, frames: int) -> Taken:
         states=states,
         lags_ms=source.lags_ms if isinstance(source, Scheduled) else [],
         first_result_ms=first_ms,
+        resident_mb=resident,
         cpu_ms_per_frame=(time.process_time() - cpu_s) * 1e3 / (frames - warm_up),
     )
 
@@ -269,6 +275,7 @@ def _summary(options: StreamOptions, taken: Sequence[Taken], *, took_s: float) -
         "dropped_share": round(states["dropped"] / counted, 5) if counted else None,
         # Of the whole process, so that of several streams each has seen the CPU time of all.
         "cpu_ms_per_frame": round(max(each.cpu_ms_per_frame for each in taken) / len(taken), 3),
+        "resident_mb_by_tenths": taken[0].resident_mb,
         "took_s": round(took_s, 2),
         "load_1min": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -174,16 +175,16 @@ def model_table(content: Mapping[str, Any]) -> str:
 
 def draw_engines(content: Mapping[str, Any], path: Path) -> None:
     """How far each engine moves AoP against how long it takes for a frame."""
-    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    figure = Figure(figsize=(7, 3.4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    for label, row in content["engines"].items():
+    for marker, (label, row) in zip(cycle("osD^vP*X"), content["engines"].items(), strict=False):
         latency, delta = row.get("latency_ms"), row["agreement"]["aop_delta_deg"]["robust"]
         if latency and delta:
-            axes.plot(latency["p50"], delta["p95"], "o", color=FIRST)
-            axes.annotate(label, (latency["p50"], delta["p95"]), (5, 4), textcoords="offset points", fontsize=7)
-    axes.set(xlabel="one frame, median, ms", ylabel="AoP moves by, 95th percentile, degrees", xlim=(0, None))
-    axes.margins(x=0.25, y=0.2)
+            axes.plot(latency["p50"], delta["p95"], marker, label=label, clip_on=False)
+    axes.set(xlabel="one frame, median, ms", ylabel="AoP moves by,\n95th percentile, degrees", xlim=(0, None))
+    axes.set_ylim(bottom=0)
+    figure.legend(fontsize=8, loc="outside right upper")
     figure.savefig(path, dpi=130)
 
 

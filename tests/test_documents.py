@@ -152,3 +152,25 @@ def test_what_is_said_of_the_bench_is_what_it_measured() -> None:
     assert not found["busy"]
     assert f"{latency['p50']:.1f} ms (99th percentile {latency['p99']:.1f}) a frame" in words_of(README)
     assert latency["p50"] <= 10.0
+    for name in ("int8", "bf16"):
+        share = found["engines"][f"openvino {name} CPU"]["roofline"]["share_of_limit"]
+        assert f"{share:.0%} " in words_of(README)
+
+
+def test_what_is_said_of_the_whole_pipeline_is_what_was_measured() -> None:
+    asap, *paced = (results_of(f"stream_{name}") for name in ("asap", "30hz", "60hz"))
+    assert f"| {float(str(asap['frames_per_second'])):.0f} | | none |" in README.read_text()
+    spent = [float(str(asap[key])) for key in ("cpu_ms_per_frame", "cpu_ms_per_frame_without_network")]
+    assert f"costs {spent[0]:.0f} ms of CPU time, {spent[1]:.1f} of them outside the network" in words_of(README)
+    for found in paced:
+        latency = found["latency_ms"]
+        numbers = " / ".join(f"{float(str(latency[share])):.1f}" for share in ("p50", "p99", "p99.9"))
+        assert f"| {numbers} |" in README.read_text()
+    assert not any(json.loads(path.read_text())["busy"] for path in RESULTS.glob("stream_*.json"))
+
+
+def test_what_is_said_of_the_peers_is_what_was_measured() -> None:
+    found = results_of("peers")
+    for name, times in found["times_as_fast_as"].items():
+        rate = float(str(found["frames_per_second"][name]))
+        assert f"| {name} | {rate:.1f} | {float(str(times)):.1f} |" in README.read_text()
