@@ -241,6 +241,22 @@ def test_a_box_and_the_whole_picture_are_taken_as_they_are_asked_for() -> None:
         parse_sector("middle")
 
 
+@pytest.mark.parametrize("is_live", [True, False])
+@pytest.mark.parametrize("shape", [(1, 1), (8, 8), (3, 200), (200, 3), (64, 64)])
+def test_pictures_of_any_size_are_looked_at_and_may_change_it(shape: tuple[int, int], is_live: bool) -> None:
+    rng = np.random.default_rng(1)
+    larger = shape[0] + 7, shape[1] + 9
+    for level in (None, 0, 90):
+        frames = [
+            frame(rng.integers(0, 255, size, np.uint8) if level is None else np.full(size, level, np.uint8), number)
+            for number, size in enumerate([shape] * 30 + [larger] * 30)
+        ]
+        watch = Watch(is_live=is_live)
+        if not is_live:
+            watch.look_ahead(frames)
+        assert all(isinstance(watch.look(each)[1], Sight) for each in frames)
+
+
 def test_a_profile_says_what_stays_and_the_command_line_goes_before_it(tmp_path: Path) -> None:
     path = tmp_path / "scanner.toml"
     path.write_text('screen = [1920, 1080]\nsector = "700x664+560+150"\npane = "left"\nspacing_mm = [0.2, 0.25]\n')

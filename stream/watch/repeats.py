@@ -82,7 +82,7 @@ class Repeats:
 
 
 def _centre(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    height, width = image.shape
-    centre = image[int(CENTRE[0] * height) : int(CENTRE[1] * height), int(CENTRE[0] * width) : int(CENTRE[1] * width)]
+    rows, columns = (slice(int(CENTRE[0] * side), max(1, int(CENTRE[1] * side))) for side in image.shape)
+    centre = image[rows, columns]
     size = (max(1, centre.shape[1] // BLOCK), max(1, centre.shape[0] // BLOCK))
     return cv2.resize(centre.astype(np.float32), size, interpolation=cv2.INTER_AREA).astype(np.float32, copy=False)
