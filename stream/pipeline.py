@@ -91,6 +91,7 @@ class Pipeline:
         self._reader = Reader(protocol=protocol, plane_threshold=engine.spec.plane_threshold, orientation=orientation)
         self._tracker = Tracker()
         self._dropped: deque[Frame] = deque()
+        self._segment = 0
         self._frames: Channel[tuple[Frame, Trail]] = Channel(
             CHANNEL_CAPACITY, overflow=overflow, on_drop=lambda dropped: self._note_drop(dropped[0])
         )
@@ -193,7 +194,7 @@ class Pipeline:
     def _measure(self) -> None:
         for frame, seen, trail in self._predictions:
             trail.leave(Stage.HAND_OFF, self._clock.now_ns())
-            self._report_dropped(before=frame.index)
+            self._report_dropped(before=frame)
             result = self._unseen(frame, seen) if isinstance(seen, Sight) else self._read(frame, *seen, trail)
             self._measurements.send(result)
         self._report_dropped(before=None)
@@ -230,10 +231,14 @@ class Pipeline:
             engine_mark=self._engine.spec.mark,
         )
 
-    def _report_dropped(self, before: int | None) -> None:
-        """Passes on, in order, the frames that were dropped before frame `before` (all, where None)."""
-        while self._dropped and (before is None or self._dropped[0].index < before):
-            frame = self._dropped.popleft()
+    def _report_dropped(self, before: Frame | None) -> None:
+        """Passes on, in order, the frames that were dropped before frame `before` (all, where None).
+
+        The watch has not seen them: they belong to the stretch that it had begun by then.
+        """
+        self._segment = before.segment if before else self._segment
+        while self._dropped and (before is None or self._dropped[0].index < before.index):
+            frame = replace(self._dropped.popleft(), segment=self._segment)
             self._measurements.send(
                 Measurement(
                     frame=frame,

@@ -270,6 +270,10 @@ def test_a_profile_says_what_stays_and_the_command_line_goes_before_it(tmp_path:
     assert shown.spacing == PixelSpacing(0.2, 0.25)
     with pytest.raises(OptionError, match="for a screen of 1920x1080; this one is 700x700"):
         Watch(profile).look(frame(pictures()[0], 0))
+    watch = Watch(profile)
+    assert watch.look(frame(SCREEN.draw(pictures()[0]), 0))[1] is Sight.NEW
+    assert watch.look(frame(pictures()[1], 1))[1] is Sight.NO_SECTOR  # later on it must not end the run
+    assert watch.look(frame(SCREEN.draw(pictures()[2]), 2))[1] is Sight.NEW
     for text, said in (
         ("sector = 3\n", "give auto, whole"),
         ("colour = 1\n", "'colour' is none of"),
@@ -319,6 +323,8 @@ def test_a_recorded_run_replays_bit_for_bit(tmp_path: Path) -> None:
             live.append(measurement.record())
     recorder.close()
     assert {"no_sector", "overload"} <= {record["reason"] for record in live}
+    segments = [record["segment"] for record in live]
+    assert segments == sorted(segments)  # type: ignore[type-var]
 
     from stream.sources.recorded import RecordedWatch
 

@@ -88,6 +88,7 @@ class Watch:
         self._sector: Sector | None = None
         self._text: BurntIn | None = None
         self._changes = 0
+        self._has_begun = False
         self._source_scale = ""
 
     @property
@@ -114,7 +115,7 @@ class Watch:
                 break
             if lock.place(frame.image):
                 break
-        if frame is None:
+        if frame is None or not self._has_its_size(frame):
             return
         if self._options.sector != AUTO:
             self._take_box(frame)
@@ -127,9 +128,10 @@ class Watch:
         """The frame as it may be passed on, and what it is.
 
         Raises:
-            OptionError: the screen is not the one that the box or the profile was written for.
+            OptionError: the first screen is not the one that the box or the profile was written for.
         """
-        self._check_size(frame)
+        if not self._has_its_size(frame):
+            return self._blank(frame), Sight.NO_SECTOR
         if frame.spacing is None and self._options.spacing is not None:
             frame = replace(frame, spacing=self._options.spacing)
         self._source_scale = "source" if frame.spacing is not None else ""
@@ -147,11 +149,24 @@ class Watch:
             return self._blank(frame), Sight.TWO_PANES if two else Sight.NO_SECTOR
         return self._shown(frame, is_new=True), Sight.NEW
 
-    def _check_size(self, frame: Frame) -> None:
+    def _has_its_size(self, frame: Frame) -> bool:
+        """Whether the screen is the one that the box and the profile were written for.
+
+        The user is told at the first frame. A screen that changes its size later must not end a long run: its frames
+        are refused.
+        """
         height, width = frame.image.shape
-        size = self._options.size
+        size, sector = self._options.size, self._options.sector
+        is_first, self._has_begun = not self._has_begun, True
+        wrong = ""
         if size is not None and size != (width, height):
-            raise OptionError(f"the profile is for a screen of {size[0]}x{size[1]}; this one is {width}x{height}")
+            wrong = f"the profile is for a screen of {size[0]}x{size[1]}; this one is {width}x{height}"
+        elif not isinstance(sector, str) and (sector[0] + sector[2] > width or sector[1] + sector[3] > height):
+            box = f"{sector[2]}x{sector[3]}+{sector[0]}+{sector[1]}"
+            wrong = f"the sector {box} reaches out of the picture, {width}x{height}"
+        if wrong and is_first:
+            raise OptionError(wrong)
+        return not wrong
 
     def _place(self, frame: Frame) -> bool:
         """Whether the sector is known in this new frame; notes where it came, went, or was found elsewhere."""
@@ -174,11 +189,6 @@ class Watch:
         """Takes the user's box for the sector."""
         assert not isinstance(self._options.sector, str)
         left, top, width, height = self._options.sector
-        screen_height, screen_width = frame.image.shape
-        if left + width > screen_width or top + height > screen_height:
-            raise OptionError(
-                f"the sector {width}x{height}+{left}+{top} reaches out of the picture, {screen_width}x{screen_height}"
-            )
         mask = np.zeros(frame.image.shape, np.uint8)
         mask[top : top + height, left : left + width] = 255
         sector = Sector(mask=mask, box=(left, top, width, height), confidence=1.0, shape="box, as given")
