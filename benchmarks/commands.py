@@ -11,6 +11,7 @@ import click
 
 from engines.registry import AUTO, BACKENDS
 from stream.cli import Folder, verbose_option
+from stream.errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,6 +78,10 @@ def bench_stream_command(
     from benchmarks.environment import others_busy
     from benchmarks.report import content_of, draw_stream, stream_table, write_report
 
+    if asap and streams:
+        raise OptionError("--streams asks how many feeds of a rate are carried; give --rate, not --asap")
+    if append and out is None:
+        raise OptionError("--append adds to the file of --out; name it")
     busy = others_busy()
     with _clip(source) as clip:
         options = StreamOptions(

@@ -16,6 +16,7 @@ from benchmarks.errors import BenchError
 from benchmarks.peers import naive_angle
 from benchmarks.roofline import Peaks, roofline
 from benchmarks.schedule import Scheduled
+from engines.errors import PartumError
 from engines.graph.cost import cost_of, matrix_product
 from engines.openvino import compiled_graph
 from engines.registry import DEFAULT_INT8_MODEL, DEFAULT_MODEL
@@ -161,6 +162,15 @@ def test_the_command_writes_json_table_and_picture_and_adds_to_them(clip: str, t
     compared = CliRunner().invoke(bench_command, ["compare", str(out), str(out)], catch_exceptions=False)
     assert compared.exit_code == 0
     assert compared.output.count("undecided") == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), [(["--asap", "--streams", "2"], "give --rate"), (["--append"], "name it"), ([], "no such file")]
+)
+def test_what_cannot_be_benched_is_said(words: list[str], said: str) -> None:
+    found = CliRunner().invoke(bench_command, ["stream", "no-such-clip.mp4", *words])
+    assert isinstance(found.exception, PartumError)
+    assert said in str(found.exception)
 
 
 def test_operations_are_counted_from_the_graph() -> None:
