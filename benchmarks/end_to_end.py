@@ -6,6 +6,7 @@ results can be compared (`benchmarks.compare`).
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import resource
@@ -143,6 +144,7 @@ def bench_stream(options: StreamOptions) -> dict[str, Any]:
         if options.stall_ms:
             engine = stalling(engine, stall_ms=options.stall_ms, every=options.stall_every)
         one_repeat(options, engine, frames=2 * WARM_UP_FRAMES)
+        gc.freeze()  # as a session does
         repeats: list[dict[str, Any]] = []
         samples: list[NDArray[np.float64]] = []
         stages: dict[Stage, list[float]] = {stage: [] for stage in Stage}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import threading
 from contextlib import ExitStack, contextmanager
@@ -52,6 +53,7 @@ def run_session(options: SessionOptions, *more: SessionOptions) -> RunStatistics
             stack.enter_context(live_stream())
         engines = _engines(options, len(asked), stack)
         runs = [stack.enter_context(Run(each, engine)) for each, engine in zip(_placed(asked), engines, strict=True)]
+        gc.freeze()  # what is loaded by now stays: collecting what comes later is then a matter of a millisecond
         interrupted = stack.enter_context(_ctrl_c([run.interrupt for run in runs]))
         with _screen(options, runs), _progress() as progress:
             _run_all(runs, progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from dataclasses import replace
 from fractions import Fraction
@@ -65,6 +66,9 @@ class Looped(Wrapper):
             if first is None and not self._closed.is_set():
                 raise SourceUnreadable(f"{self.info.uri}: holds no frames, so there is nothing to loop")
             self._source.close()
+            # A picture whose side data was read refers to itself (PyAV), and so does each pass's first: three megabytes
+            # a pass at 1080p, for as long as nobody looks.
+            gc.collect()
             self._source = self._open_recording()
 
     def _continued(self, frame: Frame, before: Frame, first: Frame) -> Frame:
