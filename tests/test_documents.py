@@ -169,6 +169,15 @@ def test_what_is_said_of_the_whole_pipeline_is_what_was_measured() -> None:
     assert not any(json.loads(path.read_text())["busy"] for path in RESULTS.glob("stream_*.json"))
 
 
+def test_what_is_said_of_memory_is_what_was_measured() -> None:
+    found: Any = results_of("stream_100k")
+    (repeat,) = found["repeats"]
+    assert sum(repeat["states"].values()) > 99_000
+    first, *_, last = repeat["resident_mb_by_tenths"]
+    assert f"memory goes from {first:.0f} to {last:.0f} MiB" in words_of(README)
+    assert last < 1.02 * first
+
+
 def test_what_is_said_of_the_peers_is_what_was_measured() -> None:
     found = results_of("peers")
     for name, times in found["times_as_fast_as"].items():
