@@ -26,6 +26,9 @@ class Reason(StrEnum):
     NO_SECTOR = "no_sector"
     TWO_PANES = "two_panes"
     NO_CONTACT = "no_contact"
+    # Of pictures that their source says not to measure:
+    DAMAGED = "damaged"
+    INVALID = "invalid"
     # Of frames that were never looked at:
     OVERLOAD = "overload"
     REPEATED = "repeated"

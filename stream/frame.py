@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import StrEnum
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from stream.biometry import Reason
+
+PLAUSIBLE_MM = (0.01, 3.0)
+"""Millimetres per pixel that an ultrasound picture can have: 40 mm of depth on 4,000 rows, 300 mm on 100. A scale in
+micrometres, metres or inches lies outside."""
+PLAUSIBLE_ASPECT = (0.25, 4.0)
+"""Width of a pixel over its height."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +32,52 @@ class PixelSpacing:
     def __post_init__(self) -> None:
         if not all(math.isfinite(value) and value > 0 for value in (self.x_mm, self.y_mm)):
             raise ValueError(f"pixel spacing must be positive millimetres, got {self.x_mm}, {self.y_mm}")
+
+    @classmethod
+    def checked(cls, x_mm: float, y_mm: float) -> Self:
+        """The spacing that a file, a peer or a user declares, if an ultrasound picture can have it.
+
+        The one place where that is decided. A source takes the spacing for unknown where this raises, and says why in
+        its note; the command line and profiles hand the error on.
+
+        Raises:
+            ValueError: not finite and positive, or outside `PLAUSIBLE_MM` or `PLAUSIBLE_ASPECT`; says which.
+        """
+        spacing = cls(x_mm, y_mm)
+        least, most = PLAUSIBLE_MM
+        if not (least <= x_mm <= most and least <= y_mm <= most):
+            raise ValueError(
+                f"{x_mm:g} x {y_mm:g} mm per pixel is not plausible for ultrasound ({least:g} to {most:g}); "
+                "is it in another unit?"
+            )
+        narrow, wide = PLAUSIBLE_ASPECT
+        if not narrow <= x_mm / y_mm <= wide:
+            raise ValueError(f"pixels of {x_mm:g} x {y_mm:g} mm are too far from square to be plausible")
+        return spacing
+
+
+class SegmentCause(StrEnum):
+    """Why a stretch of frames began: what changed there. Facts of the stretch before it end with it."""
+
+    START = "start"
+    CONNECTION = "connection"
+    """A live feed was connected again."""
+    LOOP = "loop"
+    """A recording begins again."""
+    TIME = "time"
+    """The time stamps jump."""
+    SIZE = "size"
+    ASPECT = "aspect"
+    """The pixels have another shape."""
+    SCALE = "scale"
+    """The source, or the ruler, says another scale."""
+    DEPTH = "depth"
+    """The sector shrank or grew on the same screen."""
+    SECTOR = "sector"
+    """The sector was found, or is elsewhere on the screen."""
+    PANE = "pane"
+    ORIENTATION = "orientation"
+    """The picture was flipped left to right."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -40,7 +95,9 @@ class Frame:
             not known either, and then there is no angle.
         segment: counts unbroken stretches. It grows where time or scale jumps (a loop's seam, a change of
             depth), and tracks start anew there.
+        segment_cause: why this frame's stretch began.
         origin: column and row, in the picture the source gave, of this image's first pixel.
+        refusal: why the source itself says that this picture must not be measured: it is `DAMAGED`, or `INVALID`.
     """
 
     image: NDArray[np.uint8]
@@ -51,7 +108,9 @@ class Frame:
     spacing: PixelSpacing | None = None
     pixel_aspect: float | None = 1.0
     segment: int = 0
+    segment_cause: SegmentCause = SegmentCause.START
     origin: tuple[int, int] = (0, 0)
+    refusal: Reason | None = None
 
     def __post_init__(self) -> None:
         if self.image.ndim != 2 or self.image.dtype != np.uint8:

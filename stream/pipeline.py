@@ -22,7 +22,7 @@ from stream.measurement import Measurement, State
 from stream.reading import Reader, letterbox_for
 from stream.stages import Stage, Trail
 from stream.tracking import Tracker
-from stream.watch.sight import Sight
+from stream.watch.sight import REFUSED_BY_SOURCE, Sight
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,6 +45,8 @@ UNSEEN = {
     Sight.NO_SECTOR: Reason.NO_SECTOR,
     Sight.TWO_PANES: Reason.TWO_PANES,
     Sight.NO_CONTACT: Reason.NO_CONTACT,
+    Sight.DAMAGED: Reason.DAMAGED,
+    Sight.INVALID: Reason.INVALID,
     Sight.OVERLOAD: Reason.OVERLOAD,
 }
 NEVER_LOOKED_AT = frozenset({Sight.REPEATED, Sight.OVERLOAD})
@@ -181,7 +183,7 @@ class Pipeline:
         now_ns = self._clock.now_ns
         for taken, trail in self._frames:
             trail.leave(Stage.WAIT, now_ns())
-            frame, sight = self._watch.look(taken) if self._watch else (taken, Sight.NEW)
+            frame, sight = self._look(taken)
             trail.leave(Stage.WATCH, now_ns())
             if sight is not Sight.NEW:
                 self._predictions.send((frame, sight, trail))
@@ -190,6 +192,11 @@ class Pipeline:
             prediction = self._engine.infer(letterbox.apply(frame.image)[None, None])
             trail.leave(Stage.INFER, now_ns())
             self._predictions.send((frame, (letterbox, prediction), trail))
+
+    def _look(self, frame: Frame) -> tuple[Frame, Sight]:
+        if self._watch:
+            return self._watch.look(frame)
+        return frame, REFUSED_BY_SOURCE[frame.refusal] if frame.refusal else Sight.NEW
 
     def _measure(self) -> None:
         for frame, seen, trail in self._predictions:

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
 from engines.errors import InferenceError
+from stream.biometry import Reason
 from stream.channel import Overflow
 from stream.errors import SourceTruncated
 from stream.frame import PixelSpacing
 from stream.measurement import CLOCK_FIELDS, Measurement, State
 from stream.pipeline import Pipeline
+from stream.watch import Watch, WatchOptions
 from tests.fakes import DrawnSource, GreyLevelEngine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from stream.frame import Frame
 
 
 def partum_threads() -> list[str]:
@@ -165,3 +174,19 @@ def test_challenge_protocols_measure_on_their_own_square(protocol: str) -> None:
     assert all(isinstance(record["aop_raw_deg"], float) for record in records)
     has_hsd = protocol == "iugc2024"
     assert all((record["hsd_min_raw_px"] is not None) is has_hsd for record in records)
+
+
+@pytest.mark.parametrize("refusal", [Reason.DAMAGED, Reason.INVALID])
+@pytest.mark.parametrize("is_watched", [False, True])
+def test_what_its_source_refuses_is_not_measured(refusal: Reason, *, is_watched: bool) -> None:
+    class Source(DrawnSource):
+        def __iter__(self) -> Iterator[Frame]:
+            for frame in super().__iter__():
+                yield replace(frame, refusal=refusal if frame.index == 3 else None)
+
+    watch = Watch(WatchOptions(sector="whole"), is_live=False) if is_watched else None
+    with Pipeline(Source(6), GreyLevelEngine(), watch=watch) as pipeline:
+        results = list(pipeline)
+    assert [result.reason for result in results] == [None, None, None, refusal, None, None]
+    assert results[3].aop is None
+    assert results[3].biometry is None

@@ -51,6 +51,8 @@ WORDS = {
     "no_sector": "no ultrasound sector found",
     "two_panes": "two pictures side by side: choose one",
     "no_contact": "probe in the air",
+    "damaged": "damaged picture",
+    "invalid": "marked invalid by its source",
     "uncalibrated": "shape of the pixels unknown",
     "overload": "too many frames",
     "repeated": "picture shown again",

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from stream.biometry import Reason
     from stream.clock import Clock
     from stream.frame import PixelSpacing
 
@@ -83,6 +84,7 @@ class Picture:
         spacing: mm per pixel, where the feed says it.
         pixel_aspect: width of a pixel over its height, where the spacing is unknown; None is not known either.
         lost_before: pictures missing between the one before and this one.
+        refusal: why it must not be measured, where the feed could not read it whole or its sender says so.
     """
 
     image: NDArray[np.uint8]
@@ -90,6 +92,7 @@ class Picture:
     spacing: PixelSpacing | None = None
     pixel_aspect: float | None = 1.0
     lost_before: int = 0
+    refusal: Reason | None = None
 
 
 class Feed(Protocol):
@@ -220,6 +223,7 @@ class LiveSource:
             spacing=spacing,
             pixel_aspect=picture.pixel_aspect,
             segment=self._segment,
+            refusal=picture.refusal,
         )
 
     def close(self) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from stream.biometry import Reason
+
 
 class Sight(StrEnum):
     """What a frame is. Only new ones go to the network."""
@@ -18,5 +20,13 @@ class Sight(StrEnum):
     """Two pictures side by side, of which none was chosen."""
     NO_CONTACT = "no_contact"
     """The probe is in the air."""
+    DAMAGED = "damaged"
+    """The source could not read the picture whole."""
+    INVALID = "invalid"
+    """The source says of the picture that it is not valid."""
     OVERLOAD = "overload"
     """Known from a recorded stream: it was dropped when the stream was live."""
+
+
+REFUSED_BY_SOURCE = {Reason.DAMAGED: Sight.DAMAGED, Reason.INVALID: Sight.INVALID}
+"""What a frame is whose source says that it must not be measured (`Frame.refusal`)."""

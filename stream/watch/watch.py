@@ -21,7 +21,7 @@ from stream.watch.options import AUTO, WHOLE, WatchOptions
 from stream.watch.repeats import SAME_AFTER_CODING, Repeats
 from stream.watch.scale import RulerWatch
 from stream.watch.sector import Panes, Sector
-from stream.watch.sight import Sight
+from stream.watch.sight import REFUSED_BY_SOURCE, Sight
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -135,19 +135,27 @@ class Watch:
         if frame.spacing is None and self._options.spacing is not None:
             frame = replace(frame, spacing=self._options.spacing)
         self._source_scale = "source" if frame.spacing is not None else ""
-        if self._options.sector == WHOLE:
-            return frame, self._repeats.look(frame, frame.image) if self._repeats else Sight.NEW
+        is_whole = self._options.sector == WHOLE
         is_known = self._sector is not None and self._sector.mask.shape == frame.image.shape
-        if is_known and is_in_air(self._cut(frame.image), self._inside):
-            return self._shown(frame), Sight.NO_CONTACT  # hardly moves, and may be all but black
-        if self._repeats:
-            sight = self._repeats.look(frame, self._cut(frame.image) if is_known else frame.image)
-            if sight is not Sight.NEW:
-                return (self._shown(frame) if is_known else self._blank(frame)), sight
+        if is_whole:
+            return frame, self._known_before(frame, is_known=False)
+        sight = self._known_before(frame, is_known=is_known)
+        if sight is not Sight.NEW:
+            return (self._shown(frame) if is_known else self._blank(frame)), sight
         if not self._place(frame):
             two = self._lock.panes is Panes.TWO
             return self._blank(frame), Sight.TWO_PANES if two else Sight.NO_SECTOR
         return self._shown(frame, is_new=True), Sight.NEW
+
+    def _known_before(self, frame: Frame, *, is_known: bool) -> Sight:
+        """What a frame is without a look for its sector; new, where only that can tell."""
+        if frame.refusal is not None:  # a damaged picture says nothing of the sector, nor of what repeats
+            return REFUSED_BY_SOURCE[frame.refusal]
+        if is_known and is_in_air(self._cut(frame.image), self._inside):
+            return Sight.NO_CONTACT  # hardly moves, and may be all but black
+        if self._repeats is None:
+            return Sight.NEW
+        return self._repeats.look(frame, self._cut(frame.image) if is_known else frame.image)
 
     def _has_its_size(self, frame: Frame) -> bool:
         """Whether the screen is the one that the box and the profile were written for.
