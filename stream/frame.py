@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from stream.biometry import Reason
+    from stream.regions import Region
 
 PLAUSIBLE_MM = (0.01, 3.0)
 """Millimetres per pixel that an ultrasound picture can have: 40 mm of depth on 4,000 rows, 300 mm on 100. A scale in
@@ -98,6 +99,7 @@ class Frame:
         segment_cause: why this frame's stretch began.
         origin: column and row, in the picture the source gave, of this image's first pixel.
         refusal: why the source itself says that this picture must not be measured: it is `DAMAGED`, or `INVALID`.
+        regions: what the source says is where in the picture it gave, each with its scale (`stream.regions`).
     """
 
     image: NDArray[np.uint8]
@@ -111,6 +113,7 @@ class Frame:
     segment_cause: SegmentCause = SegmentCause.START
     origin: tuple[int, int] = (0, 0)
     refusal: Reason | None = None
+    regions: tuple[Region, ...] = ()
 
     def __post_init__(self) -> None:
         if self.image.ndim != 2 or self.image.dtype != np.uint8:

@@ -11,11 +11,14 @@ from pydicom import uid
 
 from stream.clock import ManualClock
 from stream.frame import PixelSpacing
+from stream.regions import RegionKind, spacing_within
 from stream.sources.dicom.source import DicomSource
 from tests.dicom_files import encapsulated, native, region, smooth, video
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from stream.regions import Region
 
 FRAME_TIME, FRAME_TIME_VECTOR = 0x00181063, 0x00181065
 PICTURES = np.zeros((5, 40, 60), np.uint8)
@@ -117,36 +120,103 @@ def test_spacing_of_the_ultrasound_region_is_in_millimetres_and_unsigned(tmp_pat
 
 
 @pytest.mark.parametrize(
-    "attributes",
+    ("attributes", "beside_mm"),
     [
-        {"RegionSpatialFormat": 2},
-        {"RegionDataType": 3},
-        {"PhysicalUnitsXDirection": 4},
-        {"PhysicalUnitsYDirection": 0},
-        {"PhysicalDeltaX": 0.0},
-        {"PhysicalDeltaY": 100.0},
+        ({"RegionSpatialFormat": 2}, 0.2),
+        ({"RegionDataType": 3}, 0.2),
+        ({"PhysicalUnitsXDirection": 4}, None),
+        ({"PhysicalUnitsYDirection": 0}, None),
+        ({"PhysicalDeltaX": 0.0}, None),
+        ({"PhysicalDeltaY": 100.0}, None),
     ],
 )
-def test_regions_that_are_no_tissue_in_centimetres_are_passed_over(tmp_path: Path, attributes: dict[str, Any]) -> None:
+def test_only_tissue_in_centimetres_has_a_scale(
+    tmp_path: Path, attributes: dict[str, Any], beside_mm: float | None
+) -> None:
     other = region(box=WHOLE, delta_cm=(0.5, 0.5), **attributes)
     small = region(box=(5, 5, 20, 20), delta_cm=(0.02, 0.02))
     spacing, *_ = scale(native(tmp_path / "a.dcm", PICTURES, SequenceOfUltrasoundRegions=[other, small]))
-    assert spacing == PixelSpacing(x_mm=0.2, y_mm=0.2)
+    assert spacing == (PixelSpacing(beside_mm, beside_mm) if beside_mm else None)
     spacing, aspect, _ = scale(native(tmp_path / "b.dcm", PICTURES, SequenceOfUltrasoundRegions=[other]))
     assert (spacing, aspect) == (None, 1.0)
 
 
-def test_of_several_regions_the_largest_counts_and_the_viewer_is_told(tmp_path: Path) -> None:
-    regions = [
-        region(box=(0, 0, 20, 20), delta_cm=(0.01, 0.01)),
-        region(box=(21, 0, 59, 39), delta_cm=(0.04, 0.04)),
-        region(box=(0, 21, 20, 39), delta_cm=(0.02, 0.02)),
+LEFT, RIGHT = (0, 0, 29, 39), (30, 0, 59, 39)
+
+
+def regions_of(path: Path, spacing: PixelSpacing | None = None) -> tuple[tuple[Region, ...], PixelSpacing | None]:
+    with DicomSource(path, clock=ManualClock(), spacing=spacing) as source:
+        frame = next(iter(source))
+    return frame.regions, frame.spacing
+
+
+@pytest.mark.parametrize(
+    ("box", "expected_mm"),
+    [
+        ((0, 0, 30, 40), 0.2),
+        ((30, 0, 30, 40), 0.4),
+        ((33, 5, 20, 20), 0.4),
+        ((2, 2, 30, 30), 0.2),  # all but two columns of 30 lie in the left region
+        ((0, 0, 60, 40), None),
+        ((15, 0, 30, 40), None),
+    ],
+)
+def test_a_scale_holds_in_its_own_region(
+    tmp_path: Path, box: tuple[int, int, int, int], expected_mm: float | None
+) -> None:
+    items = [region(box=LEFT, delta_cm=(0.02, 0.02)), region(box=RIGHT, delta_cm=(0.04, 0.04))]
+    regions, overall = regions_of(native(tmp_path / "a.dcm", PICTURES, SequenceOfUltrasoundRegions=items))
+    assert overall is None
+    spacing, reason = spacing_within(box, regions, overall)
+    assert (spacing.x_mm if spacing else None) == pytest.approx(expected_mm)
+    assert ("no scale" in reason) == (expected_mm is None)
+
+
+def test_the_pane_beside_the_only_region_has_no_scale(tmp_path: Path) -> None:
+    items = [region(box=LEFT, delta_cm=(0.02, 0.02))]
+    regions, overall = regions_of(native(tmp_path / "a.dcm", PICTURES, SequenceOfUltrasoundRegions=items))
+    assert overall == PixelSpacing(x_mm=0.2, y_mm=0.2)
+    assert spacing_within((30, 0, 30, 40), regions, overall) == (
+        None,
+        "no scale: the picture that is measured lies in none of the file's ultrasound regions",
+    )
+
+
+def test_a_region_inside_another_goes_first_and_one_without_scale_has_none(tmp_path: Path) -> None:
+    items = [
+        region(box=WHOLE, delta_cm=(0.02, 0.02)),
+        region(box=(40, 20, 59, 39), delta_cm=(0.04, 0.04)),
+        region(box=(0, 30, 39, 39), delta_cm=(1, 1), RegionSpatialFormat=3),
     ]
-    spacing, _, note = scale(native(tmp_path / "a.dcm", PICTURES, SequenceOfUltrasoundRegions=regions))
-    assert spacing == PixelSpacing(x_mm=0.4, y_mm=0.4)
-    assert "several" in note
-    alike = [region(box=item, delta_cm=(0.02, 0.02)) for item in ((0, 0, 29, 39), (30, 0, 59, 39))]
-    assert scale(native(tmp_path / "b.dcm", PICTURES, SequenceOfUltrasoundRegions=alike))[2] == ""
+    regions, overall = regions_of(native(tmp_path / "a.dcm", PICTURES, SequenceOfUltrasoundRegions=items))
+    assert [item.box for item in regions] == [(0, 0, 60, 40), (40, 20, 20, 20), (0, 30, 40, 10)]
+    assert [item.kind for item in regions] == [RegionKind.TISSUE, RegionKind.TISSUE, RegionKind.OTHER]
+    found = [spacing_within(item.box, regions, overall)[0] for item in regions]
+    assert found == [PixelSpacing(0.2, 0.2), PixelSpacing(0.4, 0.4), None]
+
+
+def test_regions_of_unlike_scale_give_the_whole_picture_none(tmp_path: Path) -> None:
+    items = [region(box=box, delta_cm=(delta, delta)) for box, delta in ((LEFT, 0.01), (RIGHT, 0.04))]
+    spacing, _, note = scale(native(tmp_path / "a.dcm", PICTURES, SequenceOfUltrasoundRegions=items))
+    assert spacing is None
+    assert "unlike scale" in note
+    alike = [region(box=box, delta_cm=(0.02, 0.02)) for box in (LEFT, RIGHT)]
+    spacing, _, note = scale(native(tmp_path / "b.dcm", PICTURES, SequenceOfUltrasoundRegions=alike))
+    assert (spacing, note) == (PixelSpacing(x_mm=0.2, y_mm=0.2), "")
+
+
+def test_the_users_scale_holds_in_every_region(tmp_path: Path) -> None:
+    chosen = PixelSpacing(x_mm=0.3, y_mm=0.3)
+    items = [region(box=LEFT, delta_cm=(0.02, 0.02)), region(box=RIGHT, delta_cm=(0.04, 0.04))]
+    regions, overall = regions_of(native(tmp_path / "a.dcm", PICTURES, SequenceOfUltrasoundRegions=items), chosen)
+    assert [item.box for item in regions] == [(0, 0, 30, 40), (30, 0, 30, 40)]
+    assert spacing_within((30, 0, 30, 40), regions, overall) == (chosen, "")
+
+
+def test_one_region_that_reaches_out_makes_all_scales_unknown(tmp_path: Path) -> None:
+    items = [region(box=LEFT, delta_cm=(0.02, 0.02)), region(box=(30, 0, 119, 79), delta_cm=(0.02, 0.02))]
+    regions, overall = regions_of(native(tmp_path / "a.dcm", PICTURES, SequenceOfUltrasoundRegions=items))
+    assert (regions, overall) == ((), None)
 
 
 @pytest.mark.parametrize(("box", "is_taken"), [((0, 0, 60, 40), True), ((10, 10, 119, 79), False)])

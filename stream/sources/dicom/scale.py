@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from stream.frame import PixelSpacing
+from stream.regions import Region, RegionKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +25,9 @@ TIME_BASE = Fraction(1, 1_000_000)
 _FRAME_TIME, _FRAME_TIME_VECTOR = 0x00181063, 0x00181065
 _MIN_PERIOD_MS, _MAX_PERIOD_MS = 1, 10_000
 _MAX_SPACING_MM = 10.0
-_SPATIAL_2D, _TISSUE, _CENTIMETRES = 1, 1, 3  # PS3.3 C.8.5.5.1
+_SPATIAL_2D, _CENTIMETRES = 1, 3  # PS3.3 C.8.5.5.1
+_TISSUE = (1, 2)
+"""RegionDataType: tissue, and colour flow, which is drawn over tissue at its scale."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,12 @@ class Scale:
     spacing: PixelSpacing | None
     pixel_aspect: float
     note: str = ""
+    regions: tuple[Region, ...] = ()
+
+    def given(self, spacing: PixelSpacing) -> Scale:
+        """The user's spacing in the place of the file's, everywhere in the picture."""
+        regions = tuple(replace(region, spacing=None) for region in self.regions)
+        return Scale(spacing=spacing, pixel_aspect=spacing.x_mm / spacing.y_mm, regions=regions)
 
 
 def frame_times_of(header: Header) -> FrameTimes | None:
@@ -72,27 +81,27 @@ def frame_times_of(header: Header) -> FrameTimes | None:
 
 
 def scale_of(header: Header, *, columns: int, rows: int) -> Scale:
-    """Size and shape of the pixels of a picture of `columns` x `rows`.
+    """Size and shape of the pixels of a picture of `columns` x `rows`, region by region.
 
-    Convention: the largest ultrasound region of 2-D tissue in centimetres whose box lies in the picture, one
-    centimetre a pixel being 10 mm; else PixelSpacing, else NominalScannedPixelSpacing, both row spacing (y)
-    first, 1 mm for both being what is written where nothing is known; else unknown. A box that reaches out
-    of the picture tells that the picture was resized after the region was written, so its scale no longer
-    holds and is not taken. Pixels of 10 mm or more do not count. `pixel_aspect` is width over height, from
-    the spacing, else PixelAspectRatio (vertical, horizontal), else 1.
+    Convention: PhysicalDeltaX and Y are centimetres, of either sign, PS3.3 C.8.5.5. The whole picture has the scale
+    that all its regions of tissue share, and none where they differ; without such regions, PixelSpacing or
+    NominalScannedPixelSpacing (rows first), but not 1 and 1, which much software writes for "unknown". A region that
+    reaches out of the picture shows that the picture was resized or cut since, so that no region's scale holds.
+    `pixel_aspect` is width over height, from the spacing, else PixelAspectRatio (vertical, horizontal), else 1.
     Worked value: PhysicalDeltaX = 0.02, PhysicalDeltaY = -0.03 is 0.2 mm in x and 0.3 mm in y.
     """
-    regions = [region for region in header.items("SequenceOfUltrasoundRegions") if _is_tissue_in_cm(region)]
-    inside = [region for region in regions if _is_inside(region, columns=columns, rows=rows)]
-    sized = [(_area_px(region), spacing) for region in inside if (spacing := _region_spacing(region))]
-    spacing = max(sized, key=lambda pair: pair[0])[1] if sized else _spacing_attribute(header)
-    note = ""
-    if spacing is None and len(inside) < len(regions):
-        note = "no scale: the file's ultrasound region reaches out of the picture (resized?)"
-    elif len({other for _, other in sized}) > 1:
-        note = "scale of the largest of several ultrasound regions"
+    items = header.items("SequenceOfUltrasoundRegions")
+    regions = [region for item in items if (region := _region(item, columns=columns, rows=rows))]
+    spacings = {region.spacing for region in regions if region.kind is RegionKind.TISSUE}
+    spacing, note = None, ""
+    if len(regions) < len(items):
+        regions, note = [], "no scale: the file's ultrasound region reaches out of the picture (resized?)"
+    elif len(spacings) > 1:
+        note = "several ultrasound regions of unlike scale: each holds in its own region only"
+    else:
+        spacing = next(iter(spacings), None) or _spacing_attribute(header)
     aspect = spacing.x_mm / spacing.y_mm if spacing else _aspect_attribute(header)
-    return Scale(spacing=spacing, pixel_aspect=aspect, note=note)
+    return Scale(spacing=spacing, pixel_aspect=aspect, note=note, regions=tuple(regions))
 
 
 def _by_vector(header: Header) -> FrameTimes | None:
@@ -122,35 +131,29 @@ def _is_period(period_ms: Fraction) -> bool:
     return _MIN_PERIOD_MS <= period_ms <= _MAX_PERIOD_MS
 
 
-def _is_tissue_in_cm(region: Header) -> bool:
-    expected = {
-        "RegionSpatialFormat": _SPATIAL_2D,
-        "RegionDataType": _TISSUE,
-        "PhysicalUnitsXDirection": _CENTIMETRES,
-        "PhysicalUnitsYDirection": _CENTIMETRES,
-    }
-    return all(region.number(keyword) == value for keyword, value in expected.items())
+def _region(item: Header, *, columns: int, rows: int) -> Region | None:
+    """A region of the picture; None where it reaches out of it. One without a box is the whole picture."""
+    x0, y0, x1, y1 = _corners(item) or (0, 0, columns - 1, rows - 1)
+    if not (0 <= x0 <= x1 <= columns and 0 <= y0 <= y1 <= rows):  # one column or row too many is a common slip
+        return None
+    is_tissue = item.number("RegionSpatialFormat") == _SPATIAL_2D and item.number("RegionDataType") in _TISSUE
+    in_cm = all(item.number(f"PhysicalUnits{axis}Direction") == _CENTIMETRES for axis in "XY")
+    box = (x0, y0, min(x1, columns - 1) - x0 + 1, min(y1, rows - 1) - y0 + 1)
+    return Region(
+        box=box,
+        kind=RegionKind.TISSUE if is_tissue else RegionKind.OTHER,
+        spacing=_region_spacing(item) if is_tissue and in_cm else None,
+    )
 
 
-def _box(region: Header) -> tuple[float, float, float, float] | None:
+def _corners(item: Header) -> tuple[int, int, int, int] | None:
     keywords = ("MinX0", "MinY0", "MaxX1", "MaxY1")
-    x0, y0, x1, y1 = (region.number(f"RegionLocation{keyword}") for keyword in keywords)
-    return None if x0 is None or y0 is None or x1 is None or y1 is None else (x0, y0, x1, y1)
+    x0, y0, x1, y1 = (item.number(f"RegionLocation{keyword}") for keyword in keywords)
+    return None if x0 is None or y0 is None or x1 is None or y1 is None else (int(x0), int(y0), int(x1), int(y1))
 
 
-def _is_inside(region: Header, *, columns: int, rows: int) -> bool:
-    """A region without a box counts as the whole picture; one column or row too many is a common slip."""
-    x0, y0, x1, y1 = _box(region) or (0, 0, columns - 1, rows - 1)
-    return 0 <= x0 <= x1 <= columns and 0 <= y0 <= y1 <= rows
-
-
-def _area_px(region: Header) -> float:
-    x0, y0, x1, y1 = _box(region) or (0, 0, math.inf, math.inf)
-    return (x1 - x0 + 1) * (y1 - y0 + 1)
-
-
-def _region_spacing(region: Header) -> PixelSpacing | None:
-    delta_x_cm, delta_y_cm = region.number("PhysicalDeltaX"), region.number("PhysicalDeltaY")
+def _region_spacing(item: Header) -> PixelSpacing | None:
+    delta_x_cm, delta_y_cm = item.number("PhysicalDeltaX"), item.number("PhysicalDeltaY")
     return _spacing(10 * abs(delta_x_cm or 0), 10 * abs(delta_y_cm or 0))
 
 

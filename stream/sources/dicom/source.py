@@ -69,6 +69,8 @@ class DicomSource(Recording):
             declared_times = frame_times_of(header) or found_times
             self._times = declared_times or FrameTimes(1 / (DEFAULT_RATE_HZ * TIME_BASE))
             self._scale = scale_of(header, columns=self._facts.columns, rows=self._facts.rows)
+            if spacing:
+                self._scale = self._scale.given(spacing)
             self._held = held.pop_all()
         super().__init__(
             SourceInfo(
@@ -78,8 +80,8 @@ class DicomSource(Recording):
                 height=self._facts.rows,
                 frame_count=self._facts.frame_count,
                 frame_rate_hz=declared_times.rate_hz if declared_times else None,
-                spacing=spacing or self._scale.spacing,
-                note="" if spacing else self._scale.note,
+                spacing=self._scale.spacing,
+                note=self._scale.note,
             )
         )
 
@@ -94,6 +96,7 @@ class DicomSource(Recording):
                 captured_ns=self._clock.now_ns(),
                 spacing=self.info.spacing,
                 pixel_aspect=self._scale.pixel_aspect,
+                regions=self._scale.regions,
             )
             count += 1
         declared = self._facts.frame_count
