@@ -35,11 +35,13 @@ class Region:
         box: left, top, width, height in pixels of the picture that the source gave, never reaching out of it.
         kind: what is shown.
         spacing: mm per pixel in it; None where it is unknown, or where the user's own scale takes its place.
+        reason: why the spacing that the file gives was not taken, or "".
     """
 
     box: Box
     kind: RegionKind
     spacing: PixelSpacing | None = None
+    reason: str = ""
 
 
 def spacing_within(
@@ -63,7 +65,9 @@ def spacing_within(
     if not holding:
         return None, "no scale: the picture that is measured lies in none of the file's ultrasound regions"
     held_by = min(holding, key=lambda region: region.box[2] * region.box[3])
-    return held_by.spacing, "" if held_by.spacing else "no scale: the file gives none for this ultrasound region"
+    if held_by.spacing is None:
+        return None, f"no scale: {held_by.reason or 'the file gives none for this ultrasound region'}"
+    return held_by.spacing, ""
 
 
 def _shared_px(first: Box, second: Box) -> int:

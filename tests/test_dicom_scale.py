@@ -205,6 +205,19 @@ def test_regions_of_unlike_scale_give_the_whole_picture_none(tmp_path: Path) -> 
     assert (spacing, note) == (PixelSpacing(x_mm=0.2, y_mm=0.2), "")
 
 
+@pytest.mark.parametrize("delta_cm", [(2e-5, 2e-5), (20.0, 20.0), (0.02, 0.2)])
+def test_a_scale_no_ultrasound_has_is_unknown_and_the_viewer_is_told(
+    tmp_path: Path, delta_cm: tuple[float, float]
+) -> None:
+    items = [region(box=WHOLE, delta_cm=delta_cm)]
+    path = native(tmp_path / "a.dcm", PICTURES, SequenceOfUltrasoundRegions=items)
+    spacing, _, note = scale(path)
+    assert spacing is None
+    assert note.startswith("no scale: ")
+    assert "plausible" in note
+    assert spacing_within((5, 5, 20, 20), *regions_of(path)) == (None, "")
+
+
 def test_the_users_scale_holds_in_every_region(tmp_path: Path) -> None:
     chosen = PixelSpacing(x_mm=0.3, y_mm=0.3)
     items = [region(box=LEFT, delta_cm=(0.02, 0.02)), region(box=RIGHT, delta_cm=(0.04, 0.04))]

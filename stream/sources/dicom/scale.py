@@ -24,7 +24,6 @@ TIME_BASE = Fraction(1, 1_000_000)
 
 _FRAME_TIME, _FRAME_TIME_VECTOR = 0x00181063, 0x00181065
 _MIN_PERIOD_MS, _MAX_PERIOD_MS = 1, 10_000
-_MAX_SPACING_MM = 10.0
 _SPATIAL_2D, _CENTIMETRES = 1, 3  # PS3.3 C.8.5.5.1
 _TISSUE = (1, 2)
 """RegionDataType: tissue, and colour flow, which is drawn over tissue at its scale."""
@@ -92,15 +91,18 @@ def scale_of(header: Header, *, columns: int, rows: int) -> Scale:
     """
     items = header.items("SequenceOfUltrasoundRegions")
     regions = [region for item in items if (region := _region(item, columns=columns, rows=rows))]
-    spacings = {region.spacing for region in regions if region.kind is RegionKind.TISSUE}
-    spacing, note = None, ""
+    tissue = [region for region in regions if region.kind is RegionKind.TISSUE]
+    spacings = {region.spacing for region in tissue}
+    spacing, reason = None, next((region.reason for region in tissue if region.reason), "")
     if len(regions) < len(items):
-        regions, note = [], "no scale: the file's ultrasound region reaches out of the picture (resized?)"
+        regions, reason = [], "the file's ultrasound region reaches out of the picture (resized?)"
     elif len(spacings) > 1:
-        note = "several ultrasound regions of unlike scale: each holds in its own region only"
-    else:
-        spacing = next(iter(spacings), None) or _spacing_attribute(header)
+        reason = "several ultrasound regions of unlike scale: each holds in its own region only"
+    elif not (spacing := next(iter(spacings), None)):
+        spacing, attribute_reason = _spacing_attribute(header)
+        reason = reason or attribute_reason
     aspect = spacing.x_mm / spacing.y_mm if spacing else _aspect_attribute(header)
+    note = f"no scale: {reason}" if reason and not spacing else ""
     return Scale(spacing=spacing, pixel_aspect=aspect, note=note, regions=tuple(regions))
 
 
@@ -137,12 +139,12 @@ def _region(item: Header, *, columns: int, rows: int) -> Region | None:
     if not (0 <= x0 <= x1 <= columns and 0 <= y0 <= y1 <= rows):  # one column or row too many is a common slip
         return None
     is_tissue = item.number("RegionSpatialFormat") == _SPATIAL_2D and item.number("RegionDataType") in _TISSUE
-    in_cm = all(item.number(f"PhysicalUnits{axis}Direction") == _CENTIMETRES for axis in "XY")
-    box = (x0, y0, min(x1, columns - 1) - x0 + 1, min(y1, rows - 1) - y0 + 1)
+    spacing, reason = _region_spacing(item) if is_tissue else (None, "")
     return Region(
-        box=box,
+        box=(x0, y0, min(x1, columns - 1) - x0 + 1, min(y1, rows - 1) - y0 + 1),
         kind=RegionKind.TISSUE if is_tissue else RegionKind.OTHER,
-        spacing=_region_spacing(item) if is_tissue and in_cm else None,
+        spacing=spacing,
+        reason=reason,
     )
 
 
@@ -152,23 +154,31 @@ def _corners(item: Header) -> tuple[int, int, int, int] | None:
     return None if x0 is None or y0 is None or x1 is None or y1 is None else (int(x0), int(y0), int(x1), int(y1))
 
 
-def _region_spacing(item: Header) -> PixelSpacing | None:
+def _region_spacing(item: Header) -> tuple[PixelSpacing | None, str]:
+    units = [item.number(f"PhysicalUnits{axis}Direction") for axis in "XY"]
+    if units != [_CENTIMETRES, _CENTIMETRES]:
+        return None, "the file's ultrasound region is not in centimetres"
     delta_x_cm, delta_y_cm = item.number("PhysicalDeltaX"), item.number("PhysicalDeltaY")
-    return _spacing(10 * abs(delta_x_cm or 0), 10 * abs(delta_y_cm or 0))
+    return _plausible(10 * abs(delta_x_cm or 0), 10 * abs(delta_y_cm or 0))
 
 
-def _spacing_attribute(header: Header) -> PixelSpacing | None:
+def _spacing_attribute(header: Header) -> tuple[PixelSpacing | None, str]:
+    reason = ""
     for keyword in ("PixelSpacing", "NominalScannedPixelSpacing"):
         match header.numbers(keyword):
-            case [y_mm, x_mm] if (x_mm, y_mm) != (1, 1) and (spacing := _spacing(x_mm, y_mm)):
-                return spacing
-    return None
+            case [y_mm, x_mm] if (x_mm, y_mm) != (1, 1):
+                spacing, reason = _plausible(x_mm, y_mm)
+                if spacing:
+                    return spacing, ""
+    return None, reason
 
 
-def _spacing(x_mm: float, y_mm: float) -> PixelSpacing | None:
-    """None unless both are more than 0 and less than 10 mm; NaN is neither."""
-    is_sound = all(0 < step < _MAX_SPACING_MM for step in (x_mm, y_mm))
-    return PixelSpacing(x_mm=x_mm, y_mm=y_mm) if is_sound else None
+def _plausible(x_mm: float, y_mm: float) -> tuple[PixelSpacing | None, str]:
+    """The spacing that the file gives; None and why, where no ultrasound picture has it."""
+    try:
+        return PixelSpacing.checked(x_mm, y_mm), ""
+    except ValueError as error:
+        return None, str(error)
 
 
 def _aspect_attribute(header: Header) -> float:
