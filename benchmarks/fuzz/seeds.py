@@ -1,0 +1,288 @@
+"""Sound little inputs of each format, the same at every call."""
+
+# ruff: noqa: D103 - a function of this module makes what its name says
+
+from __future__ import annotations
+
+import gzip
+import io
+import tempfile
+import zipfile
+import zlib
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import av
+import numpy as np
+from PIL import Image
+
+from stream.biometry import Reason
+from stream.frame import Frame, PixelSpacing
+from stream.measurement import Measurement, State
+from stream.sinks.recorder import Recorder
+
+if TYPE_CHECKING:
+    from av.video.stream import VideoStream
+    from numpy.typing import NDArray
+
+COUNT, HEIGHT, WIDTH = 6, 32, 48
+
+
+@cache
+def pictures() -> NDArray[np.uint8]:
+    """Smooth moving pictures, (COUNT, HEIGHT, WIDTH)."""
+    t, y, x = np.mgrid[:COUNT, :HEIGHT, :WIDTH].astype(np.float64)
+    levels: NDArray[np.float64] = 127 + 60 * np.sin((x + 7 * t) / 9) + 60 * np.cos((y - 5 * t) / 7)
+    return np.rint(levels).astype(np.uint8)
+
+
+@cache
+def mp4() -> tuple[bytes, ...]:
+    return _video("mp4", "libx264"), _video("mp4", "mpeg4"), _video("mov", "png", pix_fmt="gray")
+
+
+@cache
+def mkv() -> tuple[bytes, ...]:
+    return _video("matroska", "libx264"), _video("matroska", "ffv1", pix_fmt="gray"), _video("webm", "libvpx")
+
+
+@cache
+def avi() -> tuple[bytes, ...]:
+    return (
+        _video("avi", "mjpeg", pix_fmt="yuvj420p"),
+        _video("avi", "mpeg4"),
+        _video("avi", "rawvideo", pix_fmt="gray"),
+    )
+
+
+@cache
+def ts() -> tuple[bytes, ...]:
+    return _video("mpegts", "libx264"), _video("mpegts", "mpeg2video")
+
+
+@cache
+def gif() -> tuple[bytes, ...]:
+    return _film("GIF", mode="P"), _still("GIF")
+
+
+@cache
+def png() -> tuple[bytes, ...]:
+    wide = Image.fromarray(pictures()[0].astype(np.uint16) * 257)
+    return _still("PNG"), _still("PNG", mode="P"), _still("PNG", mode="RGBA"), _saved(wide, "PNG"), _film("PNG")
+
+
+@cache
+def jpeg() -> tuple[bytes, ...]:
+    film = _film("MPO", mode="RGB")
+    return _still("JPEG"), _still("JPEG", mode="RGB", progressive=True), _still("JPEG", mode="CMYK"), film
+
+
+@cache
+def tiff() -> tuple[bytes, ...]:
+    wide = Image.fromarray(pictures()[0].astype(np.uint16) * 257)
+    packed = _still("TIFF", compression="tiff_lzw"), _still("TIFF", mode="RGB", compression="jpeg")
+    return _still("TIFF"), *packed, _saved(wide, "TIFF"), _film("TIFF")
+
+
+@cache
+def pnm() -> tuple[bytes, ...]:
+    picture = pictures()[0]
+    text = f"P2\n# of a test\n{WIDTH} {HEIGHT}\n255\n" + "\n".join(" ".join(map(str, row)) for row in picture)
+    wide = f"P5 {WIDTH} {HEIGHT} 4095\n".encode() + (picture.astype(">u2") * 16).tobytes()
+    return _still("PPM"), _still("PPM", mode="RGB"), text.encode(), wide
+
+
+@cache
+def webp() -> tuple[bytes, ...]:
+    return _still("WEBP", lossless=True), _still("WEBP", mode="RGB"), _film("WEBP", mode="RGB")
+
+
+@cache
+def nrrd() -> tuple[bytes, ...]:
+    timed = {"kinds": "domain domain time", "spacings": "0.2 0.2 40", "units": '"mm" "mm" "ms"'}
+    return (
+        _nrrd({"kinds": "domain domain list", "spacings": "0.2 0.3 nan"}),
+        _nrrd(timed, packed=True),
+        _nrrd({"kinds": "domain domain list", "axis 2 index values=": "0 0.1 0.2 0.3 0.5 0.6"}),
+        _nrrd({"kinds": "list domain domain", "sizes": f"{COUNT} {WIDTH} {HEIGHT}"}, packed=True),
+        _nrrd({}, dtype="<f4"),
+    )
+
+
+@cache
+def mha() -> tuple[bytes, ...]:
+    plus = {"UltrasoundImageOrientation": "MFA", "UltrasoundImageType": "BRIGHTNESS", "Kinds": "domain domain list"}
+    for index in range(COUNT):
+        plus[f"Seq_Frame{index:04d}_Timestamp"] = f"{3 + index * 0.04:.3f}"
+        plus[f"Seq_Frame{index:04d}_ImageStatus"] = "INVALID" if index == 2 else "OK"
+    return (
+        _metaimage({}),
+        _metaimage({"CompressedData": "True"}, packed=True),
+        _metaimage(plus),
+        _metaimage({"ElementType": "MET_SHORT"}, dtype="<i2"),
+        _metaimage({"ElementType": "MET_LONG_LONG"}, dtype="<i8"),
+    )
+
+
+@cache
+def mhd() -> tuple[bytes, ...]:
+    header = _metaimage({"ElementDataFile": "a.raw"})
+    return (header[: -pictures().nbytes],)
+
+
+@cache
+def raw() -> bytes:
+    """The pixels of `mhd`."""
+    return pictures().tobytes()
+
+
+@cache
+def zip_archive() -> tuple[bytes, ...]:
+    return _zipped({"a.mha": mha()[0]}), _zipped({f"clip/{index}.png": png()[0] for index in range(3)})
+
+
+@cache
+def recording_lines() -> tuple[bytes, ...]:
+    return (_recording()[0],)
+
+
+@cache
+def recording_index() -> bytes:
+    """The lines that belong to `nut`."""
+    return _recording()[0]
+
+
+@cache
+def nut() -> tuple[bytes, ...]:
+    return (_recording()[1],)
+
+
+@cache
+def one_nut() -> bytes:
+    """The pictures that belong to `recording_lines`."""
+    return _recording()[1]
+
+
+@cache
+def one_png() -> bytes:
+    """A sound neighbour of a mutated picture."""
+    return _still("PNG")
+
+
+@cache
+def mask_png() -> tuple[bytes, ...]:
+    return _saved(Image.fromarray(_labels()), "PNG"), _saved(Image.fromarray(_labels()).convert("P"), "PNG")
+
+
+@cache
+def mask_mha() -> tuple[bytes, ...]:
+    wide = _labels().astype("<i8").tobytes()
+    header = f"NDims = 2\nDimSize = {WIDTH} {HEIGHT}\nElementType = MET_{{}}\nElementDataFile = LOCAL\n"
+    return header.format("UCHAR").encode() + _labels().tobytes(), header.format("LONG_LONG").encode() + wide
+
+
+@cache
+def profile() -> tuple[bytes, ...]:
+    return (
+        b'screen = [1920, 1080]\nsector = "800x600+100+50"\npane = "left"\ntick_mm = 10\nspacing_mm = [0.25, 0.25]\n',
+        b'sector = "auto"\nspacing_mm = [0.2, 0.3]\n',
+    )
+
+
+def _labels() -> NDArray[np.uint8]:
+    labels = np.zeros((HEIGHT, WIDTH), np.uint8)
+    labels[4:12, 4:16], labels[12:28, 16:40] = 1, 2
+    return labels
+
+
+def _video(container: str, codec: str, *, pix_fmt: str = "yuv420p") -> bytes:
+    memory = io.BytesIO()
+    with av.open(memory, "w", format=container) as output:
+        stream = cast("VideoStream", output.add_stream(codec, rate=25))
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, pix_fmt
+        stream.codec_context.gop_size = 3
+        stream.codec_context.thread_count = 1
+        for index, picture in enumerate(pictures()):
+            frame = av.VideoFrame.from_ndarray(picture, format="gray").reformat(format=pix_fmt)
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    return memory.getvalue()
+
+
+def _saved(image: Image.Image, kind: str, **options: Any) -> bytes:
+    memory = io.BytesIO()
+    image.save(memory, kind, **options)
+    return memory.getvalue()
+
+
+def _still(kind: str, *, mode: str = "L", **options: Any) -> bytes:
+    return _saved(Image.fromarray(pictures()[0]).convert(mode), kind, **options)
+
+
+def _film(kind: str, *, mode: str = "L") -> bytes:
+    first, *rest = [Image.fromarray(picture).convert(mode) for picture in pictures()]
+    options = {} if kind in ("TIFF", "MPO") else {"duration": 40, "loop": 0}
+    return _saved(first, kind, save_all=True, append_images=rest, **options)
+
+
+def _nrrd(fields: dict[str, str], *, packed: bool = False, dtype: str = "u1") -> bytes:
+    stored = pictures().astype(dtype).tobytes()
+    header = {
+        "type": {"u1": "uint8", "<f4": "float"}[dtype],
+        "dimension": "3",
+        "sizes": f"{WIDTH} {HEIGHT} {COUNT}",
+        "encoding": "gzip" if packed else "raw",
+        "endian": "little",
+        **fields,
+    }
+    text = "".join(f"{key}: {value}\n".replace("=:", ":=") for key, value in header.items())
+    return f"NRRD0005\n{text}\n".encode() + (gzip.compress(stored, mtime=0) if packed else stored)
+
+
+def _metaimage(fields: dict[str, str], *, packed: bool = False, dtype: str = "u1") -> bytes:
+    stored = pictures().astype(dtype).tobytes()
+    header = {
+        "ObjectType": "Image",
+        "NDims": "3",
+        "DimSize": f"{WIDTH} {HEIGHT} {COUNT}",
+        "ElementSpacing": "0.2 0.3 1",
+        "ElementType": "MET_UCHAR",
+        **fields,
+    }
+    header["ElementDataFile"] = header.pop("ElementDataFile", "LOCAL")
+    text = "".join(f"{key} = {value}\n" for key, value in header.items())
+    return text.encode() + (zlib.compress(stored) if packed else stored)
+
+
+def _zipped(members: dict[str, bytes]) -> bytes:
+    memory = io.BytesIO()
+    with zipfile.ZipFile(memory, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(zipfile.ZipInfo(name), content)
+    return memory.getvalue()
+
+
+@cache
+def _recording() -> tuple[bytes, bytes]:
+    """What `--record` writes: the lines, and the pictures."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "recording"
+        recorder = Recorder(folder, note="")
+        for index, picture in enumerate(pictures()):
+            frame = Frame(
+                image=picture.copy(),
+                index=index,
+                pts=index,
+                time_base=Fraction(1, 25),
+                captured_ns=0,
+                spacing=PixelSpacing(0.2, 0.3),
+            )
+            reason = Reason.FROZEN if index == 2 else Reason.NO_FH
+            recorder.write(
+                Measurement(frame=frame, protocol="robust", state=State.REFUSED, latency_ms=0.0, reason=reason)
+            )
+        recorder.close()
+        return (folder / "frames.jsonl").read_bytes(), (folder / "0000.nut").read_bytes()
