@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 RECORD_SCHEMA = "partum.measurement/1"
 CLOCK_FIELDS = ("latency_ms",)
 """The fields of a record that two runs over the same recording do not share."""
+STALE_S = 1.0
+"""What was captured longer ago than this is not live: no number of it is shown as one, however late it came."""
 
 
 class State(StrEnum):
@@ -67,6 +69,10 @@ class Measurement:
     outlines: Outlines | None = None
     stage_ms: Mapping[Stage, float] = field(default_factory=dict)
     engine_mark: str = ""
+
+    def age_s(self, now_ns: int) -> float:
+        """How long ago its frame was captured, in seconds; `now_ns` on the clock that stamped the frame."""
+        return (now_ns - self.frame.captured_ns) / 1e9
 
     @property
     def mm_per_px(self) -> float | None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DEFAULT_PARENT = Path("partum-runs")
-RESULTS = ("measurements.jsonl", "measurements.csv", "overlay.mp4", "trend.png", "run.json", "recording")
+RESULTS = ("measurements.jsonl", "measurements.csv", "overlay.mp4", "trend.png", "run.json", "recording", "marks.jsonl")
 
 
 def prepare_folder(out: Path | None, *, source: Path, results: Sequence[str] = RESULTS) -> Path:

@@ -16,6 +16,7 @@ from stream.pipeline import Pipeline
 from stream.results import prepare_folder
 from stream.screen.board import Board
 from stream.sinks.manifest import Manifest
+from stream.sinks.marks import MarkFile
 from stream.sinks.overlay import Overlay
 from stream.sinks.recorder import Recorder
 from stream.sinks.tables import Csv, JsonLines
@@ -26,6 +27,7 @@ from stream.sources.live import LiveSource
 from stream.sources.paced import Looped, Paced
 from stream.sources.recorded import RecordedSource, RecordedWatch
 from stream.telemetry import RunStatistics
+from stream.throughput import remedies
 from stream.watch.watch import Watch
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ class Run:
     Args:
         options: what was asked for.
         engine: closed with the run: a share of one, where several run beside each other.
+        feeds: how many run beside each other.
 
     Attributes:
         out: the folder of its results.
@@ -55,7 +58,7 @@ class Run:
         error: what ended it, where that was an error.
     """
 
-    def __init__(self, options: SessionOptions, engine: Engine) -> None:
+    def __init__(self, options: SessionOptions, engine: Engine, *, feeds: int = 1) -> None:
         self.options, self.engine = options, engine
         self.statistics = RunStatistics()
         self.error: BaseException | None = None
@@ -74,6 +77,8 @@ class Run:
                     "print": {"protocol": options.protocol, "engine": engine.name, "model": engine.spec.sha256[:8]},
                 },
                 watch=self.watch,
+                marks=MarkFile(self.out / "marks.jsonl"),
+                remedies=remedies(options, feeds=feeds),
             )
             self._stack = stack.pop_all()
 

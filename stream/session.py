@@ -52,7 +52,10 @@ def run_session(options: SessionOptions, *more: SessionOptions) -> RunStatistics
         if options.live or options.pace is not None:
             stack.enter_context(live_stream())
         engines = _engines(options, len(asked), stack)
-        runs = [stack.enter_context(Run(each, engine)) for each, engine in zip(_placed(asked), engines, strict=True)]
+        runs = [
+            stack.enter_context(Run(each, engine, feeds=len(asked)))
+            for each, engine in zip(_placed(asked), engines, strict=True)
+        ]
         gc.freeze()  # what is loaded by now stays: collecting what comes later is then a matter of a millisecond
         interrupted = stack.enter_context(_ctrl_c([run.interrupt for run in runs]))
         with _screen(options, runs), _progress() as progress:

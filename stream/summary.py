@@ -46,6 +46,8 @@ def print_summary(run: Run) -> None:
     spread = [statistics.latency_ms.quantile(share) for share in (0.5, 0.9, 0.99)]
     if None not in spread:
         table.add_row("latency p50 / p90 / p99", " / ".join(f"{value:.1f}" for value in spread) + f" ms{queued}")
+    if run.board.marks_s:
+        table.add_row("marks", f"{len(run.board.marks_s)} in marks.jsonl")
     table.add_row("results", escape(str(run.out)))
     console = Console()
     console.print(table)

@@ -22,16 +22,21 @@ from websockets.typing import Origin
 from stream.biometry import Reason
 from stream.clock import ManualClock, MonotonicClock
 from stream.errors import OptionError, OutputError
-from stream.measurement import Measurement, State
+from stream.measurement import STALE_S, Measurement, State
 from stream.pipeline import Pipeline
 from stream.screen.board import TREND_S, Board
+from stream.screen.metrics import metrics_text
 from stream.screen.server import LONGEST_SIDE_PX, ScreenServer, encode_picture, is_loopback, parse_address
-from stream.screen.shown import STALE_S, Moment, Shown, message_of, state_of
+from stream.screen.shown import Moment, Shown, message_of, state_of
+from stream.sinks.marks import MarkFile
 from stream.sources.live import Link, LinkStatus
+from stream.stages import Stage
+from stream.tracking import Status
 from tests.fakes import DrawnSource, GreyLevelEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 LIVE = LinkStatus(link=Link.LIVE, reason="", connections=1, frames=9, lost=0, last_frame_ns=0)
 
@@ -52,6 +57,10 @@ def without_plane(measurement: Measurement, reason: Reason, **changes: Any) -> M
     return replace(measurement, state=State.REFUSED, reason=reason, biometry=None, **changes)
 
 
+def captured(measurement: Measurement, at_ns: int, **changes: Any) -> Measurement:
+    return replace(measurement, frame=replace(measurement.frame, captured_ns=at_ns), **changes)
+
+
 def test_the_state_is_what_stands_in_the_way_first(measurements: list[Measurement]) -> None:
     good = measurements[20]
     no_track = without_plane(good, Reason.NO_PS, aop=None)
@@ -62,7 +71,8 @@ def test_the_state_is_what_stands_in_the_way_first(measurements: list[Measuremen
         Shown.HOLD: moment(without_plane(good, Reason.NO_PS)),
         Shown.NO_PLANE: moment(no_track),
         Shown.FROZEN: moment(without_plane(good, Reason.FROZEN, aop=None)),
-        Shown.NO_SIGNAL: moment(good, age_s=STALE_S + 0.1),
+        Shown.NO_SIGNAL: moment(good, age_s=STALE_S + 0.1, link=None),
+        Shown.DELAYED: moment(good, age_s=STALE_S + 0.1),
         Shown.RECONNECTING: moment(good, link=lost),
         Shown.CONNECTING: moment(None),
         Shown.ENDED: moment(good, has_ended=True),
@@ -99,11 +109,13 @@ def test_the_board_keeps_the_newest_and_a_trend_with_gaps(measurements: list[Mea
     board = Board(clock=clock)
     assert state_of(board.moment())[0] is Shown.CONNECTING
     for measurement in measurements:
-        board.write(measurement)
+        board.write(captured(measurement, clock.now_ns()))
         clock.advance(40_000_000)
-    assert board.moment().measurement is measurements[-1]
+    newest = board.moment().measurement
+    assert newest is not None
+    assert newest.frame.index == measurements[-1].frame.index
     assert board.moment().age_s == pytest.approx(0.04)
-    assert board.frame_rate_hz == pytest.approx(25, rel=0.03)
+    assert board.throughput.measured_hz == pytest.approx(25, rel=0.03)
     times = [point[0] for point in board.trend]
     assert np.diff(times).min() >= 0.1 - 1e-9
     board.mark()
@@ -116,6 +128,100 @@ def test_the_board_keeps_the_newest_and_a_trend_with_gaps(measurements: list[Mea
     assert {point[1] for point in trend} == {None}
     board.close()
     assert state_of(board.moment())[0] is Shown.ENDED
+
+
+def test_marks_are_written_as_they_come(measurements: list[Measurement], tmp_path: Path) -> None:
+    path = tmp_path / "marks.jsonl"
+    board = Board(clock=ManualClock(), marks=MarkFile(path))
+    board.mark()
+    assert not path.exists()  # nothing was shown yet, so nothing was marked
+    for number in (20, 35):
+        board.write(measurements[number])
+        board.mark()
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(line["mark"], line["index"], line["state"]) for line in lines] == [(1, 20, "measured"), (2, 35, "refused")]
+    assert lines[0]["aop_deg"] == measurements[20].record()["aop_deg"]
+    assert lines[1]["reason"] == "not_standard_plane"
+    board.close()
+    board.mark()
+    assert len(path.read_text().splitlines()) == len(board.marks_s) == 2
+
+
+def test_a_mark_that_cannot_be_written_is_said_and_not_counted(measurements: list[Measurement], tmp_path: Path) -> None:
+    board = Board(clock=ManualClock(), marks=MarkFile(tmp_path / "gone" / "marks.jsonl"))
+    board.write(measurements[20])
+    board.mark()
+    assert board.marks_s == []
+    assert "cannot be written" in board.mark_error
+
+
+def test_age_counts_from_capture_and_what_came_late_is_not_live(measurements: list[Measurement]) -> None:
+    clock = ManualClock(start_ns=60_000_000_000)
+    board = Board(clock=clock)
+    for late_s, state in ((0.9, Shown.REPLAY), (1.1, Shown.NO_SIGNAL), (11.0, Shown.NO_SIGNAL)):
+        board.write(captured(measurements[20], clock.now_ns() - round(late_s * 1e9)))
+        assert board.moment().age_s == pytest.approx(late_s)
+        assert state_of(board.moment())[0] is state
+        message = message_of(board.moment())
+        assert message["age_ms"] == pytest.approx(1e3 * late_s, abs=1)
+        assert (message["aop"] is not None) == (state is Shown.REPLAY)
+        assert f'partum_result_age_seconds{{feed="1"}} {late_s:.3f}' in metrics_text([board])
+
+
+def test_a_delay_is_said_with_its_cause(measurements: list[Measurement]) -> None:
+    slow = replace(measurements[20], latency_ms=1500.0)
+    for stage_ms, words in (
+        ({Stage.READ: 1400.0, Stage.WAIT: 100.0}, "its picture came late"),
+        ({Stage.READ: 1.0, Stage.WAIT: 1499.0}, "this machine does not keep up"),
+        ({}, "its picture came late"),
+    ):
+        state, reason = state_of(moment(replace(slow, stage_ms=stage_ms), age_s=1.6))
+        assert state is Shown.DELAYED
+        assert reason == f"the newest result is 2 s old: {words}"
+
+
+def test_a_held_value_is_as_old_as_the_reading_it_rests_on(measurements: list[Measurement]) -> None:
+    aop = measurements[20].aop
+    assert aop is not None
+    held = without_plane(measurements[20], Reason.NO_PS, aop=replace(aop, status=Status.HELD, age_s=0.7))
+    shown = message_of(moment(held, age_s=0.25))
+    assert shown["state"] == "hold"
+    assert shown["aop"]["age_s"] == pytest.approx(0.95)
+    too_old = message_of(moment(held, age_s=0.35))
+    assert (too_old["state"], too_old["aop"]) == ("no plane", None)
+
+
+def test_overload_is_said_in_words_with_what_would_help(measurements: list[Measurement]) -> None:
+    clock = ManualClock()
+    board = Board(clock=clock, remedies=["--early-exit"])
+    for number in range(250):  # ten seconds at 25 Hz, of which each eighth frame is measured
+        new = captured(measurements[20], clock.now_ns())
+        board.write(new if number % 8 == 0 else replace(new, state=State.DROPPED, reason=Reason.OVERLOAD))
+        clock.advance(40_000_000)
+    words = "this machine measures 3 of 25 frames a second"
+    assert board.throughput.words == words
+    assert message_of(board.moment())["overload"] == {"words": words, "remedies": ["--early-exit"]}
+    assert 'partum_overloaded{feed="1"} 1' in metrics_text([board])
+    clock.advance(1_500_000_000)
+    late = replace(board.moment(), link=LIVE)
+    assert state_of(late) == (Shown.DELAYED, f"the newest result is 2 s old: {late.throughput.words}")
+    clock.advance(5_000_000_000)
+    for _ in range(100):
+        board.write(captured(measurements[20], clock.now_ns()))
+        clock.advance(40_000_000)
+    assert message_of(board.moment())["overload"] is None
+    assert 'partum_overloaded{feed="1"} 0' in metrics_text([board])
+
+
+def test_repeated_pictures_are_no_overload(measurements: list[Measurement]) -> None:
+    clock = ManualClock()
+    board = Board(clock=clock)
+    for number in range(240):
+        new = captured(measurements[20], clock.now_ns())
+        board.write(new if number % 2 else replace(new, state=State.DROPPED, reason=Reason.REPEATED))
+        clock.advance(16_666_667)
+    assert not board.throughput.is_overloaded
+    assert board.throughput.measured_hz == pytest.approx(30, abs=0.5)
 
 
 def test_dropped_frames_are_counted_and_not_shown(measurements: list[Measurement]) -> None:
@@ -160,7 +266,7 @@ def test_a_viewer_gets_facts_then_pictures_with_what_was_measured(measurements: 
         hello, _ = unpacked(viewer.recv())
         assert hello["facts"] == {"print": {"model": "x"}}
         assert "Research use only" in hello["notice"]
-        board.write(measurements[20])
+        board.write(captured(measurements[20], time.monotonic_ns()))
         picture = b""
         while not picture:
             content, picture = unpacked(viewer.recv())
@@ -188,7 +294,7 @@ def test_probes_and_metrics_say_how_it_stands(measurements: list[Measurement]) -
         assert fetch(f"{server.address}healthz") == (200, "ok")
         assert fetch(f"{server.address}readyz") == (503, "connecting")
         for measurement in measurements:
-            board.write(measurement)
+            board.write(captured(measurement, time.monotonic_ns()))
         assert fetch(f"{server.address}readyz") == (200, "replay")
         status, text = fetch(f"{server.address}metrics")
         assert status == 200

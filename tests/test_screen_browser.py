@@ -55,7 +55,7 @@ class Feeder:
         index = 0
         while not self._stop.wait(0.04):
             if self.measurement is not None:
-                frame = replace(self.measurement.frame, index=index, pts=index)
+                frame = replace(self.measurement.frame, index=index, pts=index, captured_ns=time.monotonic_ns())
                 self._board.write(replace(self.measurement, frame=frame))
                 index += 1
 

@@ -9,16 +9,19 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from stream.errors import OutputError
 from stream.measurement import State
 from stream.screen.shown import Moment
 from stream.telemetry import RunStatistics
+from stream.throughput import Throughput, ThroughputMeter
 from stream.watch.watch import Seen
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from stream.clock import Clock
     from stream.measurement import Measurement
+    from stream.sinks.marks import MarkFile
     from stream.sources.live import LiveSource
     from stream.watch.watch import Looks
 
@@ -26,8 +29,6 @@ TREND_S = 300.0
 TREND_STEP_S = 0.1
 """One point of the trend for each such step, so that five minutes stay small at any frame rate."""
 MOST_MARKS = 1000
-RATE_FRAMES = 60
-"""The frame rate is that of so many results."""
 
 TrendPoint = tuple[float, float | None, float | None, float | None]
 """Seconds, AoP and its interval; None where nothing was shown."""
@@ -42,6 +43,8 @@ class Board:
         name: of the stream, where several are shown.
         facts: small print: model, engine, protocol.
         watch: says where the picture was found, and where its scale comes from.
+        marks: where viewers' marks are written to; None keeps them in memory alone.
+        remedies: what would help where this machine does not keep up, see `stream.throughput.remedies`.
     """
 
     def __init__(
@@ -52,16 +55,21 @@ class Board:
         name: str = "",
         facts: Mapping[str, Any] | None = None,
         watch: Looks | None = None,
+        marks: MarkFile | None = None,
+        remedies: Sequence[str] = (),
     ) -> None:
+        self._mark_file = marks
+        self._remedies = tuple(remedies)
         self._clock, self._source = clock, source
         self.name, self.facts, self._watch = name, dict(facts or {}), watch
         self._changed = threading.Condition()
         self._newest: Measurement | None = None
-        self._newest_ns = 0
-        self._arrivals: deque[int] = deque(maxlen=RATE_FRAMES)
+        self._meter = ThroughputMeter()
         self._trend: deque[TrendPoint] = deque()
         self._has_ended = False
         self._marks: list[float] = []
+        self.mark_error = ""
+        """Why the last mark could not be written, for people; empty where it was."""
         self.statistics = RunStatistics()
         self.version = 0
 
@@ -70,10 +78,10 @@ class Board:
         now_ns = self._clock.now_ns()
         with self._changed:
             self.statistics.add(measurement)
+            self._meter.add(measurement, now_ns)
             if measurement.state is State.DROPPED:
                 return
-            self._newest, self._newest_ns = measurement, now_ns
-            self._arrivals.append(now_ns)
+            self._newest = measurement
             self._add_to_trend(measurement)
             self.version += 1
             self._changed.notify_all()
@@ -84,6 +92,8 @@ class Board:
             self._has_ended = True
             self.version += 1
             self._changed.notify_all()
+            if self._mark_file:
+                self._mark_file.close()
 
     def wait_beyond(self, version: int, timeout_s: float) -> int:
         """Waits for something newer than `version`, or for the time to pass; returns the version there is."""
@@ -94,12 +104,14 @@ class Board:
     def moment(self) -> Moment:
         """What decides the screen, now."""
         with self._changed:
-            age_s = (self._clock.now_ns() - self._newest_ns) / 1e9 if self._newest else 0.0
+            now_ns = self._clock.now_ns()
             return Moment(
                 measurement=self._newest,
-                age_s=age_s,
+                age_s=self._newest.age_s(now_ns) if self._newest else 0.0,
                 link=self._source.status if self._source else None,
                 has_ended=self._has_ended,
+                throughput=self._meter.at(now_ns),
+                remedies=self._remedies,
             )
 
     @property
@@ -108,10 +120,17 @@ class Board:
         return self._watch.seen if self._watch else Seen()
 
     def mark(self) -> None:
-        """Notes a viewer's mark at the newest result."""
+        """Writes down a viewer's mark at the newest result; one that cannot be written is not counted."""
         with self._changed:
-            if self._newest is not None and len(self._marks) < MOST_MARKS:
+            if self._newest is None or self._has_ended or len(self._marks) == MOST_MARKS:
+                return
+            try:
+                if self._mark_file:
+                    self._mark_file.add(self._newest)
+                self.mark_error = ""
                 self._marks.append(round(self._newest.frame.pts_s, 3))
+            except OutputError as error:
+                self.mark_error = str(error)
 
     @property
     def marks_s(self) -> list[float]:
@@ -120,13 +139,10 @@ class Board:
             return list(self._marks)
 
     @property
-    def frame_rate_hz(self) -> float | None:
-        """Of the newest results; None where there are too few, or none came lately."""
+    def throughput(self) -> Throughput:
+        """Frames measured and dropped a second, of late."""
         with self._changed:
-            if len(self._arrivals) < 2:
-                return None
-            span_s = (max(self._clock.now_ns(), self._arrivals[-1]) - self._arrivals[0]) / 1e9
-            return (len(self._arrivals) - 1) / span_s if span_s else None
+            return self._meter.at(self._clock.now_ns())
 
     @property
     def trend(self) -> list[TrendPoint]:

@@ -87,6 +87,10 @@ def _age(feed: _Feed) -> Iterator[tuple[str, str, str]]:
     yield "", "", f"{feed.moment.age_s:.3f}"
 
 
+def _overloaded(feed: _Feed) -> Iterator[tuple[str, str, str]]:
+    yield "", "", str(int(feed.moment.throughput.is_overloaded))
+
+
 def _state(feed: _Feed) -> Iterator[tuple[str, str, str]]:
     for each in Shown:
         yield "", f',state="{each}"', str(int(each is feed.state))
@@ -113,7 +117,8 @@ METRICS = (
     ),
     _Metric("partum_latency_seconds", "histogram", "From capture to result.", _latency),
     _Metric("partum_stage_seconds", "histogram", "What the latency is made of, by stage.", _stages),
-    _Metric("partum_result_age_seconds", "gauge", "Age of the newest result.", _age),
+    _Metric("partum_result_age_seconds", "gauge", "Since the newest result's frame was captured.", _age),
+    _Metric("partum_overloaded", "gauge", "1 where this machine does not keep up with the feed.", _overloaded),
     _Metric("partum_state", "gauge", "What the screen says; 1 for the state that holds.", _state),
     _Metric(
         "partum_connections_total",

@@ -265,11 +265,10 @@ class _Pictures:
         content = message_of(moment)
         statistics = self._board.statistics
         content |= {
-            "rate_hz": self._board.frame_rate_hz,
-            "age_ms": round(moment.age_s * 1e3) if moment.measurement else None,
             "dropped": dict(statistics.drops),
             "frames": statistics.frames_in,
             "marks": self._board.marks_s,
+            "mark_error": self._board.mark_error or None,
             **_seen(self._board.seen),
         }
         picture = b""

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stream.biometry import Reason
-from stream.measurement import State
+from stream.measurement import STALE_S, State
 from stream.sinks.drawing import WORDS
 from stream.sources.live import Link, LinkStatus
+from stream.stages import Stage
+from stream.throughput import Throughput
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from stream.measurement import Measurement
+    from stream.tracking import Estimate
 
-STALE_S = 1.0
-"""A result older than this is not shown, whatever it says."""
 OUTLINE_POINTS = 90
 """An outline is thinned to so many points on its way to the page."""
 
@@ -34,6 +37,8 @@ class Shown(StrEnum):
     NO_PLANE = "no plane"
     FROZEN = "frozen"
     NO_SIGNAL = "no signal"
+    DELAYED = "delayed"
+    """Pictures come, but the newest result is of one captured longer ago than `STALE_S`."""
     RECONNECTING = "reconnecting"
     ENDED = "ended"
 
@@ -56,22 +61,30 @@ class Moment:
 
     Attributes:
         measurement: the newest that is no dropped frame; None before the first.
-        age_s: how long ago it came.
+        age_s: how long ago its frame was captured.
         link: of a live source; None for a recording.
         has_ended: whether the stream is over.
+        throughput: whether this machine keeps up.
+        remedies: what would help where it does not.
     """
 
     measurement: Measurement | None
     age_s: float
     link: LinkStatus | None
     has_ended: bool = False
+    throughput: Throughput = field(default_factory=Throughput)
+    remedies: Sequence[str] = ()
+
+    def is_fresh(self, estimate: Estimate | None) -> bool:
+        """Whether an estimate may be shown as today's: the last reading it rests on was captured within `STALE_S`."""
+        return estimate is not None and self.age_s + estimate.age_s <= STALE_S
 
 
 def state_of(moment: Moment) -> tuple[Shown, str]:
     """The state line and the reason beside it, for people.
 
     Convention: what stands in the way first. Ended, then the link to the source, then the age of the newest result,
-    then the picture, then the plane: so that no number of a source that is gone is ever called live.
+    then the picture, then the plane: so that no number of a source that is gone, or of a moment ago, is called live.
     """
     if moment.has_ended:
         return Shown.ENDED, "the stream is over"
@@ -81,19 +94,32 @@ def state_of(moment: Moment) -> tuple[Shown, str]:
     if measurement is None:
         return Shown.CONNECTING, "waiting for the first frame"
     if moment.age_s > STALE_S:
+        return _state_when_stale(moment, measurement)
+    return _state_of_result(moment, measurement)
+
+
+def _state_when_stale(moment: Moment, measurement: Measurement) -> tuple[Shown, str]:
+    """The newest result is too old: of a recording none came; of a feed, whose link is live, it came late."""
+    if moment.link is None:
         return Shown.NO_SIGNAL, f"no result for {moment.age_s:.0f} s"
-    return _state_of_result(measurement, is_live=link is not None)
+    age = f"the newest result is {moment.age_s:.0f} s old"
+    if moment.throughput.is_overloaded:
+        return Shown.DELAYED, f"{age}: {moment.throughput.words}"
+    read_ms = measurement.stage_ms.get(Stage.READ)
+    if read_ms is not None and read_ms < measurement.latency_ms / 2:
+        return Shown.DELAYED, f"{age}: this machine does not keep up"
+    return Shown.DELAYED, f"{age}: its picture came late"
 
 
-def _state_of_result(measurement: Measurement, *, is_live: bool) -> tuple[Shown, str]:
+def _state_of_result(moment: Moment, measurement: Measurement) -> tuple[Shown, str]:
     if measurement.state is State.MEASURED:
-        return (Shown.LIVE if is_live else Shown.REPLAY), ""
+        return (Shown.REPLAY if moment.link is None else Shown.LIVE), ""
     if measurement.reason is Reason.FROZEN:
         return Shown.FROZEN, "the picture does not change"
     if measurement.reason is Reason.NO_SIGNAL:
         return Shown.NO_SIGNAL, "the picture is black"
     reason = WORDS.get(str(measurement.reason), str(measurement.reason))
-    return (Shown.HOLD if measurement.aop else Shown.NO_PLANE), reason
+    return (Shown.HOLD if moment.is_fresh(measurement.aop) else Shown.NO_PLANE), reason
 
 
 def message_of(moment: Moment) -> dict[str, Any]:
@@ -101,13 +127,17 @@ def message_of(moment: Moment) -> dict[str, Any]:
     state, reason = state_of(moment)
     measurement = moment.measurement
     message: dict[str, Any] = {"state": str(state), "reason": reason, "aop": None, "hsd": None, "drawing": None}
+    message |= {
+        "rate_hz": round(moment.throughput.measured_hz, 1) or None,
+        "age_ms": round(moment.age_s * 1e3) if measurement else None,
+        "overload": _overload(moment),
+    }
     if measurement is None:
         return message
     scale = measurement.mm_per_px
-    if state in WITH_NUMBERS and measurement.aop:
-        message["aop"] = _numbers(measurement.aop, 1.0)
-        if measurement.hsd_min and scale:
-            message["hsd"] = _numbers(measurement.hsd_min, scale)
+    if state in WITH_NUMBERS:
+        message["aop"] = _numbers(moment, measurement.aop, 1.0)
+        message["hsd"] = _numbers(moment, measurement.hsd_min, scale) if message["aop"] and scale else None
     if state in WITH_NUMBERS and measurement.state is State.MEASURED:
         message["drawing"] = _drawing(measurement)
     height, width = measurement.frame.image.shape
@@ -125,13 +155,22 @@ def message_of(moment: Moment) -> dict[str, Any]:
     }
 
 
-def _numbers(estimate: Any, scale: float) -> dict[str, Any]:
+def _overload(moment: Moment) -> dict[str, Any] | None:
+    """That this machine does not keep up, in words, and what would help; None where it does."""
+    words = moment.throughput.words
+    return {"words": words, "remedies": list(moment.remedies)} if words else None
+
+
+def _numbers(moment: Moment, estimate: Estimate | None, scale: float) -> dict[str, Any] | None:
+    """A value with its interval and its age since capture; None where it is too old to be shown."""
+    if estimate is None or not moment.is_fresh(estimate):
+        return None
     return {
         "value": round(estimate.value * scale, 2),
         "low": round(estimate.lo95 * scale, 2),
         "high": round(estimate.hi95 * scale, 2),
         "is_fresh": str(estimate.status) == "measured",
-        "age_s": round(estimate.age_s, 2),
+        "age_s": round(estimate.age_s + moment.age_s, 2),
     }
 
 

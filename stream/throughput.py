@@ -1,0 +1,108 @@
+"""Whether this machine keeps up with a feed: how many of its frames a second it measures, and what would help."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from engines.registry import AUTO
+from stream.biometry import Reason
+from stream.measurement import State
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stream.measurement import Measurement
+    from stream.session_options import SessionOptions
+
+WINDOW_S = 3.0
+"""Rates are those of so many seconds."""
+FEWEST_FRAMES = 5
+OVERLOADED_SHARE = 0.1
+"""From this share of frames dropped for want of time on, the machine does not keep up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Throughput:
+    """Frames a second, over the last `WINDOW_S` seconds.
+
+    Attributes:
+        measured_hz: frames looked at and measured, or refused with a reason.
+        dropped_hz: frames dropped because the machine was still busy with those before.
+        is_overloaded: more than `OVERLOADED_SHARE` of them were dropped.
+    """
+
+    measured_hz: float = 0.0
+    dropped_hz: float = 0.0
+    is_overloaded: bool = False
+
+    @property
+    def words(self) -> str:
+        """What is said to people where the machine does not keep up; empty where it does."""
+        if not self.is_overloaded:
+            return ""
+        arriving_hz = self.measured_hz + self.dropped_hz
+        measured = f"{self.measured_hz:.0f}" if self.measured_hz >= 1 else f"{self.measured_hz:.1f}"
+        return f"this machine measures {measured} of {arriving_hz:.0f} frames a second"
+
+
+class ThroughputMeter:
+    """Counts results over a sliding window of time; pictures shown again are not counted."""
+
+    def __init__(self) -> None:
+        self._events: deque[tuple[int, bool]] = deque()  # when, and whether it was dropped
+        self._dropped = 0
+
+    def add(self, measurement: Measurement, now_ns: int) -> None:
+        """Takes a result, at the time it came."""
+        if measurement.reason is Reason.REPEATED:
+            return
+        is_dropped = measurement.state is State.DROPPED
+        self._events.append((now_ns, is_dropped))
+        self._dropped += is_dropped
+        self._forget(now_ns)
+
+    def at(self, now_ns: int) -> Throughput:
+        """The rates at that time."""
+        self._forget(now_ns)
+        count, dropped = len(self._events), self._dropped
+        if count < 2:
+            return Throughput()
+        # What came first only marks the beginning of the time in which the rest came.
+        first_ns, first_dropped = self._events[0]
+        span_s = (now_ns - first_ns) / 1e9
+        if span_s <= 0:
+            return Throughput()
+        return Throughput(
+            measured_hz=(count - dropped - (not first_dropped)) / span_s,
+            dropped_hz=(dropped - first_dropped) / span_s,
+            is_overloaded=dropped >= FEWEST_FRAMES and dropped > OVERLOADED_SHARE * count,
+        )
+
+    def _forget(self, now_ns: int) -> None:
+        while self._events and now_ns - self._events[0][0] > WINDOW_S * 1e9:
+            self._dropped -= self._events.popleft()[1]
+
+
+def remedies(options: SessionOptions, *, feeds: int = 1) -> Sequence[str]:
+    """What would help a machine that does not keep up, as far as these options leave room for it."""
+    scheme, _, rest = options.uri.partition(":")
+    found = []
+    if options.overlay:
+        found.append("--no-overlay")
+    if options.record:
+        found.append("no --record")
+    if feeds > 1:
+        found.append("fewer feeds on one machine")
+    if not options.early_exit:
+        found.append("--early-exit")
+    if options.backend != AUTO:
+        found.append("--backend auto")
+    if scheme == "screen":
+        found.append("a smaller region of the screen" if "x" in rest else "a region of the screen, screen:WxH+X+Y")
+    elif scheme == "v4l2":
+        found.append("a smaller ?size= or ?rate= of the device")
+    elif options.live:
+        found.append("a lower frame rate at the sender")
+    return (*found, "a faster machine (see: partum bench stream)")
