@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from engines.errors import PartumError
+from engines.redaction import scrubbed
 from stream.errors import OptionError
 
 if TYPE_CHECKING:
@@ -70,29 +71,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command and exits: 0 done, 1 the run failed, 2 the command line is wrong, 130 interrupted."""
     # Not Click's own main: it takes every EOFError, a truncated recording too, for the user's.
     words = list(sys.argv[1:] if arguments is None else arguments)
+    given = [*words, *(word.partition("=")[2] for word in words)]  # what may hold a password
     try:
-        with partum.make_context("partum", words or ["--help"]) as context:
+        with partum.make_context("partum", words or ["--help"], obj=given) as context:
             partum.invoke(context)
     except click.exceptions.Exit as end:
         sys.exit(end.exit_code)
     except click.UsageError as error:
-        _fail(error, 2, f"{error.format_message()} (see '{error.ctx.command_path if error.ctx else 'partum'} --help')")
+        command = error.ctx.command_path if error.ctx else "partum"
+        _fail(error, 2, f"{error.format_message()} (see '{command} --help')", given)
     except OptionError as error:
-        _fail(error, 2, str(error))
+        _fail(error, 2, str(error), given)
     except (PartumError, click.ClickException) as error:
-        _fail(error, 1, str(error))
+        _fail(error, 1, str(error), given)
     except KeyboardInterrupt as error:
-        _fail(error, 130, "interrupted")
+        _fail(error, 130, "interrupted", given)
     except OSError as error:
-        _fail(error, 1, f"{error.strerror or error} (writing to {error.filename or 'the terminal'})")
+        _fail(error, 1, f"{error.strerror or error} (writing to {error.filename or 'the terminal'})", given)
     except Exception as error:  # noqa: BLE001 - the program's edge: one line, and the traceback under -v
-        _fail(error, 1, f"{type(error).__name__}: {error} (a defect: run again with -v and report it)")
+        _fail(error, 1, f"{type(error).__name__}: {error} (a defect: run again with -v and report it)", given)
 
 
-def _fail(error: BaseException, code: int, message: str) -> None:
-    """Says in one line on stderr what happened; the traceback only where -v asked for it."""
+def _fail(error: BaseException, code: int, message: str, given: Sequence[str]) -> None:
+    """Says in one line on stderr what happened; the traceback only where -v asked for it.
+
+    No address of the words `given` is shown with a password in it, whoever wrote the message.
+    """
     log.debug("traceback", exc_info=error)
-    click.echo(f"partum: {' '.join(message.split())}", err=True)
+    click.echo(f"partum: {scrubbed(' '.join(message.split()), *given)}", err=True)
     sys.exit(code)
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import logging
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engines.early_exit import EarlyExitEngine
-from engines.errors import EngineUnavailable
+from engines.errors import EngineUnavailable, ModelNotFound
 from engines.model_file import read_model_file
+from engines.redaction import looks_like_address, redacted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -118,6 +120,8 @@ def load_engine(
     if str(model).startswith(REMOTE):
         return _load_remote(str(model), backend, early_exit=early_exit)
     path = None if model is None else Path(model)
+    if isinstance(model, str) and looks_like_address(model) and not os.path.exists(model):
+        raise ModelNotFound(f"{redacted(model)}: is no model; give an ONNX file, or {REMOTE}host:port/name")
     if backend != AUTO:
         return _load(backend, path, threads, early_exit=early_exit)
     return _load_first(path, threads, early_exit=early_exit)
@@ -159,9 +163,11 @@ def _load(name: str, path: Path | None, threads: int | None, *, early_exit: bool
 
 def _load_remote(uri: str, backend: str, *, early_exit: bool) -> Engine:
     if backend != AUTO:
-        raise EngineUnavailable(f"{uri}: its server chooses the back-end, not --backend {backend}; leave it out")
+        raise EngineUnavailable(
+            f"{redacted(uri)}: its server chooses the back-end, not --backend {backend}; leave it out"
+        )
     if early_exit:
-        raise EngineUnavailable(f"{uri}: early exit is for engines of this machine; leave it out")
+        raise EngineUnavailable(f"{redacted(uri)}: early exit is for engines of this machine; leave it out")
     from engines.triton import TritonEngine
 
     return TritonEngine(uri)

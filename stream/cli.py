@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from engines.redaction import scrubbed
 from engines.registry import AUTO, BACKENDS
 from stream.biometry import Orientation
 from stream.frame import PixelSpacing
 from stream.protocols import protocols
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from stream.watch import WatchOptions
 
 
@@ -66,9 +69,22 @@ class Folder(click.Path):
         return super().convert(value, param, ctx)
 
 
+class RedactingFormatter(logging.Formatter):
+    """Log lines and tracebacks without the passwords of the command line's addresses, whoever wrote them."""
+
+    def __init__(self, pattern: str, *, given: Sequence[str]) -> None:
+        super().__init__(pattern)
+        self._given = given
+
+    def format(self, record: logging.LogRecord) -> str:
+        return scrubbed(super().format(record), *self._given)
+
+
 def _verbose(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value:
-        logging.basicConfig(format="%(name)s: %(message)s")
+        shown = logging.StreamHandler()
+        shown.setFormatter(RedactingFormatter("%(name)s: %(message)s", given=ctx.find_root().obj or ()))
+        logging.basicConfig(handlers=[shown])
         for package in ("partum", "engines", "stream", "calibration"):
             logging.getLogger(package).setLevel(logging.DEBUG)
 

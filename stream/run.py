@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from engines.errors import PartumError
+from engines.redaction import scrubbed
 from stream.biometry import CHALLENGE_SIDE_PX
 from stream.channel import Overflow
 from stream.clock import MonotonicClock
@@ -121,10 +122,10 @@ class Run:
             status = "interrupted"
             raise
         except PartumError as error:
-            self.error, message = error, str(error)
+            self.error, message = error, scrubbed(str(error), *self.options.addresses)
             raise
         except BaseException as error:
-            self.error, message = error, f"{type(error).__name__}: {error}"
+            self.error, message = error, scrubbed(f"{type(error).__name__}: {error}", *self.options.addresses)
             raise
         finally:
             results = self.statistics.as_json() | {"watch": asdict(self.watch.seen)}

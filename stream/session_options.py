@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engines.redaction import looks_like_address, redacted
 from stream.biometry import Orientation
-from stream.sources.network import redacted
 from stream.watch import WatchOptions
 
 if TYPE_CHECKING:
@@ -58,7 +58,9 @@ class SessionOptions:
     @property
     def shown_source(self) -> str:
         """The source as files, screens and logs may name it."""
-        return "demonstration clip" if self.source is None else redacted(self.source) if self.live else self.source
+        if self.source is None:
+            return "demonstration clip"
+        return redacted(self.source) if self.live or looks_like_address(self.source) else self.source
 
     @property
     def uri(self) -> str:
@@ -67,7 +69,16 @@ class SessionOptions:
     @property
     def name(self) -> str:
         """The source in few words, for titles."""
-        return self.shown_source if self.live or self.source is None else Path(self.uri).name
+        return self.shown_source if self.live or self.shown_source != self.source else Path(self.uri).name
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """What the user gave that may hold a password; no file, screen or log may show it as it is."""
+        return tuple(given for given in (self.source, self.model) if given and looks_like_address(given))
+
+    @property
+    def _shown_model(self) -> str:
+        return "default" if not self.model else redacted(self.model) if self.model in self.addresses else self.model
 
     def as_json(self) -> dict[str, object]:
         """The options as written to `run.json`."""
@@ -75,7 +86,7 @@ class SessionOptions:
             "source": self.shown_source,
             "pace": self.pace or "asap",
             "backend": self.backend,
-            "model": self.model or "default",
+            "model": self._shown_model,
             "protocol": self.protocol,
             "orientation": str(self.orientation),
             "spacing_mm": [self.spacing.x_mm, self.spacing.y_mm] if self.spacing else None,

@@ -16,6 +16,7 @@ import asyncio
 import hmac
 import ipaddress
 import json
+import re
 import secrets
 import struct
 import threading
@@ -25,6 +26,7 @@ from urllib.parse import urlsplit
 
 import cv2
 
+from engines.redaction import redacted
 from stream.errors import OptionError, OutputError, SourceUnavailable
 from stream.screen.metrics import metrics_text
 from stream.screen.shown import Shown, message_of, state_of
@@ -48,6 +50,9 @@ HEARTBEAT_S = 0.4
 HEADER = struct.Struct(">I")
 
 
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?\])")
+
+
 def parse_address(text: str) -> tuple[str, int]:
     """Reads `host:port` or `port`.
 
@@ -55,10 +60,11 @@ def parse_address(text: str) -> tuple[str, int]:
         OptionError: it does not read so.
     """
     host, _, port = text.rpartition(":")
-    host = host.strip("[]") or "127.0.0.1"
-    if not port.isdigit() or not 0 <= int(port) < 65536:
-        raise OptionError(f"--serve {text}: give HOST:PORT, for example 127.0.0.1:8400")
-    return host, int(port)
+    is_port = port.isascii() and port.isdigit() and len(port) <= 5 and int(port) < 65536
+    if not is_port or not _HOST.fullmatch(host):
+        shown = redacted(text if "://" in text else f"tcp://{text}").removeprefix("tcp://")
+        raise OptionError(f"--serve {shown}: give HOST:PORT, for example 127.0.0.1:8400")
+    return host.strip("[]") or "127.0.0.1", int(port)
 
 
 def is_loopback(host: str) -> bool:

@@ -5,14 +5,19 @@ The modules are imported when a source of their kind is opened, so that this pac
 
 from __future__ import annotations
 
+import difflib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engines.redaction import looks_like_address, redacted
 from stream.clock import MonotonicClock
 from stream.errors import OptionError, SourceNotFound, SourceUnreadable
 from stream.sources.kinds import SUPPORTED, VIDEO_SUFFIXES, Kind, kind_of
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from stream.clock import Clock
     from stream.frame import PixelSpacing
     from stream.sources.base import FrameSource
@@ -47,6 +52,8 @@ def open_source(uri: str, *, clock: Clock | None = None, spacing: PixelSpacing |
         return _open_phantom(uri, clock, spacing)
     if scheme in LIVE_SCHEMES:
         raise OptionError(f"{scheme}: is a live feed; watch it with: partum attach")
+    if looks_like_address(uri) and not os.path.exists(uri):
+        raise SourceNotFound(f"{redacted(uri)}: no such file or folder{_nearest(scheme, LIVE_SCHEMES | {'phantom'})}")
     return _open_path(Path(uri), clock, spacing)
 
 
@@ -76,7 +83,17 @@ def open_live(uri: str, *, clock: Clock | None = None, spacing: PixelSpacing | N
     if scheme in LIVE_SCHEMES:
         raise OptionError(f"{scheme}: cannot be read by this version; see the README for what can")
     known = ", ".join(sorted(f"{name}:" for name in LIVE_SCHEMES - {"srt"}))
-    raise OptionError(f"{uri}: is no live feed; give one of {known}; a recording is played by: partum replay")
+    named = uri if os.path.exists(uri) else redacted(uri)
+    nearest = _nearest(scheme, LIVE_SCHEMES)
+    raise OptionError(
+        f"{named}: is no live feed{nearest}; give one of {known}; a recording is played by: partum replay"
+    )
+
+
+def _nearest(scheme: str, known: Collection[str]) -> str:
+    """What was probably meant by a scheme that is not known."""
+    near = difflib.get_close_matches(scheme, sorted(known), n=1)
+    return f" (is {near[0]}: meant?)" if near and near[0] != scheme else ""
 
 
 def _open_phantom(uri: str, clock: Clock, spacing: PixelSpacing | None) -> FrameSource:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engines.redaction import redacted
 from stream.errors import OptionError
 from stream.sources.live import LiveSource
 from stream.sources.network import NetworkFeed
@@ -46,28 +47,28 @@ def open_device(uri: str, *, clock: Clock, spacing: PixelSpacing | None = None) 
     Raises:
         OptionError: the address does not read so.
     """
+    shown = redacted(uri)
     scheme, _, rest = uri.partition(":")
     connect: Callable[[threading.Event], Feed]
     if scheme == "screen":
         address, options = _screen(rest)
 
         def connect(cancelled: threading.Event) -> Feed:
-            return NetworkFeed(address, options, clock, cancelled, file_format="x11grab")
+            return NetworkFeed(address, options, clock, cancelled, file_format="x11grab", name=shown)
     else:
         path, wanted = _v4l2(rest)
 
         def connect(cancelled: threading.Event) -> Feed:
             return V4l2Feed(path, wanted, clock, cancelled)
 
-    return LiveSource(uri, kind=scheme, connect=connect, clock=clock, spacing=spacing)
+    return LiveSource(shown, kind=scheme, connect=connect, clock=clock, spacing=spacing)
 
 
 def _screen(rest: str) -> tuple[str, Mapping[str, str]]:
     match = _SCREEN.fullmatch(rest)
     if match is None:
-        raise OptionError(
-            f"screen:{rest}: write screen:, screen::1, screen:1280x960+100+50, or screen::1/1280x960+100+50"
-        )
+        shown = redacted(f"screen:{rest}")
+        raise OptionError(f"{shown}: write screen:, screen::1, screen:1280x960+100+50, or screen::1/1280x960+100+50")
     address, options = match["display"] or ":0", {"framerate": str(RATE_HZ), "draw_mouse": "0"}
     if match["region"]:
         size, left, top = match["region"].split("+")
@@ -76,6 +77,7 @@ def _screen(rest: str) -> tuple[str, Mapping[str, str]]:
 
 
 def _v4l2(rest: str) -> tuple[str, Wanted]:
+    shown = redacted(f"v4l2:{rest}")
     path, _, query = rest.partition("?")
     given = dict(part.partition("=")[::2] for part in query.split("&") if part)
     size = _SIZE.fullmatch(given.pop("size", "0x0"))
@@ -86,9 +88,9 @@ def _v4l2(rest: str) -> tuple[str, Wanted]:
         rate_hz = -1.0
     if given or size is None or code is None or not 0 <= rate_hz <= 1000 or not path:
         raise OptionError(
-            f"v4l2:{rest}: write v4l2:/dev/video0, with ?size=1920x1080&rate=60&format=mjpeg as needed; formats are"
+            f"{shown}: write v4l2:/dev/video0, with ?size=1920x1080&rate=60&format=mjpeg as needed; formats are"
             f" {', '.join(name for name in CODES if name)}"
         )
     if not Path(path).exists():
-        raise OptionError(f"v4l2:{path}: there is no such device; ls /dev/video* shows those there are")
+        raise OptionError(f"{shown}: there is no such device; ls /dev/video* shows those there are")
     return path, Wanted(width=int(size[1]), height=int(size[2]), rate_hz=rate_hz, code=code)

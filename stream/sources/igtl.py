@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from engines.redaction import redacted
 from stream.errors import OptionError, SourceUnreadable
 from stream.openigtlink import STATUS_OK, parse_image, parse_status, receive
 from stream.sources.live import LiveSource, Picture
@@ -37,16 +38,19 @@ def open_igtl(uri: str, *, clock: Clock, spacing: PixelSpacing | None = None) ->
     Raises:
         OptionError: the address does not read so.
     """
+    shown, example = redacted(uri), f"write igtl://host:{DEFAULT_PORT}/device"
+    if "@" in uri:
+        raise OptionError(f"{shown}: OpenIGTLink knows no user names or passwords; {example}")
     try:
         parts = urlsplit(uri)
         port = parts.port or DEFAULT_PORT
     except ValueError as error:
-        raise OptionError(f"{uri}: {error}; write igtl://host:{DEFAULT_PORT}/device") from error
+        raise OptionError(f"{shown}: host or port cannot be read; {example}") from error
     host, device = parts.hostname, unquote(parts.path.strip("/"))
     if not host:
-        raise OptionError(f"{uri}: a host is needed; write igtl://host:{DEFAULT_PORT}/device")
+        raise OptionError(f"{shown}: a host is needed; {example}")
     return LiveSource(
-        uri,
+        shown,
         kind="igtl",
         connect=lambda cancelled: IgtlFeed(host, port, device, clock, cancelled),
         clock=clock,

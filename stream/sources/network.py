@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
 
 import av
 import av.error
 
+from engines.redaction import redacted
 from stream.errors import SourceUnreadable
 from stream.sources.live import LiveSource, Picture
 from stream.sources.luma import grey_of
@@ -40,17 +39,6 @@ BY_SCHEME: Mapping[str, Mapping[str, str]] = {
 }
 
 
-def redacted(uri: str) -> str:
-    """The address without user name, password and query, for logs, screens and files."""
-    try:
-        parts = urlsplit(uri)
-    except ValueError:
-        return re.sub(r"//[^/@]*@", "//***@", uri)
-    host = parts.netloc.rpartition("@")[2]
-    netloc = f"***@{host}" if "@" in parts.netloc else host
-    return urlunsplit((parts.scheme, netloc, parts.path, "***" if parts.query else "", ""))
-
-
 def open_network(
     uri: str, *, clock: Clock, spacing: PixelSpacing | None = None, options: Mapping[str, str] | None = None
 ) -> LiveSource:
@@ -78,6 +66,9 @@ class NetworkFeed:
 
     Opening runs in a thread of its own, so that it can be given up at once; the thread ends by FFmpeg's time-out.
 
+    Args:
+        name: what errors call it, where that is not its address without passwords.
+
     Raises:
         SourceUnreadable: nobody answers, it is no video, or opening was cancelled.
     """
@@ -90,8 +81,9 @@ class NetworkFeed:
         cancelled: threading.Event,
         *,
         file_format: str | None = None,
+        name: str | None = None,
     ) -> None:
-        self._name, self._clock = redacted(uri), clock
+        self._name, self._clock = name or redacted(uri), clock
         self._closed = threading.Event()
         opening = _Opening(uri, options, file_format)
         while not opening.done.wait(0.05):
