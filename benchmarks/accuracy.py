@@ -25,7 +25,7 @@ from stream.clock import MonotonicClock
 from stream.frame import Frame
 from stream.measurement import State
 from stream.pipeline import Pipeline
-from stream.reading import Reader, letterbox_for
+from stream.reading import Reader, predict
 from stream.sources.phantom.source import PhantomSource
 
 if TYPE_CHECKING:
@@ -53,9 +53,7 @@ def plane_gate(engine: Engine, images: Sequence[NDArray[np.uint8]]) -> dict[str,
     for image in images:
         reader = Reader(protocol="robust", plane_threshold=engine.spec.plane_threshold)  # remembers no other frame
         frame = Frame(image=image, index=0, pts=0, time_base=Fraction(1, 25), captured_ns=0)
-        letterbox = letterbox_for(frame, engine.spec)
-        prediction = engine.infer(letterbox.apply(image)[None, None])
-        reading = reader.read(frame, letterbox, prediction)
+        reading = reader.read(frame, *predict(engine, frame))
         passed += reading.plane_probability >= engine.spec.plane_threshold
         measured += reading.biometry.reason is None
     return {"frames": len(images), "called_standard": passed, "measured": measured}

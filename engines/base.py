@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 
-from engines.errors import ModelMismatch
+from engines.errors import InferenceError, ModelMismatch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -106,11 +106,14 @@ class Prediction:
             that an early exit did not decode, 1 for background and 0 for PS and FH everywhere.
         plane_logit: (B,) float32; above 0 means more likely than not a standard plane.
         normal_logit: (B,) float32, the log odds that the picture is not mirrored; None where the model does not tell.
+        images: the very array that was given to `infer`, by which an answer is known to be the caller's own
+            (`check_answer`); None of an engine that does not say.
     """
 
     class_logits: NDArray[np.float32]
     plane_logit: NDArray[np.float32]
     normal_logit: NDArray[np.float32] | None = None
+    images: NDArray[np.uint8] | None = None
 
     @property
     def plane_probability(self) -> NDArray[np.float32]:
@@ -133,11 +136,11 @@ class Engine(Protocol):
     def spec(self) -> ModelSpec: ...
 
     def infer(self, images: NDArray[np.uint8]) -> Prediction:
-        """Runs (B, 1, H, W) grey images through the network.
+        """Runs (B, 1, H, W) grey images through the network; the answer names them in its `images`.
 
         Raises:
             ModelMismatch: dtype or shape differ from the spec (both are named).
-            InferenceError: the runtime failed.
+            InferenceError: the runtime failed. No later answer is one of this call's.
         """
 
     def close(self) -> None:
@@ -158,3 +161,14 @@ def check_images(images: NDArray[np.uint8], spec: ModelSpec) -> None:
             f"{spec.name} takes uint8 of shape (B, 1, {spec.height}, {spec.width}),"
             f" got {images.dtype} of shape {images.shape}; resize with engines.preprocess.Letterbox"
         )
+
+
+def check_answer(answer: Prediction, images: NDArray[np.uint8], *, engine: str) -> None:
+    """Raises InferenceError where an answer is not the one to `images`, or has not one row for each of them."""
+    if answer.images is not None and answer.images is not images:
+        raise InferenceError(f"{engine}: the answer to another request came back; start the program again")
+    outputs = (answer.class_logits, answer.plane_logit, answer.normal_logit)
+    rows = {len(output) for output in outputs if output is not None}
+    if rows != {len(images)}:
+        counts = " and ".join(map(str, sorted(rows)))
+        raise InferenceError(f"{engine}: {counts} answers to {len(images)} images; start the program again")

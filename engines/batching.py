@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from engines.base import Prediction, check_images
+from engines.base import Prediction, check_answer, check_images
+from engines.closing import close_all
 from engines.errors import InferenceError
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ class SharedEngine:
     """Owns an engine and gives each stream one of its own, which hands frames to it.
 
     Frames of one stream are answered in order, and an error of the engine reaches every stream whose frames were in the
-    batch. A stream that closes its share does not disturb the others; the engine is closed by `close`.
+    batch; so does an answer that is not the one to this batch. A stream that closes its share does not disturb the
+    others; the engine is closed by `close`.
 
     Args:
         engine: closed with this object.
@@ -60,7 +62,7 @@ class SharedEngine:
         return EngineShare(self)
 
     def submit(self, images: NDArray[np.uint8]) -> Future[Prediction]:
-        """Puts (B, 1, H, W) images in line.
+        """Puts (B, 1, H, W) images in line. They must stay as they are until they are answered.
 
         Raises:
             ModelMismatch: dtype or shape differ from the spec.
@@ -76,12 +78,11 @@ class SharedEngine:
         return answer
 
     def close(self) -> None:
-        """Answers what waits, then frees the engine. Closing twice is harmless."""
+        """Answers what waits, then frees the engine, whatever fails on the way. Closing twice is harmless."""
         with self._changed:
             self._open = False
             self._changed.notify()
-        self._worker.join()
-        self._engine.close()
+        close_all(self._worker.join, self._engine.close)
 
     def __enter__(self) -> Self:
         return self
@@ -93,18 +94,26 @@ class SharedEngine:
 
     def _work(self) -> None:
         while batch := self._next_batch():
-            self.batches += 1
-            self.frames += sum(len(images) for images, _ in batch)
-            try:
-                found = self._engine.infer(np.concatenate([images for images, _ in batch]))
-            except BaseException as error:  # noqa: BLE001 - a thread's boundary: raised again in each stream
-                for _, answer in batch:
-                    answer.set_exception(error)
-                continue
-            start = 0
-            for images, answer in batch:
-                answer.set_result(_rows(found, start, start + len(images)))
-                start += len(images)
+            wanted = [(images, answer) for images, answer in batch if answer.set_running_or_notify_cancel()]
+            if wanted:
+                self._answer(wanted)
+
+    def _answer(self, batch: list[tuple[NDArray[np.uint8], Future[Prediction]]]) -> None:
+        """Runs a batch and gives each submission its own rows, or all of them the error."""
+        self.batches += 1
+        self.frames += sum(len(images) for images, _ in batch)
+        try:
+            together = np.concatenate([images for images, _ in batch])
+            found = self._engine.infer(together)
+            check_answer(found, together, engine=self.name)
+        except BaseException as error:  # noqa: BLE001 - a thread's boundary: raised again in each stream
+            for _, answer in batch:
+                answer.set_exception(error)
+            return
+        start = 0
+        for images, answer in batch:
+            answer.set_result(_rows(found, start, images))
+            start += len(images)
 
     def _next_batch(self) -> list[tuple[NDArray[np.uint8], Future[Prediction]]]:
         """What waits, up to `max_batch` frames; one submission is never torn. Empty at the end."""
@@ -137,7 +146,9 @@ class EngineShare:
         """Waits for the answer; see `engines.base.Engine`."""
         if not self._open:
             raise InferenceError(f"{self.name}: closed already; take another share")
-        return self._shared.submit(images).result()
+        answer = self._shared.submit(images).result()
+        check_answer(answer, images, engine=self.name)
+        return answer
 
     def close(self) -> None:
         self._open = False
@@ -151,6 +162,8 @@ class EngineShare:
         self.close()
 
 
-def _rows(found: Prediction, start: int, stop: int) -> Prediction:
-    normal = None if found.normal_logit is None else found.normal_logit[start:stop].copy()
-    return Prediction(found.class_logits[start:stop].copy(), found.plane_logit[start:stop].copy(), normal)
+def _rows(found: Prediction, start: int, images: NDArray[np.uint8]) -> Prediction:
+    """The answer to `images`, which lie in a batch from row `start` on."""
+    rows = slice(start, start + len(images))
+    normal = None if found.normal_logit is None else found.normal_logit[rows].copy()
+    return Prediction(found.class_logits[rows].copy(), found.plane_logit[rows].copy(), normal, images)

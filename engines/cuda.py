@@ -75,7 +75,7 @@ class Cuda(Protocol):
     def begin_capture(self, stream: Any) -> None: ...
 
     def end_capture(self, stream: Any) -> Any:
-        """The calls since `begin_capture` as one graph, ready to launch."""
+        """The calls since `begin_capture` as one graph, ready to launch; recording is over even if this fails."""
 
     def launch(self, graph: Any, stream: Any) -> None: ...
 
@@ -168,9 +168,10 @@ class CudaRuntime:
 
     def end_capture(self, stream: Any) -> Any:
         graph = self._call("cudaStreamEndCapture", stream)
-        ready = self._call("cudaGraphInstantiate", graph, 0)
-        self._call("cudaGraphDestroy", graph)
-        return ready
+        try:
+            return self._call("cudaGraphInstantiate", graph, 0)
+        finally:
+            self._call("cudaGraphDestroy", graph)
 
     def launch(self, graph: Any, stream: Any) -> None:
         self._call("cudaGraphLaunch", graph, stream)

@@ -5,15 +5,22 @@ TensorRT's context and CUDA are given from outside, so that all of this runs in 
 
 from __future__ import annotations
 
+import itertools
+import logging
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from engines.closing import close_after, close_all
 from engines.errors import InferenceError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from engines.base import ModelSpec
@@ -21,23 +28,46 @@ if TYPE_CHECKING:
 
 SLOTS = 2
 """Batches that may be under way: while the device works on one, the host fills or reads the other."""
+NUMBER_BYTES = 8
+"""A batch's number, an int64."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class _Slot:
-    """One batch's page-locked memory on the host: what goes in, one array for each output, and when it is there."""
+    """One batch's page-locked memory on the host: what goes in, one array for each output, and when it is there.
+
+    `number` goes to the device with the images, and comes back with the answers as `answered`.
+    """
 
     done: Any
+    number: NDArray[np.uint8]
     images: NDArray[np.uint8]
     outputs: tuple[NDArray[np.uint8], ...]
+    answered: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """A batch that is under way."""
+
+    number: int
+    slot: int
+    count: int
 
 
 class DeviceRun:
     """Runs batches through an execution context, in order.
 
-    Convention: `submit` copies (B, 1, H, W) uint8 images into pinned memory and starts everything; `collect` waits for
-    the oldest batch and returns fresh float32 arrays. At most `SLOTS` batches may be under way. Copies and kernels go
-    to one stream and are recorded once for each batch size and slot as a CUDA graph, where the context allows it.
+    Convention: `submit` copies (B, 1, H, W) uint8 images into pinned memory, starts everything and returns the batch's
+    number; `collect` waits for that batch, the oldest, and returns fresh float32 arrays. At most `SLOTS` batches may be
+    under way. Copies and kernels go to one stream and are recorded once for each batch size and slot as a CUDA graph,
+    where the context allows it. The number takes the same way as the images, and answers that come back with another
+    one are an error.
+
+    After any error the device is waited for and what was under way is forgotten, so that no later answer can be one of
+    those. A device that cannot even be waited for runs nothing any more.
 
     Args:
         context: TensorRT execution context (or whatever takes the same calls).
@@ -60,124 +90,147 @@ class DeviceRun:
     ) -> None:
         self._context, self._cuda, self._spec, self._max_batch = context, cuda, spec, max_batch
         self._use_graph, self._fixed_batch = use_graph, fixed_batch
-        frame = spec.height * spec.width
         values = {"class_logits": 3 * spec.output_height * spec.output_width}
         self._sizes = {name: 4 * values.get(name, 1) for name in spec.output_names}
-        self._frame_bytes = frame
+        self._frame_bytes = spec.height * spec.width
         self._graphs: dict[tuple[int, int], Any] = {}
-        self._under_way: deque[tuple[int, int]] = deque()
+        self._numbers = itertools.count(1)
+        self._under_way: deque[_Batch] = deque()
         self._next = 0
-        self._addresses: dict[str, int] = {}
-        self._slots: list[_Slot] = []
         self._batch = 0
-        self._stream: Any = cuda.new_stream()
+        self._failure = ""
+        self._release: list[Callable[[], object]] = []
         try:
-            self._allocate()
-        except BaseException:
-            self.close()
+            self._stream = self._held(cuda.new_stream(), cuda.free_stream)
+            self._addresses = self._on_device()
+            self._slots = [self._slot() for _ in range(SLOTS)]
+        except BaseException as error:
+            close_after(error, self.close)
             raise
 
-    def _allocate(self) -> None:
-        cuda = self._cuda
-        sizes = {"image": self._frame_bytes, **self._sizes}
-        for name, size in sizes.items():
-            self._addresses[name] = cuda.allocate(size * self._max_batch)
-            if not self._context.set_tensor_address(name, self._addresses[name]):
+    def _on_device(self) -> dict[str, int]:
+        """Addresses of the images and of each output, which the context is told, and of the batch's number."""
+        cuda, addresses = self._cuda, {}
+        for name, size in {"image": self._frame_bytes, **self._sizes}.items():
+            addresses[name] = self._held(cuda.allocate(size * self._max_batch), cuda.free)
+            if not self._context.set_tensor_address(name, addresses[name]):
                 raise InferenceError(f"the engine has no tensor {name}; build it again from this model")
-        for _ in range(SLOTS):
-            images, *outputs = (cuda.pinned(size * self._max_batch) for size in sizes.values())
-            self._slots.append(_Slot(cuda.new_event(), images, tuple(outputs)))
+        self._number_address = self._held(cuda.allocate(NUMBER_BYTES), cuda.free)
+        return addresses
+
+    def _slot(self) -> _Slot:
+        cuda = self._cuda
+        sizes = [size * self._max_batch for size in (self._frame_bytes, *self._sizes.values())]
+        number, answered, images, *outputs = (
+            self._held(cuda.pinned(size), cuda.free_pinned) for size in (NUMBER_BYTES, NUMBER_BYTES, *sizes)
+        )
+        done = self._held(cuda.new_event(), cuda.free_event)
+        return _Slot(done=done, number=number, images=images, outputs=tuple(outputs), answered=answered)
+
+    def _held(self, thing: Any, release: Callable[[Any], object]) -> Any:
+        """Notes how to give a thing back."""
+        self._release.append(partial(release, thing))
+        return thing
 
     @property
     def free_slots(self) -> int:
         """How many batches may be submitted before one must be collected."""
         return SLOTS - len(self._under_way)
 
-    def submit(self, images: NDArray[np.uint8]) -> None:
-        """Starts a batch of at most `max_batch` images.
+    def submit(self, images: NDArray[np.uint8]) -> int:
+        """Starts a batch of at most `max_batch` images; returns its number.
 
         Raises:
             InferenceError: no slot is free, or the device failed.
         """
         count = len(images)
+        if self._failure:
+            raise InferenceError(f"the device failed before ({self._failure}); load the engine again")
         if not self.free_slots:
             raise InferenceError(f"{SLOTS} batches are under way; collect one before the next")
         if not 1 <= count <= self._max_batch:
             raise InferenceError(f"a batch of {count} was given to an engine for 1 to {self._max_batch}")
-        slot = self._next
-        batch = self._max_batch if self._fixed_batch else count
-        pinned = self._slots[slot].images[: batch * self._frame_bytes]
-        pinned[: count * self._frame_bytes] = images.reshape(-1)
-        pinned[count * self._frame_bytes :] = 0
-        self._shape_for(batch)
-        graph = self._graph_for(slot, batch)
+        batch = _Batch(next(self._numbers), self._next, count)
+        try:
+            self._start(batch, images)
+        except BaseException as error:
+            self.abandon(error)
+            raise
+        self._under_way.append(batch)
+        self._next = (batch.slot + 1) % SLOTS
+        return batch.number
+
+    def _start(self, batch: _Batch, images: NDArray[np.uint8]) -> None:
+        slot, given = self._slots[batch.slot], batch.count * self._frame_bytes
+        size = self._max_batch if self._fixed_batch else batch.count
+        pinned = slot.images[: size * self._frame_bytes]
+        pinned[:given] = images.reshape(-1)
+        pinned[given:] = 0
+        slot.number.view(np.int64)[0] = batch.number
+        self._shape_for(size)
+        graph = self._graph_for(batch.slot, size)
         if graph is None:
-            self._enqueue(slot, batch)
+            self._enqueue(batch.slot, size)
         else:
             self._cuda.launch(graph, self._stream)
-        self._cuda.record(self._slots[slot].done, self._stream)
-        self._under_way.append((slot, count))
-        self._next = (slot + 1) % SLOTS
+        self._cuda.record(slot.done, self._stream)
 
-    def collect(self) -> tuple[NDArray[np.float32], ...]:
-        """Waits for the oldest batch: one fresh array for each of the spec's outputs.
+    def collect(self, number: int) -> tuple[NDArray[np.float32], ...]:
+        """Waits for the oldest batch, which must be the one of that number: a fresh array for each of the outputs.
 
         Raises:
-            InferenceError: nothing is under way, or the device failed.
+            InferenceError: nothing is under way, the device failed, or the answers of another batch came.
         """
         if not self._under_way:
             raise InferenceError("nothing is under way; submit a batch first")
-        slot, count = self._under_way.popleft()
-        self._cuda.wait_for(self._slots[slot].done)
-        spec = self._spec
-        shapes = {"class_logits": (count, 3, spec.output_height, spec.output_width)}
+        try:
+            return self._answers(self._under_way.popleft(), number)
+        except BaseException as error:
+            self.abandon(error)
+            raise
+
+    def _answers(self, batch: _Batch, number: int) -> tuple[NDArray[np.float32], ...]:
+        slot, spec = self._slots[batch.slot], self._spec
+        self._cuda.wait_for(slot.done)
+        answered = int(slot.answered.view(np.int64)[0])
+        if not number == batch.number == answered:
+            raise InferenceError(
+                f"the device answered batch {answered} where {number} was asked for, and {batch.number} was next;"
+                " start the program again"
+            )
+        shapes = {"class_logits": (batch.count, 3, spec.output_height, spec.output_width)}
         return tuple(
-            pinned[: count * size].view(np.float32).reshape(shapes.get(name, (count,))).copy()
-            for (name, size), pinned in zip(self._sizes.items(), self._slots[slot].outputs, strict=True)
+            pinned[: batch.count * size].view(np.float32).reshape(shapes.get(name, (batch.count,))).copy()
+            for (name, size), pinned in zip(self._sizes.items(), slot.outputs, strict=True)
         )
 
-    def run_on_device(self, images: Any, outputs: Any) -> None:
-        """Runs a batch whose images and outputs are on the device already, without a copy (zero-copy for torch, CuPy).
-
-        Args:
-            images: (B, 1, H, W) uint8, C-contiguous, anything with `__cuda_array_interface__`.
-            outputs: a mapping from each of the spec's output names to a float32 array of its shape, likewise.
-
-        Returns when the outputs are there. Batches submitted before go first.
-        """
-        facts = images.__cuda_array_interface__
-        expected = (self._spec.height, self._spec.width)
-        if facts["typestr"] != "|u1" or tuple(facts["shape"][2:]) != expected or facts.get("strides") is not None:
-            raise InferenceError(
-                f"images on the device must be contiguous uint8 (B, 1, {expected[0]}, {expected[1]}), got"
-                f" {facts['typestr']} {tuple(facts['shape'])}"
-            )
-        self._shape_for(facts["shape"][0])
-        given = {"image": images, **outputs}
+    def abandon(self, error: BaseException) -> None:
+        """Waits for the device and forgets what was under way, on the way out of `error`, which is noted."""
+        self._under_way.clear()
+        self._batch = 0  # what the context was told last is not known
+        if self._failure:
+            return
         try:
-            for name, array in given.items():
-                self._context.set_tensor_address(name, array.__cuda_array_interface__["data"][0])
-            self._execute()
             self._cuda.wait(self._stream)
-        finally:
-            for name, address in self._addresses.items():
-                self._context.set_tensor_address(name, address)
+        except Exception as later:  # noqa: BLE001 - the error that came first is the one to report
+            self._failure = str(error)
+            error.add_note(f"then, while waiting for the device: {later!r}")
 
     def close(self) -> None:
-        """Gives everything back, in reverse order; safe after a failed start."""
-        cuda = self._cuda
-        for graph in self._graphs.values():
-            if graph is not None:
-                cuda.free_graph(graph)
-        for slot in self._slots:
-            cuda.free_event(slot.done)
-            for array in (slot.images, *slot.outputs):
-                cuda.free_pinned(array)
-        for address in self._addresses.values():
-            cuda.free(address)
-        if self._stream is not None:
-            cuda.free_stream(self._stream)
-        self._graphs, self._slots, self._addresses, self._stream = {}, [], {}, None
+        """Waits for the device and gives everything back, whatever fails on the way; raises the first error.
+
+        Safe after a failed start, and closing twice is harmless.
+        """
+        release, self._release = self._release, []
+        wait = [partial(self._cuda.wait, self._stream)] if release else []
+        graphs = [partial(self._cuda.free_graph, graph) for graph in self._graphs.values() if graph is not None]
+        self._graphs, self._slots = {}, []
+        self._failure = self._failure or "closed"
+        self._under_way.clear()
+        try:
+            close_all(*wait, *graphs, *reversed(release))
+        finally:
+            self._context = None  # the last of it: the engine's memory for activations goes with it
 
     def _shape_for(self, batch: int) -> None:
         """Tells the context the batch size. It is part of its state, and what a graph replays was recorded under it."""
@@ -199,24 +252,31 @@ class DeviceRun:
         return self._graphs[place]
 
     def _recorded(self, slot: int, batch: int) -> Any:
+        """The graph; None where the context cannot be recorded, or the recording fails: it runs call by call then."""
         if not getattr(self._context, "is_stream_capturable", lambda _: True)(int(self._stream)):
             return None
-        self._cuda.begin_capture(self._stream)
         try:
-            self._enqueue(slot, batch)
-        finally:
-            graph = self._cuda.end_capture(self._stream)
-        return graph
+            self._cuda.begin_capture(self._stream)
+            try:
+                self._enqueue(slot, batch)
+            except BaseException:
+                with suppress(InferenceError):
+                    self._cuda.free_graph(self._cuda.end_capture(self._stream))
+                raise
+            return self._cuda.end_capture(self._stream)
+        except InferenceError as error:
+            _log.warning("batches of %d run without a CUDA graph: %s", batch, str(error))
+            return None
 
     def _enqueue(self, slot: int, batch: int) -> None:
-        """Image up, network, answers down."""
-        cuda, stream = self._cuda, self._stream
-        cuda.to_device(
-            self._addresses["image"], self._slots[slot].images.ctypes.data, batch * self._frame_bytes, stream
-        )
+        """Number and images up, network, answers and number down."""
+        cuda, stream, pinned = self._cuda, self._stream, self._slots[slot]
+        cuda.to_device(self._number_address, pinned.number.ctypes.data, NUMBER_BYTES, stream)
+        cuda.to_device(self._addresses["image"], pinned.images.ctypes.data, batch * self._frame_bytes, stream)
         self._execute()
-        for (name, size), pinned in zip(self._sizes.items(), self._slots[slot].outputs, strict=True):
-            cuda.to_host(pinned, self._addresses[name], batch * size, stream)
+        for (name, size), output in zip(self._sizes.items(), pinned.outputs, strict=True):
+            cuda.to_host(output, self._addresses[name], batch * size, stream)
+        cuda.to_host(pinned.answered, self._number_address, NUMBER_BYTES, stream)
 
     def _execute(self) -> None:
         if not self._context.execute_async_v3(int(self._stream)):

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from engines.base import Prediction, check_images
+from engines.base import Prediction, check_answer, check_images
+from engines.closing import close_all
 from engines.errors import InferenceError
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class EarlyExitEngine:
             raise InferenceError(f"{self.name}: closed already; load the engine again")
         check_images(images, self.spec)
         if self._was_plane:
-            found = self._whole.infer(images)
+            found = _asked(self._whole, images)
             decoded = np.ones(len(images), np.bool_)
         else:
             found, decoded = self._gated(images)
@@ -70,13 +71,13 @@ class EarlyExitEngine:
 
     def _gated(self, images: NDArray[np.uint8]) -> tuple[Prediction, NDArray[np.bool_]]:
         """Heads first, then the whole network for the frames that may pass; tells which those were."""
-        first = self._heads.infer(images)
+        first = _asked(self._heads, images)
         may_pass = first.plane_logit >= self._exit_below
         spec = self.spec
         class_logits = np.empty((len(images), 3, spec.output_height, spec.output_width), np.float32)
-        answers = Prediction(class_logits, first.plane_logit, first.normal_logit)
+        answers = Prediction(class_logits, first.plane_logit, first.normal_logit, images)
         if may_pass.any():
-            whole = self._whole.infer(np.ascontiguousarray(images[may_pass]))
+            whole = _asked(self._whole, np.ascontiguousarray(images[may_pass]))
             class_logits[may_pass] = whole.class_logits
             first.plane_logit[may_pass] = whole.plane_logit
             if first.normal_logit is not None and whole.normal_logit is not None:
@@ -84,9 +85,9 @@ class EarlyExitEngine:
         return answers, may_pass
 
     def close(self) -> None:
+        """Closes both engines, the second also where the first fails; raises the first error."""
         self._open = False
-        self._whole.close()
-        self._heads.close()
+        close_all(self._whole.close, self._heads.close)
 
     def __enter__(self) -> Self:
         return self
@@ -95,3 +96,10 @@ class EarlyExitEngine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _asked(engine: Engine, images: NDArray[np.uint8]) -> Prediction:
+    """The engine's answer to these images."""
+    answer = engine.infer(images)
+    check_answer(answer, images, engine=engine.name)
+    return answer

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import threading
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from engines.base import Prediction, check_images
+from engines.base import Prediction, check_answer, check_images
+from engines.closing import close_after
 from engines.errors import EngineUnavailable, InferenceError, ModelMismatch
 
 if TYPE_CHECKING:
@@ -23,11 +25,20 @@ if TYPE_CHECKING:
 class RuntimeEngine(ABC):
     """An `engines.base.Engine`: a runtime fills in `_run` and `_release`.
 
-    One call at a time: an engine may be handed from thread to thread, but not shared by two at once.
+    One call at a time: threads that share an engine wait for each other, and `close` waits for the call under way. A
+    runtime that fails has answered nothing, and what it answers next is what it is asked next.
     """
 
     failures: tuple[type[Exception], ...] = (RuntimeError,)
     """What the runtime raises when it fails; each runtime's own."""
+
+    _call: threading.Lock
+
+    def __new__(cls, *_: object, **__: object) -> Self:
+        """An engine has its lock before its start, which may fail and be closed."""
+        engine = super().__new__(cls)
+        engine._call = threading.Lock()
+        return engine
 
     def __init__(self, name: str, spec: ModelSpec) -> None:
         self._name = name
@@ -49,23 +60,30 @@ class RuntimeEngine(ABC):
             ModelMismatch: dtype or shape differ from the spec (both are named).
             InferenceError: the engine is closed, the runtime failed, or an answer is not a finite number.
         """
-        if not self._open:
-            raise InferenceError(f"{self.name}: closed already; load the engine again")
         check_images(images, self.spec)
-        try:
-            outputs = self._run(np.ascontiguousarray(images))
-        except self.failures as error:
-            raise InferenceError(f"{self.name}: {reason(error)}") from error
+        with self._call:
+            if not self._open:
+                raise InferenceError(f"{self.name}: closed already; load the engine again")
+            try:
+                outputs = self._run(np.ascontiguousarray(images))
+            except self.failures as error:
+                kind = type(error) if isinstance(error, InferenceError) else InferenceError
+                raise kind(f"{self.name}: {reason(error)}") from error
         if not all(np.isfinite(output).all() for output in outputs):
             raise InferenceError(f"{self.name}: {self.spec.name} answers NaN or infinity; export it again")
         if not self.spec.decodes:
             outputs = (np.empty((len(images), 3, 0, 0), np.float32), *outputs)
-        return Prediction(*outputs)
+        class_logits, plane_logit, normal_logit = (*outputs, None)[:3]
+        answer = Prediction(class_logits, plane_logit, normal_logit, images)
+        check_answer(answer, images, engine=self.name)
+        return answer
 
     def close(self) -> None:
-        if self._open:
-            self._open = False
-            self._release()
+        """Frees the runtime's objects, all of them whatever fails on the way; raises the first error."""
+        with self._call:
+            if self._open:
+                self._open = False
+                self._release()
 
     def __enter__(self) -> Self:
         return self
@@ -79,12 +97,15 @@ class RuntimeEngine(ABC):
         """Runs one black frame: the first real one then pays for no allocation, and a broken model shows.
 
         Raises:
-            ModelMismatch: the runtime took the file but cannot run it.
+            ModelMismatch: the runtime took the file but cannot run it. The engine is closed then.
         """
         try:
             self.infer(np.zeros((1, 1, self.spec.height, self.spec.width), np.uint8))
-        except InferenceError as error:
-            raise ModelMismatch(str(error)) from error
+        except BaseException as error:
+            close_after(error, self.close)
+            if type(error) is InferenceError:  # not a full device, nor a server that went away
+                raise ModelMismatch(str(error)) from error
+            raise
 
     def _empty_outputs(self, count: int) -> tuple[NDArray[np.float32], ...]:
         """Arrays for `count` frames, one for each of the spec's outputs, yet to be filled."""

@@ -6,19 +6,19 @@ This module has the name of the package it wraps; see `engines.torch` for why th
 from __future__ import annotations
 
 import threading
+from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from engines.cache import EngineCache, EngineKey, mark_of
+from engines.closing import close_all
 from engines.cuda import Cuda, CudaRuntime
-from engines.device_run import SLOTS, DeviceRun
+from engines.device_run import DeviceRun
 from engines.errors import EngineUnavailable
 from engines.runtime import RuntimeEngine, heads_spec
 from engines.tensorrt_module import last_complaint, load_tensorrt, make_log
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import numpy as np
     from numpy.typing import NDArray
 
@@ -76,20 +76,24 @@ class TensorRtEngine(RuntimeEngine):
         spec = heads_spec(model.spec) if HEADS_ONLY[0] in key["flags"] else model.spec
         spec = replace(spec, precision=key["precision"], mark=mark_of(stored.facts))
         super().__init__(f"{self._tensorrt.name} {key['precision']} {facts.name}", spec)
-        self._engine = self._deserialised(stored)
-        self._context: Any = self._engine.create_execution_context()
-        if self._context is None:
-            raise EngineUnavailable(f"{self.name}: no execution context; is the GPU's memory full?")
         least, _, most = key["batch"]
         self._max_batch: int = most
-        self._run_on: DeviceRun = DeviceRun(
-            self._context,
-            self._cuda,
-            spec,
-            max_batch=self._max_batch,
-            use_graph=use_graph,
-            fixed_batch=least == self._max_batch,
-        )
+        try:
+            self._engine = self._deserialised(stored)
+            self._context: Any = self._engine.create_execution_context()
+            if self._context is None:
+                raise EngineUnavailable(f"{self.name}: no execution context; is the GPU's memory full?")
+            self._run_on: DeviceRun = DeviceRun(
+                self._context,
+                self._cuda,
+                spec,
+                max_batch=self._max_batch,
+                use_graph=use_graph,
+                fixed_batch=least == self._max_batch,
+            )
+        except BaseException:
+            self._forget()
+            raise
         self._warm_up()
 
     def _deserialised(self, stored: StoredEngine) -> Any:
@@ -108,22 +112,21 @@ class TensorRtEngine(RuntimeEngine):
         """The greatest batch that runs at once; larger ones are run in parts."""
         return self._max_batch
 
-    def infer_on_device(self, images: Any, outputs: Mapping[str, Any]) -> None:
-        """Runs images that are on the GPU already, into outputs that are: see `DeviceRun.run_on_device`."""
-        self._use_device()
-        self._run_on.run_on_device(images, outputs)
-
     def _run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
         self._use_device()
         outputs = self._empty_outputs(len(images))
-        parts = range(0, len(images), self._max_batch)
-        done = 0
-        for number, start in enumerate(parts):
-            self._run_on.submit(images[start : start + self._max_batch])
-            if number + 1 >= SLOTS or start == parts[-1]:
-                done = self._collect_into(outputs, done)
-        while done < len(images):
-            done = self._collect_into(outputs, done)
+        under_way: deque[tuple[int, slice]] = deque()
+        try:
+            for start in range(0, len(images), self._max_batch):
+                if not self._run_on.free_slots:
+                    self._collect_into(outputs, *under_way.popleft())
+                place = slice(start, min(start + self._max_batch, len(images)))
+                under_way.append((self._run_on.submit(images[place]), place))
+            while under_way:
+                self._collect_into(outputs, *under_way.popleft())
+        except BaseException as error:
+            self._run_on.abandon(error)
+            raise
         return outputs
 
     def _use_device(self) -> None:
@@ -132,16 +135,19 @@ class TensorRtEngine(RuntimeEngine):
             self._cuda.use(self._device)
             self._thread = threading.get_ident()
 
-    def _collect_into(self, outputs: tuple[NDArray[np.float32], ...], start: int) -> int:
-        """Copies the oldest batch to its place; returns where the next one goes."""
-        found = self._run_on.collect()
-        for target, part in zip(outputs, found, strict=True):
-            target[start : start + len(part)] = part
-        return start + len(found[-1])
+    def _collect_into(self, outputs: tuple[NDArray[np.float32], ...], number: int, place: slice) -> None:
+        """Copies the answers to a batch to their place."""
+        for target, part in zip(outputs, self._run_on.collect(number), strict=True):
+            target[place] = part
 
     def _release(self) -> None:
-        self._run_on.close()
-        self._context = self._engine = self._runtime = None
+        close_all(self._use_device, self._run_on.close, self._forget)
+
+    def _forget(self) -> None:
+        """Lets go of context, engine and runtime, in this order: each lives as long as somebody knows it."""
+        self._context = None
+        self._engine = None
+        self._runtime = None
 
 
 def engine_key(

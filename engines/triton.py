@@ -7,7 +7,9 @@ stream knows what it is given whoever runs it.
 from __future__ import annotations
 
 import importlib
+import itertools
 import logging
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,7 @@ from urllib.parse import parse_qsl, urlsplit
 import numpy as np
 
 from engines.base import ModelSpec
+from engines.closing import close_after
 from engines.errors import ModelMismatch, ModelNotFound, RemoteError
 from engines.redaction import redacted
 from engines.runtime import RuntimeEngine, reason, unavailable
@@ -78,8 +81,9 @@ class Address:
 class TritonEngine(RuntimeEngine):
     """A model run by a server.
 
-    A request that fails or takes too long is repeated, with pauses that grow, for as long as the address says;
-    meanwhile a live pipeline drops frames as it does under any slow engine. The connection mends itself.
+    A request that fails or takes too long is repeated under a new number, with pauses that grow, for as long as the
+    address says; an answer with another number than its request's is an error. Meanwhile a live pipeline drops frames
+    as it does under any slow engine. The connection mends itself.
 
     Args:
         uri: see `Address.parse`.
@@ -96,14 +100,15 @@ class TritonEngine(RuntimeEngine):
         self._grpc = _import_client()
         self.failures = (self._grpc.InferenceServerException,)
         self._client: Any = self._grpc.InferenceServerClient(f"{address.host}:{address.port}")
+        self._numbers = itertools.count(1)
         self.repeated = 0
         """Requests that had to be sent again so far."""
         try:
             spec = self._facts()
             super().__init__(f"triton {spec.precision} {address.host}:{address.port}", spec)
             self._warm_up()
-        except BaseException:
-            self._client.close()
+        except BaseException as error:
+            close_after(error, self._client.close)
             raise
 
     def _facts(self) -> ModelSpec:
@@ -144,9 +149,14 @@ class TritonEngine(RuntimeEngine):
         give_up = time.monotonic() + self._address.patience_s
         pause = FIRST_PAUSE_S
         while True:
+            number = str(next(self._numbers))
             try:
                 found = self._client.infer(
-                    self._address.model, [given], outputs=wanted, client_timeout=self._address.timeout_s
+                    self._address.model,
+                    [given],
+                    outputs=wanted,
+                    request_id=number,
+                    client_timeout=self._address.timeout_s,
                 )
                 break
             except self.failures as error:
@@ -160,12 +170,30 @@ class TritonEngine(RuntimeEngine):
                 self.repeated += 1
                 time.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_S)
-        count = len(images)
+        return self._checked(found, number, len(images))
+
+    def _checked(self, found: Any, number: str, count: int) -> tuple[NDArray[np.float32], ...]:
+        """The arrays of an answer, which must be the one to request `number` and hold what the spec says.
+
+        Raises:
+            RemoteError: it is not, or does not.
+        """
+        answered = found.get_response().id
+        if answered != number:
+            raise RemoteError(f"{self.name}: the answer to request {answered or 'without a number'} came for {number}")
         shapes = {"class_logits": (count, 3, self.spec.output_height, self.spec.output_width)}
-        return tuple(
-            np.array(found.as_numpy(name), np.float32).reshape(shapes.get(name, (count,)))
-            for name in self.spec.output_names
-        )
+        outputs = []
+        for name in self.spec.output_names:
+            shape = shapes.get(name, (count,))
+            try:
+                output = found.as_numpy(name)
+            except ValueError as error:  # its bytes and its shape contradict each other
+                raise RemoteError(f"{self.name}: answers {name} that cannot be read ({error})") from error
+            if output is None or output.dtype != np.float32 or output.size != math.prod(shape):
+                got = "nothing" if output is None else f"{output.dtype} {output.shape}"
+                raise RemoteError(f"{self.name}: answers {got} as {name}, expected float32 {shape}; export it again")
+            outputs.append(output.reshape(shape).copy())
+        return tuple(outputs)
 
     def _release(self) -> None:
         self._client.close()

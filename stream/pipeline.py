@@ -11,15 +11,17 @@ from __future__ import annotations
 import threading
 from collections import deque
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from engines.closing import close_after, close_all
 from stream.biometry import Orientation, Reason
 from stream.channel import Channel, ChannelClosed, ChannelStats, Overflow
 from stream.clock import Clock, MonotonicClock
 from stream.measurement import Measurement, State
-from stream.reading import Reader, letterbox_for
+from stream.reading import Reader, predict
 from stream.stages import Stage, Trail
 from stream.tracking import Tracker
 from stream.watch.sight import REFUSED_BY_SOURCE, Sight
@@ -134,7 +136,14 @@ class Pipeline:
         self._stopping.set()
         for channel in (self._frames, self._predictions, self._measurements):
             channel.cancel()
-        self._source.close()
+        close = partial(close_all, self._source.close, self._end)
+        if error is None:
+            close()
+        else:
+            close_after(error, close)
+
+    def _end(self) -> None:
+        """Waits for the threads, then closes the engine; one that a thread is stuck in cannot be closed."""
         for thread in self._threads:
             thread.join(JOIN_TIMEOUT_S)
         stuck = [thread.name for thread in self._threads if thread.is_alive()]
@@ -179,7 +188,6 @@ class Pipeline:
                 return
 
     def _infer(self) -> None:
-        spec = self._engine.spec
         now_ns = self._clock.now_ns
         for taken, trail in self._frames:
             trail.leave(Stage.WAIT, now_ns())
@@ -188,10 +196,9 @@ class Pipeline:
             if sight is not Sight.NEW:
                 self._predictions.send((frame, sight, trail))
                 continue
-            letterbox = letterbox_for(frame, spec)
-            prediction = self._engine.infer(letterbox.apply(frame.image)[None, None])
+            answer = predict(self._engine, frame)
             trail.leave(Stage.INFER, now_ns())
-            self._predictions.send((frame, (letterbox, prediction), trail))
+            self._predictions.send((frame, answer, trail))
 
     def _look(self, frame: Frame) -> tuple[Frame, Sight]:
         if self._watch:

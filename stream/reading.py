@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from engines.base import check_answer
 from engines.postprocess import class_labels
 from engines.preprocess import Letterbox
 from stream.biometry import CHALLENGE_SIDE_PX, Biometry, Landmarks, Orientation, Point, Reason
@@ -20,7 +21,7 @@ from stream.protocols import check_orientation, measure
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from engines.base import ModelSpec, Prediction
+    from engines.base import Engine, ModelSpec, Prediction
     from stream.frame import Frame
 
 
@@ -55,6 +56,19 @@ class Grid:
 def letterbox_for(frame: Frame, spec: ModelSpec) -> Letterbox:
     """How a frame is fitted into a model's input; frames of one size and pixel aspect share one letterbox."""
     return _letterbox(*frame.image.shape, spec.height, spec.width, frame.aspect)
+
+
+def predict(engine: Engine, frame: Frame) -> tuple[Letterbox, Prediction]:
+    """The engine's answer to one frame, a batch of one, and how the frame was fitted in.
+
+    Raises:
+        InferenceError: the engine failed, or answered something else.
+    """
+    letterbox = letterbox_for(frame, engine.spec)
+    images = letterbox.apply(frame.image)[None, None]
+    prediction = engine.infer(images)
+    check_answer(prediction, images, engine=engine.name)
+    return letterbox, prediction
 
 
 @lru_cache(maxsize=8)

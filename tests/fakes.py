@@ -134,7 +134,7 @@ class GreyLevelEngine:
         centres = np.array([OTHER_GREY, PS_GREY, FH_GREY], np.float32)[None, :, None, None]
         logits = -np.abs(images.astype(np.float32) - centres) / 10
         plane = np.where(images[:, 0, 0, 0] > OTHER_GREY / 2, 4.0, -4.0).astype(np.float32)
-        return Prediction(class_logits=logits.astype(np.float32), plane_logit=plane)
+        return Prediction(class_logits=logits.astype(np.float32), plane_logit=plane, images=images)
 
     def close(self) -> None:
         self.closed = True

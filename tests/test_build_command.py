@@ -61,7 +61,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
     def build(content: bytes, *arguments: Any, **options: Any) -> BuiltEngine:
         options["report"]("Building engine", 1, 2)
         builds.append(content)
-        return BuiltEngine(fake_plan(content), b"timings")
+        return BuiltEngine(fake_plan(content, arguments[1].batch), b"timings")
 
     monkeypatch.setattr(tensorrt_module, "load_tensorrt", lambda: fake_tensorrt(cuda))
     monkeypatch.setattr(tensorrt_engine, "load_tensorrt", lambda: fake_tensorrt(cuda))

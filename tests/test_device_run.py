@@ -29,8 +29,7 @@ def make_run(cuda: FakeCuda, *, context: Any = None, **options: Any) -> DeviceRu
 def alone(images: Any) -> tuple[Any, ...]:
     """What the network says, without any of this."""
     run = make_run(FakeCuda(), use_graph=False, max_batch=len(images))
-    run.submit(images)
-    return run.collect()
+    return run.collect(run.submit(images))
 
 
 def assert_same(found: tuple[Any, ...], expected: tuple[Any, ...]) -> None:
@@ -43,23 +42,20 @@ def test_batches_come_back_in_order_with_their_own_answers(cuda: FakeCuda, use_g
     run = make_run(cuda, use_graph=use_graph)
     for round_ in range(3):
         first, second = some_images(2, seed=round_), some_images(3, seed=10 + round_)
-        run.submit(first)
-        run.submit(second)
+        numbers = [run.submit(first), run.submit(second)]
         assert run.free_slots == 0
-        assert_same(run.collect(), alone(first))
-        assert_same(run.collect(), alone(second))
+        assert_same(run.collect(numbers[0]), alone(first))
+        assert_same(run.collect(numbers[1]), alone(second))
     run.close()
 
 
 def test_a_batch_size_is_recorded_once_for_each_slot_and_then_replayed(cuda: FakeCuda) -> None:
     run = make_run(cuda)
     for _ in range(6):
-        run.submit(some_images(1))
-        run.collect()
+        run.collect(run.submit(some_images(1)))
     assert cuda.launches == 6
     assert cuda.alive["graphs"] == SLOTS
-    run.submit(some_images(3))
-    run.collect()
+    run.collect(run.submit(some_images(3)))
     assert cuda.alive["graphs"] == SLOTS + 1
     run.close()
 
@@ -69,19 +65,17 @@ def test_a_context_that_cannot_be_recorded_runs_without(cuda: FakeCuda) -> None:
     context.is_stream_capturable = lambda stream: False  # type: ignore[method-assign]
     run = make_run(cuda, context=context)
     for _ in range(2):
-        run.submit(some_images(2))
-        assert_same(run.collect(), alone(some_images(2)))
+        assert_same(run.collect(run.submit(some_images(2))), alone(some_images(2)))
     assert cuda.launches == cuda.alive["graphs"] == 0
     run.close()
 
 
 def test_collecting_the_first_batch_does_not_wait_for_the_second(cuda: FakeCuda) -> None:
     run = make_run(cuda, use_graph=False)
-    run.submit(some_images(1))
-    run.submit(some_images(2))
-    run.collect()
+    first, second = run.submit(some_images(1)), run.submit(some_images(2))
+    run.collect(first)
     assert cuda.waiting  # the second one's work
-    run.collect()
+    run.collect(second)
     assert not cuda.waiting
     run.close()
 
@@ -92,8 +86,7 @@ def test_a_static_engine_is_given_its_whole_batch(cuda: FakeCuda) -> None:
     set_shape = context.set_input_shape
     context.set_input_shape = lambda name, shape: shapes.append(shape) or set_shape(name, shape)  # type: ignore[method-assign, func-returns-value]
     run = make_run(cuda, context=context, fixed_batch=True)
-    run.submit(some_images(2))
-    found = run.collect()
+    found = run.collect(run.submit(some_images(2)))
     assert {shape[0] for shape in shapes} == {4}
     assert_same(found, alone(some_images(2)))
     run.close()
@@ -102,22 +95,20 @@ def test_a_static_engine_is_given_its_whole_batch(cuda: FakeCuda) -> None:
 def test_more_than_the_slots_or_the_batch_is_refused_and_nothing_is_lost(cuda: FakeCuda) -> None:
     run = make_run(cuda)
     with pytest.raises(InferenceError, match="nothing is under way"):
-        run.collect()
+        run.collect(1)
     with pytest.raises(InferenceError, match="a batch of 5"):
         run.submit(some_images(5))
-    for _ in range(SLOTS):
-        run.submit(some_images(1))
+    numbers = [run.submit(some_images(1)) for _ in range(SLOTS)]
     with pytest.raises(InferenceError, match="collect one"):
         run.submit(some_images(1))
-    for _ in range(SLOTS):
-        assert_same(run.collect(), alone(some_images(1)))
+    for number in numbers:
+        assert_same(run.collect(number), alone(some_images(1)))
     run.close()
 
 
 def test_everything_is_given_back(cuda: FakeCuda) -> None:
     run = make_run(cuda)
-    run.submit(some_images(1))
-    run.collect()
+    run.collect(run.submit(some_images(1)))
     assert cuda.leaks
     run.close()
     assert cuda.leaks == {}
@@ -145,38 +136,70 @@ def test_a_refusing_engine_is_an_error(cuda: FakeCuda) -> None:
     with pytest.raises(InferenceError, match="refused to run"):
         run.submit(some_images(1))
     run.close()
+    assert cuda.leaks == {"contexts": 1}  # the test's own
+
+
+def test_the_answer_to_another_batch_is_an_error_and_what_was_under_way_is_forgotten(cuda: FakeCuda) -> None:
+    run = make_run(cuda)
+    run.submit(some_images(1))
+    second = run.submit(some_images(2))
+    with pytest.raises(InferenceError, match=f"answered batch 1 where {second} was asked for"):
+        run.collect(second)
+    assert run.free_slots == SLOTS
+    assert not cuda.waiting
+    images = some_images(3, seed=9)
+    assert_same(run.collect(run.submit(images)), alone(images))
+    run.close()
+
+
+@pytest.mark.parametrize("use_graph", [True, False])
+def test_a_batch_that_the_device_never_ran_has_no_answer(cuda: FakeCuda, use_graph: bool) -> None:
+    run = make_run(cuda, use_graph=use_graph)
+    for _ in range(SLOTS):
+        run.collect(run.submit(some_images(1)))
+    number = run.submit(some_images(1, seed=9))
+    cuda.waiting.clear()  # the card lost it without a word
+    cuda.done = max(cuda.marks.values())
+    with pytest.raises(InferenceError, match=f"answered batch 1 where {number} was asked for"):
+        run.collect(number)
+    run.close()
     assert cuda.leaks == {}
 
 
-class OnDevice:
-    """An array on the fake device, as torch and CuPy show theirs."""
-
-    def __init__(self, cuda: FakeCuda, value: np.ndarray) -> None:
-        self.address = cuda.allocate(value.nbytes)
-        self._cuda, self._shape, self._kind = cuda, value.shape, value.dtype
-        cuda.memory[self.address][:] = np.ascontiguousarray(value).view(np.uint8).reshape(-1)
-
-    @property
-    def __cuda_array_interface__(self) -> dict[str, Any]:
-        return {"data": (self.address, False), "shape": self._shape, "typestr": self._kind.str, "strides": None}
-
-    def read(self) -> np.ndarray:
-        return self._cuda.memory[self.address].view(self._kind).reshape(self._shape)
-
-
-def test_what_lies_on_the_device_is_used_where_it_lies(cuda: FakeCuda) -> None:
-    run = make_run(cuda)
-    images = some_images(2)
-    expected = alone(images)
-    outputs = {
-        name: OnDevice(cuda, np.zeros_like(value)) for name, value in zip(SPEC.output_names, expected, strict=True)
-    }
-    before = len(cuda.pinned_arrays)
-    run.run_on_device(OnDevice(cuda, images), outputs)
-    assert_same(tuple(array.read() for array in outputs.values()), expected)
-    assert len(cuda.pinned_arrays) == before
-    run.submit(images)  # and its own buffers are in place again
-    assert_same(run.collect(), expected)
-    with pytest.raises(InferenceError, match="contiguous uint8"):
-        run.run_on_device(OnDevice(cuda, images.astype(np.float32)), outputs)
+def test_a_failed_recording_runs_call_by_call(cuda: FakeCuda, caplog: pytest.LogCaptureFixture) -> None:
+    context = FakeContext(folded(tiny_model()), cuda)
+    execute = context.execute_async_v3
+    context.execute_async_v3 = lambda stream: not cuda.recording and execute(stream)  # type: ignore[method-assign]
+    run = make_run(cuda, context=context)
+    for seed in range(3):
+        images = some_images(2, seed=seed)
+        assert_same(run.collect(run.submit(images)), alone(images))
+    assert "run without a CUDA graph" in caplog.text
+    assert cuda.launches == 0
     run.close()
+    assert cuda.leaks == {"contexts": 1}  # the test's own
+
+
+@pytest.mark.parametrize("failing", ["free_graph", "free_event", "free_pinned", "free", "free_stream", "wait"])
+def test_whatever_fails_while_closing_the_rest_is_given_back_and_the_first_error_is_said(
+    cuda: FakeCuda, failing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = getattr(cuda, failing)
+    errors: list[InferenceError] = []
+    is_closing = False
+
+    def fail(thing: Any) -> None:
+        real(thing)
+        if is_closing:
+            errors.append(InferenceError(f"{failing}, number {len(errors)}"))
+            raise errors[-1]
+
+    monkeypatch.setattr(cuda, failing, fail)
+    run = make_run(cuda)
+    run.collect(run.submit(some_images(1)))
+    is_closing = True
+    with pytest.raises(InferenceError, match=f"{failing}, number 0") as caught:
+        run.close()
+    assert len(getattr(caught.value, "__notes__", ())) == len(errors) - 1
+    assert cuda.leaks == {}
+    run.close()  # nothing is given back twice

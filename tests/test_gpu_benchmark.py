@@ -31,7 +31,9 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
     monkeypatch.setattr(tensorrt_engine, "CudaRuntime", lambda: cuda)
     monkeypatch.setattr("engines.cuda.CudaRuntime", lambda: cuda)
     monkeypatch.setattr(
-        tensorrt_build, "build_engine", lambda content, *_, **__: BuiltEngine(fake_plan(content), b"timings")
+        tensorrt_build,
+        "build_engine",
+        lambda content, _, options, **__: BuiltEngine(fake_plan(content, options.batch), b"timings"),
     )
     monkeypatch.setattr(gpu, "BATCHES", (1, 2))
     monkeypatch.setattr(gpu, "CALLS", 3)

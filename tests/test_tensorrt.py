@@ -146,7 +146,7 @@ class Bench:
         self.cache = EngineCache(folder)
         self.key = replace(engine_key(model, self.tensorrt, GPU, batch=(1, 2, 4)), **key)
         content = model.content if self.key.flags != HEADS_ONLY else heads_only(model.content)
-        self.path = self.cache.store(self.key, "tiny", fake_plan(content))
+        self.path = self.cache.store(self.key, "tiny", fake_plan(content, self.key.batch))
         self.accept()
 
     def accept(self, *, forced: bool = False) -> None:
@@ -227,10 +227,16 @@ def test_a_full_device_is_said_to_be_full(model: ModelFile, tmp_path: Path) -> N
 
 def test_a_device_that_fails_in_mid_stream_is_an_inference_error(model: ModelFile, tmp_path: Path) -> None:
     bench = Bench(model, tmp_path / "engines")
-    with bench.load() as engine:
-        engine._context.fails = True
-        with pytest.raises(InferenceError, match="IllegalAddress"):
-            engine.infer(some_images(1))
+    engine = bench.load()
+    engine._context.fails = True
+    with pytest.raises(InferenceError, match="IllegalAddress"):
+        engine.infer(some_images(1))
+    engine._context.fails = False
+    with pytest.raises(InferenceError, match="failed before"):
+        engine.infer(some_images(1))  # CUDA does not get over it, and what it left in its memory is no answer
+    with pytest.raises(InferenceError, match="IllegalAddress"):
+        engine.close()
+    assert bench.cuda.leaks == {}
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from calibration.evaluation.metrics import score_labels
 from stream.biometry import CHALLENGE_SIDE_PX, Biometry, Orientation, Reason
 from stream.frame import Frame
 from stream.protocols import measure, protocols
-from stream.reading import Reader, labels_in_frame, letterbox_for
+from stream.reading import Reader, labels_in_frame, predict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -86,8 +86,7 @@ def evaluate_frames(
     """
     for index, labelled in enumerate(frames):
         frame = Frame(image=labelled.image, index=index, pts=index, time_base=Fraction(1, 25), captured_ns=0)
-        letterbox = letterbox_for(frame, engine.spec)
-        prediction = engine.infer(letterbox.apply(frame.image)[None, None])
+        letterbox, prediction = predict(engine, frame)
         labels = labels_in_frame(frame, letterbox, prediction)
         found = {}
         for protocol in protocols_for(orientation):

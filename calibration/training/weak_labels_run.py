@@ -18,7 +18,7 @@ from calibration.errors import DataSetError
 from calibration.evaluation.report import write_whole
 from calibration.training.weak_labels import Limits, Refusal, WeakLabel, judge, softmax
 from stream.frame import Frame
-from stream.reading import letterbox_for, logits_in_frame
+from stream.reading import logits_in_frame, predict
 from stream.sinks.manifest import NOTICE, environment_facts, now_utc, write_json
 
 if TYPE_CHECKING:
@@ -118,8 +118,7 @@ def _mean_probabilities(image: NDArray[np.uint8], teachers: Sequence[Engine]) ->
     frame = Frame(image=image, index=0, pts=0, time_base=Fraction(1, 25), captured_ns=0)
     found = []
     for teacher in teachers:
-        letterbox = letterbox_for(frame, teacher.spec)
-        prediction = teacher.infer(letterbox.apply(frame.image)[None, None])
+        letterbox, prediction = predict(teacher, frame)
         found.append(softmax(logits_in_frame(frame, letterbox, prediction)))
     mean: NDArray[np.float32] = np.mean(found, axis=0, dtype=np.float32)
     return mean
