@@ -73,8 +73,8 @@ class RuntimeEngine(ABC):
             raise InferenceError(f"{self.name}: {self.spec.name} answers NaN or infinity; export it again")
         if not self.spec.decodes:
             outputs = (np.empty((len(images), 3, 0, 0), np.float32), *outputs)
-        class_logits, plane_logit, normal_logit = (*outputs, None)[:3]
-        answer = Prediction(class_logits, plane_logit, normal_logit, images)
+        class_logits, plane_logit = outputs[:2]
+        answer = Prediction(class_logits, plane_logit, outputs[2] if len(outputs) > 2 else None, images)
         check_answer(answer, images, engine=self.name)
         return answer
 
