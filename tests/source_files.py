@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, cast
 import av
 import cv2
 import numpy as np
+from PIL import Image
 
 from stream.clock import ManualClock
+from stream.errors import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -70,13 +72,14 @@ def write_video(
     hflip: bool = False,
     aspect: Fraction | None = None,
     options: dict[str, str] | None = None,
+    container: str | None = None,
     container_options: dict[str, str] | None = None,
     metadata: dict[str, str] | None = None,
 ) -> Path:
     """Encodes the frames; `times` are their timestamps in units of `time_base`, else one a frame."""
-    with av.open(str(path), "w", options=container_options or {}) as container:
-        container.metadata.update(metadata or {})
-        stream = cast("VideoStream", container.add_stream(codec, rate=rate))
+    with av.open(str(path), "w", format=container, options=container_options or {}) as output:
+        output.metadata.update(metadata or {})
+        stream = cast("VideoStream", output.add_stream(codec, rate=rate))
         stream.options = cast("dict[str, object]", options or {})
         if time_base is not None:
             stream.codec_context.time_base = time_base
@@ -95,8 +98,8 @@ def write_video(
                 frame.color_range = color_range
             frame.pts = times[index] if times else index
             frame.time_base = time_base or Fraction(1, rate)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
     return path
 
 
@@ -112,6 +115,14 @@ def write_images(folder: Path, pictures: Iterable[NDArray[Any]], *, suffix: str 
     for index, picture in enumerate(pictures):
         assert cv2.imwrite(str(folder / f"image{index}{suffix}"), picture)
     return folder
+
+
+def write_film(path: Path, pictures: Iterable[NDArray[Any]], *, mode: str = "L", **options: Any) -> Path:
+    """A film in a container for pictures, 25 a second where it has times; its suffix says which."""
+    first, *rest = [Image.fromarray(picture).convert(mode) for picture in pictures]
+    times: dict[str, Any] = {} if path.suffix in (".tif", ".mpo") else {"duration": 40, "loop": 0}
+    first.save(path, save_all=True, append_images=rest, **times, **options)
+    return path
 
 
 def write_metaimage(
@@ -185,6 +196,17 @@ def frames_of(source: FrameSource) -> list[Frame]:
     """All frames of a source, which is closed afterwards."""
     with source:
         return list(source)
+
+
+def frames_to_error(source: FrameSource) -> tuple[list[Frame], SourceError | None]:
+    """The frames that a source delivers, and the error that ended them."""
+    frames: list[Frame] = []
+    with source:
+        try:
+            frames.extend(source)
+        except SourceError as error:
+            return frames, error
+    return frames, None
 
 
 def pictures_of(source: FrameSource) -> NDArray[np.uint8]:

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.errors import SourceError, SourceNotFound, SourceUnreadable
-from stream.frame import PixelSpacing
+from stream.frame import PixelSpacing, SegmentCause
 from stream.sources.images import ImageFolderSource, natural_key
-from tests.source_files import CLOCK, bars, frames_of, pictures_of, waves, write_images
+from tests.source_files import CLOCK, bars, frames_of, frames_to_error, pictures_of, waves, write_images
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,13 +26,7 @@ if TYPE_CHECKING:
 
 def read_to_error(folder: Path) -> tuple[list[Frame], SourceError | None]:
     """The frames delivered, and the error that ended them."""
-    frames: list[Frame] = []
-    with ImageFolderSource(folder, clock=CLOCK) as source:
-        try:
-            frames.extend(source)
-        except SourceError as error:
-            return frames, error
-    return frames, None
+    return frames_to_error(ImageFolderSource(folder, clock=CLOCK))
 
 
 def test_images_come_in_natural_order(tmp_path: Path) -> None:
@@ -163,19 +157,24 @@ def test_a_broken_image_is_named_after_the_frames_before_it(
     assert capfd.readouterr() == ("", "")
 
 
-def test_an_image_of_another_size_is_named(tmp_path: Path) -> None:
-    folder = write_images(tmp_path / "images", [*waves(2), waves(1, width=80)[0]])
-    frames, error = read_to_error(folder)
-    assert len(frames) == 2
-    assert isinstance(error, SourceUnreadable)
-    assert f"{folder / 'image2.png'}: is 80x64, the images before it 96x64" in str(error)
+def test_images_of_other_sizes_are_segments_of_their_own(tmp_path: Path) -> None:
+    pictures = [*waves(2), waves(1, width=80)[0], *waves(2)]
+    folder = write_images(tmp_path / "images", pictures)
+    spacing = PixelSpacing(x_mm=0.1, y_mm=0.2)
+    frames = frames_of(ImageFolderSource(folder, clock=CLOCK, spacing=spacing))
+    for frame, picture in zip(frames, pictures, strict=True):
+        np.testing.assert_array_equal(frame.image, picture)
+    assert [frame.segment for frame in frames] == [0, 0, 1, 2, 2]
+    assert [frame.segment_cause for frame in frames][1:3] == [SegmentCause.START, SegmentCause.SIZE]
+    # What was typed holds for the size it was typed for.
+    assert [frame.spacing for frame in frames] == [spacing, spacing, None, spacing, spacing]
 
 
 def test_floating_point_pixels_are_refused(tmp_path: Path) -> None:
     folder = tmp_path / "images"
     folder.mkdir()
     assert cv2.imwrite(str(folder / "a.tif"), np.zeros((8, 8), np.float32))
-    with pytest.raises(SourceUnreadable, match="float32 pixels"):
+    with pytest.raises(SourceUnreadable, match="floating point"):
         ImageFolderSource(folder, clock=CLOCK)
 
 

@@ -16,7 +16,7 @@ from stream.clock import ManualClock
 from stream.frame import PixelSpacing
 from stream.sources import open_source
 from stream.sources.paced import Looped, Paced, Respaced
-from tests.source_files import waves, write_images, write_metaimage, write_nrrd, write_waves
+from tests.source_files import waves, write_film, write_images, write_metaimage, write_nrrd, write_waves
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,7 +67,10 @@ RECORDINGS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "avi": ("video", lambda folder: write_waves(folder / "a.avi", COUNT, codec="mjpeg", pix_fmt="yuvj420p")),
     "mkv": ("video", lambda folder: write_waves(folder / "a.mkv", COUNT, codec="ffv1", pix_fmt="gray")),
     "mov": ("video", lambda folder: write_waves(folder / "a.mov", COUNT, codec="qtrle", pix_fmt="rgb24")),
-    "gif": ("video", lambda folder: write_waves(folder / "a.gif", COUNT, codec="gif", pix_fmt="gray")),
+    "gif": ("images", lambda folder: write_waves(folder / "a.gif", COUNT, codec="gif", pix_fmt="gray")),
+    "apng": ("images", lambda folder: write_film(folder / "a.png", waves(COUNT))),
+    "webp": ("images", lambda folder: write_film(folder / "a.webp", waves(COUNT), lossless=True)),
+    "tiff": ("images", lambda folder: write_film(folder / "a.tif", waves(COUNT))),
     "images": ("images", lambda folder: write_images(folder / "images", waves(COUNT))),
     "mha": ("stack", lambda folder: write_metaimage(folder / "a.mha", waves(COUNT))),
     "mha packed": ("stack", lambda folder: write_metaimage(folder / "a.mha", waves(COUNT), compressed=True)),

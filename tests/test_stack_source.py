@@ -15,7 +15,7 @@ from stream.frame import PixelSpacing
 from stream.sources import metaimage
 from stream.sources.raster import axis_layout
 from stream.sources.stack import StackSource
-from tests.source_files import CLOCK, frames_of, pictures_of, waves, write_metaimage, write_nrrd
+from tests.source_files import CLOCK, frames_of, frames_to_error, pictures_of, waves, write_metaimage, write_nrrd
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,13 +31,7 @@ def read(path: Path) -> NDArray[np.uint8]:
 
 def read_to_error(path: Path) -> tuple[list[Frame], SourceError | None]:
     """The frames delivered, and the error that ended them."""
-    frames: list[Frame] = []
-    with StackSource(path, clock=CLOCK) as source:
-        try:
-            frames.extend(source)
-        except SourceError as error:
-            return frames, error
-    return frames, None
+    return frames_to_error(StackSource(path, clock=CLOCK))
 
 
 @pytest.mark.parametrize("compressed", [False, True])

@@ -22,6 +22,7 @@ from tests.source_files import (
     CLOCK,
     bars,
     frames_of,
+    frames_to_error,
     from_grey,
     from_luma,
     pictures_of,
@@ -230,13 +231,7 @@ def test_what_the_caller_and_the_file_say_is_passed_on(tmp_path: Path) -> None:
 
 def read_to_error(path: Path) -> tuple[list[Frame], SourceError | None]:
     """The frames delivered, and the error that ended them."""
-    frames: list[Frame] = []
-    with VideoSource(path, clock=CLOCK) as source:
-        try:
-            frames.extend(source)
-        except SourceError as error:
-            return frames, error
-    return frames, None
+    return frames_to_error(VideoSource(path, clock=CLOCK))
 
 
 @pytest.mark.parametrize(

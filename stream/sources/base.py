@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from fractions import Fraction
     from types import TracebackType
 
     from stream.frame import Frame, PixelSpacing
+
+DEFAULT_RATE_HZ = Fraction(25)
+"""Where a recording says nothing of time."""
+
+RATE_NOTE = "25 frames/s assumed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +40,11 @@ class SourceInfo:
     frame_rate_hz: Fraction | None = None
     spacing: PixelSpacing | None = None
     note: str = ""
+
+
+def joined_notes(*notes: str) -> str:
+    """The notes that say something, one after the other."""
+    return "; ".join(note for note in notes if note)
 
 
 class FrameSource(Protocol):

@@ -1,40 +1,44 @@
-"""A folder of images, or one image, as a source of frames."""
+"""A folder of images, or one image file, as a source of frames."""
 
 from __future__ import annotations
 
-import re
-import zlib
+from collections import Counter
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import cv2
-import numpy as np
+from natsort import natsort_keygen, ns
 
 from stream.errors import SourceNotFound, SourceUnreadable
 from stream.frame import Frame
-from stream.sources.base import SourceInfo
-from stream.sources.kinds import IMAGE_SUFFIXES
+from stream.sources.base import DEFAULT_RATE_HZ, RATE_NOTE, SourceInfo, joined_notes
+from stream.sources.image_file import ImageFacts, image_facts, read_grey, read_pictures, to_grey
+from stream.sources.kinds import is_image, is_recording
 from stream.sources.recording import Recording
+from stream.sources.segments import Segments
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from numpy.typing import NDArray
-
     from stream.clock import Clock
     from stream.frame import PixelSpacing
 
-DEFAULT_RATE_HZ = Fraction(25)
-"""Images carry no time."""
+__all__ = ["ImageFolderSource", "natural_key", "read_grey"]
+
+_TIME_BASE = Fraction(1, 1_000_000)
+_WHITES = (0xFF, 0x3FF, 0xFFF, 0x3FFF, 0xFFFF)
+_natural = natsort_keygen(alg=ns.INT | ns.IGNORECASE)
 
 
 class ImageFolderSource(Recording):
-    """The images of a folder in natural order (`frame2` before `frame10`), read one by one.
+    """The images of a folder in natural order (`frame2` before `frame10`), or of one file, read one by one.
 
-    Convention: 8-bit grey is taken as it is, 16 bits scaled by 255/65535, colour turned grey by BT.601, alpha
-    ignored, EXIF orientation applied. All images have one size. Other files, and names that begin with a
-    dot, are passed over. Worked value: 16-bit 32896 is 128.
+    Convention: a file of several pictures (animated GIF, WebP or PNG, MPO, TIFF of many pages) is a film, alone and in
+    a folder. 8-bit grey is taken as it is; colour becomes grey by BT.601; alpha is ignored; the EXIF orientation is
+    applied. Levels of a 16-bit PNG or TIFF are scaled by the bits in use (8, 10, 12, 14 or 16), the same for all
+    images. A film alone has its own times; all else comes at `rate_hz`. Where the size changes, a new segment begins.
+    What a file is, its first bytes say; files that hold no image, and names that begin with a dot, are passed over.
+    Worked value: where the highest level is 4000, 12 bits are in use, and 2056 is 128.
     """
 
     def __init__(
@@ -43,126 +47,112 @@ class ImageFolderSource(Recording):
         *,
         clock: Clock,
         spacing: PixelSpacing | None = None,
-        rate_hz: Fraction = DEFAULT_RATE_HZ,
+        rate_hz: Fraction | None = None,
     ) -> None:
-        """Lists the folder and looks at its first image.
+        """Lists the folder, reads all headers, and looks at the first image.
 
         Args:
             path: of the folder, or of one image.
             clock: stamps the frames as they are read.
             spacing: mm per pixel, where the caller knows it.
-            rate_hz: images a second.
+            rate_hz: images a second; None for the file's own times, else 25.
 
         Raises:
             SourceNotFound: there is no such folder.
             SourceUnreadable: it holds no images, or the first cannot be read.
         """
-        self._paths = _images_in(Path(path))
-        self._clock = clock
-        height, width = read_grey(self._paths[0]).shape
+        self._paths, passed_over = _images_in(Path(path))
+        self._clock, self._rate_hz = clock, rate_hz
+        facts = [_facts_or_one(image) for image in self._paths]
+        self._wide = [image for image, fact in zip(self._paths, facts, strict=True) if fact.is_wide]
+        first = next(read_pictures(self._paths[0]))
+        count = sum(fact.count for fact in facts)
+        self._is_film = len(self._paths) == 1 and count > 1 and rate_hz is None
+        self._period_s = facts[0].period_s if self._is_film else None
+        has_times = self._is_film and (self._period_s or first.duration_s)
+        period_s = (self._period_s or first.duration_s if self._is_film else None) or 1 / (rate_hz or DEFAULT_RATE_HZ)
+        height, width = first.levels.shape
         super().__init__(
             SourceInfo(
                 uri=str(path),
                 kind="images",
                 width=width,
                 height=height,
-                frame_count=len(self._paths),
-                frame_rate_hz=rate_hz,
+                frame_count=count,
+                frame_rate_hz=1 / period_s,
                 spacing=spacing,
+                note=joined_notes(passed_over, "" if has_times or rate_hz or count == 1 else RATE_NOTE),
             )
         )
-        self._time_base = 1 / rate_hz
 
     def _read(self) -> Generator[Frame, None, None]:
-        size = (self.info.height, self.info.width)
-        for index, path in enumerate(self._paths):
-            image = read_grey(path)
-            if image.shape != size:
-                raise SourceUnreadable(
-                    f"{path}: is {image.shape[1]}x{image.shape[0]}, the images before it {size[1]}x{size[0]};"
-                    " keep images of one size in one folder"
+        white, size = self._white(), (self.info.height, self.info.width)
+        segments, index, pts_s = Segments(), 0, Fraction(0)
+        default_s = 1 / (self.info.frame_rate_hz or DEFAULT_RATE_HZ)
+        time_base = _TIME_BASE if self._is_film else default_s
+        for path in self._paths:
+            for picture in read_pictures(path):
+                image = to_grey(picture.levels, white=white if path in self._wide else 0xFFFF)
+                spacing = self.info.spacing if image.shape == size else None  # it was said of pictures of that size
+                segment, cause = segments.place(image.shape, spacing=spacing)
+                yield Frame(
+                    image=image,
+                    index=index,
+                    pts=round(pts_s / time_base),
+                    time_base=time_base,
+                    captured_ns=self._clock.now_ns(),
+                    spacing=spacing,
+                    segment=segment,
+                    segment_cause=cause,
                 )
-            yield Frame(
-                image=image,
-                index=index,
-                pts=index,
-                time_base=self._time_base,
-                captured_ns=self._clock.now_ns(),
-                spacing=self.info.spacing,
-            )
+                index += 1
+                pts_s += (self._period_s or picture.duration_s if self._is_film else None) or default_s
+
+    def _white(self) -> int:
+        """The level shown as white, of the images with 16 bits; goes through all of them."""
+        highest = 0
+        for path in self._wide:
+            for picture in read_pictures(path):
+                if self._closed.is_set():
+                    return _WHITES[-1]
+                highest = max(highest, int(picture.levels.max()))
+        return next(white for white in _WHITES if highest <= white)
 
 
-def natural_key(name: str) -> tuple[list[str | int], str]:
+def natural_key(name: str) -> tuple[object, str]:
     """Sorts `frame2` before `frame10`: runs of digits count as numbers, letters without regard to case."""
-    parts = re.split(r"(\d+)", name)
-    return [int(part) if part.isdecimal() else part.casefold() for part in parts], name
+    return _natural(name), name
 
 
-def _images_in(path: Path) -> list[Path]:
+def _facts_or_one(path: Path) -> ImageFacts:
+    """The header's facts; a file that cannot be read counts as one picture until its turn comes."""
+    try:
+        return image_facts(path)
+    except SourceUnreadable:
+        return ImageFacts(1, is_wide=False)
+
+
+def _images_in(path: Path) -> tuple[list[Path], str]:
+    """The images in natural order, and words on recordings beside them that are not played."""
     if not path.exists():
         raise SourceNotFound(f"{path}: no such folder; check the path")
     if not path.is_dir():
-        return [path]
-    found = [
-        entry
-        for entry in path.iterdir()
-        if entry.suffix.lower() in IMAGE_SUFFIXES and not entry.name.startswith(".") and entry.is_file()
-    ]
-    if not found:
-        kinds = ", ".join(sorted(IMAGE_SUFFIXES))
-        raise SourceUnreadable(f"{path}: a folder without images ({kinds}); give one that holds them")
-    return sorted(found, key=lambda entry: natural_key(entry.name))
-
-
-def read_grey(path: Path) -> NDArray[np.uint8]:
-    """One image as grey levels, (H, W), by the convention of `ImageFolderSource`.
-
-    Raises:
-        SourceUnreadable: it cannot be opened or decoded, or is cut off.
-    """
-    stored = _decode(path)
-    if stored is None or stored.size == 0:
-        raise SourceUnreadable(f"{path}: not an image that can be decoded; copy it again or take it away")
-    if stored.dtype == np.uint16:
-        stored = cv2.convertScaleAbs(stored, alpha=255 / 65535)
-    elif stored.dtype != np.uint8:
-        raise SourceUnreadable(f"{path}: has {stored.dtype} pixels; store it with 8 or 16 bits")
-    grey = cv2.cvtColor(stored, cv2.COLOR_BGR2GRAY) if stored.ndim == 3 else stored
-    return grey.astype(np.uint8, copy=False)
-
-
-def _decode(path: Path) -> NDArray[Any] | None:
-    """The stored pixels, blue first where coloured; None where they cannot be decoded.
-
-    The complaints of OpenCV and its libraries are kept from stderr: the error raised in their place says it
-    in one line.
-    """
+        return [path], ""
     try:
-        data = path.read_bytes()
+        entries = sorted((entry for entry in path.iterdir() if not entry.name.startswith(".")), key=_entry_key)
+        files = [entry for entry in entries if entry.is_file()]
     except OSError as error:
-        raise SourceUnreadable(f"{path}: cannot be opened ({error.strerror})") from error
-    if not _is_whole(data):
-        return None
-    level = cv2.utils.logging.setLogLevel(0)
-    try:
-        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
-    except cv2.error:
-        return None
-    finally:
-        cv2.utils.logging.setLogLevel(level)
+        raise SourceUnreadable(f"{path}: cannot be listed ({error.strerror}); check its permissions") from error
+    images = [entry for entry in files if is_image(entry)]
+    others = Counter(entry.suffix.lower() or "without suffix" for entry in files if is_recording(entry))
+    words = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
+    if not images:
+        inside = f"; it holds {words}: give one of them" if words else ""
+        folders = sum(entry.is_dir() for entry in entries)
+        below = f"; it holds {folders} folders: give one of them" if folders and not words else ""
+        raise SourceUnreadable(f"{path}: a folder without images{inside or below or '; give one that holds them'}")
+    return images, f"not played, of this folder: {words}" if words else ""
 
 
-def _is_whole(data: bytes) -> bool:
-    """Whether a PNG's chunks are all there and sound, and a JPEG has its end; true for other kinds."""
-    if data.startswith(b"\xff\xd8"):
-        return b"\xff\xd9" in data
-    if not data.startswith(b"\x89PNG"):
-        return True
-    start, name = 8, b""
-    while name != b"IEND" and start + 12 <= len(data):
-        end = start + 8 + int.from_bytes(data[start : start + 4], "big")
-        name = data[start + 4 : start + 8]
-        if zlib.crc32(data[start + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
-            return False
-        start = end + 4
-    return name == b"IEND"
+def _entry_key(entry: Path) -> tuple[object, str]:
+    return natural_key(entry.name)

@@ -13,18 +13,36 @@ if TYPE_CHECKING:
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
 STACK_SUFFIXES = frozenset({".mha", ".mhd", ".nhdr", ".nrrd"})
-IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-VIDEO_SUFFIXES = frozenset(
-    {".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"}
+IMAGE_SUFFIXES = frozenset(
+    {
+        *(".apng", ".bmp", ".gif", ".j2c", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo", ".pbm", ".pgm"),
+        *(".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
+    }
 )
+VIDEO_SUFFIXES = frozenset(
+    {
+        *(".avi", ".avif", ".flv", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm"),
+        ".wmv",
+    }
+)
+ARCHIVE_SUFFIXES = frozenset({".zip"})
 
 SUPPORTED = (
     "a video (.mp4, .avi, .mkv, .mov ...), DICOM (.dcm), MetaImage (.mha, .mhd), NRRD (.nrrd, .nhdr),"
-    " a folder of images, or phantom:"
+    " an image or a folder of images, a .zip of any of them, or phantom:"
 )
 
 _DICOM_MAGIC_AT = 128
 _METAIMAGE = re.compile(rb"\s*(ObjectType|NDims|Comment)\s*=")
+_IMAGE = re.compile(
+    rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|GIF8[79]a|BM.{4}\0\0\0\0|II[*+]\0|MM\0[*+]|RIFF.{4}WEBP|P[1-7][\s#]"
+    rb"|\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51",
+    re.DOTALL,
+)
+_VIDEO = re.compile(
+    rb".{4}ftyp|\x1aE\xdf\xa3|RIFF.{4}AVI |\0\0\x01\xba|FLV\x01|OggS|\x30\x26\xb2\x75|nut/multimedia", re.DOTALL
+)
+_ARCHIVE = (b"PK\x03\x04", b"PK\x05\x06")
 
 
 class Kind(Enum):
@@ -34,6 +52,7 @@ class Kind(Enum):
     RECORDED = "recorded"
     DICOM = "dicom"
     STACK = "stack"
+    ARCHIVE = "archive"
     VIDEO = "video"
 
 
@@ -65,9 +84,51 @@ def kind_of(path: Path) -> Kind:
     return _kind_of_file(path.suffix.lower(), head)
 
 
-def _kind_of_file(suffix: str, head: bytes) -> Kind:
-    if head[_DICOM_MAGIC_AT:] == b"DICM" or suffix in DICOM_SUFFIXES:
+def is_image(path: Path) -> bool:
+    """Whether a file of a folder is an image, or by its name should be one."""
+    return path.suffix.lower() in IMAGE_SUFFIXES or _head_kind(_head(path)) is Kind.IMAGES
+
+
+def is_recording(path: Path) -> bool:
+    """Whether a file of a folder is a recording of another kind, or by its name should be one."""
+    named = path.suffix.lower() in DICOM_SUFFIXES | STACK_SUFFIXES | VIDEO_SUFFIXES | ARCHIVE_SUFFIXES
+    return not is_image(path) and (named or _head_kind(_head(path)) is not None)
+
+
+def _head(path: Path) -> bytes:
+    """A file's first bytes; none where it cannot be read, which is said when its turn comes."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_DICOM_MAGIC_AT + 4)
+    except OSError:
+        return b""
+
+
+def _head_kind(head: bytes) -> Kind | None:
+    """What the first bytes of a file say; None where they say nothing."""
+    if head[_DICOM_MAGIC_AT:] == b"DICM":
         return Kind.DICOM
-    if head.startswith(b"NRRD") or _METAIMAGE.match(head) or suffix in STACK_SUFFIXES:
+    if head.startswith(b"NRRD") or _METAIMAGE.match(head):
         return Kind.STACK
-    return Kind.IMAGES if suffix in IMAGE_SUFFIXES else Kind.VIDEO
+    if _IMAGE.match(head):
+        return Kind.IMAGES
+    if _VIDEO.match(head):
+        return Kind.VIDEO
+    return Kind.ARCHIVE if head.startswith(_ARCHIVE) else None
+
+
+def _kind_of_file(suffix: str, head: bytes) -> Kind:
+    kind = _head_kind(head)
+    if kind is Kind.IMAGES and suffix in (".mjpeg", ".mjpg"):  # JPEGs in a row
+        return Kind.VIDEO
+    if kind is None or (kind is not Kind.DICOM and suffix in DICOM_SUFFIXES):
+        kind = next((kind for kind, suffixes in _BY_SUFFIX.items() if suffix in suffixes), Kind.VIDEO)
+    return kind
+
+
+_BY_SUFFIX = {
+    Kind.DICOM: DICOM_SUFFIXES,
+    Kind.STACK: STACK_SUFFIXES,
+    Kind.IMAGES: IMAGE_SUFFIXES,
+    Kind.ARCHIVE: ARCHIVE_SUFFIXES,
+}

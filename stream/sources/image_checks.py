@@ -1,0 +1,98 @@
+"""What Pillow does not tell of an image file: whether a picture is whole, and whether another lies behind it."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Literal
+
+import av
+from PIL import Image
+
+from stream.errors import SourceUnreadable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def check_end(path: Path, image: Image.Image) -> None:
+    """Looks behind the first picture of a file of Pillow's.
+
+    Raises:
+        EOFError: the picture is not whole, though Pillow would fill it up.
+        SyntaxError: a check sum is wrong.
+        SourceUnreadable: another picture lies behind it, which the format does not declare.
+    """
+    if image.format not in ("BMP", "JPEG", "MPO", "PNG", "PPM"):
+        return
+    data = path.read_bytes()
+    if image.format == "PNG":
+        Image.open(io.BytesIO(data), formats=("PNG",)).verify()
+    if image.format in ("JPEG", "MPO") and not is_whole_jpeg(data):
+        raise EOFError
+    behind = data[_end_of(image, data) :].lstrip(b"\0\xff\r\n\t ")
+    mark = data[: 1 if image.format == "PPM" else 3].lstrip(b"\xff")
+    if image.format != "MPO" and behind.startswith(mark):
+        raise SourceUnreadable(
+            f"{path}: another picture lies behind the first; store them one by one, or name a film of JPEGs .mjpeg"
+        )
+
+
+def _end_of(image: Image.Image, data: bytes) -> int:
+    """Where the first picture ends."""
+    if image.format == "JPEG":
+        return _jpeg_end(data)
+    if image.format == "PNG":
+        return data.index(b"IEND") + 8
+    if image.format == "BMP":
+        return int.from_bytes(data[2:6], "little") or len(data)
+    tile = image.tile[0]  # type: ignore[attr-defined]
+    if tile.codec_name == "ppm_plain" or image.mode == "1":
+        return len(data)
+    maxval = tile.args[1] if isinstance(tile.args, tuple) and isinstance(tile.args[1], int) else 255
+    return int(tile.offset) + image.width * image.height * len(image.getbands()) * (2 if maxval > 255 else 1)
+
+
+def _jpeg_end(data: bytes) -> int:
+    """Behind the end mark of the first picture; a thumbnail in its header has one too, but before the first scan."""
+    scan = 2
+    while data[scan : scan + 1] == b"\xff" and data[scan + 1] != 0xDA:
+        scan += 2 + int.from_bytes(data[scan + 2 : scan + 4], "big")
+    end = data.find(b"\xff\xd9", scan)
+    return len(data) if end < 0 else end + 2
+
+
+def is_whole_jpeg(data: bytes) -> bool:
+    """Whether the coded picture runs to its end: most decoders fill up what is missing and say nothing.
+
+    FFmpeg is asked, whose decoder tells, of the kinds that it knows; others are taken for whole.
+    """
+    decoder = av.CodecContext.create("mjpeg", "r")
+    decoder.options = {"err_detect": "explode"}
+    decoder.thread_count = 1
+    try:
+        decoder.decode(av.Packet(data))
+    except av.InvalidDataError:
+        return False
+    except av.FFmpegError:
+        return True
+    return True
+
+
+def linked_pages(path: Path) -> int:
+    """Pages that a TIFF's directories link, one to the next; one that lies beyond the end of the file counts."""
+    with path.open("rb") as file:
+        head = file.read(16)
+        order: Literal["little", "big"] = "little" if head[:2] == b"II" else "big"
+        is_big = int.from_bytes(head[2:4], order) == 43
+        width, counter, entry = (8, 8, 20) if is_big else (4, 2, 12)
+        offset, seen = int.from_bytes(head[width : 2 * width], order), set[int]()
+        while offset and offset not in seen:
+            seen.add(offset)
+            file.seek(offset)
+            entries = int.from_bytes(file.read(counter), order)
+            file.seek(offset + counter + entry * entries)
+            link = file.read(width)
+            offset = int.from_bytes(link, order)
+            if len(link) < width:
+                return len(seen) + 1  # the directory itself is cut
+        return len(seen)
