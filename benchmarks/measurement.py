@@ -20,6 +20,7 @@ from rich.progress import track
 
 from benchmarks.environment import write_result
 from calibration.boundary_noise import with_boundary_noise
+from calibration.courses import Degradation
 from calibration.noise import evaluate_tracking
 from stream.biometry import Orientation
 from stream.masks import read_mask
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 NOISE_SEEDS = range(6)
 RATES_HZ = (12.5, 25.0, 30.0, 60.0)
 COURSE_SEEDS = range(1000, 1024)
+SLIDING = Degradation(edge_deg=(5.0, 20.0))
+"""As always, and the readings beside each gap are off."""
 
 
 def against_reference(data: Path) -> dict[str, object]:
@@ -93,6 +96,10 @@ def main(data: Path) -> None:
             "psfhs_val_every_4th_256": under_noise(val),
         },
         "tracking": {f"{rate:g}_hz": asdict(evaluate_tracking(COURSE_SEEDS, rate_hz=rate)) for rate in RATES_HZ},
+        "tracking_where_views_slide_off_the_plane": {
+            f"{rate:g}_hz": asdict(evaluate_tracking(COURSE_SEEDS, rate_hz=rate, degradation=SLIDING))
+            for rate in RATES_HZ
+        },
     }
     path = write_result("measurement", results, command="python -m benchmarks.measurement DATA")
     Console().print(results)

@@ -25,6 +25,9 @@ class Degradation:
         outlier_deg: least and largest size of that.
         missing_share: share of frames without a measurement, in bursts.
         burst_s: least and largest length of a burst.
+        edge_deg: least and largest error, up or down, of the measurement next to a burst, where the view slides off the
+            plane or back onto it; 0 for none.
+        edge_s: time from the burst in which that error falls to 1/e.
     """
 
     white_sd_deg: float = 2.0
@@ -34,6 +37,8 @@ class Degradation:
     outlier_deg: tuple[float, float] = (12.0, 40.0)
     missing_share: float = 0.15
     burst_s: tuple[float, float] = (0.1, 1.2)
+    edge_deg: tuple[float, float] = (0.0, 0.0)
+    edge_s: float = 0.05
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,7 +81,10 @@ def degraded(rng: np.random.Generator, t_s: Series, truth_deg: Series, degradati
     measured += degradation.correlated_sd_deg * _autoregressive(rng, t_s, degradation.correlation_s)
     sizes_deg = rng.uniform(*degradation.outlier_deg, size=size) * rng.choice((-1.0, 1.0), size=size)
     measured += np.where(rng.random(size) < degradation.outlier_share, sizes_deg, 0.0)
-    measured[_bursts(rng, t_s, degradation)] = np.nan
+    missing = _bursts(rng, t_s, degradation)
+    if any(degradation.edge_deg):
+        measured += _edges(rng, t_s, missing, degradation)
+    measured[missing] = np.nan
     return measured
 
 
@@ -116,3 +124,15 @@ def _bursts(rng: np.random.Generator, t_s: Series, degradation: Degradation) -> 
         start_s = end_s + rng.exponential(between_s)
     missing[0] = False
     return missing
+
+
+def _edges(rng: np.random.Generator, t_s: Series, missing: NDArray[np.bool_], degradation: Degradation) -> Series:
+    """The error of views that slide off the plane before each burst, and back onto it after it."""
+    error = np.zeros(len(t_s))
+    steps = np.diff(missing.astype(np.int8))
+    for k in np.flatnonzero(steps):
+        is_off = steps[k] > 0
+        from_s = t_s[k] - t_s if is_off else t_s - t_s[k + 1]
+        size_deg = rng.uniform(*degradation.edge_deg) * rng.choice((-1.0, 1.0))
+        error += np.where(from_s >= 0.0, size_deg * np.exp(-np.maximum(from_s, 0.0) / degradation.edge_s), 0.0)
+    return error

@@ -50,7 +50,7 @@ def follow(course: Course, noise: FilterNoise) -> list[Estimate | None]:
     """Returns the estimates of a track that sees the course frame by frame."""
     track = Track(noise)
     return [
-        track.predict(t_s) if math.isnan(value) else track.update(t_s, value)
+        track.refuse(t_s) if math.isnan(value) else track.update(t_s, value)
         for t_s, value in zip(course.t_s.tolist(), course.measured_deg.tolist(), strict=True)
     ]
 

@@ -236,10 +236,13 @@ class Pipeline:
 
     def _unseen(self, frame: Frame, sight: Sight) -> Measurement:
         """The record of a frame that the network was not asked about: no number is shown with it, nor an old one."""
+        state = State.DROPPED if sight in NEVER_LOOKED_AT else State.REFUSED
+        if state is State.REFUSED:
+            self._tracker.refuse(frame)
         return Measurement(
             frame=frame,
             protocol=self._protocol,
-            state=State.DROPPED if sight in NEVER_LOOKED_AT else State.REFUSED,
+            state=state,
             reason=UNSEEN[sight],
             latency_ms=self._latency_ms(frame),
             engine_mark=self._engine.spec.mark,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from stream.biometry import CHALLENGE_SIDE_PX
 from stream.errors import TrackError
-from stream.kalman import Belief, FilterNoise, begin, learned_level, predict, update
+from stream.hypothesis import Hypothesis, Reading, edge_weight
+from stream.kalman import FilterNoise, learned_level, predict
 
 if TYPE_CHECKING:
     from stream.biometry import Biometry, Landmarks
@@ -22,17 +23,15 @@ SHOW_S = 1.0
 FORGET_S = 3.0
 """Later than this, the next measurement starts the track anew."""
 VOTE_S = 0.4
-"""The scene has really changed where outliers in a row outnumber what was accepted in this time before them:
-the track starts anew. In a steady stream that takes 0.4 s; after a gap or at the start, where one outlier may
-have misled it, two frames that say otherwise are enough."""
-OUTLIER_WEIGHT = 0.25
-"""A measurement that counts for less than this share of a clean one is not accepted."""
+"""The scene has really changed where readings that agree with each other, and contradict the track, outweigh what was
+accepted in this time before them, and `ENOUGH`: the track goes on from them. In a steady stream that takes 0.4 s."""
+ENOUGH = 1.0
+"""A value rests on readings worth more than this many clean ones: nothing is shown, held or overturned on a single one,
+nor on many that are worth nothing."""
 LARGEST_VALUE = 1e9
 """No angle and no distance is larger; far beyond it squares would overflow."""
 
-_LEAST_QUALITY = 0.05
-
-AOP_NOISE_DEG = FilterNoise(white_sd=2.0, correlated_sd=2.5, velocity_sd=7.5)
+AOP_NOISE_DEG = FilterNoise(white_sd=2.0, correlated_sd=2.5, velocity_sd=7.75)
 """AoP in degrees. `python -m calibration.noise` prints what `velocity_sd` trades: less is smooth and late."""
 
 HSD_NOISE_MM = AOP_NOISE_DEG.scaled(0.36)
@@ -81,31 +80,31 @@ class Estimate:
         return self.value + 1.96 * self.std
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class _Memory:
-    belief: Belief  # after the last accepted measurement
-    accepted_s: tuple[float, ...]  # times of the last accepted measurement and those up to VOTE_S before it
-    time_s: float  # of the last measurement, accepted or not
-    outliers: int = 0  # in a row, up to now
-    outliers_since_s: float = 0.0
-
-    def age_s(self, t_s: float) -> float:
-        return t_s - self.accepted_s[-1]
-
-
 class Track:
     """One number followed through one unbroken stretch of a stream.
 
     Time comes from the frames' own stamps, in seconds, and may be uneven. A stamp equal to the last one is
     another measurement of the same moment; an earlier one is a `TrackError`. Where time or scale jumps
     (`Frame.segment`), make a new track.
+
+    What a measurement is worth, its *weight*, is its quality, and less beside a refusal, before it and after it
+    (`stream.hypothesis`). The same weight counts in the filter, at the start, in the vote on a change of scene, and in
+    what is held.
+
+    Args:
+        noise: what the filter assumes.
+        after_refusal: the frame before the first one was refused.
     """
 
-    def __init__(self, noise: FilterNoise) -> None:
+    def __init__(self, noise: FilterNoise, *, after_refusal: bool = False) -> None:
         self._nominal = noise
         self._level = 1.0
         self._noise = noise  # at the level learned so far
-        self._memory: _Memory | None = None
+        self._time_s = -math.inf  # of the last measurement or refusal
+        self._lead: Hypothesis | None = None  # what is shown, once there is enough for it
+        self._rival: Hypothesis | None = None  # what contradicts it
+        self._is_refused = after_refusal  # since the last measurement
+        self._edge_s = -math.inf  # time of the first measurement after the last refusal
 
     @property
     def noise_level(self) -> float:
@@ -118,7 +117,7 @@ class Track:
         Args:
             t_s: when the frame was taken, in seconds.
             value: what was measured on it, in the track's unit.
-            quality: 0 to 1; the variance of the white noise is divided by it (by no less than 0.05).
+            quality: 0 to 1; the variance of the white noise is divided by it. One of 0 is not taken in.
 
         Raises:
             TrackError: time goes back, or an argument is not a number in its range.
@@ -127,13 +126,27 @@ class Track:
         if not (abs(value) <= LARGEST_VALUE and 0.0 <= quality <= 1.0):
             raise TrackError(
                 f"value {value!r} with quality {quality!r} at {t_s} s: a track takes values up to"
-                f" {LARGEST_VALUE:g} and qualities from 0 to 1; call predict() where a frame has none"
+                f" {LARGEST_VALUE:g} and qualities from 0 to 1; call refuse() where a frame has none"
             )
-        memory = self._memory
-        if memory is None or memory.age_s(t_s) > FORGET_S:
-            self._memory = self._begun(t_s, value)
-        else:
-            self._memory = self._updated(memory, t_s, value, max(quality, _LEAST_QUALITY))
+        if self._is_refused:
+            self._edge_s, self._is_refused = t_s, False
+        since_s, self._time_s = t_s - self._time_s, t_s
+        self._take(Reading(t_s=t_s, value=value, weight=quality * edge_weight(t_s - self._edge_s)), since_s)
+        return self.predict(t_s)
+
+    def refuse(self, t_s: float) -> Estimate | None:
+        """Notes that a frame could not be measured, and returns the estimate at its time.
+
+        What was measured just before it weighs less from now on.
+
+        Raises:
+            TrackError: time goes back, or is not a number.
+        """
+        self._check_time(t_s)
+        self._time_s = t_s
+        if not self._is_refused:
+            self._is_refused = True
+            self._lead, self._rival = self._doubted(self._lead), self._doubted(self._rival)
         return self.predict(t_s)
 
     def predict(self, t_s: float) -> Estimate | None:
@@ -145,13 +158,13 @@ class Track:
             TrackError: `t_s` is before the last measurement, or not a number.
         """
         self._check_time(t_s)
-        memory = self._memory
-        if memory is None or memory.age_s(t_s) > SHOW_S:
+        lead = self._lead
+        if lead is None or lead.evidence <= ENOUGH or lead.age_s(t_s) > SHOW_S:
             return None
-        age_s = memory.age_s(t_s)
+        age_s = lead.age_s(t_s)
         held = age_s > COAST_S
-        now = predict(memory.belief, age_s, noise=self._noise)
-        shown = predict(memory.belief, COAST_S, noise=self._noise) if held else now
+        now = predict(lead.belief, age_s, noise=self._noise)
+        shown = predict(lead.belief, COAST_S, noise=self._noise) if held else now
         return Estimate(
             value=float(shown.x[0]),
             std=math.sqrt(now.P[0, 0]),
@@ -163,34 +176,41 @@ class Track:
     def _check_time(self, t_s: float) -> None:
         if not math.isfinite(t_s):
             raise TrackError(f"time {t_s!r} s is not a number; give a frame's presentation time in seconds")
-        if self._memory is not None and t_s < self._memory.time_s:
-            raise TrackError(
-                f"time goes back from {self._memory.time_s} s to {t_s} s; begin a new track in a new segment"
-            )
+        if t_s < self._time_s:
+            raise TrackError(f"time goes back from {self._time_s} s to {t_s} s; begin a new track in a new segment")
 
-    def _begun(self, t_s: float, value: float) -> _Memory:
-        # The learned noise is kept: it belongs to the source, not to what was followed.
-        return _Memory(belief=begin(value, noise=self._noise), accepted_s=(t_s,), time_s=t_s)
+    def _take(self, reading: Reading, since_s: float) -> None:
+        """Gives a reading to the hypothesis it agrees with; the rival takes the lead where it outweighs it.
 
-    def _updated(self, memory: _Memory, t_s: float, value: float, quality: float) -> _Memory:
-        """Returns what is known after one more measurement: accepted, passed over, or of a new scene.
-
-        An outlier leaves the belief alone. Were it taken in with its small weight, a run of them at a high
-        frame rate would drag the value along, and its interval would follow without having seen a reason.
+        An outlier leaves the lead alone. Were it taken in with a small weight, a run of them at a high frame rate
+        would drag the value along, and its interval would follow without having seen a reason.
         """
-        prior = predict(memory.belief, memory.age_s(t_s), noise=self._noise)
-        result = update(prior, value, noise=self._noise, quality=quality)
-        self._level = learned_level(self._level, result.nis, t_s - memory.time_s, noise=self._nominal)
+        lead = self._lead
+        if lead is None or lead.age_s(reading.t_s) > FORGET_S:
+            # The learned noise is kept: it belongs to the source, not to what was followed.
+            self._lead, self._rival = Hypothesis.begun(reading, noise=self._noise), None
+            return
+        if lead.age_s(reading.t_s) > SHOW_S and self._edge_s > lead.last_s:
+            lead = replace(lead, evidence=0.0)  # nothing was shown meanwhile: it must be found again
+        self._learn(lead, reading, since_s)
+        taken = lead.with_reading(reading, noise=self._noise, vote_s=VOTE_S)
+        if taken is not None:
+            self._lead, self._rival = taken, None
+            return
+        self._lead = lead
+        rival = self._rival and self._rival.with_reading(reading, noise=self._noise, vote_s=VOTE_S)
+        self._rival = rival = rival or Hypothesis.begun(reading, noise=self._noise)
+        if rival.evidence > max(lead.votes_up_to(rival.first_s, vote_s=VOTE_S), ENOUGH):
+            self._lead, self._rival = rival, None
+
+    def _learn(self, lead: Hypothesis, reading: Reading, since_s: float) -> None:
+        """Learns the level of the noise from how far the reading is off what was expected."""
+        nis = lead.surprise(reading, noise=self._noise)
+        self._level = learned_level(self._level, nis, since_s, noise=self._nominal)
         self._noise = self._nominal.at_level(self._level)
-        if result.weight >= OUTLIER_WEIGHT:
-            accepted_s = (*(s for s in memory.accepted_s if t_s - s <= VOTE_S), t_s)
-            return _Memory(belief=result.belief, accepted_s=accepted_s, time_s=t_s)
-        outliers = memory.outliers + 1
-        since_s = memory.outliers_since_s if memory.outliers else t_s
-        voters = sum(since_s - s <= VOTE_S for s in memory.accepted_s)
-        if outliers > max(voters, 1):
-            return self._begun(t_s, value)
-        return replace(memory, time_s=t_s, outliers=outliers, outliers_since_s=since_s)
+
+    def _doubted(self, hypothesis: Hypothesis | None) -> Hypothesis | None:
+        return hypothesis and hypothesis.doubted(noise=self._noise, vote_s=VOTE_S)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +229,7 @@ class Tracker:
         self._segment: int | None = None
         self._aop = Track(AOP_NOISE_DEG)
         self._hsd: tuple[Track, Track] | None = None  # once a scale is known: minimum, perpendicular
+        self._is_refused = False  # the frame before
 
     def follow(self, frame: Frame, biometry: Biometry) -> Tracks:
         """Returns the tracked values at `frame`, its own measurement taken in where it has one.
@@ -216,18 +237,46 @@ class Tracker:
         Raises:
             TrackError: the frame's time is before the one before it in the same segment.
         """
-        if frame.segment != self._segment:
-            self._segment = frame.segment
-            self._aop, self._hsd = Track(AOP_NOISE_DEG), None
+        self._enter(frame.segment)
+        t_s, quality = frame.pts_s, biometry.quality
+        if biometry.reason is not None:
+            return self._refused(t_s)
         if self._hsd is None and biometry.landmarks is not None:
             noise = HSD_NOISE_MM.scaled(_px_per_mm(frame, biometry, biometry.landmarks))
-            self._hsd = Track(noise), Track(noise)
+            self._hsd = self._new_track(noise), self._new_track(noise)
+        self._is_refused = False
         shortest, perpendicular = self._hsd or (None, None)
-        t_s, quality = frame.pts_s, biometry.quality
         return Tracks(
             aop=_followed(self._aop, t_s, biometry.aop_deg, quality),
             hsd_min=_followed(shortest, t_s, biometry.hsd_min, quality),
             hsd_perp=_followed(perpendicular, t_s, biometry.hsd_perp, quality),
+        )
+
+    def refuse(self, frame: Frame) -> None:
+        """Notes a frame that was refused before it was read: what was read beside it weighs less.
+
+        Raises:
+            TrackError: the frame's time is before the one before it in the same segment.
+        """
+        self._enter(frame.segment)
+        self._refused(frame.pts_s)
+
+    def _enter(self, segment: int) -> None:
+        if segment != self._segment:
+            self._segment = segment
+            self._aop, self._hsd = self._new_track(AOP_NOISE_DEG), None
+
+    def _new_track(self, noise: FilterNoise) -> Track:
+        """A refusal casts doubt on what comes next in a new segment too: it is of the view, not of the scale."""
+        return Track(noise, after_refusal=self._is_refused)
+
+    def _refused(self, t_s: float) -> Tracks:
+        self._is_refused = True
+        shortest, perpendicular = self._hsd or (None, None)
+        return Tracks(
+            aop=self._aop.refuse(t_s),
+            hsd_min=shortest.refuse(t_s) if shortest else None,
+            hsd_perp=perpendicular.refuse(t_s) if perpendicular else None,
         )
 
 

@@ -76,7 +76,8 @@ def test_tracker_starts_anew_with_each_segment_even_back_in_time() -> None:
     tracker = Tracker()
     for k in range(60):
         old = tracker.follow(frame(k), reading())
-    new = tracker.follow(frame(3, segment=1), reading(aop_deg=90.0, hsd_min=120.0))
+    assert tracker.follow(frame(3, segment=1), reading(aop_deg=90.0, hsd_min=120.0)).aop is None
+    new = tracker.follow(frame(4, segment=1), reading(aop_deg=90.0, hsd_min=120.0))
     assert shown(new.aop).value == 90.0
     assert shown(new.hsd_min).value == 120.0
     assert shown(new.aop).std > shown(old.aop).std
@@ -87,6 +88,28 @@ def test_tracker_starts_anew_with_each_segment_even_back_in_time() -> None:
     ("spacing", "px_per_mm"), [(PixelSpacing(0.2, 0.25), 4.0), (None, 95.0 / 38.0)], ids=["known", "from PS"]
 )
 def test_hsd_noise_follows_the_scale_of_the_picture(spacing: PixelSpacing | None, px_per_mm: float) -> None:
-    found = shown(Tracker().follow(frame(0, spacing=spacing), reading()).hsd_min)
-    in_mm = shown(Track(HSD_NOISE_MM).update(0.0, 60.0))
+    tracker, track = Tracker(), Track(HSD_NOISE_MM)
+    for k in (0, 1):
+        followed = tracker.follow(frame(k, spacing=spacing), reading()).hsd_min
+        in_mm = track.update(k / 30, 60.0)
+    found, in_mm = shown(followed), shown(in_mm)
     assert found.std == pytest.approx(px_per_mm * in_mm.std)
+
+
+def test_a_refusal_before_a_new_segment_casts_doubt_on_its_first_readings() -> None:
+    tracker = Tracker()
+    tracker.refuse(frame(0))
+    assert all(tracker.follow(frame(k, segment=1), reading()).aop is None for k in (1, 2))
+    fresh = Tracker()
+    fresh.follow(frame(1), reading())
+    assert fresh.follow(frame(2), reading()).aop is not None
+
+
+def test_frames_refused_before_they_are_read_weigh_on_what_is_beside_them() -> None:
+    told, untold = Tracker(), Tracker()
+    for k in range(40):
+        for tracker in (told, untold):
+            tracker.follow(frame(k), reading(aop_deg=120.0 if k < 38 else 126.0))
+    told.refuse(frame(40))
+    held = shown(told.follow(frame(41), REFUSED).aop)
+    assert abs(held.value - 120.0) < 0.4 * abs(shown(untold.follow(frame(41), reading(126.0)).aop).value - 120.0)
