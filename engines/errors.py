@@ -33,6 +33,10 @@ class EngineMissing(EngineUnavailable):
     """No engine was built for this model, machine and precision, or the one there was never accepted."""
 
 
+class PretrainedMissing(EngineUnavailable):
+    """The weights that a network is to start from are not installed, or not what they should be."""
+
+
 class ModelNotFound(EngineError, FileNotFoundError):
     """There is no model file at the path given."""
 

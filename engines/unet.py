@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from engines.network.heads import BottleneckHead
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -71,21 +73,6 @@ BLOCKS: Mapping[BlockName, type[PlainBlock | ResidualBlock]] = {
 }
 
 
-class BottleneckHead(nn.Sequential):
-    """Bottleneck (B, C, h, w) -> one logit (B,): global mean, LayerNorm, MLP with ReLU between its layers."""
-
-    def __init__(self, channels: int, hidden: Sequence[int]) -> None:
-        sizes = (channels, *hidden, 1)
-        layers: list[nn.Module] = [nn.LayerNorm(channels, eps=1e-6)]
-        for size_in, size_out in pairwise(sizes):
-            layers += [nn.Linear(size_in, size_out), nn.ReLU(inplace=True)]
-        super().__init__(*layers[:-1])
-
-    def forward(self, bottleneck: Tensor) -> Tensor:
-        logit: Tensor = super().forward(bottleneck.mean(dim=(2, 3)))  # type: ignore[no-untyped-call]
-        return logit.squeeze(1)
-
-
 class MultiTaskUNet(nn.Module):
     """Grey frames in, class logits and plane logit out.
 
@@ -132,6 +119,8 @@ class MultiTaskUNet(nn.Module):
         self.segmentation_head = nn.Conv2d(widths[0], 3, 1)
         self.plane_head = BottleneckHead(widths[-1], plane_hidden)
         self.orientation_head = BottleneckHead(widths[-1], plane_hidden) if orientation_head else None
+        self.output_stride = stem_stride
+        """Pixels of the input that one of the class logits covers, along each axis."""
         self.decodes = True
         """False leaves the decoder out of `forward`: the heads' logits alone."""
         if initialise == "xavier":

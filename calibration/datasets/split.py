@@ -13,17 +13,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 
-def grouped_folds(groups: Sequence[str], folds: int, *, seed: int) -> tuple[frozenset[int], ...]:
-    """Shares frames out over folds of nearly equal size, each group into one fold.
+def grouped_folds(
+    groups: Sequence[str], folds: int, *, seed: int, strata: Sequence[str] | None = None
+) -> tuple[frozenset[int], ...]:
+    """Shares frames out over folds, each group into one fold, each fold with its share of every stratum.
 
     Convention: groups go from the largest to the smallest, those of one size in an order drawn by `seed`, each
-    into the fold that is smallest so far. No fold is empty, and the sizes of two folds differ by no more than
+    into the fold where it makes the sum over strata of (frames / frames of the stratum)^2 least. Without strata that
+    is the fold that is smallest so far; then no fold is empty, and the sizes of two folds differ by no more than
     the largest group. Worked value: groups a a a b b c in 2 folds are {0, 1, 2}, {3, 4, 5}.
 
     Args:
         groups: of each frame.
         folds: how many, at least 2.
         seed: of the order among groups of one size.
+        strata: of each frame, what is to be spread evenly, such as a band of AoP; None spreads frames alone.
 
     Returns:
         For each fold the indices into `groups`.
@@ -34,9 +38,15 @@ def grouped_folds(groups: Sequence[str], folds: int, *, seed: int) -> tuple[froz
     members = _members(groups, seed)
     if not 2 <= folds <= len(members):
         raise DataSetError(f"{folds} folds of {len(members)} groups: give 2 to as many folds as there are groups")
+    kinds, stratum = np.unique(["" for _ in groups] if strata is None else list(strata), return_inverse=True)
+    total = np.bincount(stratum, minlength=len(kinds))
+    filled = np.zeros((folds, len(kinds)))
     shares: list[list[int]] = [[] for _ in range(folds)]
     for group in sorted(members, key=len, reverse=True):
-        min(shares, key=len).extend(group)
+        share = np.bincount(stratum[group], minlength=len(kinds)) / total
+        fold = int(((filled + share) ** 2 - filled**2).sum(axis=1).argmin())
+        filled[fold] += share
+        shares[fold].extend(group)
     return tuple(frozenset(share) for share in shares)
 
 

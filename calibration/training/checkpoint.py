@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from calibration.training.config import TrainConfig
-    from engines.unet import MultiTaskUNet
+    from engines.network.build import Network
 
 CHECKPOINT, BEST, HISTORY = "checkpoint.pt", "best.pt", "history.jsonl"
 
 
-def facts_of(network: MultiTaskUNet, config: TrainConfig, *, fingerprint: str) -> dict[str, Any]:
+def facts_of(network: Network, config: TrainConfig, *, fingerprint: str) -> dict[str, Any]:
     """What every checkpoint says of itself beside its state; `engines.export` needs schema, spec and weights."""
-    stem = int(config.network.get("stem_stride", 1))
+    stride = network.output_stride
     spec = ModelSpec(
         name=config.name,
         height=config.size,
         width=config.size,
-        output_height=config.size // stem,
-        output_width=config.size // stem,
+        output_height=config.size // stride,
+        output_width=config.size // stride,
         classes=("background", "PS", "FH"),
         plane_threshold=0.5,
         architecture=config.network,
@@ -80,7 +80,7 @@ def load(path: Path, config: TrainConfig, *, fingerprint: str) -> dict[str, Any]
     return stored
 
 
-def load_weights(network: MultiTaskUNet, path: Path) -> None:
+def load_weights(network: Network, path: Path) -> None:
     """Takes over the weights of another run's checkpoint.
 
     Raises:

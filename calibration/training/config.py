@@ -6,13 +6,12 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from importlib.resources import files
-from inspect import signature
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from calibration.errors import ConfigError
 from calibration.training.augmentation.settings import AugmentationSettings
-from engines.unet import MultiTaskUNet
+from engines.network.build import size_step
 
 SHIPPED = files("calibration.training") / "configs"
 """`default.toml` is our own recipe, `paper.toml` the paper's."""
@@ -37,6 +36,7 @@ class SourceSettings:
     balance: float = (
         0.0  # 0 draws all frames alike, 1 all groups; between, a group by its size to the power 1 - balance
     )
+    even: float = 0.0  # 0 draws frames as they are, 1 evenly over AoP and direction of the PS; between, between
     share: float = 1.0  # of the frames, by whole groups, that may be learned from with their masks ...
     share_seed: int = 0
     rest_unlabelled: bool = False  # ... and whether the others count as frames without a mask, or not at all
@@ -50,6 +50,8 @@ class SourceSettings:
     def __post_init__(self) -> None:
         if not 0.0 <= self.balance <= 1.0:
             raise ValueError(f"balance is {self.balance}, and must be 0 to 1")
+        if not 0.0 <= self.even <= 1.0:
+            raise ValueError(f"even is {self.even}, and must be 0 to 1")
         if self.folds and not 0 <= self.fold < self.folds:
             raise ValueError(f"fold is {self.fold}, and must be 0 to {self.folds - 1}")
 
@@ -67,7 +69,9 @@ class TrainConfig:
     """Every setting of a run."""
 
     name: str
-    network: Mapping[str, Any]  # keyword arguments of `engines.unet.MultiTaskUNet`
+    network: Mapping[str, Any]  # keyword arguments of the network: `engines.network.build.make_network`
+    pretrained: bool = False  # whether the encoder starts from published weights (ImageNet)
+    encoder_rate: float = 1.0  # the encoder's learning rate as a share of `learning_rate`
     size: int  # side of the network's square input, px
     early_size: int = 0  # side to which frames are shrunk ...
     early_epochs: int = 0  # ... in so many epochs at the start: coarse learning costs a fraction there
@@ -91,6 +95,7 @@ class TrainConfig:
     weighting: Literal["dynamic", "fixed", "uncertainty"] = "dynamic"
     plane_weight: float = 0.5  # of the plane loss, where the weighting is fixed
     orientation_weight: float = 0.0  # of the orientation loss, beside the two that are weighed
+    axis_weight: float = 0.0  # of the loss on the direction of the PS, likewise
     shape_weight: float = 0.0  # of the loss on where PS and FH lie and lean, likewise
     late_classification: LateClassification = field(default_factory=LateClassification)
     training_data: str  # for the model's own facts
@@ -118,13 +123,10 @@ class TrainConfig:
 
 
 def _check_network(network: Mapping[str, Any], size: int, *, key: str = "size") -> None:
-    known = signature(MultiTaskUNet).parameters
-    unknown = [key for key in network if key not in known]
-    if unknown:
-        raise ConfigError(f"network.{unknown[0]}: unknown; known are {', '.join(known)}")
-    if "widths" not in network:
-        raise ConfigError("network.widths: missing")
-    step = network.get("stem_stride", 1) * 2 ** (len(network["widths"]) - 1)
+    try:
+        step = size_step(network)
+    except ValueError as error:
+        raise ConfigError(f"network.{error}") from error
     if size <= 0 or size % step:
         raise ConfigError(f"{key} is {size}, and must be a multiple of {step}, which the network's levels ask for")
 

@@ -16,6 +16,8 @@ from torch.nn import functional
 from calibration.datasets import open_dataset
 from calibration.datasets.base import LabelledFrame
 from calibration.datasets.fingerprint import Fingerprint
+from calibration.datasets.bands import drawn_angles, stratum_of
+from calibration.datasets.groups import content_groups
 from calibration.datasets.split import grouped_folds, grouped_holdout
 from calibration.errors import ConfigError, DataSetError
 from calibration.training.batch import Batch
@@ -115,7 +117,10 @@ def load_store(sources: Sequence[SourceSettings], data: Path, *, size: int, seed
             if mass > 0 and not found[kind]:
                 raise ConfigError(f"{source.path}: a mass for {kind} frames, but it holds none; set {kind} = 0")
             if mass > 0:
-                reach = chances(members[kind], source.balance).cumsum(0)
+                likely = chances(members[kind], source.balance)
+                if source.even:
+                    likely = evened(likely, concatenate(found[kind]).masks.numpy(), source.even)
+                reach = likely.cumsum(0)
                 pools.append(Pool(f"{source.path}/{kind}", mass, concatenate(found[kind]), reach))
     return FrameStore(tuple(pools), fingerprint.hexdigest(), frozenset(groups))
 
@@ -128,6 +133,26 @@ def chances(groups: Sequence[str], balance: float) -> Tensor:
     sizes = Counter(groups)
     weights = torch.tensor([sizes[group] ** -balance for group in groups], dtype=torch.float64)
     return weights / weights.sum()
+
+
+def evened(likely: Tensor, masks: NDArray[np.uint8], even: float) -> Tensor:
+    """Chances (n,) changed so that bins of 10 degrees of AoP and of the PS' direction are drawn more alike.
+
+    Args:
+        likely: chances, sum 1.
+        masks: (n, h, w) drawn masks.
+        even: 0 changes nothing, 1 draws all bins that hold a frame with the same chance; each chance is multiplied by
+            its two bins' shares to the power -even / 2.
+    """
+    angles = np.array([drawn_angles(mask) for mask in masks])
+    weights = likely.numpy().copy()
+    factor = np.ones_like(weights)
+    for column in angles.T:
+        bins = np.floor(np.nan_to_num(column, nan=-1e3) / 10).astype(int)
+        kinds, inverse = np.unique(bins, return_inverse=True)
+        factor *= np.bincount(inverse, weights, len(kinds))[inverse] ** (-even / 2)
+    weights *= factor
+    return torch.from_numpy(weights / weights.sum())
 
 
 def _origin(source: SourceSettings, seed: int) -> str:
@@ -261,7 +286,10 @@ def _frames(source: SourceSettings, data: Path, *, size: int, seed: int) -> Iter
         if frame.name not in source.exclude and source.look in ("", frame.look)
     ]
     if source.folds:
-        held_out = grouped_folds([frame.group for frame in chosen], source.folds, seed=0)[source.fold]
+        groups = content_groups((frame.image for frame in chosen), [frame.group for frame in chosen])
+        chosen = [replace(frame, group=group) for frame, group in zip(chosen, groups, strict=True)]
+        strata = [stratum_of(frame) for frame in chosen]
+        held_out = grouped_folds(groups, source.folds, seed=0, strata=strata)[source.fold]
         chosen = [frame for k, frame in enumerate(chosen) if (k in held_out) == (source.take == "held_out")]
     if source.share < 1:
         kept = grouped_holdout([frame.group for frame in chosen], source.share, seed=source.share_seed)

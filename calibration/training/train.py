@@ -29,6 +29,7 @@ from calibration.training.curves import draw_curves
 from calibration.training.frames import load_store, shrunk
 from calibration.training.losses import (
     SEGMENTATION_LOSSES,
+    axis_loss,
     dice_scores,
     make_weighting,
     orientation_loss,
@@ -37,7 +38,7 @@ from calibration.training.losses import (
     shape_loss,
 )
 from calibration.training.validation import chosen_by, validate
-from engines.unet import MultiTaskUNet
+from engines.network.build import Network, make_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -77,8 +78,8 @@ class Run:
         history: one line for each epoch done.
     """
 
-    network: MultiTaskUNet
-    average: MultiTaskUNet
+    network: Network
+    average: Network
     weighting: torch.nn.Module
     optimiser: torch.optim.Optimizer
     epoch: int = 0
@@ -165,12 +166,14 @@ def train(config: TrainConfig, *, data: Path, out: Path, start: Path | None = No
 def new_run(config: TrainConfig, device: torch.device, start: Path | None) -> Run:
     """A run before its first step."""
     torch.manual_seed(config.seed)
-    network = MultiTaskUNet(**config.network)
+    network = make_network(config.network)
+    if config.pretrained and not start:
+        network.encoder.load_pretrained()
     if start:
         checkpoint.load_weights(network, start)
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     weighting = make_weighting(config.weighting, config.plane_weight).to(device)
-    optimiser = make_optimiser([*network.parameters(), *weighting.parameters()], config)
+    optimiser = make_optimiser(parameter_groups(network, weighting, config), config)
     return Run(network=network, average=deepcopy(network), weighting=weighting, optimiser=optimiser)
 
 
@@ -190,7 +193,7 @@ def learn_epoch(
     for step in range(first, first + config.steps_per_epoch):
         batch = draw(store, config, step, device)
         for group in run.optimiser.param_groups:
-            group["lr"] = learning_rate(step, config)
+            group["lr"] = learning_rate(step, config) * group["rate"]
         with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
             logits, plane_logits, *normal_logits = run.network(batch.images * 255)
         segmentation = segmentation_loss(
@@ -205,6 +208,8 @@ def learn_epoch(
         loss = weighted if with_planes else segmentation
         for orientation in normal_logits:
             loss = loss + config.orientation_weight * orientation_loss(orientation, batch)
+        if config.axis_weight:
+            loss = loss + config.axis_weight * axis_loss(logits, batch)
         if config.shape_weight:
             shape = shape_loss(logits, batch, synthetic_weight=config.synthetic_weight)
             loss = loss + config.shape_weight * shape
@@ -226,7 +231,7 @@ def learn_epoch(
     return {name: sum(found) / len(found) for name, found in values.items() if found}
 
 
-def kept_network(run: Run, store: FrameStore, config: TrainConfig, device: torch.device) -> MultiTaskUNet:
+def kept_network(run: Run, store: FrameStore, config: TrainConfig, device: torch.device) -> Network:
     """The weights that are validated and kept."""
     kept = run.average if config.average else run.network
     return refreshed(kept, store, config, device) if config.refresh_batches else kept
@@ -243,7 +248,18 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def make_optimiser(parameters: list[torch.nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:
+def parameter_groups(network: Network, weighting: torch.nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
+    """What learns, by its share of the learning rate: the encoder, and all else."""
+    encoder = list(network.encoder.parameters())
+    known = {id(parameter) for parameter in encoder}
+    rest = [parameter for parameter in network.parameters() if id(parameter) not in known]
+    return [
+        {"params": [*rest, *weighting.parameters()], "rate": 1.0},
+        {"params": encoder, "rate": config.encoder_rate},
+    ]
+
+
+def make_optimiser(parameters: list[dict[str, Any]], config: TrainConfig) -> torch.optim.Optimizer:
     """AdamW, or its schedule-free form (Defazio et al., 2024), which averages weights instead of lowering its rate."""
     if config.optimiser == "schedule_free":
         from schedulefree import AdamWScheduleFree
@@ -297,7 +313,7 @@ def is_settled(run: Run, config: TrainConfig) -> bool:
 
 
 @torch.no_grad()
-def follow(average: MultiTaskUNet, network: MultiTaskUNet, decay: float) -> None:
+def follow(average: Network, network: Network, decay: float) -> None:
     """Moves the average towards the network."""
     for kept, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
         if kept.dtype.is_floating_point:
@@ -307,7 +323,7 @@ def follow(average: MultiTaskUNet, network: MultiTaskUNet, decay: float) -> None
 
 
 @torch.no_grad()
-def refreshed(network: MultiTaskUNet, store: FrameStore, config: TrainConfig, device: torch.device) -> MultiTaskUNet:
+def refreshed(network: Network, store: FrameStore, config: TrainConfig, device: torch.device) -> Network:
     """A copy whose batch-norm statistics, in encoder and decoder, are those of its own weights."""
     copy = deepcopy(network).train()
     for module in copy.modules():

@@ -1,0 +1,1 @@
+"""Networks made of parts that a configuration names."""
