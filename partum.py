@@ -29,6 +29,7 @@ COMMANDS = {
     "bench": ("benchmarks.commands:bench_command", "Measure how fast and how right this machine is."),
     "info": ("engines.commands:info_command", "Say what a model file or a built engine is."),
     "train": ("calibration.training.command:train_command", "Train a network; resumes a run that was killed."),
+    "folds": ("calibration.training.folds_command:folds_command", "Train the grouped cross-validation; resumes."),
     "weak-labels": (
         "calibration.training.weak_labels_command:weak_labels_command",
         "Let teachers write masks for frames that have none.",

@@ -108,12 +108,14 @@ def measure_fhps2023(labels: NDArray[np.uint8]) -> Biometry:
     )
 
 
-def _fitted_ellipse(mask: NDArray[np.bool_]) -> Ellipse | None:
-    """The least-squares ellipse of a region's simplified contour; None where there are too few vertices."""
+def ellipse_vertices(mask: NDArray[np.bool_]) -> NDArray[np.int32] | None:
+    """The vertices (N, 2) through which FH-PS-AOP 2023 fits a region's ellipse: its contour simplified by 1 px."""
     contour = longest_contour(mask)
-    if contour is None:
-        return None
-    vertices = cv2.approxPolyDP(contour, 1.0, True)
+    return None if contour is None else cv2.approxPolyDP(contour, 1.0, True).reshape(-1, 2).astype(np.int32, copy=False)
+
+
+def ellipse_through(vertices: NDArray[np.int32] | NDArray[np.float32]) -> Ellipse | None:
+    """The least-squares ellipse through points (N, 2); None where there are fewer than six, or none fits."""
     if len(vertices) <= 5:
         return None
     center, (minor, major), angle_deg = cv2.fitEllipse(vertices)
@@ -125,6 +127,12 @@ def _fitted_ellipse(mask: NDArray[np.bool_]) -> Ellipse | None:
         semi_minor=minor / 2,
         theta_rad=math.radians(angle_deg - 90),
     )
+
+
+def _fitted_ellipse(mask: NDArray[np.bool_]) -> Ellipse | None:
+    """The ellipse of a region; None where there are too few vertices."""
+    vertices = ellipse_vertices(mask)
+    return None if vertices is None else ellipse_through(vertices)
 
 
 def _resized(labels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:

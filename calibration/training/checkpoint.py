@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from calibration.errors import TrainingError
+from calibration.errors import ConfigError, TrainingError
+from calibration.training.config import build_config
 from engines.base import ModelSpec
 from engines.export import CHECKPOINT_SCHEMA
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from calibration.training.config import TrainConfig
+    from calibration.training.refinement.config import RefinementConfig
     from engines.network.build import Network
 
 CHECKPOINT, BEST, HISTORY = "checkpoint.pt", "best.pt", "history.jsonl"
@@ -52,7 +54,7 @@ def facts_of(network: Network, config: TrainConfig, *, fingerprint: str) -> dict
     }
 
 
-def as_text(config: TrainConfig) -> str:
+def as_text(config: TrainConfig | RefinementConfig) -> str:
     """A configuration as JSON; two runs with the same text and data are the same run."""
     return json.dumps(asdict(config), sort_keys=True)
 
@@ -64,7 +66,7 @@ def save(stored: Mapping[str, Any], path: Path) -> None:
     os.replace(partial, path)
 
 
-def load(path: Path, config: TrainConfig, *, fingerprint: str) -> dict[str, Any] | None:
+def load(path: Path, config: TrainConfig | RefinementConfig, *, fingerprint: str) -> dict[str, Any] | None:
     """The state to go on from; None where there is none.
 
     Raises:
@@ -73,11 +75,19 @@ def load(path: Path, config: TrainConfig, *, fingerprint: str) -> dict[str, Any]
     if not path.exists():
         return None
     stored = _read(path)
-    if stored.get("config") != as_text(config):
+    if not _is_same(stored.get("config"), config):
         raise TrainingError(f"{path}: made with another configuration; give --out another folder")
     if stored.get("data_fingerprint") != fingerprint:
         raise TrainingError(f"{path}: made with other data; give --out another folder")
     return stored
+
+
+def _is_same(text: object, config: Any) -> bool:
+    """Whether a stored configuration says the same; keys that are newer than it count as their defaults."""
+    try:
+        return bool(build_config(type(config), json.loads(str(text))) == config)
+    except (ConfigError, ValueError):
+        return False
 
 
 def load_weights(network: Network, path: Path) -> None:

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from calibration.errors import ConfigError
 from calibration.training.augmentation.settings import AugmentationSettings
 from engines.network.build import size_step
+
+Config = TypeVar("Config")
 
 SHIPPED = files("calibration.training") / "configs"
 """`default.toml` is our own recipe, `paper.toml` the paper's."""
@@ -137,6 +139,11 @@ def load_config(name: Path | str) -> TrainConfig:
     Raises:
         ConfigError: there is no such file, it is no TOML, or a key or value cannot be meant; names which.
     """
+    return read_config(name, TrainConfig)
+
+
+def read_config(name: Path | str, kind: type[Config]) -> Config:
+    """Reads a configuration of a kind, as `load_config` does."""
     path = Path(name)
     try:
         found = path if path.is_file() or path.name != str(name) else SHIPPED / path.name
@@ -147,7 +154,7 @@ def load_config(name: Path | str) -> TrainConfig:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{name}: not a text file ({error.reason}); give a TOML file") from error
     try:
-        return parse_config(_extended(tomllib.loads(text)))
+        return build_config(kind, _extended(tomllib.loads(text)))
     except (tomllib.TOMLDecodeError, ConfigError) as error:
         raise ConfigError(f"{name}: {error}") from error
 
@@ -165,7 +172,16 @@ def _extended(table: dict[str, Any]) -> dict[str, Any]:
 
 def parse_config(table: Mapping[str, Any]) -> TrainConfig:
     """Builds a configuration from a TOML table, or from what `dataclasses.asdict` made of one."""
-    config: TrainConfig = _build(TrainConfig, table, "")
+    return build_config(TrainConfig, table)
+
+
+def build_config(kind: type[Config], table: Mapping[str, Any]) -> Config:
+    """Builds a configuration of a kind from a table.
+
+    Raises:
+        ConfigError: a key or value cannot be meant; names which.
+    """
+    config: Config = _build(kind, table, "")
     return config
 
 

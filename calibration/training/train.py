@@ -37,6 +37,7 @@ from calibration.training.losses import (
     segmentation_loss,
     shape_loss,
 )
+from calibration.training.optimisation import follow, learning_rate, make_optimiser, parameter_groups
 from calibration.training.validation import chosen_by, validate
 from engines.network.build import Network, make_network
 
@@ -173,7 +174,9 @@ def new_run(config: TrainConfig, device: torch.device, start: Path | None) -> Ru
         checkpoint.load_weights(network, start)
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     weighting = make_weighting(config.weighting, config.plane_weight).to(device)
-    optimiser = make_optimiser(parameter_groups(network, weighting, config), config)
+    groups = parameter_groups(network, network.encoder, config)
+    groups[0]["params"] += weighting.parameters()
+    optimiser = make_optimiser(groups, config)
     return Run(network=network, average=deepcopy(network), weighting=weighting, optimiser=optimiser)
 
 
@@ -248,45 +251,6 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def parameter_groups(network: Network, weighting: torch.nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
-    """What learns, by its share of the learning rate: the encoder, and all else."""
-    encoder = list(network.encoder.parameters())
-    known = {id(parameter) for parameter in encoder}
-    rest = [parameter for parameter in network.parameters() if id(parameter) not in known]
-    return [
-        {"params": [*rest, *weighting.parameters()], "rate": 1.0},
-        {"params": encoder, "rate": config.encoder_rate},
-    ]
-
-
-def make_optimiser(parameters: list[dict[str, Any]], config: TrainConfig) -> torch.optim.Optimizer:
-    """AdamW, or its schedule-free form (Defazio et al., 2024), which averages weights instead of lowering its rate."""
-    if config.optimiser == "schedule_free":
-        from schedulefree import AdamWScheduleFree
-
-        optimiser: torch.optim.Optimizer = AdamWScheduleFree(
-            parameters,
-            lr=config.learning_rate,
-            warmup_steps=config.warm_up_steps,
-            weight_decay=config.weight_decay,
-        )
-        return optimiser
-    return torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
-
-
-def learning_rate(step: int, config: TrainConfig) -> float:
-    """Linear warm-up, then half a cosine down to zero, or level; the schedule-free optimiser warms up by itself."""
-    if config.optimiser == "schedule_free":
-        return config.learning_rate
-    if step < config.warm_up_steps:
-        return config.learning_rate * (step + 1) / config.warm_up_steps
-    if config.decay == "none":
-        return config.learning_rate
-    total = config.epochs * config.steps_per_epoch
-    done = (step - config.warm_up_steps) / max(1, total - config.warm_up_steps)
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
-
-
 def draw(store: FrameStore, config: TrainConfig, step: int, device: torch.device) -> Batch:
     """The step's batch, augmented on the device; the same for the same seed and step."""
     seed = config.seed * 1_000_003 + step
@@ -310,16 +274,6 @@ def is_settled(run: Run, config: TrainConfig) -> bool:
     """Whether checkpoints are chosen already: at once, or so long after planes were switched on late."""
     wait = SETTLING_EPOCHS if config.late_classification.epoch else 0
     return run.epoch >= (run.planes_since or 0) + wait
-
-
-@torch.no_grad()
-def follow(average: Network, network: Network, decay: float) -> None:
-    """Moves the average towards the network."""
-    for kept, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
-        if kept.dtype.is_floating_point:
-            kept.lerp_(new, 1 - decay)
-        else:
-            kept.copy_(new)
 
 
 @torch.no_grad()

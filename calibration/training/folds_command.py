@@ -1,0 +1,31 @@
+"""`partum folds`: the grouped cross-validation's trainings, resumable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from engines.errors import EngineUnavailable
+from stream.cli import verbose_option
+
+
+@click.command("folds", help="Train the networks of the grouped 5-fold cross-validation; goes on where it was.")
+@click.argument("runs", nargs=-1)
+@click.option(
+    "--data",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Folder below which the data sets lie.",
+)
+@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder of all runs.")
+@click.option("--network", default="lite0.toml", show_default=True, help="Configuration of the mask network.")
+@click.option("--refinement", default="refinement.toml", show_default=True, help="Configuration of the second look.")
+@verbose_option
+def folds_command(runs: tuple[str, ...], data: Path, out: Path, network: str, refinement: str) -> None:
+    """See the command's help text above."""
+    try:
+        from calibration.training.folds import runs_named, train_folds
+    except ImportError as error:
+        raise EngineUnavailable(f"training needs {error.name}; pip install 'partum[train]'") from error
+    train_folds(runs_named(runs), data=data, out=out, network=network, refinement=refinement)

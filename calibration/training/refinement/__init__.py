@@ -1,0 +1,1 @@
+"""Training of the second look at the symphysis, on crops."""
