@@ -60,11 +60,11 @@ def engine_of(network: Mapping[str, object], folder: Path) -> Engine:
     from calibration.training.checkpoint import facts_of, save
     from calibration.training.config import load_config
     from engines.export import export_checkpoint
-    from engines.unet import MultiTaskUNet
+    from engines.network.build import make_network
 
     config = replace(load_config("default.toml"), network=network)
     checkpoint, model = folder / "candidate.pt", folder / "candidate.onnx"
-    save(facts_of(MultiTaskUNet(**config.network), config, fingerprint=""), checkpoint)
+    save(facts_of(make_network(config.network), config, fingerprint=""), checkpoint)
     export_checkpoint(checkpoint, model)
     return load_engine(model, "openvino")
 

@@ -37,7 +37,7 @@ class ModelSpec:
     plane_threshold: float
     """A frame is taken for a standard plane from this probability on, in [0, 1]."""
     architecture: Mapping[str, object]
-    """Keyword arguments that rebuild the torch network (`engines.unet.MultiTaskUNet`)."""
+    """Keyword arguments that rebuild the torch network (`engines.network.build.make_network`)."""
     training_data: str
     licence: str
     precision: str = "fp32"

@@ -19,15 +19,15 @@ import torch
 
 from engines.base import ModelSpec
 from engines.errors import ModelMismatch, ModelNotFound
+from engines.network.build import Network, make_network
 from engines.runtime import reason
-from engines.unet import MultiTaskUNet
 
 CHECKPOINT_SCHEMA = "partum.checkpoint/1"
 HALVED_FROM = 1024
 """Tensors of so many values or more are stored in float16."""
 
 
-def export_onnx(network: MultiTaskUNet, spec: ModelSpec, path: Path) -> None:
+def export_onnx(network: Network, spec: ModelSpec, path: Path) -> None:
     """Writes `network` with `spec` as its metadata; atomic, so a half-written model never has its final name."""
     network = network.eval().float().cpu()
     example = torch.zeros(2, 1, spec.height, spec.width, dtype=torch.uint8)
@@ -110,7 +110,7 @@ def export_checkpoint(checkpoint: Path, path: Path) -> ModelSpec:
         found = stored.get("schema") if isinstance(stored, dict) else type(stored).__name__
         raise ModelMismatch(f"{checkpoint}: {found!r} where {CHECKPOINT_SCHEMA!r} belongs; name one of partum train")
     spec = ModelSpec.from_metadata(stored["spec"], origin=str(checkpoint))
-    network = MultiTaskUNet(**spec.architecture)  # type: ignore[arg-type]
+    network = make_network(spec.architecture)
     try:
         network.load_state_dict(stored["weights"])
     except (KeyError, RuntimeError) as error:

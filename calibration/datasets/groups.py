@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+
+from calibration.datasets.listing import shortened
+from calibration.errors import DataSetError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -41,7 +43,7 @@ def thumbnails(images: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
 def alike_pairs(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.intp]:
     """Which rows of two sets of thumbnails are alike: (k, 2) indices into the first and the second."""
     found = [
-        np.argwhere(first[start : start + _BLOCK] @ second.T >= ALIKE) + (start, 0)
+        np.argwhere(first[start : start + _BLOCK] @ second.T >= ALIKE) + np.array((start, 0))
         for start in range(0, len(first), _BLOCK)
     ]
     return np.concatenate(found) if found else np.zeros((0, 2), np.intp)
@@ -59,17 +61,50 @@ def content_groups(images: Iterable[NDArray[np.uint8]], known: Sequence[str]) ->
         known: the group of each as far as its data set says; every frame its own name where nothing is known.
 
     Returns:
-        For each frame the known group of the first frame of its group.
+        For each frame the known group that comes first in its chain.
     """
     shown = thumbnails(images)
     if len(shown) != len(known):
         raise ValueError(f"{len(shown)} images, but {len(known)} known groups")
-    numbers = {group: number for number, group in enumerate(dict.fromkeys(known))}
-    frame_group = np.array([numbers[group] for group in known], np.intp)
-    pairs = frame_group[alike_pairs(shown, shown)] if len(shown) else np.zeros((0, 2), np.intp)
-    links = coo_array((np.ones(len(pairs), np.int8), (pairs[:, 0], pairs[:, 1])), shape=(len(numbers),) * 2)
-    _, component = connected_components(links, directed=False)
-    first: dict[int, str] = {}
-    for group, number in numbers.items():
-        first.setdefault(int(component[number]), group)
-    return [first[int(component[number])] for number in frame_group]
+    order = {group: number for number, group in enumerate(dict.fromkeys(known))}
+    first = {group: group for group in order}  # of each group, an earlier one of its chain, or itself
+
+    def root(group: str) -> str:
+        while first[group] != group:
+            first[group] = group = first[first[group]]
+        return group
+
+    for one, other in alike_pairs(shown, shown):
+        if one < other:
+            early, late = sorted((root(known[one]), root(known[other])), key=order.__getitem__)
+            first[late] = early
+    return [root(group) for group in known]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """What frames look like, for a check that others do not look like them.
+
+    Attributes:
+        names: of the frames, with their data set.
+        thumbnails: (n, 256) of them.
+    """
+
+    names: Sequence[str]
+    thumbnails: NDArray[np.float32]
+
+
+def check_unlike(train: Seen, validation: Seen) -> None:
+    """Checks by content that no frame is judged by that was learned from, nor one that is nearly the same.
+
+    Raises:
+        DataSetError: some frames of the two are alike, whatever their names; names them.
+    """
+    pairs = alike_pairs(validation.thumbnails, train.thumbnails)
+    if len(pairs):
+        shown = [f"{validation.names[judged]} and {train.names[learned]}" for judged, learned in pairs]
+        frames = len(set(pairs[:, 0].tolist()))
+        raise DataSetError(
+            f"{frames} frames of validation are copies or near-duplicates of training frames: {shortened(shown)};"
+            " hold out by content (folds = 5), or leave them out (exclude)"
+        )

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from calibration.datasets.folder import by_stem, files_in, paired
 from calibration.datasets.manifest import read_manifest
-from calibration.datasets.near_duplicates import near_duplicate_groups
-from calibration.datasets.pictures import Picture, PictureSet, read_picture
+from calibration.datasets.pictures import Picture, PictureSet
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,8 +25,7 @@ def open_mha_pairs(path: Path) -> PictureSet:
     """Lists the pairs.
 
     Nothing in these sets says which frames come from one woman or one video. `manifest.csv` at the root or
-    above it may give groups; a frame it does not name is grouped with those it nearly equals
-    (`near_duplicate_groups`), for which all images are read once, when the first frames are asked for.
+    above it may give groups; on top of them frames that are alike are grouped, as in every set of pictures.
 
     Raises:
         DataSetError: an image has no label, or a label no image.
@@ -37,13 +34,13 @@ def open_mha_pairs(path: Path) -> PictureSet:
     images, masks = by_stem(files_in(image_folder, _SUFFIXES)), by_stem(files_in(label_folder, _SUFFIXES))
     paired(images, masks, image_folder=image_folder, mask_folder=label_folder)
     manifest = read_manifest(path)
-    return MhaPairs(
+    return PictureSet(
         path,
         "mha_pairs",
         [
             Picture(
                 name=name,
-                group=manifest.group_of(name) or "",
+                group=manifest.group_of(name) or name,
                 image_path=image_path,
                 mask_path=masks[name],
                 look=manifest.look_of(name),
@@ -52,16 +49,3 @@ def open_mha_pairs(path: Path) -> PictureSet:
             for name, image_path in images.items()
         ],
     )
-
-
-class MhaPairs(PictureSet):
-    """Pictures whose group, where no manifest gives it, is the name of the first of its near-duplicates."""
-
-    def group_of(self, picture: Picture) -> str:
-        return picture.group or self._groups[picture.name]
-
-    @cached_property
-    def _groups(self) -> dict[str, str]:
-        names = [picture.name for picture in self.items(None)]
-        first = near_duplicate_groups(read_picture(picture.image_path) for picture in self.items(None))
-        return {name: names[index] for name, index in zip(names, first, strict=True)}

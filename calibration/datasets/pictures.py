@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from calibration.datasets.base import LabelledFrame
+from calibration.datasets.groups import content_groups
 from calibration.datasets.listing import Listing, as_data_set_error, shortened
 from calibration.errors import DataSetError
 from stream.masks import read_mask
@@ -80,8 +82,16 @@ class PictureSet(Listing[Picture]):
             _log.warning("%s: masks one pixel off their images' size, resampled: %s", self.path, shortened(refitted))
 
     def group_of(self, picture: Picture) -> str:
-        """The group of a picture; a hook for layouts that find it in the pixels."""
-        return picture.group
+        """The group of a picture: by content, on top of the groups that tables and names give."""
+        return self._groups[picture.name]
+
+    @cached_property
+    def _groups(self) -> dict[str, str]:
+        """Of all pictures, whatever their split: reads each once, when the first frames are asked for."""
+        pictures = self.items(None)
+        images = (read_picture(picture.image_path) for picture in pictures)
+        groups = content_groups(images, [picture.group for picture in pictures])
+        return {picture.name: group for picture, group in zip(pictures, groups, strict=True)}
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:

@@ -94,7 +94,7 @@ def held_out(config: TrainConfig, part: str) -> TrainConfig:
         judged = replace(judged, folds=FOLDS, fold=fold, take="held_out")
     else:
         look, other = part.split("-")
-        learned, judged = replace(psfhs, split="", look=look), replace(judged, look=other)
+        learned, judged = replace(psfhs, split="", folds=0, look=look), replace(judged, look=other)
     return replace(config, train=(learned, *others), validation=(judged,))
 
 

@@ -14,7 +14,6 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from calibration.datasets import open_dataset
 from calibration.datasets.split import grouped_holdout
 from calibration.evaluation.metrics import dice
 from calibration.studies.common import (
@@ -31,6 +30,7 @@ from calibration.studies.common import (
 )
 from calibration.training import checkpoint
 from calibration.training.config import SourceSettings
+from calibration.training.frames import frames_of
 from calibration.training.weak_labels_run import FACTS_FILE, WEIGHTS_FILE, Teaching, write_weak_labels
 from engines.export import export_checkpoint
 from engines.registry import load_engine
@@ -52,8 +52,8 @@ TITLES = {
     FULL: "100 % labelled",
 }
 SCORES = ("dice_ps", "dice_fh")
-LABELLED = SourceSettings(path="psfhs", split="train", plane="standard", labelled=1.0)
-HELD_OUT = SourceSettings(path="psfhs", split="val", plane="standard", labelled=1.0)
+LABELLED = SourceSettings(path="psfhs", folds=5, plane="standard", labelled=1.0)
+HELD_OUT = replace(LABELLED, take="held_out")
 
 
 def main(data: Path, out: Path, scale: Scale) -> None:
@@ -99,15 +99,15 @@ def teach_rest(data: Path, folder: Path, *, teacher: Path, seed: int) -> dict[st
             prepare_folder(folder, source=data / LABELLED.path, results=names)
             frames = (replace(frame, mask=None) for frame in rest)
             teaching = Teaching(teachers=[engine])
-            write_weak_labels(frames, teaching, folder, dataset="psfhs/train", count=len(rest))
+            write_weak_labels(frames, teaching, folder, dataset="psfhs", count=len(rest))
     facts = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
     kept = {name: facts[name] for name in ("frames", "kept", "refused", "mean_weight_of_kept")}
     return {"seed": seed, **kept, **_against_truth(rest, folder)}
 
 
 def _rest(data: Path, seed: int) -> list[LabelledFrame]:
-    """The frames of psfhs/train that the seed leaves unlabelled, with their true masks."""
-    frames = list(open_dataset(data / LABELLED.path).frames(LABELLED.split))
+    """The frames to learn from that the seed leaves unlabelled, with their true masks."""
+    frames = list(frames_of(LABELLED, data, size=0, seed=0))
     labelled = grouped_holdout([frame.group for frame in frames], SHARE, seed=seed)
     return [frame for place, frame in enumerate(frames) if place not in labelled]
 

@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -116,6 +117,8 @@ class TrainConfig:
             raise ConfigError("no source in [[validation]] has a mass above 0: there is nothing to judge by")
 
         _check_network(self.network, self.size)
+        if self.pretrained and "encoder" not in self.network:
+            raise ConfigError("pretrained is true, but network names no encoder that has published weights")
         if not 0 <= self.early_epochs < self.epochs:
             raise ConfigError(f"early_epochs is {self.early_epochs}, and must be 0 to {self.epochs - 1}, below epochs")
         if self.early_epochs:
@@ -139,35 +142,35 @@ def load_config(name: Path | str) -> TrainConfig:
     Raises:
         ConfigError: there is no such file, it is no TOML, or a key or value cannot be meant; names which.
     """
-    return read_config(name, TrainConfig)
+    return read_config(name, TrainConfig, SHIPPED)
 
 
-def read_config(name: Path | str, kind: type[Config]) -> Config:
-    """Reads a configuration of a kind, as `load_config` does."""
+def read_config(name: Path | str, kind: type[Config], shipped: Traversable) -> Config:
+    """Reads a configuration of a kind, as `load_config` does; `shipped` is the folder of those that come with us."""
     path = Path(name)
     try:
-        found = path if path.is_file() or path.name != str(name) else SHIPPED / path.name
+        found = path if path.is_file() or path.name != str(name) else shipped / path.name
         text = found.read_text(encoding="utf-8")
     except OSError as error:
-        known = ", ".join(sorted(entry.name for entry in SHIPPED.iterdir() if entry.name.endswith(".toml")))
+        known = ", ".join(sorted(entry.name for entry in shipped.iterdir() if entry.name.endswith(".toml")))
         raise ConfigError(f"{name}: no such file; give a path, or one of the shipped: {known}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{name}: not a text file ({error.reason}); give a TOML file") from error
     try:
-        return build_config(kind, _extended(tomllib.loads(text)))
+        return build_config(kind, _extended(tomllib.loads(text), shipped))
     except (tomllib.TOMLDecodeError, ConfigError) as error:
         raise ConfigError(f"{name}: {error}") from error
 
 
-def _extended(table: dict[str, Any]) -> dict[str, Any]:
+def _extended(table: dict[str, Any], shipped: Traversable) -> dict[str, Any]:
     """The table over the shipped configuration its key `extends` names; its own keys replace the other's whole."""
     base = table.pop("extends", None)
     if base is None:
         return table
-    names = sorted(entry.name for entry in SHIPPED.iterdir() if entry.name.endswith(".toml"))
+    names = sorted(entry.name for entry in shipped.iterdir() if entry.name.endswith(".toml"))
     if base not in names:
         raise ConfigError(f"extends: {base!r} is none of {', '.join(names)}")
-    return _extended(tomllib.loads((SHIPPED / base).read_text(encoding="utf-8"))) | table
+    return _extended(tomllib.loads((shipped / base).read_text(encoding="utf-8")), shipped) | table
 
 
 def parse_config(table: Mapping[str, Any]) -> TrainConfig:

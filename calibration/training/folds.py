@@ -53,16 +53,15 @@ def runs_named(names: Sequence[str]) -> tuple[FoldRun, ...]:
     return tuple(known[name] for name in names) or ALL
 
 
-def train_folds(
-    runs: Sequence[FoldRun], *, data: Path, out: Path, network: Path | str, refinement: Path | str
-) -> None:
+def train_folds(runs: Sequence[FoldRun], *, data: Path, out: Path, network: Path | str, refinement: Path | str) -> None:
     """Trains what is not yet trained to its end, each run in its own folder below `out`.
 
     Args:
         runs: in the order wanted.
         data: folder below which the configurations' sources lie.
         out: folder of all runs.
-        network, refinement: configurations of the two trainings.
+        network: configuration of the mask network's training.
+        refinement: configuration of the second look's.
 
     Raises:
         DataSetError, ConfigError, TrainingError: as the trainings.

@@ -14,10 +14,10 @@ import torch
 from torch.nn import functional
 
 from calibration.datasets import open_dataset
+from calibration.datasets.bands import drawn_angles, stratum_of
 from calibration.datasets.base import LabelledFrame
 from calibration.datasets.fingerprint import Fingerprint
-from calibration.datasets.bands import drawn_angles, stratum_of
-from calibration.datasets.groups import content_groups
+from calibration.datasets.groups import Seen, content_groups, thumbnail, thumbnails
 from calibration.datasets.split import grouped_folds, grouped_holdout
 from calibration.errors import ConfigError, DataSetError
 from calibration.training.batch import Batch
@@ -65,11 +65,12 @@ class Pool:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameStore:
-    """Everything a run draws from. `fingerprint` names its exact content."""
+    """Everything a run draws from. `fingerprint` names its exact content; `seen` is how its real frames look."""
 
     pools: tuple[Pool, ...]
     fingerprint: str
     groups: frozenset[str]
+    seen: Seen
 
     def draw(self, count: int, generator: torch.Generator) -> Batch:
         """Draws `count` frames with replacement: first the pool by mass, then a frame of it by its chance."""
@@ -93,12 +94,13 @@ def load_store(sources: Sequence[SourceSettings], data: Path, *, size: int, seed
     pools: list[Pool] = []
     fingerprint = Fingerprint()
     groups: set[str] = set()
+    looks: dict[str, NDArray[np.float32]] = {}
     for place, source in enumerate(sources):
         found: dict[str, list[Batch]] = defaultdict(list)
         members: dict[str, list[str]] = defaultdict(list)
         skipped: Counter[str] = Counter()
         teacher = SyntheticMasks(data / source.synthetic) if source.synthetic and source.unlabelled > 0 else None
-        for frame in _frames(source, data, size=size, seed=seed + place):
+        for frame in frames_of(source, data, size=size, seed=seed + place):
             fingerprint.add(frame)
             example, kind = _example(frame, source, teacher, size=size)
             if example is not None and example.synthetic.any():
@@ -108,6 +110,8 @@ def load_store(sources: Sequence[SourceSettings], data: Path, *, size: int, seed
                     skipped[kind] += 1
                 continue
             groups.add(f"{_origin(source, seed + place)}/{frame.group}")
+            if source.path != PHANTOM:
+                looks[f"{source.path}/{frame.name}"] = thumbnail(frame.image)
             found[kind].append(example)
             members[kind].append(frame.group)
         for reason, count in skipped.items():
@@ -122,7 +126,8 @@ def load_store(sources: Sequence[SourceSettings], data: Path, *, size: int, seed
                     likely = evened(likely, concatenate(found[kind]).masks.numpy(), source.even)
                 reach = likely.cumsum(0)
                 pools.append(Pool(f"{source.path}/{kind}", mass, concatenate(found[kind]), reach))
-    return FrameStore(tuple(pools), fingerprint.hexdigest(), frozenset(groups))
+    seen = Seen(tuple(looks), np.stack([*looks.values()]) if looks else thumbnails(()))
+    return FrameStore(tuple(pools), fingerprint.hexdigest(), frozenset(groups), seen)
 
 
 def chances(groups: Sequence[str], balance: float) -> Tensor:
@@ -274,8 +279,11 @@ class SyntheticMasks:
         return mask, weight
 
 
-def _frames(source: SourceSettings, data: Path, *, size: int, seed: int) -> Iterator[LabelledFrame]:
-    """The frames of one source, less those that folds, shares and exclusions leave out."""
+def frames_of(source: SourceSettings, data: Path, *, size: int, seed: int) -> Iterator[LabelledFrame]:
+    """The frames of one source, less those that folds, shares and exclusions leave out.
+
+    `size` and `seed` are of simulated frames alone.
+    """
     if source.path == PHANTOM:
         yield from phantoms(source.count, size, seed)
         return

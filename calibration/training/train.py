@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.nn import functional
 
+from calibration.datasets.groups import check_unlike
 from calibration.datasets.split import check_disjoint
 from calibration.errors import TrainingError
 from calibration.training import checkpoint
@@ -40,6 +41,7 @@ from calibration.training.losses import (
 from calibration.training.optimisation import follow, learning_rate, make_optimiser, parameter_groups
 from calibration.training.validation import chosen_by, validate
 from engines.network.build import Network, make_network
+from engines.network.multitask import MultiTaskNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -130,6 +132,7 @@ def train(config: TrainConfig, *, data: Path, out: Path, start: Path | None = No
     store = load_store(config.train, data, size=config.size, seed=config.seed)
     held_out = load_store(config.validation, data, size=config.size, seed=config.seed + 1_000_000)
     check_disjoint(store.groups, held_out.groups)
+    check_unlike(store.seen, held_out.seen)
     for kind, pools in (("train", store.pools), ("validation", held_out.pools)):
         console.print(f"{kind}: " + ", ".join(f"{pool.name} {len(pool.batch)}" for pool in pools))
 
@@ -168,7 +171,7 @@ def new_run(config: TrainConfig, device: torch.device, start: Path | None) -> Ru
     """A run before its first step."""
     torch.manual_seed(config.seed)
     network = make_network(config.network)
-    if config.pretrained and not start:
+    if config.pretrained and not start and isinstance(network, MultiTaskNetwork):
         network.encoder.load_pretrained()
     if start:
         checkpoint.load_weights(network, start)

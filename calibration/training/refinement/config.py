@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,4 +55,4 @@ def load_refinement_config(name: Path | str) -> RefinementConfig:
     Raises:
         ConfigError: as `calibration.training.config.load_config`.
     """
-    return read_config(name, RefinementConfig)
+    return read_config(name, RefinementConfig, files("calibration.training.refinement"))

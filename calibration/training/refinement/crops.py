@@ -47,9 +47,7 @@ class Symphysis:
         if vertices is None or ellipse is None:
             return None
         first, second = ends_of(ellipse)
-        return cls(
-            vertices.astype(np.float32), np.array(ellipse.center), first if first[0] >= second[0] else second
-        )
+        return cls(vertices.astype(np.float32), np.array(ellipse.center), first if first[0] >= second[0] else second)
 
 
 def ends_of(ellipse: Ellipse) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -78,7 +76,9 @@ def cropped(images: Tensor, centres: Tensor, affine: Tensor, *, side: int) -> Te
     return functional.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
-def targets_of(found: Symphysis, centre: NDArray[np.float64], affine: NDArray[np.float64], *, source: int) -> list[float]:
+def targets_of(
+    found: Symphysis, centre: NDArray[np.float64], affine: NDArray[np.float64], *, source: int
+) -> list[float]:
     """Direction (cos, sin), inferior end and superior end (x, y), as `RefinementNetwork` answers, for one crop.
 
     The ellipse is fitted anew to the moved outline: stretched or sheared, its ends are other points.

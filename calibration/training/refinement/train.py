@@ -19,6 +19,8 @@ import torch
 from rich.console import Console
 from torch.nn import functional
 
+from calibration.datasets.groups import check_unlike
+from calibration.datasets.split import check_disjoint
 from calibration.errors import ConfigError, TrainingError
 from calibration.training import checkpoint
 from calibration.training.augmentation.appearance import degrade
@@ -29,12 +31,12 @@ from calibration.training.train import choose_device
 from engines.network.refinement import RefinementNetwork
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     from torch import Tensor
 
-    from calibration.training.config import SourceSettings
+    from calibration.training.frames import FrameStore
     from calibration.training.refinement.config import RefinementConfig
 
 SCHEMA = "partum.refinement/1"
@@ -80,12 +82,15 @@ def train_refinement(config: RefinementConfig, *, data: Path, out: Path) -> dict
     """
     console = Console(stderr=True)
     device = choose_device(config.device)
-    store, fingerprint = load_crops(config.train, data, size=config.size, seed=config.seed)
-    held_out, _ = load_crops(config.validation, data, size=config.size, seed=config.seed + 1_000_000)
+    learned = load_store(config.train, data, size=config.size, seed=config.seed)
+    judged = load_store(config.validation, data, size=config.size, seed=config.seed + 1_000_000)
+    check_disjoint(learned.groups, judged.groups)
+    check_unlike(learned.seen, judged.seen)
+    store, held_out = crops_of(learned), crops_of(judged)
     console.print(f"train: {len(store.images)} symphyses, validation: {len(held_out.images)}")
     run = new_run(config, device)
     out.mkdir(parents=True, exist_ok=True)
-    stored = checkpoint.load(out / checkpoint.CHECKPOINT, config, fingerprint=fingerprint)
+    stored = checkpoint.load(out / checkpoint.CHECKPOINT, config, fingerprint=learned.fingerprint)
     if stored:
         run.restore(stored["state"])
     while run.epoch < config.epochs:
@@ -98,7 +103,7 @@ def train_refinement(config: RefinementConfig, *, data: Path, out: Path) -> dict
         facts = {
             "schema": SCHEMA,
             "config": checkpoint.as_text(config),
-            "data_fingerprint": fingerprint,
+            "data_fingerprint": learned.fingerprint,
             "weights": kept.state_dict(),
         }
         checkpoint.save(facts | {"state": run.state()}, out / checkpoint.CHECKPOINT)
@@ -107,14 +112,12 @@ def train_refinement(config: RefinementConfig, *, data: Path, out: Path) -> dict
     return run.history[-1]
 
 
-def load_crops(sources: Sequence[SourceSettings], data: Path, *, size: int, seed: int) -> tuple[CropStore, str]:
-    """The labelled frames of some sources whose PS has an ellipse, and the fingerprint of all that was read.
+def crops_of(loaded: FrameStore) -> CropStore:
+    """The labelled frames whose PS has an ellipse.
 
     Raises:
-        DataSetError, ConfigError: as `calibration.training.frames.load_store`.
         ConfigError: no frame shows a symphysis.
     """
-    loaded = load_store(sources, data, size=size, seed=seed)
     images, symphyses, chance = [], [], []
     for pool in loaded.pools:
         masks = pool.batch.masks.numpy()
@@ -128,7 +131,7 @@ def load_crops(sources: Sequence[SourceSettings], data: Path, *, size: int, seed
     if not images:
         raise ConfigError("no frame of these sources shows a symphysis: there is nothing to learn from")
     likely = torch.tensor(chance, dtype=torch.float64)
-    return CropStore(torch.stack(images), symphyses, (likely / likely.sum()).cumsum(0)), loaded.fingerprint
+    return CropStore(torch.stack(images), symphyses, (likely / likely.sum()).cumsum(0))
 
 
 def new_run(config: RefinementConfig, device: torch.device) -> Run:
@@ -168,7 +171,7 @@ def learn_epoch(run: Run, store: CropStore, config: RefinementConfig, device: to
         if not math.isfinite(loss.item()):
             raise TrainingError(f"step {step}: the loss is {loss.item()}; lower learning_rate, or set clip_norm")
         run.optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         if config.clip_norm:
             torch.nn.utils.clip_grad_norm_(run.network.parameters(), config.clip_norm)
         run.optimiser.step()
