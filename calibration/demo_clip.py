@@ -27,7 +27,7 @@ import numpy as np
 from stream.protocols import measure
 from stream.sources.images import read_grey
 from stream.watch.ruler import read_ruler
-from stream.watch.sector import Gathered, find_sector
+from stream.watch.sector import Gathered, find_sector, small_copy
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -194,7 +194,7 @@ def write_clip(still: Still, folder: Path) -> None:
 def pixel_aspect(image: NDArray[np.uint8]) -> float:
     """Width of a pixel over its height, by the ruler on the picture."""
     gathered = Gathered((image.shape[0], image.shape[1]))
-    gathered.add(gathered.small(image))
+    gathered.add(small_copy(image))
     found = find_sector(gathered)
     ruler = read_ruler(image, found.mask) if found else None
     if ruler is None:

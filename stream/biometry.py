@@ -25,6 +25,7 @@ class Reason(StrEnum):
     NO_SIGNAL = "no_signal"
     NO_SECTOR = "no_sector"
     TWO_PANES = "two_panes"
+    UPSIDE_DOWN = "upside_down"
     NO_CONTACT = "no_contact"
     # Of pictures that their source says not to measure:
     DAMAGED = "damaged"

@@ -73,12 +73,14 @@ class SegmentCause(StrEnum):
     SCALE = "scale"
     """The source, or the ruler, says another scale."""
     DEPTH = "depth"
-    """The sector shrank or grew on the same screen."""
+    """The picture, or its sector, shrank or grew on the same screen."""
     SECTOR = "sector"
     """The sector was found, or is elsewhere on the screen."""
     PANE = "pane"
     ORIENTATION = "orientation"
-    """The picture was flipped left to right."""
+    """The picture was flipped left to right or up to down, or turned."""
+    CUT = "cut"
+    """From one picture to the next everything is another: another recording, or another patient."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -92,12 +94,15 @@ class Frame:
         time_base: seconds per unit of `pts`, exact.
         captured_ns: when the frame entered the program, on the pipeline's monotonic clock.
         spacing: mm per pixel where the source knows it. It rides on the frame because depth changes in mid-scan.
+        spacing_note: why `spacing` is unknown, for people, where a scale was known or declared; "" where none ever was.
         pixel_aspect: width of one pixel over its height, for angles where `spacing` is unknown; 1 is square, None is
             not known either, and then there is no angle.
-        segment: counts unbroken stretches. It grows where time or scale jumps (a loop's seam, a change of
-            depth), and tracks start anew there.
+        segment: counts unbroken stretches of pictures of one geometry. It grows where time, size, scale, sector or
+            orientation changes (`SegmentCause`), and tracks start anew there.
         segment_cause: why this frame's stretch began.
         origin: column and row, in the picture the source gave, of this image's first pixel.
+        field_of_view: (H, W) uint8, 255 where this image shows ultrasound and not the screen around it, which is black;
+            None where all of it does. Frames of one stretch share it.
         refusal: why the source itself says that this picture must not be measured: it is `DAMAGED`, or `INVALID`.
         regions: what the source says is where in the picture it gave, each with its scale (`stream.regions`).
     """
@@ -108,10 +113,12 @@ class Frame:
     time_base: Fraction
     captured_ns: int
     spacing: PixelSpacing | None = None
+    spacing_note: str = ""
     pixel_aspect: float | None = 1.0
     segment: int = 0
     segment_cause: SegmentCause = SegmentCause.START
     origin: tuple[int, int] = (0, 0)
+    field_of_view: NDArray[np.uint8] | None = None
     refusal: Reason | None = None
     regions: tuple[Region, ...] = ()
 

@@ -92,6 +92,7 @@ class Measurement:
             "index": self.frame.index,
             "pts_s": round(self.frame.pts_s, 6),
             "segment": self.frame.segment,
+            "segment_cause": str(self.frame.segment_cause),
             "state": str(self.state),
             "reason": str(self.reason) if self.reason else None,
             "plane_probability": _rounded(self.plane_probability, 4),
@@ -116,6 +117,7 @@ class Measurement:
             "hsd_mm_withheld": self._hsd_mm_withheld,
             "origin_px": list(self.frame.origin),
             "spacing_mm": [self.frame.spacing.x_mm, self.frame.spacing.y_mm] if self.frame.spacing else None,
+            "spacing_note": self.frame.spacing_note or None,
             "engine_mark": self.engine_mark or None,
             "latency_ms": round(self.latency_ms, 3),
         }

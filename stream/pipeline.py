@@ -20,6 +20,7 @@ from engines.closing import close_after, close_all
 from stream.biometry import Orientation, Reason
 from stream.channel import Channel, ChannelClosed, ChannelStats, Overflow
 from stream.clock import Clock, MonotonicClock
+from stream.frame import SegmentCause
 from stream.measurement import Measurement, State
 from stream.reading import Reader, predict
 from stream.stages import Stage, Trail
@@ -46,6 +47,7 @@ UNSEEN = {
     Sight.BLACK: Reason.NO_SIGNAL,
     Sight.NO_SECTOR: Reason.NO_SECTOR,
     Sight.TWO_PANES: Reason.TWO_PANES,
+    Sight.UPSIDE_DOWN: Reason.UPSIDE_DOWN,
     Sight.NO_CONTACT: Reason.NO_CONTACT,
     Sight.DAMAGED: Reason.DAMAGED,
     Sight.INVALID: Reason.INVALID,
@@ -95,7 +97,7 @@ class Pipeline:
         self._reader = Reader(protocol=protocol, plane_threshold=engine.spec.plane_threshold, orientation=orientation)
         self._tracker = Tracker()
         self._dropped: deque[Frame] = deque()
-        self._segment = 0
+        self._stretch = 0, SegmentCause.START
         self._frames: Channel[tuple[Frame, Trail]] = Channel(
             CHANNEL_CAPACITY, overflow=overflow, on_drop=lambda dropped: self._note_drop(dropped[0])
         )
@@ -208,13 +210,15 @@ class Pipeline:
     def _measure(self) -> None:
         for frame, seen, trail in self._predictions:
             trail.leave(Stage.HAND_OFF, self._clock.now_ns())
-            self._report_dropped(before=frame)
-            result = self._unseen(frame, seen) if isinstance(seen, Sight) else self._read(frame, *seen, trail)
+            numbered = self._reader.take(frame)
+            self._report_dropped(before=numbered)
+            result = self._unseen(numbered, seen) if isinstance(seen, Sight) else self._read(frame, *seen, trail)
             self._measurements.send(result)
         self._report_dropped(before=None)
 
     def _read(self, frame: Frame, letterbox: Letterbox, prediction: Prediction, trail: Trail) -> Measurement:
         reading = self._reader.read(frame, letterbox, prediction)
+        frame = reading.frame
         tracks = self._tracker.follow(frame, reading.biometry)
         now_ns = self._clock.now_ns()
         trail.leave(Stage.MEASURE, now_ns)
@@ -253,9 +257,11 @@ class Pipeline:
 
         The watch has not seen them: they belong to the stretch that it had begun by then.
         """
-        self._segment = before.segment if before else self._segment
+        if before is not None:
+            self._stretch = before.segment, before.segment_cause
+        segment, cause = self._stretch
         while self._dropped and (before is None or self._dropped[0].index < before.index):
-            frame = replace(self._dropped.popleft(), segment=self._segment)
+            frame = replace(self._dropped.popleft(), segment=segment, segment_cause=cause)
             self._measurements.send(
                 Measurement(
                     frame=frame,

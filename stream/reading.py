@@ -14,9 +14,11 @@ from engines.postprocess import class_labels
 from engines.preprocess import Letterbox
 from stream.biometry import CHALLENGE_SIDE_PX, Biometry, Landmarks, Orientation, Point, Reason
 from stream.convex import convex_labels, unchanged_share
+from stream.frame import SegmentCause
 from stream.measurement import Outlines
 from stream.orientation import OrientationMemory
 from stream.protocols import check_orientation, measure
+from stream.segments import SegmentCounter
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,8 +29,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Reading:
-    """What one frame says on its own: `biometry` in pixels of the frame (isotropic ones for lengths)."""
+    """What one frame says on its own: `biometry` in pixels of the frame (isotropic ones for lengths).
 
+    `frame` is the one that was read, with the stretch it belongs to: the display may be found to have been flipped.
+    """
+
+    frame: Frame
     plane_probability: float
     biometry: Biometry
     outlines: Outlines
@@ -109,15 +115,23 @@ class Reader:
         check_orientation(protocol, orientation)
         self._protocol, self._plane_threshold = protocol, plane_threshold
         self._orientation = OrientationMemory(orientation)
-        self._segment: int | None = None
+        self._segments = SegmentCounter()
+
+    def take(self, frame: Frame) -> Frame:
+        """The frame with the stretch it belongs to; to be asked of every frame, in order, also of those not read."""
+        if self._segments.take(frame):
+            self._orientation.begin(frame.segment_cause)
+        return self._segments.numbered(frame)
 
     def read(self, frame: Frame, letterbox: Letterbox, prediction: Prediction) -> Reading:
         """Returns frame's reading from a prediction for a batch of one."""
+        self.take(frame)
         logits = prediction.class_logits[0]
         probability = float(prediction.plane_probability[0])
         drawn = class_labels(logits, letterbox.height, letterbox.width)
         labels = convex_labels(drawn)
         network = _network_grid(letterbox)
+        normal_log_odds = None if prediction.normal_logit is None else float(prediction.normal_logit[0])
         if probability < self._plane_threshold:
             biometry = Biometry(protocol=self._protocol, reason=Reason.NOT_STANDARD_PLANE)
         elif not frame.has_known_shape and self._protocol not in CHALLENGE_SIDE_PX:
@@ -129,13 +143,16 @@ class Reader:
                 scale_x=side / frame.image.shape[1],
                 scale_y=side / frame.image.shape[0],
             )
-            biometry = _in_frame(measure(_resampled(logits, network, square), protocol=self._protocol), square)
+            if self._is_normal(normal_log_odds):
+                biometry = _in_frame(measure(_resampled(logits, network, square), protocol=self._protocol), square)
+            else:
+                biometry = Biometry(protocol=self._protocol, reason=Reason.AXIS_AMBIGUOUS)
         else:
-            normal_log_odds = None if prediction.normal_logit is None else float(prediction.normal_logit[0])
             biometry = _in_frame(self._measure(frame, labels, letterbox, normal_log_odds), network)
             biometry = replace(biometry, quality=biometry.quality * unchanged_share(drawn, labels))
         outlines = Outlines(ps_px=_outline(labels, 1, network), fh_px=_outline(labels, 2, network))
-        return Reading(plane_probability=probability, biometry=biometry, outlines=outlines)
+        numbered = self._segments.numbered(frame)
+        return Reading(frame=numbered, plane_probability=probability, biometry=biometry, outlines=outlines)
 
     def _measure(
         self, frame: Frame, labels: NDArray[np.uint8], letterbox: Letterbox, normal_log_odds: float | None
@@ -144,9 +161,6 @@ class Reader:
 
         The network's word on the orientation goes before the mask's own cues.
         """
-        if frame.segment != self._segment:
-            self._segment = frame.segment
-            self._orientation.forget()
         scale_x, scale_y = letterbox.scale
         before = self._orientation.orientation
         measure_as = partial(
@@ -157,11 +171,24 @@ class Reader:
             field_of_view=letterbox.field_of_view,
         )
         biometry = measure_as(orientation=before or Orientation.AUTO)
-        self._orientation.add(biometry.normal_log_odds if normal_log_odds is None else normal_log_odds)
+        self._add_evidence(biometry.normal_log_odds if normal_log_odds is None else normal_log_odds)
         now = self._orientation.orientation
         if now is None:
             return biometry if biometry.reason else Biometry(protocol=self._protocol, reason=Reason.AXIS_AMBIGUOUS)
         return biometry if now is before else measure_as(orientation=now)
+
+    def _is_normal(self, normal_log_odds: float | None) -> bool:
+        """Whether a challenge protocol may presume a normal picture: not where the display is known to be flipped."""
+        if not self._orientation.is_flipped:
+            return True
+        self._add_evidence(normal_log_odds or 0.0)
+        return self._orientation.orientation is Orientation.NORMAL
+
+    def _add_evidence(self, normal_log_odds: float) -> None:
+        if self._orientation.add(normal_log_odds):
+            self._segments.begin(SegmentCause.ORIENTATION)
+            self._orientation.begin(SegmentCause.ORIENTATION)
+            self._orientation.add(normal_log_odds)
 
 
 def _network_grid(letterbox: Letterbox) -> Grid:

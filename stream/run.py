@@ -191,7 +191,8 @@ def make_watch(options: SessionOptions, source: FrameSource) -> Looks:
     """
     if source.info.kind == RecordedSource.KIND:
         return RecordedWatch(Path(options.uri))
-    watch = Watch(replace(options.watch, crop=options.protocol not in CHALLENGE_SIDE_PX), is_live=options.live)
+    said = replace(options.watch, crop=options.protocol not in CHALLENGE_SIDE_PX, typed=options.spacing)
+    watch = Watch(said, is_live=options.live)
     if not options.live:
         with open_source(options.uri, clock=MonotonicClock(), spacing=options.spacing) as beginning:
             watch.look_ahead(beginning)

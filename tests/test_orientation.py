@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from stream.biometry import Orientation
-from stream.orientation import OrientationMemory
+from stream.frame import SegmentCause
+from stream.orientation import CONTRADICTING_FRAMES, SETTLING_FRAMES, OrientationMemory
 from stream.pipeline import Pipeline
 from tests.fakes import DrawnSource, GreyLevelEngine
 
@@ -35,7 +36,7 @@ def test_a_picture_is_normal_until_shown_otherwise() -> None:
     assert after(-5.0) == Orientation.MIRRORED
     memory = OrientationMemory(Orientation.AUTO)
     memory.add(-50.0)
-    memory.forget()
+    memory.begin(SegmentCause.CUT)
     assert found(memory) == Orientation.NORMAL
 
 
@@ -45,9 +46,29 @@ def test_evidence_that_leans_without_saying_is_no_answer_however_often_it_is_rep
     assert after(0.0, -1.0) is None
 
 
-def test_a_few_wrong_frames_do_not_overturn_many_right_ones_but_a_flip_is_followed_within_two_seconds() -> None:
-    assert after(*[3.0] * 1000, *[-9.0] * 10) == Orientation.NORMAL
-    assert after(*[3.0] * 1000, *[-4.0] * 100) == Orientation.MIRRORED
+def test_a_frame_that_contradicts_what_is_settled_is_no_answer_and_three_in_a_row_are_a_flip() -> None:
+    memory = OrientationMemory(Orientation.AUTO)
+    assert [memory.add(3.0) for _ in range(1000)] == [False] * 1000
+    assert not memory.add(-9.0)
+    assert memory.orientation is None
+    assert not memory.add(3.0)
+    assert memory.orientation is Orientation.NORMAL
+    assert [memory.add(-4.0) for _ in range(CONTRADICTING_FRAMES)] == [False] * (CONTRADICTING_FRAMES - 1) + [True]
+    assert memory.orientation is None
+
+
+def test_after_a_flip_nothing_is_presumed_and_what_the_user_said_of_the_display_before_holds_no_longer() -> None:
+    for fixed in Orientation:
+        memory = OrientationMemory(fixed)
+        memory.begin(SegmentCause.ORIENTATION)
+        assert memory.orientation is None
+        for _ in range(SETTLING_FRAMES - 1):
+            memory.add(-9.0)
+            assert memory.orientation is None
+        memory.add(-9.0)
+        assert memory.orientation is Orientation.MIRRORED
+        memory.begin(SegmentCause.LOOP)
+        assert memory.orientation is (Orientation.NORMAL if fixed is Orientation.AUTO else fixed)
 
 
 @pytest.mark.parametrize("fixed", [Orientation.NORMAL, Orientation.MIRRORED])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from stream.watch.ruler import find_ticks, read_ruler, settled_step
 from stream.watch.scale import READ_OVER, RulerWatch
-from stream.watch.sector import Gathered, find_sector
+from stream.watch.sector import Gathered, find_sector, small_copy
 from tests.screens import Screen, scan
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def sector() -> NDArray[np.uint8]:
 
 def sector_in(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     gathered = Gathered((image.shape[0], image.shape[1]))
-    gathered.add(gathered.small(image))
+    gathered.add(small_copy(image))
     found = find_sector(gathered)
     assert found is not None
     return found.mask

@@ -12,7 +12,7 @@ import pytest
 
 from stream.sources import open_source
 from stream.watch.lock import GATHER_LIVE, SectorLock
-from stream.watch.sector import Gathered, Panes, Sector, find_sector, overlap
+from stream.watch.sector import Gathered, Panes, Sector, find_sector, overlap, small_copy
 from tests.screens import HEIGHT, WIDTH, Screen, scan
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def pictures() -> Sequence[NDArray[np.uint8]]:
 def gathered(images: Sequence[NDArray[np.uint8]]) -> Gathered:
     found = Gathered((images[0].shape[0], images[0].shape[1]))
     for image in images:
-        found.add(found.small(image))
+        found.add(small_copy(image))
     return found
 
 
@@ -89,24 +89,28 @@ def test_a_picture_without_a_screen_around_it_is_whole_and_an_empty_screen_has_n
     assert find_sector(gathered([menu])) is None
 
 
+def place(lock: SectorLock, image: NDArray[np.uint8]) -> bool:
+    return lock.place(image, small_copy(image))
+
+
 def test_the_sector_stays_locked_through_menus_and_shadows_and_is_let_go_where_it_moves() -> None:
     lock = SectorLock(gather=GATHER_LIVE)
     home, away = Screen(), Screen(left=900, top=250)
     for number in range(GATHER_LIVE - 1):
-        assert not lock.place(home.draw(pictures()[number], number))
+        assert not place(lock, home.draw(pictures()[number], number))
         assert lock.sector is None
-    assert lock.place(home.draw(pictures()[11]))
+    assert place(lock, home.draw(pictures()[11]))
     first = lock.sector
     with_menu = Screen(extra=[f"ENTRY {line}" for line in range(4)])
     for number in range(16):
-        assert not lock.place(with_menu.draw(pictures()[number], number))
+        assert not place(lock, with_menu.draw(pictures()[number], number))
     shadowed = [picture.copy() for picture in pictures()]
     for picture in shadowed:
         picture[:, SIDE // 2 :] = 0  # half of the probe is off the skin
     for number in range(30):
-        lock.place(home.draw(shadowed[number % 16], number))
+        place(lock, home.draw(shadowed[number % 16], number))
     assert lock.sector is first
-    found = [lock.place(away.draw(pictures()[number], number)) for number in range(16)]
+    found = [place(lock, away.draw(pictures()[number % 16], number)) for number in range(40)]
     assert found.count(True) == 1
     assert lock.sector is not None
     assert lock.sector.box[0] > 880

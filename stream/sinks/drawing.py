@@ -50,6 +50,7 @@ WORDS = {
     "no_signal": "no signal",
     "no_sector": "no ultrasound sector found",
     "two_panes": "two pictures side by side: choose one",
+    "upside_down": "picture upside down",
     "no_contact": "probe in the air",
     "damaged": "damaged picture",
     "invalid": "marked invalid by its source",

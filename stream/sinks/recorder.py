@@ -2,6 +2,7 @@
 
     frames.jsonl    one object a frame: its number, time, scale, and what was seen of it
     0000.nut ...    the pictures of the frames that were looked at, without loss (FFV1); a file for each size
+    field-0000.png  where in them the ultrasound is; a file for each sector
 
 What is recorded has gone through the watch: the sector's pixels alone, its text masked. Names, addresses and times of
 day are in none of it.
@@ -15,26 +16,28 @@ from typing import TYPE_CHECKING
 
 import av
 import av.error
+import cv2
 
 from stream.errors import OutputError
 from stream.pipeline import UNSEEN
 from stream.sinks.behind import Behind
 from stream.sinks.manifest import NOTICE
 from stream.sinks.tables import WholeLines
+from stream.sources.recorded import FIELD, FRAMES, SCHEMA
 from stream.watch.sight import Sight
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    import numpy as np
     from av.container import OutputContainer
     from av.video.stream import VideoStream
+    from numpy.typing import NDArray
 
     from stream.frame import Frame
     from stream.measurement import Measurement
 
-SCHEMA = "partum.recording/1"
-FRAMES = "frames.jsonl"
 WAITING_FRAMES = 64
 RATE = Fraction(1000)
 """Ticks of the pictures' own clock, one a picture; the true times are in `frames.jsonl`."""
@@ -64,6 +67,8 @@ class Recorder:
         self._stream: VideoStream | None = None
         self._shape: tuple[int, ...] = ()
         self._part, self._in_part = -1, 0
+        self._fields = -1
+        self._field_of_view: NDArray[np.uint8] | None = None
         self._behind = Behind(folder, "recording", self._write_all, waiting=WAITING_FRAMES)
 
     def write(self, measurement: Measurement) -> None:
@@ -77,10 +82,26 @@ class Recorder:
             for measurement in measurements:
                 sight = SIGHTS.get(measurement.reason, Sight.NEW) if measurement.reason else Sight.NEW
                 part = self._encode(measurement.frame) if sight is Sight.NEW else None
-                self._lines.add(json.dumps(_line(measurement.frame, sight, part)) + "\n")
+                field = self._field(measurement.frame)
+                self._lines.add(json.dumps(_line(measurement.frame, sight, part, field)) + "\n")
         finally:
             self._end_part()
             self._lines.close()
+
+    def _field(self, frame: Frame) -> int | None:
+        """Writes the field of view where it is another than before; returns the number of its file."""
+        field_of_view = frame.field_of_view
+        if field_of_view is None:
+            return None
+        if field_of_view is not self._field_of_view:
+            self._fields, self._field_of_view = self._fields + 1, field_of_view
+            _, data = cv2.imencode(".png", field_of_view)
+            path = self._folder / FIELD.format(self._fields)
+            try:
+                path.write_bytes(data.tobytes())
+            except OSError as error:
+                raise OutputError(f"{path}: cannot be written ({error.strerror}); free space there") from error
+        return self._fields
 
     def _encode(self, frame: Frame) -> int:
         """Writes a picture; returns the number of the file it is in."""
@@ -111,15 +132,18 @@ class Recorder:
         self._container = self._stream = None
 
 
-def _line(frame: Frame, sight: Sight, part: int | None) -> dict[str, object]:
+def _line(frame: Frame, sight: Sight, part: int | None, field: int | None) -> dict[str, object]:
     return {
         "index": frame.index,
         "pts": frame.pts,
         "time_base": [frame.time_base.numerator, frame.time_base.denominator],
         "segment": frame.segment,
+        "segment_cause": str(frame.segment_cause),
         "spacing_mm": [frame.spacing.x_mm, frame.spacing.y_mm] if frame.spacing else None,
+        "spacing_note": frame.spacing_note,
         "pixel_aspect": frame.pixel_aspect,
         "origin_px": list(frame.origin),
+        "field": field,
         "sight": str(sight),
         "part": part,
     }

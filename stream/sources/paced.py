@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from stream.errors import OptionError, SourceUnreadable
+from stream.frame import SegmentCause
 from stream.sources.recording import Recording
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class Looped(Wrapper):
             index=before.index + 1 + frame.index,
             pts=before.pts + self._period(frame) + frame.pts - first.pts,
             segment=before.segment + 1 + frame.segment - first.segment,
+            segment_cause=SegmentCause.LOOP if frame.segment == first.segment else frame.segment_cause,
         )
 
     def _period(self, frame: Frame) -> int:

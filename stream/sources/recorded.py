@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import av
 import av.error
+import cv2
 import numpy as np
 
 from stream.errors import SourceTruncated, SourceUnreadable
-from stream.frame import Frame, PixelSpacing
+from stream.frame import Frame, PixelSpacing, SegmentCause
+from stream.segments import TYPED_SCALE_ENDS
 from stream.sources.base import SourceInfo
 from stream.sources.recording import Recording
 from stream.watch.sight import Sight
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "partum.recording/1"
 FRAMES = "frames.jsonl"
+FIELD = "field-{:04d}.png"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +41,12 @@ class RecordedFrame:
     pts: int
     time_base: Fraction
     segment: int
+    segment_cause: SegmentCause
     spacing: PixelSpacing | None
+    spacing_note: str
     pixel_aspect: float | None
     origin: tuple[int, int]
+    field: int | None
     sight: Sight
     part: int | None
 
@@ -53,9 +59,12 @@ class RecordedFrame:
             pts=int(line["pts"]),
             time_base=Fraction(*line["time_base"]),
             segment=int(line["segment"]),
-            spacing=PixelSpacing(*line["spacing_mm"]) if line["spacing_mm"] else None,
+            segment_cause=SegmentCause(line.get("segment_cause", SegmentCause.START)),
+            spacing=PixelSpacing.checked(*line["spacing_mm"]) if line["spacing_mm"] else None,
+            spacing_note=str(line.get("spacing_note") or ""),
             pixel_aspect=line["pixel_aspect"],
             origin=(int(left), int(top)),
+            field=line.get("field"),
             sight=Sight(line["sight"]),
             part=line["part"],
         )
@@ -76,7 +85,7 @@ class RecordedSource(Recording):
         Args:
             folder: that `--record` made.
             clock: stamps the frames as they are read.
-            spacing: mm per pixel, in the place of what was recorded.
+            spacing: mm per pixel, in the place of what was recorded, as long as the picture keeps its size and depth.
         """
         self._folder, self._clock, self._spacing = folder, clock, spacing
         header, frames = _read(folder)
@@ -97,12 +106,19 @@ class RecordedSource(Recording):
     def _read(self) -> Generator[Frame, None, None]:
         _, frames = _read(self._folder)
         part, pictures = -1, iter(())  # type: tuple[int, Iterator[NDArray[np.uint8]]]
+        field, field_of_view = None, None  # type: tuple[int | None, NDArray[np.uint8] | None]
+        typed, segment = self._spacing, frames[0].segment if frames else 0
         for recorded in frames:
+            if recorded.segment != segment and recorded.segment_cause in TYPED_SCALE_ENDS:
+                typed = None
+            segment = recorded.segment
             image: NDArray[np.uint8] | None = BLANK.copy()
             if recorded.part is not None:
                 if recorded.part != part:
                     part, pictures = recorded.part, _pictures(self._folder, recorded.part)
                 image = next(pictures, None)
+            if recorded.field != field:
+                field, field_of_view = recorded.field, _field_of_view(self._folder, recorded.field)
             if image is None:
                 raise SourceTruncated(
                     f"{self._folder}: picture of frame {recorded.index} is missing; the recording was cut off there"
@@ -113,10 +129,13 @@ class RecordedSource(Recording):
                 pts=recorded.pts,
                 time_base=recorded.time_base,
                 captured_ns=self._clock.now_ns(),
-                spacing=self._spacing or recorded.spacing,
+                spacing=typed or recorded.spacing,
+                spacing_note="" if typed else recorded.spacing_note,
                 pixel_aspect=recorded.pixel_aspect,
                 segment=recorded.segment,
+                segment_cause=recorded.segment_cause,
                 origin=recorded.origin,
+                field_of_view=field_of_view,
             )
 
 
@@ -143,6 +162,21 @@ def _read(folder: Path) -> tuple[dict[str, Any], list[RecordedFrame]]:
         return header, [RecordedFrame.parse(json.loads(line)) for line in whole[1:]]
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise SourceUnreadable(f"{folder / FRAMES}: is no recording that can be read ({error})") from error
+
+
+def _field_of_view(folder: Path, number: int | None) -> NDArray[np.uint8] | None:
+    """Where the pictures show ultrasound; None where all of them does.
+
+    Raises:
+        SourceTruncated: its file is missing or damaged.
+    """
+    if number is None:
+        return None
+    path = folder / FIELD.format(number)
+    mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    if mask is None:
+        raise SourceTruncated(f"{path}: the field of view is missing or damaged; the recording was cut off there")
+    return np.asarray(mask, np.uint8)
 
 
 def _first_shape(folder: Path) -> tuple[int, int]:

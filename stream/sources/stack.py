@@ -84,6 +84,7 @@ class StackSource(Recording):
                 captured_ns=self._clock.now_ns(),
                 spacing=self.info.spacing,
                 segment=timeline.segment,
+                segment_cause=timeline.segment_cause,
             )
 
     def _shown_range(self) -> tuple[float, float]:

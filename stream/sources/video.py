@@ -108,6 +108,7 @@ class VideoSource(Recording):
                 spacing=self.info.spacing,
                 pixel_aspect=float(1 / aspect if self._turn.transpose else aspect),
                 segment=timeline.segment,
+                segment_cause=timeline.segment_cause,
             )
         self._check_end(index + 1)
 

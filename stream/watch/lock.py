@@ -7,19 +7,27 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from stream.watch.sector import Gathered, Panes, Sector, find_outline, overlap
+from stream.frame import SegmentCause
+from stream.watch.sector import Gathered, Panes, Sector, find_outline, is_zoomed, overlap
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from stream.watch.sector import Outline
 
 GATHER_LIVE = 12
 """New pictures of a live feed that a sector is found over: 0.4 s at 30 Hz."""
 CHECK_EVERY = 24
 """New pictures after which the sector is looked for again, to see that it is still there."""
+CONFIRM_OVER = 6
+"""New pictures over which a sector that seems to be elsewhere is looked for once more before that is believed: one that
+a menu covers, or that slides, is not found twice in one place."""
 OUTSIDE_LEVELS, OUTSIDE_SHARE = 25, 0.02
 """Pixels outside that changed by so much, as a share of the sector's area, are a reason to look at once."""
 SAME_PLACE = 0.75
 """Intersection over union of two sectors in one place."""
+SAME_TWICE = 0.9
+"""Likewise of a sector that is found elsewhere, and found there again."""
 SURE = 0.8
 """Least confidence of a sector that is taken in place of the one that is locked."""
 WITHIN = 0.95
@@ -38,6 +46,8 @@ class SectorLock:
     Attributes:
         gather: as given; a recording's is found at once where it was found before.
         sector: the one that is locked; None while there is none.
+        inside: (H, W) uint8, the same on the small copy; set with it.
+        lost: why the sector was let go with the picture taken last; None where it was not.
         panes: what was seen last, also where nothing is locked.
         darkest, brightest: (H, W) uint8: what each pixel was at least and at most in the pictures the sector was found
             over; set at the moment it is locked.
@@ -47,6 +57,8 @@ class SectorLock:
     def __init__(self, *, gather: int, pane: Panes | None = None) -> None:
         self.gather, self._pane = gather, pane
         self.sector: Sector | None = None
+        self.inside: NDArray[np.uint8] = np.zeros((1, 1), np.uint8)
+        self.lost: SegmentCause | None = None
         self.panes = Panes.ONE
         self._start((0, 0))
 
@@ -55,6 +67,7 @@ class SectorLock:
         self.sector = None
         self._shape = shape
         self._gathered: Gathered | None = None
+        self._elsewhere: Outline | None = None
         self.darkest: NDArray[np.uint8] = np.full(shape, 255, np.uint8)
         self.brightest: NDArray[np.uint8] = np.zeros(shape, np.uint8)
         self.count = 0
@@ -63,17 +76,22 @@ class SectorLock:
         """Forgets the sector: it will be found anew."""
         self._start(self._shape)
 
-    def place(self, image: NDArray[np.uint8]) -> bool:
-        """Takes a new picture; returns whether a sector was locked with it. `sector` then is the one that holds."""
+    def place(self, image: NDArray[np.uint8], small: NDArray[np.uint8]) -> bool:
+        """Takes a new picture and its small copy; returns whether a sector was locked with it.
+
+        `sector` then is the one that holds; `lost` says whether the one before was let go.
+        """
+        self.lost = None
         shape = (image.shape[0], image.shape[1])
         if shape != self._shape:
             self._start(shape)
         if self._gathered is None:
             self._gathered = Gathered(shape)
-        small = self._gathered.small(image)
-        if self.sector is not None and self._is_elsewhere(small):
-            self._start(shape)
-            self._gathered = Gathered(shape)
+        if self.sector is not None:
+            self.lost = self._change(small)
+            if self.lost is not None:
+                self._start(shape)
+                self._gathered = Gathered(shape)
         self._gathered.add(small)
         if self.sector is not None:
             return False
@@ -92,39 +110,60 @@ class SectorLock:
             self._start(self._shape)
             return False
         self.sector = found.enlarged(self._shape)
-        self._inside = found.mask
-        self._outside = cv2.dilate(self._inside, np.ones((5, 5), np.uint8)) == 0
-        self._most_changed = max(1.0, OUTSIDE_SHARE * cv2.countNonZero(self._inside))
+        self.inside = found.mask
+        self._outside = cv2.dilate(self.inside, np.ones((5, 5), np.uint8)) == 0
+        self._most_changed = max(1.0, OUTSIDE_SHARE * cv2.countNonZero(self.inside))
         self._screen = self._gathered.brightest.copy()
         self._gathered = Gathered(self._shape)
         return True
 
-    def _is_elsewhere(self, small: NDArray[np.uint8]) -> bool:
-        """Whether the locked sector is no longer where it was: looked at when its surroundings change, and at times."""
+    def _change(self, small: NDArray[np.uint8]) -> SegmentCause | None:
+        """Why the locked sector is no longer what it was, if it is not.
+
+        It is looked at when its surroundings change, and at times; what is found is believed when it is found again.
+        """
         assert self._gathered is not None
+        if self._elsewhere is not None:
+            return self._confirmed() if self._gathered.count >= CONFIRM_OVER else None
         changed = (cv2.absdiff(small, self._screen) > OUTSIDE_LEVELS) & self._outside
         if np.count_nonzero(changed) > self._most_changed:
-            single = Gathered(self._shape)
-            single.add(small)
-            if self._has_moved(single):
-                return True
-            np.copyto(self._screen, small)  # a menu opened: that is how the screen looks now
-        if self._gathered.count < CHECK_EVERY:
-            return False
-        recent, self._gathered = self._gathered, Gathered(self._shape)
-        return self._has_moved(recent)
+            np.copyto(self._screen, small)  # that is how the screen looks now
+            recent = Gathered(self._shape)
+            recent.add(small)
+        elif self._gathered.count >= CHECK_EVERY:
+            recent, self._gathered = self._gathered, Gathered(self._shape)
+        else:
+            return None
+        self._elsewhere = self._found_elsewhere(recent)
+        if self._elsewhere is not None:
+            self._gathered = Gathered(self._shape)
+        return None
 
-    def _has_moved(self, recent: Gathered) -> bool:
+    def _confirmed(self) -> SegmentCause | None:
+        """Why the sector is let go, where it was found elsewhere twice and in one place; else it stays."""
+        assert self._gathered is not None
+        before, recent = self._elsewhere, self._gathered
+        self._elsewhere, self._gathered = None, Gathered(self._shape)
+        found = self._found_elsewhere(recent)
+        if before is None or found is None:
+            return None
+        if Panes.TWO in (found.panes, before.panes):
+            return SegmentCause.PANE if found.panes is before.panes else None
+        if overlap(found.mask, before.mask) < SAME_TWICE:
+            return None
+        return SegmentCause.DEPTH if is_zoomed(found.mask, self.inside) else SegmentCause.SECTOR
+
+    def _found_elsewhere(self, recent: Gathered) -> Outline | None:
+        """The sector in these pictures, where it is another one than that which is locked."""
         found = find_outline(recent, pane=self._pane)
-        if found is None or found.confidence < SURE or self.sector is None:
-            return False  # a dark picture is no other place
-        if found.panes is Panes.TWO:
-            return True
-        if overlap(found.mask, self._inside) >= SAME_PLACE:
-            return False
-        # A smaller one, mostly within the old, is the same sector partly in shadow or off the skin, far more often than
-        # a new one; a change of depth shows in the ruler.
+        if found is None or found.confidence < SURE:
+            return None  # a dark picture is no other place
+        if found.panes is Panes.TWO or is_zoomed(found.mask, self.inside):
+            return found
+        if overlap(found.mask, self.inside) >= SAME_PLACE:
+            return None
+        # A smaller one, mostly within the old, is the same sector partly in shadow or off the skin.
         area = cv2.countNonZero(found.mask)
-        within = cv2.countNonZero(cv2.bitwise_and(found.mask, self._inside)) / area
-        is_smaller = area < SMALLER * cv2.countNonZero(self._inside)
-        return within < (MOSTLY_WITHIN if is_smaller else WITHIN)
+        within = cv2.countNonZero(cv2.bitwise_and(found.mask, self.inside)) / area
+        is_smaller = area < SMALLER * cv2.countNonZero(self.inside)
+        return found if within < (MOSTLY_WITHIN if is_smaller else WITHIN) else None

@@ -29,7 +29,8 @@ class WatchOptions:
         sector: `auto` finds it; `whole` takes, shows and writes pictures as they are; a box is taken as it is given.
         pane: which of two panes side by side.
         tick_mm: from tick to tick of the ruler, where it does not say so itself.
-        spacing: mm per pixel of the screen.
+        spacing: mm per pixel of the screen, where its source does not say it.
+        typed: mm per pixel as typed for this run, in the place of what the source says; sources hand it on.
         size: width and height of the screen that the rest was written for; None for any.
         crop: cut the pictures to the sector, where it fills little of the screen.
     """
@@ -38,6 +39,7 @@ class WatchOptions:
     pane: Panes | None = None
     tick_mm: float | None = None
     spacing: PixelSpacing | None = None
+    typed: PixelSpacing | None = None
     size: tuple[int, int] | None = None
     crop: bool = True
 
@@ -81,7 +83,7 @@ def read_profile(path: Path) -> WatchOptions:
             sector=parse_sector(str(table.get("sector", AUTO))),
             pane=Panes(table["pane"]) if "pane" in table else None,
             tick_mm=_positive(table["tick_mm"]) if "tick_mm" in table else None,
-            spacing=PixelSpacing(*map(_positive, table["spacing_mm"])) if "spacing_mm" in table else None,
+            spacing=PixelSpacing.checked(*map(_positive, table["spacing_mm"])) if "spacing_mm" in table else None,
             size=(int(table["screen"][0]), int(table["screen"][1])) if "screen" in table else None,
         )
     except (ValueError, TypeError, IndexError, KeyError) as error:

@@ -18,8 +18,9 @@ MOST_OTHERS = 0.3
 """Other bright pixels in their row, as a share of theirs: more are new ticks between them."""
 READ_OVER = 6
 """New pictures over which a changed ruler is read anew."""
-RETRY_EVERY = 96
-"""New pictures after which a ruler is looked for where none was found."""
+RETRY_FIRST, RETRY_LAST = 6, 96
+"""New pictures after which a ruler is looked for again where none was found, twice as many each time, up to the last:
+it may be hidden for a moment, or have been missed in the one picture there was."""
 
 
 class RulerWatch:
@@ -36,12 +37,16 @@ class RulerWatch:
         self._step_mm = step_mm
         self.ruler: Ruler | None = None
         self._darkest: NDArray[np.uint8] | None = None
-        self._count = 0
+        self._count, self._wait = 0, RETRY_FIRST
 
     def begin(self, darkest: NDArray[np.uint8], sector: NDArray[np.uint8], pixel_aspect: float | None) -> None:
         """Reads the ruler beside a sector that was just found, from the least each pixel was."""
         self._sector, self._aspect = sector, pixel_aspect
         self._read(darkest)
+
+    def end(self) -> None:
+        """Lets the ruler go, with the sector it stood beside."""
+        self.ruler, self._darkest, self._count, self._wait = None, None, 0, RETRY_FIRST
 
     def look(self, image: NDArray[np.uint8]) -> bool:
         """Takes a new picture; returns whether the scale changed with it: it came, went, or became another."""
@@ -52,8 +57,9 @@ class RulerWatch:
             return True
         self._count += 1
         if self._darkest is None:
-            if self._count >= RETRY_EVERY:
+            if self._count >= self._wait:
                 self._darkest, self._count = image.copy(), 1
+                self._wait = min(2 * self._wait, RETRY_LAST)
             return False
         cv2.min(self._darkest, image, self._darkest)
         if self._count < READ_OVER:

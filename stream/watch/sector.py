@@ -51,6 +51,10 @@ FACE = 0.06
 USUAL_FILLING = 0.5
 """Share of a sector that is speckle, not shadow; where there is less, so is the confidence."""
 LEAST_CONFIDENCE = 0.5
+SAME_SHAPE = 0.95
+"""Intersection over union of two sectors, one of them brought to the other's size, that differ in size alone."""
+ZOOMED = 1.12
+"""Two sectors of one shape whose sides differ by this factor show different depths."""
 
 
 class Panes(StrEnum):
@@ -105,22 +109,33 @@ class Sector:
     panes: Panes = Panes.ONE
 
 
+def small_size(shape: tuple[int, int]) -> tuple[int, int]:
+    """Width and height of the small copy of pictures of (H, W)."""
+    height, width = shape
+    factor = _factor(shape)
+    return max(1, width // factor), max(1, height // factor)
+
+
+def small_copy(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The small copy of a picture. Of large ones every other row or so is left out: averaging the rest will do."""
+    shape = image.shape[0], image.shape[1]
+    rows = image[:: max(1, _factor(shape) // 2)]
+    return np.asarray(cv2.resize(rows, small_size(shape), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _factor(shape: tuple[int, int]) -> int:
+    return -(-max(shape) // SMALL_SIDE_PX)  # whole pixels are averaged: many times as fast
+
+
 class Gathered:
     """The darkest and brightest that each pixel of the small copy was, over the pictures added."""
 
     def __init__(self, shape: tuple[int, int]) -> None:
-        height, width = shape
         self.shape = shape
-        self._factor = -(-max(height, width) // SMALL_SIDE_PX)  # whole pixels are averaged: many times as fast
-        self.size = max(1, width // self._factor), max(1, height // self._factor)
+        self.size = small_size(shape)
         self.darkest = np.full(self.size[::-1], 255, np.uint8)
         self.brightest = np.zeros(self.size[::-1], np.uint8)
         self.count = 0
-
-    def small(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The small copy of a picture. Of large ones every other row or so is left out: averaging the rest will do."""
-        rows = image[:: max(1, self._factor // 2)]
-        return np.asarray(cv2.resize(rows, self.size, interpolation=cv2.INTER_AREA), np.uint8)
 
     def add(self, small: NDArray[np.uint8]) -> None:
         """Takes a small copy."""
@@ -310,3 +325,28 @@ def overlap(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
     """Intersection over union of two masks of one size; 0 where both are empty."""
     union = cv2.countNonZero(cv2.bitwise_or(one, other))
     return cv2.countNonZero(cv2.bitwise_and(one, other)) / union if union else math.nan
+
+
+def is_zoomed(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
+    """Whether two sectors have one shape and different sizes: the depth was changed.
+
+    One that is dark at its far end, or off the skin at a side, has another shape.
+
+    Args:
+        one: (H, W) uint8, 255 inside.
+        other: likewise, of the same size.
+    """
+    areas = cv2.countNonZero(one), cv2.countNonZero(other)
+    if not all(areas) or 1 / ZOOMED < math.sqrt(areas[0] / areas[1]) < ZOOMED:
+        return False
+    first, second = _cut_out(one), _cut_out(other)
+    (height, width), (other_height, other_width) = first.shape, second.shape
+    if not SAME_SHAPE < (width / other_width) / (height / other_height) < 1 / SAME_SHAPE:
+        return False
+    resized = cv2.resize(first, (other_width, other_height), interpolation=cv2.INTER_LINEAR)
+    return overlap(np.asarray((resized > 127).astype(np.uint8) * 255), second) >= SAME_SHAPE
+
+
+def _cut_out(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    left, top, width, height = cv2.boundingRect(mask)
+    return mask[top : top + height, left : left + width]

@@ -18,6 +18,8 @@ class Sight(StrEnum):
     """No ultrasound sector was found in it, or none yet."""
     TWO_PANES = "two_panes"
     """Two pictures side by side, of which none was chosen."""
+    UPSIDE_DOWN = "upside_down"
+    """The display was turned over: the probe is at the bottom."""
     NO_CONTACT = "no_contact"
     """The probe is in the air."""
     DAMAGED = "damaged"

@@ -1,41 +1,48 @@
 """The eye of a stream: what of each picture is ultrasound, whether it is new, and how large its pixels are.
 
-    frame --crop to the sector, mask its surroundings and its text--> frame --repeated, frozen, black, in air?--> sight
+    frame --repeated, frozen, black, in air?--> new --flipped, zoomed, sector elsewhere?--> stretch --> frame, sight
 
 Nothing behind this sees a pixel from outside the sector, so nothing can show, serve or write one.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import cv2
 import numpy as np
 
 from stream.errors import OptionError
+from stream.frame import SegmentCause
 from stream.watch.air import is_in_air
-from stream.watch.burnt_in import BurntIn
+from stream.watch.change import Change, ChangeDetector
 from stream.watch.lock import GATHER_LIVE, SectorLock
 from stream.watch.options import AUTO, WHOLE, WatchOptions
 from stream.watch.repeats import SAME_AFTER_CODING, Repeats
-from stream.watch.scale import RulerWatch
-from stream.watch.sector import Panes, Sector
+from stream.watch.sector import Panes, Sector, small_copy, small_size
 from stream.watch.sight import REFUSED_BY_SOURCE, Sight
+from stream.watch.stretch import ENDS, Fact, Stretch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
-    from stream.frame import Frame, PixelSpacing
+    from stream.frame import Frame
 
-CROP_BELOW = 0.6
-"""A sector whose box fills less than this share of the screen is cut out of it; the network then sees it larger."""
 LOOK_AHEAD = 24
 """Frames of a recording that its sector is found over before it is played."""
 BLANK = np.zeros((1, 1), np.uint8)
 """What is passed on of a picture whose sector is not known."""
+CAUSES = {
+    Change.MIRRORED: SegmentCause.ORIENTATION,
+    Change.UPSIDE_DOWN: SegmentCause.ORIENTATION,
+    Change.TURNED: SegmentCause.ORIENTATION,
+    Change.ZOOMED: SegmentCause.DEPTH,
+    Change.CUT: SegmentCause.CUT,
+}
+"""Why a stretch begins with a picture that changed so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +52,7 @@ class Seen:
     Attributes:
         sector: its shape, or how it was given; empty while it is not known.
         confidence: of the sector, 0 to 1.
-        scale: where the pixel spacing comes from; empty where it is not known.
+        scale: where the pixel spacing comes from, or why there is none any more; empty where there never was one.
         masked: lines of text that are masked in the sector.
     """
 
@@ -84,45 +91,35 @@ class Watch:
         self._options = options or WatchOptions()
         self._repeats = Repeats(same_levels=same_levels) if is_live else None
         self._lock = SectorLock(gather=GATHER_LIVE if is_live else 1, pane=self._options.pane)
-        self._ruler = RulerWatch(step_mm=self._options.tick_mm)
-        self._sector: Sector | None = None
-        self._text: BurntIn | None = None
-        self._changes = 0
+        self._stretch = Stretch(self._options)
+        self._detector: ChangeDetector | None = None
         self._has_begun = False
-        self._source_scale = ""
 
     @property
     def seen(self) -> Seen:
         """What is known by now; safe from any thread."""
-        sector, text, ruler = self._sector, self._text, self._ruler.ruler
-        scale = self._source_scale
-        if not scale and ruler is not None:
-            scale = f"ruler, {ruler.step_mm:g} mm ticks ({ruler.confidence:.2f})"
+        stretch, sector = self._stretch, self._stretch.sector
         if sector is None:
             is_whole = self._options.sector == WHOLE
-            return Seen(sector="whole picture, as asked" if is_whole else "", scale=scale)
-        masked = len(text.boxes) if text else 0
-        return Seen(sector=sector.shape, confidence=sector.confidence, scale=scale, masked=masked)
+            return Seen(sector="whole picture, as asked" if is_whole else "", scale=stretch.scale)
+        return Seen(sector=sector.shape, confidence=sector.confidence, scale=stretch.scale, masked=stretch.masked)
 
     def look_ahead(self, frames: Iterable[Frame]) -> None:
         """Finds the sector of a recording in its first frames, so that it is known from the first one on."""
-        if self._options.sector == WHOLE:
-            return
-        lock = SectorLock(gather=LOOK_AHEAD, pane=self._options.pane)
-        frame = None
-        for frame, _ in zip(frames, range(LOOK_AHEAD), strict=False):
-            if self._options.sector != AUTO:
-                break
-            if lock.place(frame.image):
-                break
-        if frame is None or not self._has_its_size(frame):
-            return
         if self._options.sector != AUTO:
-            self._take_box(frame)
-        elif lock.sector is not None or lock.settle():
+            return
+        lock, first = SectorLock(gather=LOOK_AHEAD, pane=self._options.pane), None
+        for frame, _ in zip(frames, range(LOOK_AHEAD), strict=False):
+            first = first or frame
+            if frame.image.shape != first.image.shape or lock.place(frame.image, small_copy(frame.image)):
+                break
+        if first is None or not self._has_its_size(first):
+            return
+        if lock.sector is not None or lock.settle():
             lock.gather = 1
             self._lock = lock
-            self._take(frame)
+            self._stretch.take(first)
+            self._hold_locked()
 
     def look(self, frame: Frame) -> tuple[Frame, Sight]:
         """The frame as it may be passed on, and what it is.
@@ -130,32 +127,37 @@ class Watch:
         Raises:
             OptionError: the first screen is not the one that the box or the profile was written for.
         """
-        if not self._has_its_size(frame):
-            return self._blank(frame), Sight.NO_SECTOR
-        if frame.spacing is None and self._options.spacing is not None:
-            frame = replace(frame, spacing=self._options.spacing)
-        self._source_scale = "source" if frame.spacing is not None else ""
-        is_whole = self._options.sector == WHOLE
-        is_known = self._sector is not None and self._sector.mask.shape == frame.image.shape
-        if is_whole:
-            return frame, self._known_before(frame, is_known=False)
-        sight = self._known_before(frame, is_known=is_known)
-        if sight is not Sight.NEW:
-            return (self._shown(frame) if is_known else self._blank(frame)), sight
-        if not self._place(frame):
-            two = self._lock.panes is Panes.TWO
-            return self._blank(frame), Sight.TWO_PANES if two else Sight.NO_SECTOR
-        return self._shown(frame, is_new=True), Sight.NEW
+        has_its_size = self._has_its_size(frame)
+        cause = self._stretch.take(frame)
+        if cause is not None:
+            self._begun(cause)
+        if not has_its_size:
+            return self._stretch.blank(frame, BLANK.copy()), Sight.NO_SECTOR
+        sight = self._known_before(frame)
+        if sight is Sight.NEW:
+            sight = self._placed(frame)
+        if self._options.sector == WHOLE:
+            return self._stretch.whole(frame), sight
+        if self._stretch.sector is None:
+            return self._stretch.blank(frame, BLANK.copy()), sight
+        return self._stretch.shown(frame, is_new=sight is Sight.NEW), sight
 
-    def _known_before(self, frame: Frame, *, is_known: bool) -> Sight:
-        """What a frame is without a look for its sector; new, where only that can tell."""
+    def _begun(self, cause: SegmentCause) -> None:
+        """What was seen of the pictures before a stretch says nothing of those after."""
+        self._detector = None
+        if Fact.SECTOR in ENDS[cause]:
+            self._lock.let_go()
+
+    def _known_before(self, frame: Frame) -> Sight:
+        """What a frame is without a look at what changed in it; new, where only that can tell."""
         if frame.refusal is not None:  # a damaged picture says nothing of the sector, nor of what repeats
             return REFUSED_BY_SOURCE[frame.refusal]
-        if is_known and is_in_air(self._cut(frame.image), self._inside):
+        is_known = self._stretch.sector is not None
+        if is_known and is_in_air(self._stretch.cut(frame.image), self._stretch.inside):
             return Sight.NO_CONTACT  # hardly moves, and may be all but black
         if self._repeats is None:
             return Sight.NEW
-        return self._repeats.look(frame, self._cut(frame.image) if is_known else frame.image)
+        return self._repeats.look(frame, self._stretch.cut(frame.image) if is_known else frame.image)
 
     def _has_its_size(self, frame: Frame) -> bool:
         """Whether the screen is the one that the box and the profile were written for.
@@ -176,84 +178,68 @@ class Watch:
             raise OptionError(wrong)
         return not wrong
 
-    def _place(self, frame: Frame) -> bool:
-        """Whether the sector is known in this new frame; notes where it came, went, or was found elsewhere."""
-        if self._options.sector != AUTO:
-            if self._sector is None or self._sector.mask.shape != frame.image.shape:
-                self._take_box(frame)
-        elif self._lock.place(frame.image):
-            self._take(frame)
-        elif self._lock.sector is None:
-            self._sector = self._text = None
-        if self._sector is None:
-            return False
-        if frame.spacing is None and self._ruler.look(frame.image):
-            self._changes += 1
-            if self._ruler.ruler is None and self._options.sector == AUTO:
-                self._lock.let_go()  # another depth: the sector has changed with its scale
-        return True
+    def _placed(self, frame: Frame) -> Sight:
+        """What a new frame is, once what changed in it, and where its sector is, is known."""
+        small = small_copy(frame.image)
+        self._follow_changes(frame, small)
+        if self._options.sector == AUTO:
+            self._follow_sector(frame, small)
+        elif self._options.sector != WHOLE and self._stretch.sector is None:
+            self._hold_box(frame)
+        if self._stretch.sector is not None:
+            self._stretch.follow_ruler(frame.image)
+            if self._stretch.sector is None:  # another depth: the sector has changed with its scale
+                self._begun(SegmentCause.SCALE)
+        if self._stretch.sector is None and self._options.sector != WHOLE:
+            return Sight.TWO_PANES if self._lock.panes is Panes.TWO else Sight.NO_SECTOR
+        return Sight.NEW if self._stretch.is_upright else Sight.UPSIDE_DOWN
 
-    def _take_box(self, frame: Frame) -> None:
+    def _follow_changes(self, frame: Frame, small: NDArray[np.uint8]) -> None:
+        """Begins a stretch where the picture was flipped, turned, zoomed or cut."""
+        if self._detector is None:
+            inside = self._lock.inside if self._lock.sector is not None else self._box_inside(frame)
+            if inside is None:
+                return
+            self._detector = ChangeDetector(inside)
+        change = self._detector.look(small, frame.pts_s)
+        if change is Change.NONE:
+            return
+        self._stretch.begin(CAUSES[change])
+        if change in (Change.UPSIDE_DOWN, Change.TURNED):
+            self._stretch.is_upright = not self._stretch.is_upright
+        if Fact.SECTOR in ENDS[CAUSES[change]]:
+            self._begun(CAUSES[change])
+
+    def _box_inside(self, frame: Frame) -> NDArray[np.uint8] | None:
+        """The small copy's part that is watched where the user said what to take; None where that is being found."""
+        if self._options.sector == AUTO:
+            return None
+        width, height = small_size((frame.image.shape[0], frame.image.shape[1]))
+        sector = self._stretch.sector
+        if sector is None:
+            return np.full((height, width), 255, np.uint8) if self._options.sector == WHOLE else None
+        return np.asarray(cv2.resize(sector.mask, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
+
+    def _follow_sector(self, frame: Frame, small: NDArray[np.uint8]) -> None:
+        is_locked = self._lock.place(frame.image, small)
+        if self._lock.lost is not None:
+            self._detector = None
+            self._stretch.begin(self._lock.lost)
+        if is_locked:
+            self._hold_locked()
+
+    def _hold_locked(self) -> None:
+        """Takes the sector that was just locked."""
+        lock = self._lock
+        assert lock.sector is not None
+        self._stretch.hold(lock.sector, lock.darkest, lock.brightest, count=lock.count)
+        self._detector = None
+
+    def _hold_box(self, frame: Frame) -> None:
         """Takes the user's box for the sector."""
         assert not isinstance(self._options.sector, str)
         left, top, width, height = self._options.sector
         mask = np.zeros(frame.image.shape, np.uint8)
         mask[top : top + height, left : left + width] = 255
         sector = Sector(mask=mask, box=(left, top, width, height), confidence=1.0, shape="box, as given")
-        self._hold(sector, frame, frame.image, frame.image, count=1)
-
-    def _take(self, frame: Frame) -> None:
-        """Takes the sector that was just locked."""
-        lock = self._lock
-        assert lock.sector is not None
-        self._hold(lock.sector, frame, lock.darkest, lock.brightest, count=lock.count)
-
-    def _hold(
-        self,
-        sector: Sector,
-        frame: Frame,
-        darkest: NDArray[np.uint8],
-        brightest: NDArray[np.uint8],
-        *,
-        count: int,
-    ) -> None:
-        self._changes += self._sector is not None
-        self._sector = sector
-        height, width = frame.image.shape
-        left, top, box_width, box_height = sector.box
-        if not self._options.crop or box_width * box_height >= CROP_BELOW * width * height:
-            left, top, box_width, box_height = 0, 0, width, height
-        self._window = np.s_[top : top + box_height, left : left + box_width]
-        self._origin = left, top
-        self._inside = np.ascontiguousarray(sector.mask[self._window])
-        self._ruler.begin(darkest, sector.mask, frame.pixel_aspect)
-        self._text = BurntIn(self._masked(darkest), self._masked(brightest), count=count)
-
-    def _cut(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return image[self._window]
-
-    def _masked(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The sector's pixels of a picture, in memory of their own."""
-        return np.asarray(cv2.bitwise_and(image[self._window], self._inside), np.uint8)
-
-    def _shown(self, frame: Frame, *, is_new: bool = False) -> Frame:
-        """The frame with the sector alone, its text masked, and its scale."""
-        image = self._masked(frame.image)
-        assert self._text is not None
-        if is_new:
-            self._text.add(image)
-        self._text.mask(image)
-        return replace(
-            frame,
-            image=image,
-            spacing=frame.spacing or self._spacing,
-            segment=frame.segment + self._changes,
-            origin=(frame.origin[0] + self._origin[0], frame.origin[1] + self._origin[1]),
-        )
-
-    @property
-    def _spacing(self) -> PixelSpacing | None:
-        return self._ruler.ruler.spacing if self._ruler.ruler else None
-
-    def _blank(self, frame: Frame) -> Frame:
-        return replace(frame, image=BLANK.copy(), segment=frame.segment + self._changes)
+        self._stretch.hold(sector, frame.image, frame.image, count=1)

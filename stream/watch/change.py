@@ -1,0 +1,193 @@
+"""What happened between two pictures of a stream: flipped, turned, zoomed, or cut to another picture altogether.
+
+    picture --sector, thumbnail, local contrast--> Look --likeness with the looks before--> Change
+
+Pictures are compared as thumbnails of their local contrast, so that gain, brightness and what surrounds the sector do
+not count. From one picture of a scan to the next that contrast correlates by 0.7 and more, also on a probe that slides;
+with its own mirror image by less than 0.5, but for phantoms made to be symmetric. So a flip shows in the first picture
+after it: that picture is like the mirror image of the one before, and not like that one itself.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+THUMBNAIL_PX = 64
+"""Longer side of a thumbnail."""
+CONTRAST_SIGMA_PX = 5.0
+"""What is smoother than this is brightness; the rest, over its own spread, is local contrast."""
+LEAST_SPREAD = 4.0
+"""Grey levels added to that spread, so that noise on black is not taken for structure."""
+SHIFT_PX, SLIDE_PX = 4, 16
+"""So far pictures are shifted against each other in search of their likeness: from one to the next, and where that is
+not found, on a probe that slides fast."""
+ALIKE = 0.75
+"""Likeness (normalised cross-correlation) of pictures between which nothing but movement is looked for."""
+LEAST_LIKENESS, FLIP_GAIN, ZOOM_GAIN = 0.7, 0.2, 0.12
+"""A picture is another one flipped, turned or zoomed where it is so much like that, and by so much more like it than
+like the other as it was."""
+UNLIKE = 0.3
+"""Pictures less alike than this, in a stream that was steady until then, are two recordings joined by a cut."""
+STEADY, STEADY_LOOKS = 0.85, 3
+"""A stream is steady whose last so many pictures were so much like the ones before."""
+CUT_WITHIN_S = 0.2
+"""Pictures further apart in time may differ as much by themselves."""
+LOOKS_KEPT = 6
+"""A picture is compared with the one before, and with the oldest of so many: a display may blend one into the next."""
+ZOOMS = (0.5, 0.54, 0.58, 0.62, 0.67, 0.72, 0.77, 0.83, 0.89, 0.94)
+"""Zooms that are tried, and their inverses."""
+
+
+class Change(StrEnum):
+    """What became of the picture."""
+
+    NONE = "none"
+    MIRRORED = "mirrored"
+    """Left is right."""
+    UPSIDE_DOWN = "upside_down"
+    """Above is below; left stays left."""
+    TURNED = "turned"
+    """By 180 degrees."""
+    ZOOMED = "zoomed"
+    CUT = "cut"
+
+
+FLIPS = {
+    Change.MIRRORED: np.s_[:, ::-1],
+    Change.UPSIDE_DOWN: np.s_[::-1, :],
+    Change.TURNED: np.s_[::-1, ::-1],
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Look:
+    """A picture's thumbnail, (H, W) float32 grey levels, and its local contrast."""
+
+    thumbnail: NDArray[np.float32]
+    contrast: NDArray[np.float32]
+
+
+class ChangeDetector:
+    """Compares each new picture of one stream with those before it.
+
+    Convention: likeness is the normalised cross-correlation of local contrast, -1 to 1, the best over shifts of
+    `SHIFT_PX`. A change is told in the first picture after it; one that a display blends in over up to `LOOKS_KEPT`
+    pictures, when it is complete. A zoom of 8 % and more is told. A flip is told of the sector alone and of the whole
+    screen, where the sector then lies elsewhere.
+
+    Args:
+        inside: (H, W) uint8, 255 where the sector is in the small copies of the screen that are looked at.
+    """
+
+    def __init__(self, inside: NDArray[np.uint8]) -> None:
+        left, top, width, height = cv2.boundingRect(inside)
+        self._box = np.s_[top : top + height, left : left + width]
+        self._inside = np.ascontiguousarray(inside[self._box])
+        self._factor = THUMBNAIL_PX / max(width, height)
+        self._looks: deque[_Look] = deque(maxlen=LOOKS_KEPT)
+        self._likenesses: deque[float] = deque(maxlen=STEADY_LOOKS)
+        self._time_s = 0.0
+
+    def forget(self) -> None:
+        """Begins anew: what was seen before says nothing of what comes."""
+        self._looks.clear()
+        self._likenesses.clear()
+
+    def look(self, small: NDArray[np.uint8], time_s: float) -> Change:
+        """Takes a new picture and returns what happened since those before it.
+
+        Args:
+            small: (H, W) uint8, the small copy of the screen.
+            time_s: when it was taken.
+        """
+        part = cv2.bitwise_and(small[self._box], self._inside)
+        thumbnail = _shrunk(np.asarray(part, np.uint8), self._factor)
+        look = _Look(thumbnail, _contrast(thumbnail))
+        change = self._change(look, small, time_s - self._time_s)
+        if change is not Change.NONE:
+            self.forget()
+        self._looks.append(look)
+        self._time_s = time_s
+        return change
+
+    def _change(self, look: _Look, small: NDArray[np.uint8], passed_s: float) -> Change:
+        if not self._looks:
+            return Change.NONE
+        last, oldest = self._looks[-1], self._looks[0]
+        likeness = _likeness(look.contrast, last.contrast)
+        was_steady = len(self._likenesses) == STEADY_LOOKS and min(self._likenesses) >= STEADY
+        self._likenesses.append(likeness)
+        if likeness < ALIKE:
+            likeness = _likeness(look.contrast, last.contrast, shift_px=SLIDE_PX)
+        if likeness < ALIKE:
+            change = self._transformed(last, look, small, likeness, zooms=True)
+            if change is not Change.NONE:
+                return change
+            if likeness < UNLIKE and was_steady and passed_s <= CUT_WITHIN_S:
+                return Change.CUT
+        since_oldest = _likeness(look.contrast, oldest.contrast) if oldest is not last else 1.0
+        if since_oldest < LEAST_LIKENESS:
+            return self._transformed(oldest, look, small, since_oldest, zooms=False)
+        return Change.NONE
+
+    def _transformed(
+        self, before: _Look, now: _Look, small: NDArray[np.uint8], likeness: float, *, zooms: bool
+    ) -> Change:
+        """The flip or zoom by which a picture came from another, which it is like by `likeness` as it is."""
+        screen = _bordered(_contrast(_shrunk(small, self._factor)), SHIFT_PX)
+        scores = {
+            change: _best_match(screen, np.ascontiguousarray(before.contrast[view])) for change, view in FLIPS.items()
+        }
+        if zooms:
+            scores[Change.ZOOMED] = max(_zoom_likenesses(before, now))
+        best = max(scores, key=lambda change: scores[change])
+        gain = ZOOM_GAIN if best is Change.ZOOMED else FLIP_GAIN
+        return best if scores[best] >= max(LEAST_LIKENESS, likeness + gain) else Change.NONE
+
+
+def _shrunk(image: NDArray[np.uint8], factor: float) -> NDArray[np.float32]:
+    height, width = image.shape
+    size = max(8, round(width * factor)), max(8, round(height * factor))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+
+
+def _contrast(thumbnail: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What differs from its surroundings, over how much things differ there."""
+    detail = thumbnail - cv2.GaussianBlur(thumbnail, (0, 0), CONTRAST_SIGMA_PX)
+    spread = np.sqrt(cv2.GaussianBlur(detail * detail, (0, 0), CONTRAST_SIGMA_PX))
+    return np.asarray(detail / (spread + LEAST_SPREAD), np.float32)
+
+
+def _likeness(one: NDArray[np.float32], other: NDArray[np.float32], *, shift_px: int = SHIFT_PX) -> float:
+    """The best correlation of one with the other's inner part, shifted by up to so much in any direction."""
+    margin = min(shift_px // 2, min(one.shape) // 4)
+    inner = other[margin : other.shape[0] - margin, margin : other.shape[1] - margin]
+    return _best_match(_bordered(one, shift_px - margin), inner)
+
+
+def _best_match(around: NDArray[np.float32], part: NDArray[np.float32]) -> float:
+    return float(cv2.matchTemplate(around, part, cv2.TM_CCOEFF_NORMED).max())
+
+
+def _bordered(contrast: NDArray[np.float32], width_px: int) -> NDArray[np.float32]:
+    return np.asarray(cv2.copyMakeBorder(contrast, *(width_px,) * 4, cv2.BORDER_CONSTANT, value=0.0), np.float32)
+
+
+def _zoom_likenesses(before: _Look, now: _Look) -> Iterator[float]:
+    """How much one picture is like the other made smaller, for each zoom in either direction."""
+    for larger, smaller in ((now, before), (before, now)):
+        around = _bordered(larger.contrast, SHIFT_PX)
+        for zoom in ZOOMS:
+            shrunk = cv2.resize(smaller.thumbnail, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA)
+            yield _best_match(around, _contrast(np.asarray(shrunk, np.float32)))
