@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 ROBUST = "robust"
 
 LEAST_PS_SHARE, LEAST_FH_SHARE = 0.001, 0.01
-"""Least area of a structure as a share of the mask's. The smallest among 658 PSFHS masks are 0.010 and 0.065;
+"""Least area of a structure as a share of the field of view's. The smallest among 658 PSFHS masks are 0.010 and 0.065;
 a tenth of that still has an outline, less is debris."""
+FIELD_PER_STRUCTURE = 20
+"""Where the field of view is unknown it is taken for at most so many times as large as the larger structure: a small
+sector may lie in a large mask."""
 LEAST_PS_PX = 24
 """A PS of fewer pixels has no axis worth the name, whatever the size of the mask."""
 
@@ -146,10 +149,11 @@ def _find_anatomy(
         return Reason.NO_PS
     ps = region_moments(ps_contour, pixel_size=pixel_size)
     pixel_area = pixel_size[0] * pixel_size[1]
-    if ps.area < pixel_area * max(LEAST_PS_PX, LEAST_PS_SHARE * labels.size):
+    field_px = _field_px(labels, field_of_view)
+    if ps.area < pixel_area * max(LEAST_PS_PX, LEAST_PS_SHARE * field_px):
         return Reason.NO_PS
     head_contour = largest_contour(labels == 2)
-    if head_contour is None or cv2.contourArea(head_contour) < LEAST_FH_SHARE * labels.size:
+    if head_contour is None or cv2.contourArea(head_contour) < LEAST_FH_SHARE * field_px:
         return Reason.NO_FH
     head = smooth_outline(head_contour, pixel_size=pixel_size)
     m = cv2.moments(head.astype(np.float32))
@@ -169,6 +173,14 @@ def _find_anatomy(
         head_is_clipped=~inside[head_contour[:, 1], head_contour[:, 0]],
         field_x=(left * pixel_size[0], right * pixel_size[0]),
     )
+
+
+def _field_px(labels: NDArray[np.uint8], field_of_view: NDArray[np.bool_] | None) -> int:
+    """How many pixels show ultrasound."""
+    if field_of_view is not None:
+        return int(np.count_nonzero(field_of_view))
+    larger = max(int(np.count_nonzero(labels == code)) for code in (1, 2))
+    return min(labels.size, FIELD_PER_STRUCTURE * larger)
 
 
 def _clear_of_borders(shape: tuple[int, ...], field_of_view: NDArray[np.bool_] | None) -> NDArray[np.bool_]:

@@ -84,6 +84,34 @@ def _letterbox(image_height: int, image_width: int, height: int, width: int, asp
     )
 
 
+def field_in_network(frame: Frame, letterbox: Letterbox) -> NDArray[np.bool_]:
+    """Where the network's input shows ultrasound: not the black around the frame, nor what the sector leaves out.
+
+    (height, width) of the network. Frames of one stretch share one.
+    """
+    if frame.field_of_view is None:
+        return letterbox.field_of_view
+    return _field_in_network(_ById(frame.field_of_view), letterbox)
+
+
+class _ById:
+    """An array by its identity, which is what frames of one stretch share."""
+
+    def __init__(self, array: NDArray[np.uint8]) -> None:
+        self.array = array
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ById) and other.array is self.array
+
+    def __hash__(self) -> int:
+        return id(self.array)
+
+
+@lru_cache(maxsize=8)
+def _field_in_network(field: _ById, letterbox: Letterbox) -> NDArray[np.bool_]:
+    return letterbox.field_of_view & (letterbox.apply(field.array) > 127)
+
+
 def labels_in_frame(frame: Frame, letterbox: Letterbox, prediction: Prediction) -> NDArray[np.uint8]:
     """The likeliest class of every pixel of the frame, (H, W) uint8, 1 = PS, 2 = FH; a prediction for a batch of one.
 
@@ -168,7 +196,7 @@ class Reader:
             labels,
             protocol=self._protocol,
             pixel_size=(frame.aspect / scale_x, 1.0 / scale_y),
-            field_of_view=letterbox.field_of_view,
+            field_of_view=field_in_network(frame, letterbox),
         )
         biometry = measure_as(orientation=before or Orientation.AUTO)
         self._add_evidence(biometry.normal_log_odds if normal_log_odds is None else normal_log_odds)

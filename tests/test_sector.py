@@ -127,7 +127,8 @@ def test_real_frames_lose_no_anatomy_to_it(shared_data: Path) -> None:
         assert image is not None
         assert mask is not None
         found = sector_in([np.asarray(image, np.uint8)])
-        lost[row["device_look"]].append(float((found.mask[mask > 0] == 0).mean()))
+        is_seen = (mask > 0) & (image > 5)  # annotators complete a head beyond the sector, where all is black
+        lost[row["device_look"]].append(float((found.mask[is_seen] == 0).mean()))
     assert np.mean(lost["A"]) < 0.002
     assert np.mean(lost["B"]) < 0.01
     assert np.quantile(lost["A"] + lost["B"], 0.95) < 0.02
