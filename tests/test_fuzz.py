@@ -18,6 +18,12 @@ CASES = 25
 
 
 @pytest.mark.parametrize("name", FORMATS)
+def test_every_seed_is_sound(name: str) -> None:
+    for index, seed in enumerate(FORMATS[name].seeds()):
+        assert outcome_of(FORMATS[name], seed) == ("read", ""), f"seed {index}"
+
+
+@pytest.mark.parametrize("name", FORMATS)
 def test_mutated_inputs_end_in_pictures_or_in_one_line(name: str) -> None:
     for case in range(CASES):
         outcome, details = outcome_of(FORMATS[name], input_of(name, 1, case))

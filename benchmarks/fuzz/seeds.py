@@ -223,7 +223,8 @@ def _still(kind: str, *, mode: str = "L", **options: Any) -> bytes:
 
 
 def _film(kind: str, *, mode: str = "L") -> bytes:
-    first, *rest = [Image.fromarray(picture).convert(mode) for picture in pictures()]
+    count = 2 if kind == "MPO" else COUNT  # of more, Pillow writes wrong offsets
+    first, *rest = [Image.fromarray(picture).convert(mode) for picture in pictures()[:count]]
     options = {} if kind in ("TIFF", "MPO") else {"duration": 40, "loop": 0}
     return _saved(first, kind, save_all=True, append_images=rest, **options)
 

@@ -122,6 +122,10 @@ def _open_path(path: Path, clock: Clock, spacing: PixelSpacing | None) -> FrameS
         from stream.sources.stack import StackSource
 
         return StackSource(path, clock=clock, spacing=spacing)
+    if kind is Kind.ARCHIVE:
+        from stream.sources.archive import ArchiveSource
+
+        return ArchiveSource(path, open_path=lambda inside: _open_path(inside, clock, spacing))
     from stream.sources.video import VideoSource
 
     try:

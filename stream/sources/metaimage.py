@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stream.errors import SourceNotFound, SourceUnreadable
+from stream.sources.frame_fields import FrameFields, Number, parse_number
 from stream.sources.raster import (
-    Number,
+    PLANES_NOTE,
     StackHeader,
     axis_layout,
-    frame_blocks,
+    checked_orientation,
+    frame_scales,
     kept_axes,
-    open_pixels,
-    parse_number,
-    spacing_of,
-    timestamp_index,
+    scale_note,
+    scale_of,
 )
+from stream.sources.stack_pixels import frame_blocks, open_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,6 +35,10 @@ _ELEMENT_TYPES = {
     "MET_USHORT": "u2",
     "MET_INT": "i4",
     "MET_UINT": "u4",
+    "MET_LONG": "i4",
+    "MET_ULONG": "u4",
+    "MET_LONG_LONG": "i8",
+    "MET_ULONG_LONG": "u8",
     "MET_FLOAT": "f4",
     "MET_DOUBLE": "f8",
 }
@@ -45,26 +50,30 @@ _MAX_LINE_BYTES = 1 << 20
 def read_header(path: Path) -> StackHeader:
     """Reads the header of a MetaImage file and nothing of its pixels.
 
-    `ElementSpacing` is in mm by the format's convention. Timestamps come from the `Seq_FrameNNNN_Timestamp`
-    fields, in seconds.
+    `ElementSpacing`, or where it is missing `ElementSize`, is in mm by the format's convention; a picture of a PLUS
+    sequence may have its own. Timestamps come from the `Seq_FrameNNNN_Timestamp` fields, in seconds.
 
     Raises:
         SourceNotFound: there is no such file.
-        SourceUnreadable: it is not a MetaImage, or of a kind that does not stream.
+        SourceUnreadable: it is not a MetaImage, or of a kind that is not read.
     """
-    fields, times_s, header_bytes = _read_fields(path)
+    fields, frames, header_bytes = _read_fields(path)
     channels = _number(path, fields, "ElementNumberOfChannels", default=1)
     dimensions = _numbers(path, fields, "DimSize", int)
-    steps = _numbers(path, fields, "ElementSpacing", float)
+    steps = _numbers(path, fields, "ElementSpacing", float) or _numbers(path, fields, "ElementSize", float)
     axes = kept_axes(dimensions)
     sizes = [dimensions[axis] for axis in axes]
     steps_mm = [steps[axis] for axis in axes] if len(steps) == len(dimensions) else []
-    if channels > 1:
+    is_sequence = bool(frames.times_s) or "list" in fields.get("Kinds", "")
+    if channels == 1:
+        layout = axis_layout(sizes, is_sequence=is_sequence)
+    else:  # even where one is a number that no colour has: `StackHeader` refuses it
+        layout = "c" + "xytz"[: len(sizes)]
         sizes, steps_mm = [channels, *sizes], [math.nan, *steps_mm]
-    is_sequence = bool(times_s) or "list" in fields.get("Kinds", "")
-    layout = axis_layout(sizes, is_sequence=is_sequence)
     data_path, data_offset = _data_place(path, fields, header_bytes)
     count = sizes[-1] if layout.endswith("t") else 1
+    scale, of_frames = scale_of(layout, steps_mm), frame_scales(frames)
+    orientation, turn = checked_orientation(path, fields)
     return StackHeader(
         path=path,
         data_path=data_path,
@@ -73,9 +82,12 @@ def read_header(path: Path) -> StackHeader:
         dtype=_element_type(path, fields),
         sizes=tuple(sizes),
         layout=layout,
-        spacing=spacing_of(layout, steps_mm),
-        orientation=fields.get("UltrasoundImageOrientation", "MF"),
-        times_s=tuple(times_s.get(index) for index in range(count)) if times_s else (),
+        scale=scale,
+        frame_scales=of_frames,
+        orientation=orientation,
+        stamps=frames.stamps(count),
+        invalid=frozenset(frames.invalid),
+        notes=(scale_note(scale, of_frames), turn, frames.too_many(count), PLANES_NOTE if layout == "xyc" else ""),
     )
 
 
@@ -116,16 +128,16 @@ def read_slices(path: Path) -> Iterator[NDArray[Any]]:
     if header.layout not in ("xy", "xyt", "xyc"):
         sizes = " x ".join(map(str, header.sizes))
         raise SourceUnreadable(f"{path}: holds {sizes} values; expected slices with one channel")
-    header = replace(header, layout=header.layout.replace("c", "t"))
+    header = replace(header, layout=header.layout.replace("c", "t"), notes=())
     with open_pixels(header) as file:
         for block in frame_blocks(header, file):
             yield header.pixels(block).astype(header.dtype.newbyteorder("="))
 
 
-def _read_fields(path: Path) -> tuple[dict[str, str], dict[int, float], int]:
-    """The fields, the timestamps by frame index, and the number of bytes of the header."""
+def _read_fields(path: Path) -> tuple[dict[str, str], FrameFields, int]:
+    """The fields, those of single pictures, and the number of bytes of the header."""
     fields: dict[str, str] = {}
-    times_s: dict[int, float] = {}
+    frames = FrameFields()
     try:
         with path.open("rb") as file:
             while file.tell() < _MAX_HEADER_BYTES:
@@ -133,12 +145,10 @@ def _read_fields(path: Path) -> tuple[dict[str, str], dict[int, float], int]:
                 key, separator, value = (part.strip() for part in line.partition("="))
                 if not separator:
                     break
-                if (index := timestamp_index(key)) is not None:
-                    times_s[index] = parse_number(path, key, value, float)
-                elif not key.startswith("Seq_Frame"):
+                if not frames.take(path, key, value):
                     fields[key] = value
                 if key == "ElementDataFile":
-                    return fields, times_s, file.tell()
+                    return fields, frames, file.tell()
     except FileNotFoundError as error:
         raise SourceNotFound(f"{path}: no such file; check the path") from error
     except OSError as error:
@@ -148,7 +158,7 @@ def _read_fields(path: Path) -> tuple[dict[str, str], dict[int, float], int]:
 
 def _data_place(path: Path, fields: dict[str, str], header_bytes: int) -> tuple[Path, int | None]:
     name = fields["ElementDataFile"]
-    if name == "LOCAL":
+    if name.upper() == "LOCAL":
         return path, header_bytes
     if name.startswith("LIST") or "%" in name:
         raise SourceUnreadable(f"{path}: its pixels lie in several files ('{name}'); store them in one .mha")

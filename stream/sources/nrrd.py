@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stream.errors import SourceNotFound, SourceUnreadable
+from stream.sources.base import joined_notes
+from stream.sources.frame_fields import FrameFields, parse_number
 from stream.sources.raster import (
+    PLANES_NOTE,
     StackHeader,
     axis_layout,
+    checked_orientation,
+    frame_scales,
     kept_axes,
-    parse_number,
-    spacing_of,
-    timestamp_index,
+    scale_note,
+    scale_of,
 )
+from stream.sources.stamps import Stamps, believed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,11 +34,14 @@ _TYPES = {
     "u2": ("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"),
     "i4": ("int", "signed int", "int32", "int32_t"),
     "u4": ("uint", "unsigned int", "uint32", "uint32_t"),
+    "i8": ("longlong", "long long", "long long int", "signed long long", "signed long long int", "int64", "int64_t"),
+    "u8": ("ulonglong", "unsigned long long", "unsigned long long int", "uint64", "uint64_t"),
     "f4": ("float",),
     "f8": ("double",),
 }
 
 _COLOUR_KINDS = frozenset({"rgb-color", "3-color", "rgba-color", "4-color", "vector"})
+_SPATIAL_KINDS = frozenset({"domain", "space"})
 _TIME_KINDS = frozenset({"list", "time"})
 _MM_PER_UNIT = {"": 1.0, "mm": 1.0, "cm": 10.0, "m": 1000.0, "um": 0.001}
 _S_PER_UNIT = {"s": 1.0, "sec": 1.0, "ms": 0.001, "us": 1e-6}
@@ -44,24 +53,30 @@ def read_header(path: Path) -> StackHeader:
     """Reads the header of an NRRD file and nothing of its pixels.
 
     Spacing comes from `spacings`, or from the lengths of `space directions`, in mm unless `units` or
-    `space units` name another unit. Timestamps come from the `Seq_FrameNNNN_Timestamp` fields, else from
-    the step of a `time` axis given in seconds or parts of them.
+    `space units` name another unit; a picture of a PLUS sequence may have its own. Timestamps come from the
+    `Seq_FrameNNNN_Timestamp` fields of PLUS or the `axis N index values` of Slicer, else from the step of the last
+    axis, where that is in seconds or parts of them.
 
     Raises:
         SourceNotFound: there is no such file.
-        SourceUnreadable: it is not an NRRD file, or of a kind that does not stream.
+        SourceUnreadable: it is not an NRRD file, or of a kind that is not read.
     """
-    fields, times_s, header_bytes = _read_fields(path)
-    sizes = [parse_number(path, "sizes", word, int) for word in fields.get("sizes", "").split()]
+    fields, frames, header_bytes = _read_fields(path)
+    all_sizes = [parse_number(path, "sizes", word, int) for word in fields.get("sizes", "").split()]
     kinds = fields.get("kinds", "").lower().split()
-    steps_mm = _steps_mm(path, fields, len(sizes))
-    axes = kept_axes(sizes)
-    sizes = [sizes[axis] for axis in axes]
-    kinds = [kinds[axis] for axis in axes] if len(kinds) > max(axes, default=0) else []
-    layout = _layout(kinds) or axis_layout(sizes, is_sequence=bool(times_s))
+    axes = kept_axes(all_sizes)
+    sizes = [all_sizes[axis] for axis in axes]
+    kinds = [kinds[axis] for axis in axes] if len(kinds) == len(all_sizes) else []
+    layout = _layout(path, kinds) or axis_layout(sizes, is_sequence=bool(frames.times_s))
     data_path, data_offset = _data_place(path, fields, header_bytes)
-    count = sizes[-1] if layout.endswith("t") else 1
-    is_timed = layout.endswith("t") and kinds[-1:] == ["time"]
+    steps_mm = _steps_mm(path, fields, len(all_sizes))
+    scale, of_frames = scale_of(layout, [steps_mm[axis] for axis in axes]), frame_scales(frames)
+    orientation, turn = checked_orientation(path, fields)
+    count = sizes[layout.index("t")] if "t" in layout and len(layout) == len(sizes) else 1
+    is_guess = layout == "xyc" and not kinds
+    stamps = frames.stamps(count)
+    if not frames.times_s and count > 1:
+        stamps = _stamps(path, fields, axes[layout.index("t")], count)
     return StackHeader(
         path=path,
         data_path=data_path,
@@ -70,17 +85,19 @@ def read_header(path: Path) -> StackHeader:
         dtype=_element_type(path, fields),
         sizes=tuple(sizes),
         layout=layout,
-        spacing=spacing_of(layout, [steps_mm[axis] for axis in axes]),
-        orientation=fields.get("UltrasoundImageOrientation", "MF"),
-        times_s=tuple(times_s.get(index) for index in range(count)) if times_s else (),
-        period_s=_period_s(path, fields) if is_timed else None,
+        scale=scale,
+        frame_scales=of_frames,
+        orientation=orientation,
+        stamps=stamps,
+        invalid=frozenset(frames.invalid),
+        notes=(scale_note(scale, of_frames), turn, frames.too_many(count), PLANES_NOTE if is_guess else ""),
     )
 
 
-def _read_fields(path: Path) -> tuple[dict[str, str], dict[int, float], int]:
-    """Fields (names in lower case) and key/value pairs, timestamps by frame, and the bytes of the header."""
+def _read_fields(path: Path) -> tuple[dict[str, str], FrameFields, int]:
+    """Fields (names in lower case) and key/value pairs, those of single pictures, and the bytes of the header."""
     fields: dict[str, str] = {}
-    times_s: dict[int, float] = {}
+    frames = FrameFields()
     try:
         with path.open("rb") as file:
             if not file.readline(_MAX_LINE_BYTES).startswith(b"NRRD"):
@@ -93,25 +110,42 @@ def _read_fields(path: Path) -> tuple[dict[str, str], dict[int, float], int]:
                 if not is_pair:
                     key, _, value = (part.strip() for part in line.partition(":"))
                     fields[key.lower()] = value
-                elif (index := timestamp_index(key)) is not None:
-                    times_s[index] = parse_number(path, key, value, float)
-                elif not key.startswith("Seq_Frame"):
+                elif not frames.take(path, key, value):
                     fields[key] = value
-            return fields, times_s, file.tell()
+            return fields, frames, file.tell()
     except FileNotFoundError as error:
         raise SourceNotFound(f"{path}: no such file; check the path") from error
     except OSError as error:
         raise SourceUnreadable(f"{path}: cannot be opened ({error.strerror})") from error
 
 
-def _layout(kinds: list[str]) -> str:
-    """The meaning of the axes by their kinds; "" where the kinds tell neither time nor colour from space."""
-    if not any(kind in _COLOUR_KINDS | _TIME_KINDS for kind in kinds):
+def _layout(path: Path, kinds: list[str]) -> str:
+    """The meaning of the axes by their kinds; "" where a kind is not given."""
+    if not kinds or not set(kinds).isdisjoint({"none", "???"}):
         return ""
+    other = next((kind for kind in kinds if kind not in _COLOUR_KINDS | _SPATIAL_KINDS | _TIME_KINDS), None)
+    if other is not None:
+        raise SourceUnreadable(f"{path}: has an axis of kind '{other[:40]}'; space, time and RGB colour can be read")
     spatial = iter("xyz" if _TIME_KINDS & set(kinds) else "xyt")
     return "".join(
         "c" if kind in _COLOUR_KINDS else "t" if kind in _TIME_KINDS else next(spatial, "z") for kind in kinds
     )
+
+
+def _stamps(path: Path, fields: dict[str, str], axis: int, count: int) -> Stamps:
+    """Times of the pictures that lie along an axis: Slicer's index values, else the axis's own step."""
+    period_s = _period_s(path, fields, axis)
+    words = fields.get(f"axis {axis} index values", "").split()
+    units, labels = _words(fields, "units"), _words(fields, "labels")
+    unit, label = (texts[axis] if axis < len(texts) else "" for texts in (units, labels))
+    is_time = unit in ("", *_S_PER_UNIT) and label.lower() in ("", "t", "time")
+    if not words or not is_time or fields.get(f"axis {axis} index type", "numeric") != "numeric":
+        return believed([], period_s=period_s)
+    scale = _S_PER_UNIT.get(unit, 1.0)
+    times_s: list[float | None] = [parse_number(path, "index values", word, float) * scale for word in words[:count]]
+    stamps = believed(times_s + [None] * (count - len(times_s)), period_s=period_s)
+    mismatch = f"{count} frames, {len(words)} index values" if len(words) != count else ""
+    return replace(stamps, note=joined_notes(mismatch, stamps.note))
 
 
 def _steps_mm(path: Path, fields: dict[str, str], count: int) -> list[float]:
@@ -142,12 +176,12 @@ def _words(fields: dict[str, str], key: str) -> list[str]:
     return re.findall(r'"([^"]*)"', fields.get(key, ""))
 
 
-def _period_s(path: Path, fields: dict[str, str]) -> float | None:
-    """Step of the last axis in seconds, where its unit is one of time and the step is positive."""
+def _period_s(path: Path, fields: dict[str, str], axis: int) -> float | None:
+    """Step of an axis in seconds, where its unit is one of time and the step is a number."""
     steps, units = fields.get("spacings", "").split(), _words(fields, "units")
-    if not steps or len(units) != len(steps) or units[-1] not in _S_PER_UNIT:
+    if axis >= len(steps) or len(units) != len(steps) or units[axis] not in _S_PER_UNIT:
         return None
-    step_s = parse_number(path, "spacings", steps[-1], float) * _S_PER_UNIT[units[-1]]
+    step_s = parse_number(path, "spacings", steps[axis], float) * _S_PER_UNIT[units[axis]]
     return step_s if math.isfinite(step_s) and step_s > 0 else None
 
 

@@ -1,38 +1,83 @@
-"""A stack of pictures as its header describes it, and its bytes, one picture at a time.
+"""A stack of pictures as its header describes it.
 
-MetaImage and NRRD differ in how the header is written, not in what it says; both parsers
-(`stream.sources.metaimage`, `stream.sources.nrrd`) end in a `StackHeader`.
+MetaImage and NRRD differ in how the header is written, not in what it says; both parsers (`stream.sources.metaimage`,
+`stream.sources.nrrd`) end in a `StackHeader`. `stream.sources.stack_pixels` reads what it describes.
 """
 
 from __future__ import annotations
 
 import math
 import re
-import zlib
-from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from stream.errors import SourceNotFound, SourceTruncated, SourceUnreadable
-from stream.frame import PixelSpacing
+from stream.errors import SourceUnreadable
+from stream.frame import PLAUSIBLE_ASPECT, PixelSpacing
+from stream.sources.stamps import Stamps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-LAYOUTS = ("xy", "xyt", "cxy", "cxyt", "xyc", "xyct")
-"""Orders of axes that stream, fastest axis first: columns x, rows y, colour c, time t."""
+    from stream.sources.frame_fields import FrameFields
 
-MAX_FRAME_BYTES = 1 << 30
+LAYOUTS = ("xy", "xyt", "cxy", "cxyt", "xyc", "xyct", "txy")
+"""Orders of axes that are read, fastest axis first: columns x, rows y, colour c, time t."""
+
+CHANNELS = (3, 4)
+"""Values of a pixel that are a colour."""
+
+PLANES_NOTE = "3 planes taken for one colour picture, not for 3 frames"
+
+MAX_FRAME_BYTES = 1 << 28
 """A header that asks for more per picture is taken for a broken one."""
 
-_CHUNK_BYTES = 1 << 20
-_TIMESTAMP = re.compile(r"Seq_Frame(\d+)_Timestamp$")
+_ORIENTATION = re.compile(r"(?:[MU][FN]|[FN][MU])[AD]?")
+_RADIO_FREQUENCY = "RF"
 
-Number = TypeVar("Number", int, float)
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """What a header says of the size of pixels, as far as it can be believed.
+
+    Attributes:
+        spacing: mm per pixel; None where unknown.
+        aspect: width of a pixel over its height, also where the unit is in doubt; None where unknown.
+        note: why the header is not believed, or "".
+    """
+
+    spacing: PixelSpacing | None = None
+    aspect: float | None = 1.0
+    note: str = ""
+
+    @classmethod
+    def declared(cls, x_mm: float, y_mm: float) -> Self:
+        """The scale that a header declares.
+
+        A step of exactly 1 for both is what writers leave there when they know nothing, so it counts as unknown, and
+        so do steps that are zero or no numbers; neither needs a word.
+        """
+        x_mm, y_mm = abs(x_mm), abs(y_mm)
+        if not (0 < x_mm < math.inf and 0 < y_mm < math.inf) or (x_mm, y_mm) == (1.0, 1.0):
+            return cls()
+        try:
+            return cls(PixelSpacing.checked(x_mm, y_mm), x_mm / y_mm)
+        except ValueError as error:
+            narrow, wide = PLAUSIBLE_ASPECT
+            return cls(None, x_mm / y_mm if narrow <= x_mm / y_mm <= wide else None, str(error))
+
+    def transposed(self) -> Scale:
+        """The scale of the picture with columns and rows exchanged."""
+        spacing = PixelSpacing(self.spacing.y_mm, self.spacing.x_mm) if self.spacing else None
+        return Scale(spacing, 1 / self.aspect if self.aspect else None, self.note)
+
+
+UNKNOWN_SCALE = Scale()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,15 +88,17 @@ class StackHeader:
         path: of the header, for messages.
         data_path: of the pixels; the same file, or the one the header points to.
         data_offset: bytes before the pixels; None where the pixels are the last bytes of the file.
-        compressed: the pixels are one zlib or gzip stream.
+        compressed: the pixels are zlib or gzip streams.
         dtype: of one element, with its byte order.
         sizes: of the axes, fastest first.
         layout: the meaning of the axes, one of `LAYOUTS`.
-        spacing: of the stored columns and rows; None where the header gives none, or 1 for both.
+        scale: of the stored columns and rows.
+        frame_scales: the same, of pictures that have their own.
         orientation: where stored columns and rows run to, in PLUS letters: Marked or Unmarked side,
             Far from or Near to the probe. `MF` is the usual display.
-        times_s: of each picture, as the header gives them; empty where it gives none.
-        period_s: from picture to picture; None where unknown.
+        stamps: times of the pictures.
+        invalid: numbers of pictures that the recorder itself calls invalid.
+        notes: what is doubtful in the header, in words.
     """
 
     path: Path
@@ -61,19 +108,25 @@ class StackHeader:
     dtype: np.dtype[Any]
     sizes: tuple[int, ...]
     layout: str
-    spacing: PixelSpacing | None = None
+    scale: Scale = UNKNOWN_SCALE
+    frame_scales: Mapping[int, Scale] = field(default_factory=dict)
     orientation: str = "MF"
-    times_s: tuple[float | None, ...] = ()
-    period_s: float | None = None
+    stamps: Stamps = field(default_factory=Stamps)
+    invalid: frozenset[int] = frozenset()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        sizes = " x ".join(map(str, self.sizes))
         if self.layout not in LAYOUTS:
-            sizes = " x ".join(map(str, self.sizes))
             raise SourceUnreadable(
                 f"{self.path}: its axes, {sizes} ('{self.layout}'), cannot be read picture by picture;"
                 " store it as columns x rows x frames"
             )
-        if min(self.sizes) < 1 or self.frame_bytes > MAX_FRAME_BYTES:
+        channels = self.sizes[self.layout.index("c")] if "c" in self.layout else 1
+        if channels not in (1, *CHANNELS):
+            raise SourceUnreadable(f"{self.path}: has {channels} values a pixel ({sizes}); 1, 3 and 4 can be read")
+        interleaved_bytes = self.frame_count * self.dtype.itemsize if self.layout == "txy" else 0
+        if min(self.sizes) < 1 or max(self.frame_bytes, interleaved_bytes) > MAX_FRAME_BYTES:
             raise SourceUnreadable(
                 f"{self.path}: its header asks for pictures of {self.frame_bytes} bytes"
                 f" (sizes {self.sizes}); the header is damaged"
@@ -81,11 +134,16 @@ class StackHeader:
 
     @property
     def frame_count(self) -> int:
-        return self.sizes[-1] if self.layout.endswith("t") else 1
+        return self.sizes[self.layout.index("t")] if "t" in self.layout else 1
+
+    @property
+    def frame_sizes(self) -> tuple[int, ...]:
+        """Sizes of one picture, fastest first."""
+        return tuple(size for size, axis in zip(self.sizes, self.layout, strict=True) if axis != "t")
 
     @property
     def frame_bytes(self) -> int:
-        return math.prod(self._frame_sizes()) * self.dtype.itemsize
+        return math.prod(self.frame_sizes) * self.dtype.itemsize
 
     @property
     def has_depth_in_columns(self) -> bool:
@@ -98,16 +156,14 @@ class StackHeader:
         width, height = self.sizes[self.layout.index("x")], self.sizes[self.layout.index("y")]
         return (height, width) if self.has_depth_in_columns else (width, height)
 
-    @property
-    def shown_spacing(self) -> PixelSpacing | None:
-        """Spacing once depth runs downwards."""
-        if self.spacing is None or not self.has_depth_in_columns:
-            return self.spacing
-        return PixelSpacing(x_mm=self.spacing.y_mm, y_mm=self.spacing.x_mm)
+    def shown_scale(self, index: int) -> Scale:
+        """Scale of a picture once depth runs downwards."""
+        scale = self.frame_scales.get(index, self.scale)
+        return scale.transposed() if self.has_depth_in_columns else scale
 
     def pixels(self, block: bytes) -> NDArray[Any]:
         """One picture as stored, (H, W), or (H, W, C) with colour channels red first."""
-        stored = np.frombuffer(block, dtype=self.dtype).reshape(self._frame_sizes()[::-1])
+        stored = np.frombuffer(block, dtype=self.dtype).reshape(self.frame_sizes[::-1])
         return np.moveaxis(stored, 0, -1) if self.layout.startswith("xyc") else stored
 
     def shown(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -116,25 +172,6 @@ class StackHeader:
             image = image.T
         depth = self.orientation[:2].translate(str.maketrans("", "", "MU"))
         return image[::-1] if depth == "N" else image
-
-    def _frame_sizes(self) -> tuple[int, ...]:
-        return self.sizes[:-1] if self.layout.endswith("t") else self.sizes
-
-
-def timestamp_index(key: str) -> int | None:
-    """Index of the picture whose PLUS timestamp a header field holds; None where it is another field."""
-    match = _TIMESTAMP.match(key)
-    return int(match[1]) if match else None
-
-
-def parse_number(path: Path, key: str, text: str, kind: Callable[[str], Number]) -> Number:
-    """Reads one number of a header; raises SourceUnreadable with the field and its text where it is none."""
-    try:
-        return kind(text)
-    except ValueError as error:
-        raise SourceUnreadable(
-            f"{path}: its header says {key} = {text!r}, which is not a number; the header is damaged"
-        ) from error
 
 
 def axis_layout(sizes: Sequence[int], *, is_sequence: bool) -> str:
@@ -146,7 +183,7 @@ def axis_layout(sizes: Sequence[int], *, is_sequence: bool) -> str:
     Worked values: (256, 256, 3) is `xyc`, or `xyt` as a sequence; (3, 256, 256) is `cxy`; (820, 616, 21)
     is `xyt`.
     """
-    first, rest = ("c", sizes[1:]) if len(sizes) > 2 and sizes[0] in (3, 4) else ("", sizes)
+    first, rest = ("c", sizes[1:]) if len(sizes) > 2 and sizes[0] in CHANNELS else ("", sizes)
     if len(rest) == 3:
         is_planar = rest[2] == 3 and not first and not is_sequence
         return first + ("xyc" if is_planar else "xyt")
@@ -160,78 +197,35 @@ def kept_axes(sizes: Sequence[int]) -> list[int]:
     return [axis for axis, size in enumerate(sizes) if axis < 2 or size != 1]
 
 
-def spacing_of(layout: str, steps_mm: Sequence[float]) -> PixelSpacing | None:
-    """Spacing of columns and rows, from one step in mm for each axis; None where unknown.
-
-    A step of exactly 1 for both is what writers leave there when they know nothing, so it counts as unknown.
-    """
+def scale_of(layout: str, steps_mm: Sequence[float]) -> Scale:
+    """Scale of columns and rows, from one step in mm for each axis."""
     if "x" not in layout or "y" not in layout or len(steps_mm) != len(layout):
-        return None
-    x_mm, y_mm = abs(steps_mm[layout.index("x")]), abs(steps_mm[layout.index("y")])
-    is_usable = all(math.isfinite(step) and step > 0 for step in (x_mm, y_mm)) and (x_mm, y_mm) != (1.0, 1.0)
-    return PixelSpacing(x_mm=x_mm, y_mm=y_mm) if is_usable else None
+        return UNKNOWN_SCALE
+    return Scale.declared(steps_mm[layout.index("x")], steps_mm[layout.index("y")])
 
 
-def open_pixels(header: StackHeader) -> IO[bytes]:
-    """Opens the file with the pixels.
-
-    Raises:
-        SourceNotFound: the header points to a file that is not there.
-        SourceUnreadable: it cannot be opened.
-    """
-    try:
-        return header.data_path.open("rb")
-    except FileNotFoundError as error:
-        raise SourceNotFound(
-            f"{header.data_path}: not there, though {header.path.name} points to it; put both in one folder"
-        ) from error
-    except OSError as error:
-        raise SourceUnreadable(f"{header.data_path}: cannot be opened ({error.strerror})") from error
+def frame_scales(frames: FrameFields) -> dict[int, Scale]:
+    """Scale of the pictures that have their own."""
+    return {index: Scale.declared(*steps_mm) for index, steps_mm in frames.steps_mm.items()}
 
 
-def frame_blocks(header: StackHeader, file: IO[bytes]) -> Iterator[bytes]:
-    """Yields the bytes of one picture after the other from the file with the pixels, holding one at a time.
+def scale_note(scale: Scale, of_frames: Mapping[int, Scale]) -> str:
+    """Why the first scale that is not believed is not, or ""."""
+    return next((note for note in (scale.note, *(scale.note for scale in of_frames.values())) if note), "")
+
+
+def checked_orientation(path: Path, fields: Mapping[str, str]) -> tuple[str, str]:
+    """Orientation of a PLUS sequence, and a note where it is not known; refuses what holds no pictures.
 
     Raises:
-        SourceTruncated: the pixels end, or their compression breaks, before the header's last picture.
+        SourceUnreadable: the file says that it holds radio-frequency data.
     """
-    file.seek(_data_start(header, file))
-    reader = _Inflated(file) if header.compressed else file
-    for index in range(header.frame_count):
-        block = reader.read(header.frame_bytes)
-        if len(block) < header.frame_bytes:
-            raise SourceTruncated(
-                f"{header.data_path}: ends after {index} of {header.frame_count} frames;"
-                " copy the file again or export it anew"
-            )
-        yield block
-
-
-def _data_start(header: StackHeader, file: IO[bytes]) -> int:
-    if header.data_offset is not None:
-        return header.data_offset
-    total = header.frame_bytes * header.frame_count
-    return max(0, file.seek(0, 2) - total)
-
-
-class _Inflated:
-    """Reads a zlib or gzip stream by the piece. A broken stream reads as one that has ended."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._inflate = zlib.decompressobj(wbits=47)  # 32 + 15: the header tells zlib from gzip
-        self._pending = b""
-
-    def read(self, size: int) -> bytes:
-        """Up to `size` bytes; fewer only at the end."""
-        parts = bytearray()
-        while len(parts) < size and not self._inflate.eof:
-            self._pending = self._pending or self._file.read(_CHUNK_BYTES)
-            if not self._pending:
-                break
-            try:
-                parts += self._inflate.decompress(self._pending, size - len(parts))
-            except zlib.error:
-                break
-            self._pending = self._inflate.unconsumed_tail
-        return bytes(parts)
+    kind = fields.get("UltrasoundImageType", "")
+    if kind.upper().startswith(_RADIO_FREQUENCY):
+        raise SourceUnreadable(
+            f"{path}: holds radio-frequency data ({kind[:40]}) and no pictures; convert it to brightness first"
+        )
+    declared = fields.get("UltrasoundImageOrientation", "").upper()
+    if not declared or _ORIENTATION.fullmatch(declared):
+        return declared or "MF", ""
+    return "MF", f"orientation {declared[:10]!r} is not known: shown as stored"

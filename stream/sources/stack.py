@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from stream.biometry import Reason
 from stream.errors import SourceNotFound, SourceUnreadable
 from stream.frame import Frame
 from stream.sources import metaimage, nrrd
-from stream.sources.base import SourceInfo
-from stream.sources.raster import frame_blocks, open_pixels
+from stream.sources.base import DEFAULT_RATE_HZ, SourceInfo, joined_notes
 from stream.sources.recording import Recording
+from stream.sources.segments import Segments
+from stream.sources.stack_pixels import frame_blocks, open_pixels, with_stored_count
 from stream.sources.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -27,9 +29,6 @@ if TYPE_CHECKING:
     from stream.frame import PixelSpacing
     from stream.sources.raster import StackHeader
 
-DEFAULT_RATE_HZ = 25
-"""Where the file says nothing of time."""
-
 _TIME_BASE = Fraction(1, 1_000_000)
 
 
@@ -39,8 +38,10 @@ class StackSource(Recording):
     Convention: 8-bit values are taken as they are. Wider integers and floats are taken as they are too where
     all of the file lies in 0 to 255 and passes 1; otherwise the file's smallest value becomes 0 and its
     largest 255, found in a first pass over the file. Colour becomes grey by BT.601. Depth runs
-    downwards, by the orientation in the header; left and right stay as stored. Times are those of the header,
-    else 25 frames a second. Worked value: 16-bit data from 0 to 4095 show 2048 as 128.
+    downwards, by the orientation in the header; left and right stay as stored. Times are those of the header where they
+    can be believed (`stream.sources.stamps`), else 25 frames a second. Pictures that the recorder itself calls invalid
+    are refused. Where more whole pictures are stored than declared, all are played; the note says what was doubtful.
+    Worked value: 16-bit data from 0 to 4095 show 2048 as 128.
     """
 
     def __init__(self, path: Path, *, clock: Clock, spacing: PixelSpacing | None = None) -> None:
@@ -55,36 +56,53 @@ class StackSource(Recording):
             SourceNotFound: there is no such file, or the one with the pixels is missing.
             SourceUnreadable: it is neither MetaImage nor NRRD, or of a kind that does not stream.
         """
-        self._header = _read_header(path)
-        self._clock = clock
-        width, height = self._header.shown_size
-        self._file = open_pixels(self._header)
+        header = _read_header(path)
+        self._file = open_pixels(header)
+        try:
+            self._header = header = with_stored_count(header, self._file)
+        except SourceUnreadable:
+            self._file.close()
+            raise
+        self._clock, self._spacing = clock, spacing
+        width, height = header.shown_size
         super().__init__(
             SourceInfo(
                 uri=str(path),
                 kind="stack",
                 width=width,
                 height=height,
-                frame_count=self._header.frame_count,
-                frame_rate_hz=_rate_hz(self._header),
-                spacing=spacing or self._header.shown_spacing,
+                frame_count=header.frame_count,
+                frame_rate_hz=_rate_hz(header),
+                spacing=spacing or header.shown_scale(0).spacing,
+                note=joined_notes(
+                    *(header.notes[1:] if spacing else header.notes),
+                    header.stamps.note if header.frame_count > 1 else "",
+                ),
             )
         )
 
     def _read(self) -> Generator[Frame, None, None]:
+        header = self._header
         lowest, highest = self._shown_range()
-        timeline = Timeline(time_base=_TIME_BASE, period_s=1 / _rate_hz(self._header))
-        for index, block in enumerate(frame_blocks(self._header, self._file)):
-            grey = _to_grey(_to_bytes(self._header.pixels(block), lowest, highest))
+        timeline = Timeline(time_base=_TIME_BASE, period_s=1 / _rate_hz(header))
+        segments = Segments()
+        for index, block in enumerate(frame_blocks(header, self._file)):
+            image = np.ascontiguousarray(header.shown(_to_grey(_to_bytes(header.pixels(block), lowest, highest))))
+            scale = header.shown_scale(index)
+            spacing = self._spacing or scale.spacing
+            pts = timeline.place(_stamp(header, index))
+            segment, cause = segments.place(image.shape, aspect=scale.aspect, spacing=spacing, jumps=timeline.segment)
             yield Frame(
-                image=np.ascontiguousarray(self._header.shown(grey)),
+                image=image,
                 index=index,
-                pts=timeline.place(_stamp(self._header, index)),
+                pts=pts,
                 time_base=_TIME_BASE,
                 captured_ns=self._clock.now_ns(),
-                spacing=self.info.spacing,
-                segment=timeline.segment,
-                segment_cause=timeline.segment_cause,
+                spacing=spacing,
+                pixel_aspect=scale.aspect,
+                segment=segment,
+                segment_cause=cause,
+                refusal=Reason.INVALID if index in header.invalid else None,
             )
 
     def _shown_range(self) -> tuple[float, float]:
@@ -119,17 +137,14 @@ def _read_header(path: Path) -> StackHeader:
 
 
 def _rate_hz(header: StackHeader) -> Fraction:
-    """Mean rate by the timestamps, else by the header's period, else the default."""
-    times_s = [time_s for time_s in header.times_s if time_s is not None]
-    if len(times_s) > 1 and times_s[-1] > times_s[0]:
-        return Fraction((len(times_s) - 1) / (times_s[-1] - times_s[0])).limit_denominator(1000)
-    if header.period_s:
-        return Fraction(1 / header.period_s).limit_denominator(1000)
-    return Fraction(DEFAULT_RATE_HZ)
+    """By the usual time from picture to picture, else the default."""
+    period_s = header.stamps.period_s
+    return Fraction(1 / period_s).limit_denominator(1000) if period_s else DEFAULT_RATE_HZ
 
 
 def _stamp(header: StackHeader, index: int) -> int | None:
-    time_s = header.times_s[index] if header.times_s else None
+    times_s = header.stamps.times_s
+    time_s = times_s[index] if index < len(times_s) else None
     return None if time_s is None else round(time_s / _TIME_BASE)
 
 

@@ -1,0 +1,161 @@
+"""The bytes of a stack, one picture at a time, and how many pictures there are."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import replace
+from typing import IO, TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from stream.errors import SourceNotFound, SourceTruncated, SourceUnreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from stream.sources.raster import StackHeader
+
+_CHUNK_BYTES = 1 << 20
+_GROUP_BYTES = 64 << 20
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+class _Reader(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+def open_pixels(header: StackHeader) -> IO[bytes]:
+    """Opens the file with the pixels.
+
+    Raises:
+        SourceNotFound: the header points to a file that is not there.
+        SourceUnreadable: it cannot be opened.
+    """
+    try:
+        return header.data_path.open("rb")
+    except FileNotFoundError as error:
+        raise SourceNotFound(
+            f"{header.data_path}: not there, though {header.path.name} points to it; put both in one folder"
+        ) from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise SourceUnreadable(f"{header.data_path}: cannot be opened ({reason})") from error
+
+
+def with_stored_count(header: StackHeader, file: IO[bytes]) -> StackHeader:
+    """The header with as many pictures as are stored, and a note where it declares fewer.
+
+    Only of pixels that are not compressed: of those the size says how many there are. Where fewer are stored, reading
+    them ends in an error.
+
+    Raises:
+        SourceUnreadable: what is stored is no whole number of pictures, so that the header is of other pixels.
+    """
+    if header.compressed or header.data_offset is None:
+        return header
+    extra = file.seek(0, 2) - header.data_offset - header.frame_bytes * header.frame_count
+    row_bytes = header.frame_bytes // header.sizes[header.layout.index("y")]
+    if extra < row_bytes:  # a line feed, or some padding
+        return header
+    if extra % header.frame_bytes or header.layout not in ("xyt", "cxyt", "xyct"):
+        raise SourceUnreadable(
+            f"{header.path}: {extra} bytes lie behind the {header.frame_count} pictures of {header.frame_bytes} bytes"
+            " that its header declares; the header does not belong to these pixels"
+        )
+    stored = header.frame_count + extra // header.frame_bytes
+    note = f"{stored} frames stored, {header.frame_count} declared"
+    return replace(header, sizes=(*header.sizes[:-1], stored), notes=(*header.notes, note))
+
+
+def frame_blocks(header: StackHeader, file: IO[bytes]) -> Iterator[bytes]:
+    """Yields the bytes of one picture after the other from the file with the pixels, holding one at a time.
+
+    Of a stack whose fastest axis is time, in which the pictures are interleaved, it holds as many as fit 64 MB.
+
+    Raises:
+        SourceTruncated: the pixels end, or their compression breaks, before the header's last picture.
+        SourceUnreadable: compressed pixels go on behind it.
+    """
+    if header.layout.startswith("t"):
+        yield from _gathered(header, file)
+        return
+    reader = _reader(header, file)
+    for index in range(header.frame_count):
+        block = reader.read(header.frame_bytes)
+        if len(block) < header.frame_bytes:
+            raise _cut(header, index)
+        yield block
+    if header.compressed and len(reader.read(header.frame_bytes)) == header.frame_bytes:
+        raise SourceUnreadable(
+            f"{header.data_path}: holds more than the {header.frame_count} frames that its header declares;"
+            " the header is damaged"
+        )
+
+
+def _gathered(header: StackHeader, file: IO[bytes]) -> Iterator[bytes]:
+    """Pictures of a stack in which each pixel's values over time lie side by side."""
+    count, size = header.frame_count, header.dtype.itemsize
+    pixels = header.frame_bytes // size
+    group = max(1, _GROUP_BYTES // header.frame_bytes)
+    step = max(1, _CHUNK_BYTES // (count * size))
+    for first in range(0, count, group):
+        reader, frames = _reader(header, file), range(first, min(first + group, count))
+        pictures = None
+        for start in range(0, pixels, step):
+            wanted = min(step, pixels - start) * count * size
+            block = reader.read(wanted)
+            if len(block) < wanted:
+                raise _cut(header, 0)
+            if pictures is None:  # not before something was read: a broken header asks for a lot
+                pictures = np.empty((len(frames), pixels), header.dtype)
+            values = np.frombuffer(block, header.dtype).reshape(-1, count)
+            pictures[:, start : start + len(values)] = values[:, first : first + len(frames)].T
+        if pictures is not None:
+            yield from (picture.tobytes() for picture in pictures)
+
+
+def _cut(header: StackHeader, index: int) -> SourceTruncated:
+    return SourceTruncated(
+        f"{header.data_path}: ends after {index} of {header.frame_count} frames; copy the file again or export it anew"
+    )
+
+
+def _reader(header: StackHeader, file: IO[bytes]) -> _Reader:
+    """The pixels from their start."""
+    start = header.data_offset
+    if start is None:
+        start = max(0, file.seek(0, 2) - header.frame_bytes * header.frame_count)
+    file.seek(start)
+    return _Inflated(file) if header.compressed else file
+
+
+class _Inflated:
+    """Reads zlib or gzip streams, one behind the other, by the piece. A broken stream reads as one that has ended."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._pending = b""
+        self._start()
+
+    def _start(self) -> None:
+        self._inflate = zlib.decompressobj(wbits=47)  # 32 + 15: the header tells zlib from gzip
+
+    def read(self, size: int, /) -> bytes:
+        """Up to `size` bytes; fewer only at the end."""
+        parts = bytearray()
+        while len(parts) < size and self._has_more():
+            try:
+                parts += self._inflate.decompress(self._pending, size - len(parts))
+            except zlib.error:
+                break
+            self._pending = self._inflate.unconsumed_tail
+        return bytes(parts)
+
+    def _has_more(self) -> bool:
+        if self._inflate.eof:
+            self._pending = self._inflate.unused_data + self._file.read(_CHUNK_BYTES)
+            if not self._pending.startswith(_GZIP_MAGIC):  # what lies behind the last stream is no concern
+                return False
+            self._start()
+        self._pending = self._pending or self._file.read(_CHUNK_BYTES)
+        return bool(self._pending)
