@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import nrrd
 import numpy as np
@@ -30,8 +30,6 @@ from tests.source_files import (
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from stream.sources.base import SourceInfo
 
@@ -147,7 +145,7 @@ def test_a_scale_that_cannot_be_is_unknown_with_the_reason(
 def test_element_size_stands_in_for_spacing(tmp_path: Path) -> None:
     path = write_metaimage(tmp_path / "a.mha", PICTURES, fields={"ElementSize": "0.2 0.3 1"})
     assert facts(path).spacing == PixelSpacing(0.2, 0.3)
-    assert sitk.ReadImage(str(path)).GetSpacing()[:2] == (0.2, 0.3)
+    assert sitk.ReadImage(str(path)).GetSpacing()[:2] == (0.2, 0.3)  # type: ignore[no-untyped-call]
     both = {"ElementSize": "0.2 0.3 1", "ElementSpacing": "0.4 0.5 1"}
     assert facts(write_metaimage(path, PICTURES, fields=both)).spacing == PixelSpacing(0.4, 0.5)
 
@@ -193,10 +191,10 @@ def test_sixty_four_bits(tmp_path: Path, dtype: type[np.int64 | np.uint64]) -> N
 TIMES_S = np.cumsum([0.0] + [0.033, 0.066] * 5 + [0.033])
 
 
-def slicer(path: Path, *, axis: int, encoding: str = "gzip", pictures: NDArray[Any] = PICTURES, **more: str) -> Path:
+def slicer(path: Path, *, axis: int, encoding: str = "gzip", **more: str) -> Path:
     """A sequence as 3D Slicer writes it: times along the first axis until 5.8, along the last since."""
     is_first = axis == 0
-    stored = np.ascontiguousarray(np.moveaxis(pictures[:, None], 0, -1)) if is_first else pictures[:, None]
+    stored = np.ascontiguousarray(np.moveaxis(PICTURES[:, None], 0, -1)) if is_first else PICTURES[:, None]
     directions = ["(0.3,0,0)", "(0,0.2,0)", "(0,0,1)"]
     kinds = ["domain"] * 3
     for texts, text in ((directions, "none"), (kinds, "list")):

@@ -94,17 +94,15 @@ class ImageFolderSource(Recording):
             for picture in read_pictures(path):
                 image = to_grey(picture.levels, white=white if path in self._wide else 0xFFFF)
                 spacing = self.info.spacing if image.shape == size else None  # it was said of pictures of that size
-                segment, cause = segments.place(image.shape, spacing=spacing)
-                yield Frame(
+                frame = Frame(
                     image=image,
                     index=index,
                     pts=round(pts_s / time_base),
                     time_base=time_base,
                     captured_ns=self._clock.now_ns(),
                     spacing=spacing,
-                    segment=segment,
-                    segment_cause=cause,
                 )
+                yield segments.numbered(frame)
                 index += 1
                 pts_s += (self._period_s or picture.duration_s if self._is_film else None) or default_s
 

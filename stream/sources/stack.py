@@ -89,21 +89,17 @@ class StackSource(Recording):
         for index, block in enumerate(frame_blocks(header, self._file)):
             image = np.ascontiguousarray(header.shown(_to_grey(_to_bytes(header.pixels(block), lowest, highest))))
             scale = header.shown_scale(index)
-            spacing = self._spacing or scale.spacing
-            pts = timeline.place(_stamp(header, index))
-            segment, cause = segments.place(image.shape, aspect=scale.aspect, spacing=spacing, jumps=timeline.segment)
-            yield Frame(
+            frame = Frame(
                 image=image,
                 index=index,
-                pts=pts,
+                pts=timeline.place(_stamp(header, index)),
                 time_base=_TIME_BASE,
                 captured_ns=self._clock.now_ns(),
-                spacing=spacing,
+                spacing=self._spacing or scale.spacing,
                 pixel_aspect=scale.aspect,
-                segment=segment,
-                segment_cause=cause,
                 refusal=Reason.INVALID if index in header.invalid else None,
             )
+            yield segments.numbered(frame, jumps=timeline.segment)
 
     def _shown_range(self) -> tuple[float, float]:
         """The values shown as 0 and 255; reads the whole file once where the type is wider than 8 bits."""
