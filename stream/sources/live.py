@@ -207,7 +207,7 @@ class LiveSource:
             self._set(link=link, reason=reason)
             self._wait(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-        self._set(link=Link.CLOSED, reason="")
+        self._set(link=Link.CLOSED, reason=self._status.reason)
 
     def _connection(self) -> Generator[Frame, None, Exception | None]:
         """Connects and yields frames until the connection is lost; returns why, None where the feed just ended."""
