@@ -11,29 +11,40 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stream.biometry import Orientation
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from stream.outline import RegionMoments
 
-SKEWNESS_WEIGHT = 22.8
-OFFSET_WEIGHT = 31.2
-TILT_WEIGHT = 6.9
-"""Logistic regression on the 525 training masks of PSFHS and 240 phantoms, by:
-python -m calibration.handedness DATA/psfhs/train/masks
+SKEWNESS_WEIGHT = 14.5
+OFFSET_WEIGHT = 22.5
+TILT_WEIGHT = 5.6
+"""Logistic regression on the 979 masks of PSFHS and 240 phantoms, by: python -m calibration.handedness DATA/psfhs
 A PS without a taper in the middle of the field says nothing, and low-resolution pictures of high heads (JNU-IFM) show
 it so. Where the orientation is known, give it."""
+
+SKEWNESS_LIMIT = 0.1
+"""A taper beyond this says no more: no cue is strong evidence by itself."""
 
 TILT_LIMIT = 0.35
 """Beyond 20 degrees a tilt says no more about the anatomy, only that the probe was turned."""
 
-OFFSET_LIMIT = 0.06
+OFFSET_LIMIT = 0.1
 """An offset beyond this share of the field's width says no more: a clean taper must be able to overrule where an
-operator happened to hold the probe. Without the limit 3 % of the phantoms are wrong."""
+operator happened to hold the probe."""
 
-MIRRORED_BELOW = -0.5
-"""Log odds under which a picture counts as mirrored; where the cues say nothing, it is taken for normal, as most
-displays are."""
+NORMAL_FROM, MIRRORED_TO = 0.0, -4.5
+"""Log odds from which on a picture is read as normal, and down to which as mirrored; between, it is not read. The band
+is not symmetric, because most displays are normal. Chosen on grouped folds: `benchmarks/results/orientation.json`."""
+
+
+def orientation_of(log_odds: float) -> Orientation | None:
+    """How a picture is read whose odds of being normal are these (natural logarithm); None where that is not clear."""
+    if log_odds >= NORMAL_FROM:
+        return Orientation.NORMAL
+    return Orientation.MIRRORED if log_odds <= MIRRORED_TO else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +71,9 @@ class Handedness:
         return SKEWNESS_WEIGHT * self.skewness + OFFSET_WEIGHT * self.offset + TILT_WEIGHT * self.tilt
 
     @property
-    def is_mirrored(self) -> bool:
-        return self.log_odds < MIRRORED_BELOW
+    def orientation(self) -> Orientation | None:
+        """How the picture is to be read; None where the cues do not say."""
+        return orientation_of(self.log_odds)
 
 
 def handedness(ps: RegionMoments, *, head_centroid: NDArray[np.float64], field_x: tuple[float, float]) -> Handedness:
@@ -69,8 +81,9 @@ def handedness(ps: RegionMoments, *, head_centroid: NDArray[np.float64], field_x
 
     Convention: isotropic units, y down; `field_x` is where the field of view begins and ends. `right` is the
     long axis's direction that has the head clockwise of it. The offset is weighted by the cosine of the axis's
-    tilt and limited to +-OFFSET_LIMIT. Worked value: a PS pointed at its right end, left of the middle, the head
-    below it: right = (1, 0), skewness and offset positive, tilt 0. The probe is taken to be at the top.
+    tilt; skewness, offset and tilt are limited, each to its own limit. Worked value: a PS pointed at its right end,
+    left of the middle, the head below it: right = (1, 0), skewness and offset positive, tilt 0. The probe is taken to
+    be at the top.
     """
     to_head = head_centroid - ps.centroid
     side = float(ps.direction[0] * to_head[1] - ps.direction[1] * to_head[0])
@@ -80,7 +93,7 @@ def handedness(ps: RegionMoments, *, head_centroid: NDArray[np.float64], field_x
     offset = float(right[0]) * (left + width / 2 - float(ps.centroid[0])) / width
     return Handedness(
         right=right,
-        skewness=ps.skewness * sign,
+        skewness=float(np.clip(ps.skewness * sign, -SKEWNESS_LIMIT, SKEWNESS_LIMIT)),
         offset=float(np.clip(offset, -OFFSET_LIMIT, OFFSET_LIMIT)),
         tilt=float(np.clip(-right[1], -TILT_LIMIT, TILT_LIMIT)),
     )

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 import zlib
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
 
 from stream.errors import MaskError
-from stream.sources.metaimage import read_image
+from stream.frame import PLAUSIBLE_ASPECT
+from stream.sources.metaimage import read_element_spacing, read_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +34,10 @@ _GREY, _PALETTE = 0, 3
 _COLOUR_TYPES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
 
 
+MASK_FOLDERS = ("masks", "mask", "label_mha")
+"""A folder of one of these names holds masks, and the folders beside it hold something else, such as the pictures."""
+
+
 def mask_paths(masks: Path) -> list[Path]:
     """The mask files of a folder in natural order (2 before 10), or the one file named.
 
@@ -39,22 +46,56 @@ def mask_paths(masks: Path) -> list[Path]:
     Raises:
         MaskError: there is nothing at that path, the folder holds no mask, or a picture of another format.
     """
+    found = pictures_in(masks, folders=False)
+    foreign = [path for path in found if not is_mask_file(path)]
+    if foreign and masks.is_dir():
+        raise MaskError(f"{foreign[0]}: {NOT_A_MASK_FORMAT}")
+    return found
+
+
+NOT_A_MASK_FORMAT = "not a mask format; save label masks as 8-bit PNG or MetaImage"
+
+
+def is_mask_file(path: Path) -> bool:
+    """Whether a file has the suffix of a format that masks are read from."""
+    return path.suffix.lower() in MASK_SUFFIXES
+
+
+def pictures_in(masks: Path, *, folders: bool) -> list[Path]:
+    """Mask files, and pictures of formats that are no masks, in natural order; a file's path gives that file.
+
+    Args:
+        masks: a folder or a file.
+        folders: looks into the folders below too; where one of them is named as in `MASK_FOLDERS`, into that alone.
+
+    Raises:
+        MaskError: there is nothing at that path, or no mask.
+    """
     if masks.is_file():
         return [masks]
     if not masks.is_dir():
         raise MaskError(f"{masks}: no such file or folder; give a mask file or a folder of masks")
-    try:
-        files = [path for path in masks.iterdir() if path.is_file() and not path.name.startswith(".")]
-    except OSError as error:
-        raise MaskError(f"{masks}: cannot be listed ({error.strerror}); check its permissions") from error
-    files.sort(key=_natural)
-    foreign = [path for path in files if path.suffix.lower() in OTHER_PICTURE_SUFFIXES]
-    if foreign:
-        raise MaskError(f"{foreign[0]}: not a mask format; save label masks as 8-bit PNG or MetaImage")
-    found = [path for path in files if path.suffix.lower() in MASK_SUFFIXES]
-    if not found:
+    found = _listed(masks, folders=folders)
+    if not any(is_mask_file(path) for path in found):
+        foreign = next(iter(found), None)
+        if foreign:
+            raise MaskError(f"{foreign}: {NOT_A_MASK_FORMAT}")
         raise MaskError(f"{masks}: no masks in it; expected files named {', '.join('*' + s for s in MASK_SUFFIXES)}")
     return found
+
+
+def _listed(folder: Path, *, folders: bool) -> list[Path]:
+    try:
+        entries = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    except OSError as error:
+        raise MaskError(f"{folder}: cannot be listed ({error.strerror}); check its permissions") from error
+    suffixes = (*MASK_SUFFIXES, *OTHER_PICTURE_SUFFIXES)
+    found = sorted((path for path in entries if path.is_file() and path.suffix.lower() in suffixes), key=_natural)
+    if not folders:
+        return found
+    below = sorted((path for path in entries if path.is_dir() and not path.is_symlink()), key=_natural)
+    named = [path for path in below if path.name.lower() in MASK_FOLDERS]
+    return [*found, *(path for inner in named or below for path in _listed(inner, folders=True))]
 
 
 def read_mask(path: Path) -> NDArray[np.uint8]:
@@ -66,11 +107,43 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
     """
     if path.suffix.lower() in (".mha", ".mhd"):
         return recode(read_image(path), origin=str(path))
-    try:
+    with _png_errors(path):
         data = path.read_bytes()
+    return recode(_decode_png(data, origin=str(path)), origin=str(path))
+
+
+@contextmanager
+def _png_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise MaskError(f"{path}: cannot be read ({error.strerror})") from error
-    return recode(_decode_png(data, origin=str(path)), origin=str(path))
+
+
+def pixel_aspect(path: Path) -> float:
+    """Width of a mask's pixel over its height, as its file declares it; 1 where it declares nothing.
+
+    A MetaImage file says it by `ElementSpacing`, a PNG by its chunk pHYs (pixels per unit in x and y). Only the ratio
+    is taken: a spacing of 1 is often a default, and millimetres are taken from the user alone.
+
+    Raises:
+        MaskError: it declares pixels that cannot be.
+        SourceError: a MetaImage file that is broken.
+    """
+    if path.suffix.lower() in (".mha", ".mhd"):
+        sides = read_element_spacing(path)
+    else:
+        with _png_errors(path):
+            chunks = dict(_checked_chunks(path.read_bytes(), origin=str(path)))
+        per_unit = struct.unpack(">II", chunks.get(b"pHYs", bytes(9))[:8])
+        sides = (per_unit[1], per_unit[0]) if any(per_unit) else None
+    if sides is None:
+        return 1.0
+    least, most = PLAUSIBLE_ASPECT
+    width, height = sides
+    if not (width > 0 and height > 0 and least <= width / height <= most):
+        raise MaskError(f"{path}: declares pixels of {width:g} x {height:g}, which cannot be; give --spacing")
+    return width / height
 
 
 def recode(values: NDArray[Any], *, origin: str) -> NDArray[np.uint8]:

@@ -112,17 +112,20 @@ def measure_robust(
     are the extreme projections of the contour. The head's outline is smoothed to sub-pixel accuracy and the
     tangent taken to its convex hull on the leading side. `hsd_min` is the shortest distance from the inferior end
     to that outline, `hsd_perp` the distance along the perpendicular to the axis. The inferior end is found by
-    `stream.handedness`. Worked value: a drop and an ellipse drawn at AoP 120 give 120.0, within 0.5. Source:
-    Kalache 2009 (AoP), Youssef 2013 (perpendicular HSD); moments because the farthest pair of a blunt PS jumps.
+    `stream.handedness`; where its cues do not say, there is no value (`axis_ambiguous`). Worked value: a drop and an
+    ellipse drawn at AoP 120 give 120.0, within 0.5. Source: Kalache 2009 (AoP), Youssef 2013 (perpendicular HSD);
+    moments because the farthest pair of a blunt PS jumps.
     """
     anatomy = _find_anatomy(labels, pixel_size, field_of_view)
     if isinstance(anatomy, Reason):
         return Biometry(protocol=ROBUST, reason=anatomy)
     cues = _cues(anatomy)
     is_found = orientation is Orientation.AUTO
-    axis = _directed_axis(
-        anatomy, cues, is_mirrored=cues.is_mirrored if is_found else orientation is Orientation.MIRRORED
-    )
+    read_as = cues.orientation if is_found else orientation
+    axis = _directed_axis(anatomy, cues, is_mirrored=read_as is Orientation.MIRRORED)
+    if read_as is None:
+        unclear = _refusal(anatomy, axis) or Reason.AXIS_AMBIGUOUS
+        return Biometry(protocol=ROBUST, reason=unclear, normal_log_odds=cues.log_odds)
     certainty = abs(math.tanh(cues.log_odds / 2)) if is_found else 1.0
     reading = _refusal(anatomy, axis) or _read(anatomy, axis, quality=certainty * _quality(labels, anatomy))
     if isinstance(reading, Reason):

@@ -21,7 +21,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real frames beside the checkout; the test is skipped where it is absent."""
     if not SHARED_DATA.is_dir():

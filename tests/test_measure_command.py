@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import csv
 import json
-from typing import TYPE_CHECKING
+import struct
+import subprocess
+import sys
+import zlib
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from stream.biometry import Reason
 from stream.errors import MaskError, OptionError, OutputError
-from stream.measure import COLUMNS, measure_command
+from stream.masks import read_mask
+from stream.measure import COLUMNS, UNREADABLE, measure_command
 from stream.protocols import measure
 from tests.anatomy import at_aop
+from tests.conftest import REPOSITORY
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 CODES = np.array([0, 7, 8], np.uint8)
 
@@ -47,7 +56,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 def test_one_row_per_mask_in_natural_order_with_aop_or_the_reason(masks: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.csv"
-    result = _run(masks, "--out", out)
+    result = _run(masks, "--out", out, "--orientation", "normal")
     assert result.exit_code == 0, result.output
     assert result.stdout == ""
     assert result.stderr == f"{out}: 3 masks, 2 measured, no_ps 1\n"
@@ -55,12 +64,55 @@ def test_one_row_per_mask_in_natural_order_with_aop_or_the_reason(masks: Path, t
     assert tuple(rows[0]) == COLUMNS
     assert [row["name"] for row in rows] == ["m2", "m3", "m10"]
     assert float(rows[0]["aop_deg"]) == pytest.approx(at_aop(120).truth()[0], abs=1)
-    assert float(rows[2]["aop_deg"]) == pytest.approx(at_aop(140).truth()[0], abs=1)
-    assert [row["mirrored"] for row in rows] == ["false", "false", "true"]
     assert [row["reason"] for row in rows] == ["", "no_ps", ""]
+    assert [row["mirrored"] for row in rows] == ["false", "false", "false"]
     assert {row["protocol"] for row in rows} == {"robust"}
     assert all(rows[1][column] == "" for column in COLUMNS[1:16])
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["out.csv"]
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_the_orientation_is_decided_once_a_folder_with_the_evidence_in_every_row(
+    tmp_path: Path, *, mirrored: bool
+) -> None:
+    folder, out = tmp_path / "masks", tmp_path / "out.csv"
+    folder.mkdir()
+    for number in range(12):
+        place = (60.0 + 11 * (number % 4), 30.0 + 12 * (number // 4))
+        labels = at_aop(120, place_mm=place, mirrored=mirrored, radii_mm=(9.0, 8.8)).draw((512, 512))
+        cv2.imwrite(str(folder / f"{number}.png"), labels)
+    result = _run(folder, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert f"12 measured; read as {'mirrored' if mirrored else 'normal'} (log odds" in result.stderr
+    rows = _rows(out)
+    assert {row["mirrored"] for row in rows} == {str(mirrored).lower()}
+    assert all(float(row["aop_deg"]) == pytest.approx(at_aop(120).truth()[0], abs=1) for row in rows)
+    alone = [measure(read_mask(path)) for path in sorted(folder.iterdir(), key=lambda path: int(path.stem))]
+    assert [float(row["normal_log_odds"]) for row in rows] == pytest.approx([one.normal_log_odds for one in alone])
+    assert any(one.reason is Reason.AXIS_AMBIGUOUS for one in alone) is mirrored  # alone some would say nothing
+
+
+def test_where_it_is_not_clear_nothing_is_measured_and_the_option_is_named(tmp_path: Path) -> None:
+    mask, out = tmp_path / "mask.png", tmp_path / "out.csv"
+    cv2.imwrite(str(mask), at_aop(120, mirrored=True, radii_mm=(9.0, 8.8)).draw())
+    result = _run(mask, "--out", out)
+    assert result.exit_code == 0
+    assert "0 measured, axis_ambiguous 1; not clear whether they are mirrored, say --orientation" in result.stderr
+    (row,) = _rows(out)
+    assert (row["aop_deg"], row["mirrored"], row["reason"]) == ("", "", "axis_ambiguous")
+    assert float(row["normal_log_odds"]) < 0
+    assert _run(mask, "--out", out, "--orientation", "mirrored").exit_code == 0
+    assert float(_rows(out)[0]["aop_deg"]) == pytest.approx(at_aop(120).truth()[0], abs=1)
+
+
+def test_a_mirrored_mask_among_normal_ones_is_not_read_as_they_are(masks: Path, tmp_path: Path) -> None:
+    cv2.imwrite(str(masks / "m10.png"), at_aop(140, mirrored=True).draw((256, 256), pixel_mm=(0.72, 0.72)))
+    for number, aop_deg in enumerate((100, 110, 130)):
+        cv2.imwrite(str(masks / f"n{number}.png"), at_aop(aop_deg).draw((256, 256), pixel_mm=(0.72, 0.72)))
+    out = tmp_path / "out.csv"
+    assert _run(masks, "--out", out).exit_code == 0
+    reasons = {row["name"]: row["reason"] for row in _rows(out)}
+    assert reasons == {"m2": "", "m3": "no_ps", "m10": "axis_ambiguous", "n0": "", "n1": "", "n2": ""}
 
 
 def test_spacing_fills_the_millimetres_and_keeps_the_pixels(masks: Path, tmp_path: Path) -> None:
@@ -94,13 +146,123 @@ def test_a_single_file_and_a_known_orientation(masks: Path, tmp_path: Path) -> N
     assert row["mirrored"] == "false"
 
 
-def test_one_foreign_file_stops_everything_and_leaves_no_csv(masks: Path, tmp_path: Path) -> None:
+def test_the_others_are_written_where_one_mask_is_bad_and_that_one_says_why(masks: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.csv"
     cv2.imwrite(str(masks / "m4.png"), np.full((8, 8), 42, np.uint8))
-    result = _run(masks, "--out", out)
+    (masks / "m5.mha").write_text("no MetaImage")
+    (masks / "m6.jpg").write_bytes(b"")
+    (masks / "m7.png").write_bytes((masks / "m2.png").read_bytes()[:-30])
+    result = _run(masks, "--out", out, "--orientation", "normal")
     assert isinstance(result.exception, MaskError)
-    assert "m4.png: holds the values 42" in str(result.exception)
-    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == []
+    assert str(result.exception) == (
+        f"4 of 7 masks cannot be read: {masks / 'm4.png'}: holds the values 42; expected background/PS/FH coded as"
+        f" one of 0/1/2; 0/7/8; 0/127/255; 3 others are in {out}"
+    )
+    assert "7 masks, 2 measured, unreadable 4, no_ps 1" in result.stderr
+    rows = {row["name"]: row for row in _rows(out)}
+    assert list(rows) == ["m2", "m3", "m4", "m5", "m6", "m7", "m10"]
+    assert float(rows["m2"]["aop_deg"]) == pytest.approx(at_aop(120).truth()[0], abs=1)
+    said = {name: row["error"] for name, row in rows.items() if row["reason"] == UNREADABLE}
+    assert "holds the values 42" in said["m4"]
+    assert "not a MetaImage" in said["m5"]
+    assert "not a mask format" in said["m6"]
+    assert "damaged or cut off" in said["m7"]
+
+
+def test_the_command_exits_with_1_and_one_line(masks: Path, tmp_path: Path) -> None:
+    (masks / "m4.png").write_bytes(b"")
+    found = subprocess.run(
+        [sys.executable, "-m", "partum", "measure", masks, "--out", tmp_path / "out.csv"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=REPOSITORY,
+    )
+    assert found.returncode == 1
+    assert "1 of 4 masks cannot be read" in found.stderr
+    assert "Traceback" not in found.stderr
+    assert len(_rows(tmp_path / "out.csv")) == 4
+
+
+def test_masks_in_folders_below_are_found_and_named_by_their_path(masks: Path, tmp_path: Path) -> None:
+    for place in ("a/masks", "a/images", "b", ".hidden"):
+        (tmp_path / "set" / place).mkdir(parents=True)
+    labels = (masks / "m2.png").read_bytes()
+    for name in ("top.png", "a/masks/10.png", "a/masks/2.png", "a/images/2.png", "b/2.png", ".hidden/2.png"):
+        (tmp_path / "set" / name).write_bytes(labels)
+    (tmp_path / "set" / "b" / "2.mha").write_bytes(b"")
+    out = tmp_path / "out.csv"
+    assert isinstance(_run(tmp_path / "set", "--out", out).exception, MaskError)  # 2.mha is none
+    assert [row["name"] for row in _rows(out)] == ["top", "a/masks/2", "a/masks/10", "b/2.mha", "b/2.png"]
+
+
+def test_a_folder_of_folders_without_masks_says_what_it_looked_for(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    with pytest.raises(MaskError, match=r"no masks in it; expected files named \*\.png, \*\.mha, \*\.mhd"):
+        raise _run(tmp_path, "--out", tmp_path / "out.csv").exception or AssertionError
+
+
+def write_mask(path: Path, labels: NDArray[Any], spacing: str) -> Path:
+    """A MetaImage file; a PNG with pixels per unit where the suffix says so."""
+    if path.suffix == ".png":
+        data = cv2.imencode(".png", labels)[1].tobytes()
+        x, y = (float(side) for side in spacing.split())
+        content = b"pHYs" + struct.pack(">IIB", round(1000 / x), round(1000 / y), 0)
+        chunk = struct.pack(">I", 9) + content + struct.pack(">I", zlib.crc32(content))
+        path.write_bytes(data[:33] + chunk + data[33:])
+        return path
+    kind = {"uint8": "MET_UCHAR", "int64": "MET_LONG_LONG", "uint64": "MET_ULONG_LONG"}[labels.dtype.name]
+    height, width = labels.shape
+    header = (
+        f"ObjectType = Image\nNDims = 2\nBinaryData = True\nDimSize = {width} {height}\n{spacing}"
+        f"ElementType = {kind}\nElementDataFile = LOCAL\n"
+    )
+    path.write_bytes(header.encode() + labels.tobytes())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "spacing"),
+    [
+        ("a.mha", "ElementSpacing = 0.36 0.3\n"),
+        ("a.mha", "ElementSpacing = 1.2 1\n"),
+        ("a.mha", "ElementSpacing = 360 300\n"),  # the ratio holds in whatever unit
+        ("a.mha", "ElementSize = 0.36 0.3\n"),
+        ("a.png", "1.2 1"),
+    ],
+)
+def test_unlike_spacing_in_x_and_y_is_used_as_the_option_is(tmp_path: Path, name: str, spacing: str) -> None:
+    pixel_mm = (0.36, 0.3)
+    labels = at_aop(140).draw((round(190 / pixel_mm[0]), round(190 / pixel_mm[1])), pixel_mm=pixel_mm)
+    path, out = write_mask(tmp_path / name, labels, spacing), tmp_path / "out.csv"
+    assert _run(path, "--out", out).exit_code == 0
+    (by_file,) = _rows(out)
+    assert _run(path, "--out", out, "--spacing", "0.36,0.3").exit_code == 0
+    (by_option,) = _rows(out)
+    assert float(by_file["aop_deg"]) == pytest.approx(at_aop(140).truth()[0], abs=0.5)
+    assert float(by_file["aop_deg"]) == pytest.approx(float(by_option["aop_deg"]), abs=0.05)
+    assert float(by_file["hsd_min_px"]) == pytest.approx(float(by_option["hsd_min_px"]), rel=1e-3)
+    assert by_file["hsd_min_mm"] == ""  # millimetres are the user's word alone: a spacing of 1 is often a default
+    assert _run(path, "--out", out, "--spacing", "0.3,0.3").exit_code == 0
+    assert abs(float(_rows(out)[0]["aop_deg"]) - at_aop(140).truth()[0]) > 1  # the user's word goes before the file's
+
+
+@pytest.mark.parametrize("spacing", ["0 0.3", "nan 1", "-1 1", "10 1", "1 inf"])
+def test_pixels_that_cannot_be_are_no_measurement(tmp_path: Path, spacing: str) -> None:
+    path = write_mask(tmp_path / "a.mha", at_aop(140).draw(), f"ElementSpacing = {spacing}\n")
+    out = tmp_path / "out.csv"
+    assert isinstance(_run(path, "--out", out).exception, MaskError)
+    (row,) = _rows(out)
+    assert row["reason"] == UNREADABLE
+    assert "--spacing" in row["error"]
+    assert _run(path, "--out", out, "--spacing", "0.36,0.36").exit_code == 0
+
+
+@pytest.mark.parametrize("kind", ["int64", "uint64"])
+def test_masks_of_64_bits_are_read(tmp_path: Path, kind: str) -> None:
+    path = write_mask(tmp_path / "a.mha", at_aop(120).draw().astype(kind), "ElementSpacing = 1 1\n")
+    assert _run(path, "--out", tmp_path / "out.csv").exit_code == 0
+    assert float(_rows(tmp_path / "out.csv")[0]["aop_deg"]) == pytest.approx(at_aop(120).truth()[0], abs=1)
 
 
 def test_an_output_that_cannot_be_written_is_said_before_measuring(masks: Path, tmp_path: Path) -> None:

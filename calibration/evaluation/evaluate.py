@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from calibration.errors import DataSetError
-from calibration.evaluation.frames import evaluate_frames, protocols_for
+from calibration.evaluation.frames import evaluate_frames, orientation_of_truth, protocols_for
 from calibration.evaluation.metrics import REGIONS
 from calibration.evaluation.pictures import Case, choose_cases, draw_agreement, draw_cases
 from calibration.evaluation.report import FILES, Report, metrics, write_whole
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from calibration.datasets.base import DataSet, LabelledFrame
     from calibration.evaluation.frames import FrameResult
     from engines.base import Engine
+    from stream.mask_orientation import MaskOrientation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,13 +77,16 @@ def run_evaluation(options: EvaluationOptions, dataset: DataSet, engine: Engine)
     """
     frame_count = check_split(options, dataset)
     folder = prepare_folder(options.out, source=options.dataset, results=FILES)
-    results = _evaluate(options, dataset, engine, folder, frame_count=frame_count)
+    truth = None
+    if options.orientation is Orientation.AUTO:
+        truth = orientation_of_truth(dataset.frames(options.split))
+    results = _evaluate(options, dataset, engine, folder, frame_count=frame_count, truth=truth)
     if not any(result.scores or result.plane is not None for result in results):
         raise DataSetError(
             f"{options.dataset}: none of its {len(results)} frames has a mask or a plane label to compare with"
             f" (read as layout {dataset.layout}); the predicted masks are in {folder / 'masks'}"
         )
-    content = metrics(results, dataset=dataset, engine=engine, options=options.as_json())
+    content = metrics(results, dataset=dataset, engine=engine, options=options.as_json(), truth=truth)
     write_json(folder / "metrics.json", content)
     _draw(options, dataset, results, folder)
     _print_summary(content, folder)
@@ -105,7 +109,13 @@ def check_split(options: EvaluationOptions, dataset: DataSet) -> int:
 
 
 def _evaluate(
-    options: EvaluationOptions, dataset: DataSet, engine: Engine, folder: Path, *, frame_count: int
+    options: EvaluationOptions,
+    dataset: DataSet,
+    engine: Engine,
+    folder: Path,
+    *,
+    frame_count: int,
+    truth: MaskOrientation | None,
 ) -> list[FrameResult]:
     results = []
     console = Console(stderr=True)
@@ -123,7 +133,7 @@ def _evaluate(
     ):
         task = progress.add_task("evaluate", total=frame_count)
         frames = dataset.frames(options.split)
-        for result, labels in evaluate_frames(frames, engine, orientation=options.orientation):
+        for result, labels in evaluate_frames(frames, engine, orientation=options.orientation, truth=truth):
             report.add(result, labels)
             results.append(result)
             progress.advance(task)
@@ -172,6 +182,8 @@ def summary_lines(content: dict[str, object]) -> list[tuple[str, str]]:
     """What a run ends with: a label and a text for each line, of what `metrics.json` says about all frames."""
     overall = content["overall"]
     lines = [("frames", f"{_at(overall, 'frames'):.0f}, {_at(overall, 'frames_with_mask'):.0f} with a mask")]
+    if (orientation := content.get("orientation_of_truth")) is not None:
+        lines.append(("annotated masks", _orientation_line(orientation)))
     for region in REGIONS:
         score = f"segmentation.{region}"
         if (dice := _at(overall, f"{score}.dice.mean")) is not None:
@@ -185,6 +197,14 @@ def summary_lines(content: dict[str, object]) -> list[tuple[str, str]]:
         texts = [f"{name} {'-' if value is None else f'{value:.3f}'}" for name, value in planes]
         lines.append((f"planes, {_at(overall, 'planes.frames'):.0f} frames", ", ".join(texts)))
     return lines
+
+
+def _orientation_line(found: object) -> str:
+    evidence = f"(log odds {_at(found, 'log_odds'):.1f} of {_at(found, 'views'):.0f} views)"
+    read_as = found.get("read_as") if isinstance(found, dict) else None
+    if read_as is None:
+        return f"not clear whether they are mirrored, and not measured: say --orientation {evidence}"
+    return f"read as {read_as} {evidence}"
 
 
 def _error_line(overall: object, protocol: str, choice: str) -> list[tuple[str, str]]:

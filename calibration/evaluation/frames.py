@@ -10,6 +10,7 @@ from calibration.evaluation.confidence import mask_confidence
 from calibration.evaluation.metrics import score_labels
 from stream.biometry import CHALLENGE_SIDE_PX, Biometry, Orientation, Reason
 from stream.frame import Frame
+from stream.mask_orientation import MaskOrientation
 from stream.protocols import measure, protocols
 from stream.reading import Reader, labels_in_frame, predict
 
@@ -76,13 +77,17 @@ def protocols_for(orientation: Orientation) -> tuple[str, ...]:
 
 
 def evaluate_frames(
-    frames: Iterable[LabelledFrame], engine: Engine, *, orientation: Orientation = Orientation.AUTO
+    frames: Iterable[LabelledFrame],
+    engine: Engine,
+    *,
+    orientation: Orientation = Orientation.AUTO,
+    truth: MaskOrientation | None = None,
 ) -> Iterator[tuple[FrameResult, NDArray[np.uint8]]]:
     """Yields each frame's result and its predicted labels, (H, W) uint8 at the frame's own size, one frame at a time.
 
     Every frame is read as the first of a stream: nothing, the picture's orientation neither, is remembered from the
     frames before it. Under `AUTO` a predicted mask whose orientation is not clear is refused, as in the pipeline; an
-    annotated one is read the likelier way round.
+    annotated one is read as all of the data set are (`truth`), and without that it is read alone.
     """
     for index, labelled in enumerate(frames):
         frame = Frame(image=labelled.image, index=index, pts=index, time_base=Fraction(1, 25), captured_ns=0)
@@ -108,11 +113,24 @@ def evaluate_frames(
             confidence=mask_confidence(prediction.class_logits[0]),
             found=found,
             scores={} if labelled.mask is None else score_labels(labels, labelled.mask),
-            truth={} if labelled.mask is None else measure_truth(labelled.mask, orientation=orientation),
+            truth={} if labelled.mask is None else measure_truth(labelled.mask, orientation=orientation, found=truth),
         )
         yield result, labels
 
 
-def measure_truth(mask: NDArray[np.uint8], *, orientation: Orientation) -> dict[str, Biometry]:
+def measure_truth(
+    mask: NDArray[np.uint8], *, orientation: Orientation, found: MaskOrientation | None = None
+) -> dict[str, Biometry]:
     """An annotated mask measured by every protocol that can measure pictures of that orientation."""
+    if found and orientation is Orientation.AUTO:
+        return {name: found.measured(mask, protocol=name) for name in protocols_for(orientation)}
     return {name: measure(mask, protocol=name, orientation=orientation) for name in protocols_for(orientation)}
+
+
+def orientation_of_truth(frames: Iterable[LabelledFrame]) -> MaskOrientation:
+    """Which way round the annotated masks of a data set are, all together."""
+    found = MaskOrientation()
+    for frame in frames:
+        if frame.mask is not None:
+            found.add(frame.mask)
+    return found

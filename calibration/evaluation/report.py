@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from calibration.datasets.base import DataSet
     from calibration.evaluation.frames import FrameResult
     from engines.base import Engine
+    from stream.biometry import Biometry
+    from stream.mask_orientation import MaskOrientation
 
 SCHEMA = "partum.evaluation/1"
 FILES = ("metrics.json", "per_image.csv", "masks", "cases.png", "agreement.png")
@@ -41,6 +43,8 @@ DEFINITIONS = {
     "hsd_min": "shortest distance, likewise; robust: pixels of the image; iugc2024: pixels of 512 x 512",
     "ungated": "every predicted mask is measured, whatever the plane head says",
     "gated": "as the pipeline: frames below the plane threshold are refused",
+    "normal_log_odds": "natural logarithm of the odds that the picture is normal, as the mask alone shows",
+    "orientation_of_truth": "decided once, from all annotated masks; those that contradict it are not measured",
     "share_measured": "of the frames whose annotated mask can be measured",
     "risk_coverage": "mean absolute error of the most confident share of frames; confidence: mean probability of a"
     " structure over the pixels given to it, PS or FH, whichever is less",
@@ -105,6 +109,7 @@ def columns(protocols: Sequence[str]) -> list[str]:
     """The header of `per_image.csv`."""
     names = ["name", "group", "split", "look", "width", "height"]
     names += ["plane", "plane_probability", "called_standard", "mask_confidence"]
+    names += ["normal_log_odds_true", "normal_log_odds"]
     names += [f"{region}_{score}" for region in REGIONS for score in SCORES]
     return names + [f"{protocol}_{value}" for protocol in protocols for value in VALUES]
 
@@ -114,6 +119,7 @@ def row(result: FrameResult) -> list[str]:
     cells = [result.name, result.group, result.split, result.look, str(result.width), str(result.height)]
     cells += ["" if result.plane is None else str(result.plane).lower(), _number(result.plane_probability)]
     cells += [str(result.is_called_standard).lower(), _number(result.confidence)]
+    cells += [_number(found.normal_log_odds or None) if found else "" for found in _robust(result)]
     for region in REGIONS:
         score = result.scores.get(region)
         cells += [_number(getattr(score, name)) if score else "" for name in SCORES]
@@ -129,10 +135,28 @@ def row(result: FrameResult) -> list[str]:
     return cells
 
 
+def _robust(result: FrameResult) -> tuple[Biometry | None, Biometry | None]:
+    """True and found, by the one protocol that looks which way round a mask is."""
+    return result.truth.get("robust"), result.found.get("robust")
+
+
 def metrics(
-    results: Sequence[FrameResult], *, dataset: DataSet, engine: Engine, options: dict[str, object]
+    results: Sequence[FrameResult],
+    *,
+    dataset: DataSet,
+    engine: Engine,
+    options: dict[str, object],
+    truth: MaskOrientation | None = None,
 ) -> dict[str, object]:
-    """The content of `metrics.json`: what was evaluated, with what, and the numbers, of all and of each part."""
+    """The content of `metrics.json`: what was evaluated, with what, and the numbers, of all and of each part.
+
+    Args:
+        results: of all frames.
+        dataset: what was evaluated.
+        engine: with what.
+        options: as the user gave them.
+        truth: which way round the annotated masks are, where that had to be found out.
+    """
     spec = engine.spec
     return {
         "schema": SCHEMA,
@@ -143,11 +167,21 @@ def metrics(
         "splits": list(dataset.splits),
         "engine": engine.name,
         "model": {"name": spec.name, "sha256": spec.sha256, "plane_threshold": spec.plane_threshold},
+        "orientation_of_truth": _orientation(truth) if truth and truth.views else None,
         **environment_facts(),
         "definitions": DEFINITIONS,
         "overall": rounded(summarise(results, plane_threshold=spec.plane_threshold)),
         "by_split": rounded(_parts(results, "split", spec.plane_threshold)),
         "by_look": rounded(_parts(results, "look", spec.plane_threshold)),
+    }
+
+
+def _orientation(truth: MaskOrientation) -> dict[str, object]:
+    read_as = truth.orientation
+    return {
+        "read_as": str(read_as) if read_as else None,
+        "log_odds": round(truth.log_odds, 3),
+        "views": truth.views,
     }
 
 

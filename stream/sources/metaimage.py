@@ -111,6 +111,21 @@ def read_image(path: Path) -> NDArray[Any]:
     return image.astype(header.dtype.newbyteorder("="))
 
 
+def read_element_spacing(path: Path) -> tuple[float, float] | None:
+    """The distance between pixels in x and y as the header declares it, in whatever unit; None where it does not.
+
+    Raises:
+        SourceNotFound, SourceUnreadable: there is no header that can be read.
+    """
+    fields, *_ = _read_fields(path)
+    dimensions = _numbers(path, fields, "DimSize", int)
+    steps = _numbers(path, fields, "ElementSpacing", float) or _numbers(path, fields, "ElementSize", float)
+    axes = kept_axes(dimensions)
+    if len(steps) != len(dimensions) or len(axes) < 2:
+        return None
+    return steps[axes[0]], steps[axes[1]]
+
+
 def read_slices(path: Path) -> Iterator[NDArray[Any]]:
     """Reads a stack of one-channel pictures, such as label masks, slice by slice.
 
