@@ -11,7 +11,7 @@ import av
 import cv2
 import numpy as np
 from PIL import Image
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
@@ -112,6 +112,19 @@ def native(
     order: Literal["<", ">"] = ">" if syntax == ExplicitVRBigEndian else "<"
     data = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder(order)).tobytes()
     return save(path, dataset, data + b"\0" * (len(data) % 2), vr="OW" if bits == 16 else "OB")
+
+
+def compressed(path: Path, syntax: str, **attributes: Any) -> Path:
+    """An uncompressed file coded losslessly by pydicom's own encoders, then with other attributes, None to drop one."""
+    dataset = dcmread(path)
+    dataset.compress(syntax)
+    for keyword, value in attributes.items():
+        if value is None:
+            del dataset[keyword]
+        else:
+            setattr(dataset, keyword, value)
+    dataset.save_as(path, enforce_file_format=True)
+    return path
 
 
 def encapsulated(

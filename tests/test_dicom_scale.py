@@ -12,6 +12,7 @@ from pydicom import uid
 from stream.clock import ManualClock
 from stream.frame import PixelSpacing
 from stream.regions import RegionKind, spacing_within
+from stream.sources.base import RATE_NOTE
 from stream.sources.dicom.source import DicomSource
 from tests.dicom_files import encapsulated, native, region, smooth, video
 
@@ -36,7 +37,7 @@ def scale(path: Path, spacing: PixelSpacing | None = None) -> tuple[PixelSpacing
     with DicomSource(path, clock=ManualClock(), spacing=spacing) as source:
         frames = list(source)
         assert {frame.spacing for frame in frames} == {source.info.spacing}
-        return source.info.spacing, frames[0].aspect, source.info.note
+        return source.info.spacing, frames[0].aspect, source.info.note.replace(RATE_NOTE, "").strip("; ")
 
 
 EVERY_40_MS = [0, 40000, 80000, 120000, 160000]

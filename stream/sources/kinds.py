@@ -43,6 +43,10 @@ _VIDEO = re.compile(
     rb".{4}ftyp|\x1aE\xdf\xa3|RIFF.{4}AVI |\0\0\x01\xba|FLV\x01|OggS|\x30\x26\xb2\x75|nut/multimedia", re.DOTALL
 )
 _ARCHIVE = (b"PK\x03\x04", b"PK\x05\x06")
+_DATA_SET = re.compile(
+    rb"[\x02\x08]\0.\0(?:(?:AE|CS|DA|DT|LO|OB|SH|SQ|TM|UI|UL|UR)|.\0\0\0)|\0[\x02\x08]\0.(?:AE|CS|DA|DT|LO|OB|SH|SQ|TM|UI|UL|UR)",
+    re.DOTALL,
+)
 
 
 class Kind(Enum):
@@ -106,7 +110,7 @@ def _head(path: Path) -> bytes:
 
 def _head_kind(head: bytes) -> Kind | None:
     """What the first bytes of a file say; None where they say nothing."""
-    if head[_DICOM_MAGIC_AT:] == b"DICM":
+    if head[_DICOM_MAGIC_AT:] == b"DICM" or begins_data_set(head):
         return Kind.DICOM
     if head.startswith(b"NRRD") or _METAIMAGE.match(head):
         return Kind.STACK
@@ -115,6 +119,11 @@ def _head_kind(head: bytes) -> Kind | None:
     if _VIDEO.match(head):
         return Kind.VIDEO
     return Kind.ARCHIVE if head.startswith(_ARCHIVE) else None
+
+
+def begins_data_set(head: bytes) -> bool:
+    """Whether a file without DICOM's preamble begins as its data sets do: with an element of group 2 or 8."""
+    return _DATA_SET.match(head) is not None
 
 
 def _kind_of_file(suffix: str, head: bytes) -> Kind:

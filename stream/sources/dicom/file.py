@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
 from stream.errors import SourceNotFound, SourceUnavailable, SourceUnreadable
+from stream.sources.kinds import begins_data_set
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +23,8 @@ DEFLATED = "1.2.840.10008.1.2.1.99"
 
 _UID = re.compile(r"[0-9.]{1,64}")
 _CHUNK_BYTES = 1 << 20
-_PREFIX_END = 132  # the preamble of 128 bytes, and "DICM"
+PREFIX_BYTES = 132
+"""The preamble of 128 bytes, and "DICM"."""
 
 _remarks_lock = threading.Lock()
 
@@ -61,7 +63,7 @@ def open_dicom(path: Path) -> IO[bytes]:
     try:
         if not file.seek(0, 2):
             raise SourceUnreadable(f"{path}: the file is empty; copy or export it again")
-        if not has_prefix(file) and not _starts_with_element(file):
+        if not has_prefix(file) and not begins_data_set(_head(file)):
             raise SourceUnreadable(f"{path}: not a DICOM file; give one, or name the file by its true kind")
         start = _deflated_start(path) if has_prefix(file) else None
         if start is None:
@@ -103,20 +105,15 @@ def _require_pydicom() -> None:
         ) from error
 
 
+def _head(file: IO[bytes]) -> bytes:
+    file.seek(0)
+    return file.read(PREFIX_BYTES)
+
+
 def has_prefix(file: IO[bytes]) -> bool:
     """Whether the file begins as DICOM files should."""
-    file.seek(_PREFIX_END - 4)
+    file.seek(PREFIX_BYTES - 4)
     return file.read(4) == b"DICM"
-
-
-def _starts_with_element(file: IO[bytes]) -> bool:
-    """Whether a file without prefix begins with an element of group 2 or 8, where data sets begin."""
-    file.seek(0)
-    head = file.read(8)
-    if head[:2] in (b"\x00\x02", b"\x00\x08"):  # big endian, which is always explicit
-        return head[4:6].isalpha() and head[4:6].isupper()
-    is_explicit = head[4:6].isalpha() and head[4:6].isupper()
-    return head[:2] in (b"\x02\x00", b"\x08\x00") and (is_explicit or head[6:8] == b"\x00\x00")
 
 
 def _deflated_start(path: Path) -> int | None:
@@ -129,7 +126,7 @@ def _deflated_start(path: Path) -> int | None:
             if meta.get("TransferSyntaxUID") != DEFLATED:
                 return None
             # The group length counts what follows its own element of 12 bytes.
-            return _PREFIX_END + 12 + int(meta["FileMetaInformationGroupLength"].value)
+            return PREFIX_BYTES + 12 + int(meta["FileMetaInformationGroupLength"].value)
     except damage():
         return None
 

@@ -10,16 +10,17 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from stream.sources.dicom.codestream import begins_picture
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from stream.sources.dicom.facts import PictureFacts
     from stream.sources.dicom.header import PixelElement
 
-RLE_LOSSLESS = "1.2.840.10008.1.2.5"
-
 _ITEM, _DELIMITER = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 _END_OF_IMAGE = b"\xff\xd9"  # of JPEG, JPEG-LS and JPEG 2000 alike
+_PADDING = 16  # bytes that may follow it
 
 
 class Span(NamedTuple):
@@ -53,15 +54,12 @@ class Fragments:
 def native_frames(file: IO[bytes], element: PixelElement, facts: PictureFacts) -> Iterator[bytes]:
     """Yields the frames that are wholly there, reading one at a time."""
     size = facts.frame_bytes
-    end = element.offset + (element.length or 0)
+    count = min(facts.frame_count or 1, (element.length or 0) // size)
     is_swapped = element.in_words and not element.is_little_endian and facts.bits_allocated == 8
-    for index in range(facts.frame_count or 1):
-        start = element.offset + index * size
-        if start + size > end:
-            return
+    for index in range(count):
         # Swapped bytes come in pairs, which odd frame sizes split.
         before, after = ((index * size) % 2, (index + 1) * size % 2) if is_swapped else (0, 0)
-        file.seek(start - before)
+        file.seek(element.offset + index * size - before)
         block = file.read(before + size + after)
         if len(block) < before + size + after:
             return
@@ -77,6 +75,8 @@ def read_fragments(file: IO[bytes], element: PixelElement, extended_offsets: byt
     if not spans:
         return Fragments((), None, is_ended=False, starts=())
     table, pieces = spans[0], spans[1:]
+    if begins_picture(_read(file, Span(table.offset, min(16, table.length)))):  # it was left out
+        table, pieces = Span(element.offset, 0), spans
     is_ended = _read(file, Span(spans[-1].end, 4)) == _DELIMITER
     file.seek(table.offset)
     if extended_offsets:
@@ -92,14 +92,46 @@ def read_fragments(file: IO[bytes], element: PixelElement, extended_offsets: byt
     return Fragments(whole, cut, is_ended, starts)
 
 
-def encapsulated_frames(file: IO[bytes], fragments: Fragments, facts: PictureFacts) -> Iterator[bytes]:
-    """Yields the coded frames that are wholly there, reading one at a time.
+@dataclass(frozen=True, slots=True)
+class CodedFrames:
+    """The coded frames of a recording, each a sequence of fragments.
 
-    Fragments are told to frames by the offset table where it fits; else all belong to the only frame, or one
-    to each, or a frame ends with the fragment that ends an image.
+    Attributes:
+        spans: of each frame that is wholly there.
+        found: frames that begin in the file, the last of which may be cut off.
     """
-    for spans in itertools.islice(_by_frame(file, fragments, facts), facts.frame_count):
-        yield b"".join(_read(file, span) for span in spans)
+
+    spans: tuple[Sequence[Span], ...]
+    found: int
+
+    def read(self, file: IO[bytes]) -> Iterator[bytes]:
+        """Yields the frames, reading one at a time."""
+        for spans in self.spans:
+            yield b"".join(_read(file, span) for span in spans)
+
+
+def coded_frames(file: IO[bytes], fragments: Fragments, declared: int | None) -> CodedFrames:
+    """Tells which fragments make a frame.
+
+    A frame begins with the fragment that begins a picture; run-length coded frames are one fragment each. Where that
+    does not give the declared number, the offset table is asked, then whether there is a fragment for each frame.
+    Where the file breaks off, the last frame is left out unless it ends as a picture ends.
+    """
+    pieces = (*fragments.whole, *filter(None, [fragments.cut]))
+    begins = [begins_picture(_read(file, Span(piece.offset, min(16, piece.length)))) for piece in pieces]
+    one_each: list[Sequence[Span]] = [(piece,) for piece in pieces]
+    by_picture = _groups(pieces, begins) if begins and begins[0] else []
+    by_table = _by_table(pieces, fragments.starts)
+    most_begin = 2 * sum(begins) > len(begins) or not any(begins)
+    readings = [by_picture, by_table, *([one_each] if most_begin else [])]
+    groups = next((reading for reading in readings if declared and len(reading) == declared), None)
+    if groups is None:
+        is_one = declared == 1 and not any(begins[1:]) and not _is_run_length(file, pieces)
+        groups = by_picture or by_table or ([pieces] if is_one and pieces else one_each)
+    found = len(groups)
+    if groups and not _ends(file, fragments, groups[-1], is_one_each=len(groups) == len(pieces)):
+        groups = groups[:-1]
+    return CodedFrames(tuple(groups), found)
 
 
 class FragmentStream(io.RawIOBase):
@@ -152,44 +184,35 @@ def _items(file: IO[bytes], offset: int) -> Iterator[Span]:
         offset = span.end
 
 
-def _by_frame(file: IO[bytes], fragments: Fragments, facts: PictureFacts) -> Iterator[Sequence[Span]]:
-    """The fragments of each frame. Where the file breaks off, a last frame is kept only if its image ends."""
-    count, whole = facts.frame_count or 1, fragments.whole
-    by_table = _by_table(fragments, count)
-    is_one_each = facts.transfer_syntax == RLE_LOSSLESS or (fragments.is_ended and len(whole) == count)
-    if by_table is None and count > 1:
-        yield from ((span,) for span in whole) if is_one_each else _by_end_of_image(file, whole)
-        return
-    frames = by_table or [whole]
-    yield from frames[:-1]
-    last = frames[-1]
-    if last and (fragments.is_ended or is_one_each or any(_by_end_of_image(file, last))):
-        yield last
+def _groups(pieces: Sequence[Span], begins: Sequence[bool]) -> list[Sequence[Span]]:
+    """The pieces in groups, each of which begins where `begins` says so."""
+    places = [index for index, is_first in enumerate(begins) if is_first]
+    return [pieces[a:b] for a, b in itertools.pairwise([*places, len(pieces)])]
 
 
-def _by_table(fragments: Fragments, count: int) -> list[Sequence[Span]] | None:
-    """Frames by the offset table; None where it is empty or does not fit the fragments."""
-    offsets = [span.offset for span in (*fragments.whole, *filter(None, [fragments.cut]))]
-    starts = fragments.starts
-    if not offsets or len(starts) != count or starts[0] != offsets[0]:
-        return None
-    places = [bisect_left(offsets, start) for start in starts if start <= offsets[-1]]
+def _by_table(pieces: Sequence[Span], starts: tuple[int, ...]) -> list[Sequence[Span]]:
+    """The pieces by the offset table; empty where it is empty or does not fit them."""
+    offsets = [piece.offset for piece in pieces]
+    known = [start for start in starts if offsets and start <= offsets[-1]]
     is_ascending = all(a < b for a, b in itertools.pairwise(starts))
-    if not is_ascending or any(offsets[place] != start for place, start in zip(places, starts, strict=False)):
-        return None
-    frames = [fragments.whole[a:b] for a, b in itertools.pairwise([*places, len(offsets)])]
-    return list(frames[:-1] if fragments.cut else frames)
+    if not known or known[0] != offsets[0] or not is_ascending or not set(known) <= set(offsets):
+        return []
+    return _groups(pieces, [offset in set(known) for offset in offsets])
 
 
-def _by_end_of_image(file: IO[bytes], spans: Sequence[Span]) -> Iterator[Sequence[Span]]:
-    """Groups that end with an image's end; what follows the last end is no whole frame."""
-    group: list[Span] = []
-    for span in spans:
-        group.append(span)
-        tail = _read(file, Span(max(span.offset, span.end - 4), min(4, span.length)))
-        if _END_OF_IMAGE in tail:
-            yield group
-            group = []
+def _is_run_length(file: IO[bytes], pieces: Sequence[Span]) -> bool:
+    """Whether pieces begin as frames in DICOM's run-length coding: the first segment starts behind the header."""
+    return bool(pieces) and all(_read(file, Span(piece.offset + 4, 4)) == b"\x40\0\0\0" for piece in pieces)
+
+
+def _ends(file: IO[bytes], fragments: Fragments, last: Sequence[Span], *, is_one_each: bool) -> bool:
+    """Whether the last frame is wholly there."""
+    if fragments.cut is not None and fragments.cut in last:
+        return False
+    if fragments.is_ended:
+        return True
+    tail = _read(file, Span(max(last[-1].offset, last[-1].end - _PADDING), min(_PADDING, last[-1].length)))
+    return _END_OF_IMAGE in tail or (is_one_each and _is_run_length(file, last))
 
 
 def _read(file: IO[bytes], span: Span) -> bytes:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Literal, cast
 
 from stream.errors import SourceUnreadable
-from stream.sources.dicom.file import damage, has_prefix, quiet_pydicom
+from stream.sources.dicom.file import PREFIX_BYTES, damage, has_prefix, quiet_pydicom
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,18 +18,26 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 _KEYWORDS = (
-    *("SOPClassUID", "CineRate", "FrameTime", "FrameTimeVector", "FrameIncrementPointer"),
-    *("RecommendedDisplayFrameRate", "SequenceOfUltrasoundRegions", "PixelSpacing"),
+    *("SOPClassUID", "SeriesInstanceUID", "SeriesNumber", "AcquisitionNumber", "InstanceNumber", "Modality"),
+    *("CineRate", "FrameTime", "FrameTimeVector", "FrameIncrementPointer", "RecommendedDisplayFrameRate"),
+    *("ActualFrameDuration", "EffectiveDuration", "SequenceOfUltrasoundRegions", "PixelSpacing"),
     *("NominalScannedPixelSpacing", "PixelAspectRatio", "SamplesPerPixel", "PhotometricInterpretation"),
     *("PlanarConfiguration", "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit"),
-    *("PixelRepresentation", "RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth"),
-    *("VOILUTFunction", "RedPaletteColorLookupTableDescriptor", "GreenPaletteColorLookupTableDescriptor"),
-    *("BluePaletteColorLookupTableDescriptor", "RedPaletteColorLookupTableData"),
-    *("GreenPaletteColorLookupTableData", "BluePaletteColorLookupTableData", "ExtendedOffsetTable"),
+    *("PixelRepresentation", "ModalityLUTSequence", "RescaleSlope", "RescaleIntercept", "VOILUTSequence"),
+    *("WindowCenter", "WindowWidth", "VOILUTFunction", "PresentationLUTShape", "ExtendedOffsetTable"),
+    "LargestImagePixelValue",
+    *(
+        f"{kind}{colour}PaletteColorLookupTable{part}"
+        for colour in ("Red", "Green", "Blue")
+        for kind, part in (("", "Descriptor"), ("", "Data"), ("Segmented", "Data"))
+    ),
 )
 
 _PIXEL_DATA = 0x7FE00010
+_FLOAT_PIXEL_DATA = 0x7FE00008
 _UNDEFINED_LENGTH = 0xFFFFFFFF
+_ITEM = b"\xfe\xff\x00\xe0"
+_GROUP_2_END = 0x00030000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,13 +46,15 @@ class PixelElement:
 
     Attributes:
         offset: of the first byte of the value.
-        length: in bytes; None where undefined, which means the frames are encapsulated.
+        length: in bytes; None where the frames are in fragments.
+        available: bytes from there to the end of the file.
         in_words: written as 16-bit words, which big-endian files store byte-swapped even for 8-bit pixels.
         is_little_endian: byte order of the file.
     """
 
     offset: int
     length: int | None
+    available: int
     in_words: bool
     is_little_endian: bool
 
@@ -52,15 +62,18 @@ class PixelElement:
 class Header:
     """The attributes of a DICOM data set that matter here. What cannot be read counts as absent."""
 
-    def __init__(self, dataset: Dataset) -> None:
-        self._dataset = dataset
+    def __init__(self, dataset: Dataset, meta: Header | None = None) -> None:
+        self._dataset, self._meta = dataset, meta
 
     @property
     def transfer_syntax(self) -> str | None:
         """UID of the coding of the pixels; None in files without file meta information."""
-        with quiet_pydicom():
-            uid = getattr(self._dataset, "file_meta", {}).get("TransferSyntaxUID")
-        return str(uid) if uid else None
+        return (self._meta.text("TransferSyntaxUID") or None) if self._meta else None
+
+    @property
+    def media_class(self) -> str:
+        """UID of what the file holds, by its file meta information; "" where it has none."""
+        return self._meta.text("MediaStorageSOPClassUID") if self._meta else ""
 
     def text(self, keyword: str) -> str:
         """The first value as text, without padding; "" where absent."""
@@ -96,20 +109,34 @@ class Header:
         return [value] if isinstance(value, str | bytes) or not hasattr(value, "__iter__") else list(value)
 
 
-def read_header(file: IO[bytes], path: Path) -> tuple[Header, PixelElement | None]:
-    """Reads the header and finds the pixel data; the file may stand anywhere.
+def read_header(file: IO[bytes], path: Path, *, keywords: tuple[str, ...] = _KEYWORDS) -> Header:
+    """Reads the header up to the pixel data, where the file then stands; it may stand anywhere before.
+
+    How it is written, explicit or implicit and in which byte order, is seen from its bytes: a transfer syntax that
+    says otherwise would shift all that follows.
 
     Raises:
         SourceUnreadable: the header is damaged.
     """
-    from pydicom import dcmread
+    from pydicom.filereader import read_dataset
+    from pydicom.tag import Tag
 
-    is_bare = not has_prefix(file)
-    file.seek(0)
+    tags: list[Any] = [Tag(keyword) for keyword in keywords]
+    binary = cast("BinaryIO", file)
+    file.seek(PREFIX_BYTES if has_prefix(file) else 0)
     try:
         with quiet_pydicom():
-            dataset = dcmread(file, stop_before_pixels=True, force=is_bare, specific_tags=list(_KEYWORDS))
-        return Header(dataset), _pixel_element(file, *dataset.original_encoding)
+            meta = read_dataset(binary, False, True, stop_when=lambda tag, _vr, _length: tag >= _GROUP_2_END)
+            is_implicit, is_little_endian = _encoding(file)
+            dataset = read_dataset(
+                binary,
+                is_implicit,
+                is_little_endian,
+                stop_when=lambda tag, _vr, _length: tag >= _FLOAT_PIXEL_DATA,
+                specific_tags=tags,
+            )
+            dataset.set_original_encoding(is_implicit, is_little_endian)
+        return Header(dataset, Header(meta))
     except damage() as error:
         # pydicom's own words may quote values, and values may name the patient: only the kind is passed on
         raise SourceUnreadable(
@@ -117,19 +144,35 @@ def read_header(file: IO[bytes], path: Path) -> tuple[Header, PixelElement | Non
         ) from None
 
 
-def _pixel_element(file: IO[bytes], is_implicit: bool, is_little_endian: bool) -> PixelElement | None:
-    """The pixel data element, where the file stands; None where another one or nothing follows."""
-    order: Literal["little", "big"] = "little" if is_little_endian else "big"
-    head = file.read(8)
-    tag = int.from_bytes(head[:2], order) << 16 | int.from_bytes(head[2:4], order)
-    if tag != _PIXEL_DATA:
+def _encoding(file: IO[bytes]) -> tuple[bool, bool]:
+    """Whether the data set is implicit, and little endian, by its first element; the file stays where it is."""
+    head = file.read(6)
+    file.seek(-len(head), 1)
+    is_little_endian = not (head[:1] == b"\0" and head[1:2] != b"\0")  # its group is a small number
+    is_explicit = head[4:6].isalpha() and head[4:6].isupper()
+    return is_little_endian and not is_explicit, is_little_endian
+
+
+def find_pixels(file: IO[bytes]) -> PixelElement | None:
+    """The pixel data element, where the file stands; None where another one or nothing follows.
+
+    Explicit or implicit is seen from its own bytes, as `_encoding` does: the length of an implicit one is even, and
+    would have to be odd to read as OB, OW or UN.
+    """
+    head = file.read(12)
+    order: Literal["little", "big"] = "big" if head.startswith(b"\x7f\xe0") else "little"
+    if int.from_bytes(head[:2], order) << 16 | int.from_bytes(head[2:4], order) != _PIXEL_DATA or len(head) < 8:
         return None
-    length = int.from_bytes(head[4:8] if is_implicit else file.read(4), order)
+    is_explicit = head[4:6] in (b"OB", b"OW", b"UN")
+    length = int.from_bytes(head[8:12] if is_explicit else head[4:8], order)
+    offset = file.seek(0 if is_explicit else 8 - len(head), 1)
+    begins_with_item = file.read(4) == _ITEM
     return PixelElement(
-        offset=file.tell(),
-        length=None if length == _UNDEFINED_LENGTH else length,
-        in_words=is_implicit or head[4:6] == b"OW",
-        is_little_endian=is_little_endian,
+        offset=offset,
+        length=None if length == _UNDEFINED_LENGTH or begins_with_item else length,
+        available=file.seek(0, 2) - offset,
+        in_words=not is_explicit or head[4:6] == b"OW",
+        is_little_endian=order == "little",
     )
 
 

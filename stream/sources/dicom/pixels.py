@@ -1,22 +1,23 @@
 """Decoders of single pictures: coded bytes in, stored values out.
 
-JPEG of every kind and JPEG 2000 are decoded by FFmpeg, which the video sources need anyway, and which leaves
-colour as it is stored; RLE and JPEG-LS by pydicom and its plug-ins. All return (H, W) of unsigned words.
+JPEG is decoded by FFmpeg, which the video sources need anyway, and which leaves colour as it is stored; all else by
+pydicom and its plug-ins. How a picture is coded is read from the picture itself, and what it says of its size, depth
+and sign goes before the header, or is an error: pydicom is only told what the picture says.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import av
 import cv2
 import numpy as np
 
-from stream.errors import SourceUnavailable, SourceUnreadable
-from stream.sources.dicom.facts import Coding
-from stream.sources.dicom.file import quiet_pydicom
-from stream.sources.dicom.grey import luma_of
+from stream.errors import SourceUnavailable
+from stream.sources.dicom.codestream import Format, PictureError, read_codestream
+from stream.sources.dicom.file import damage, quiet_pydicom
+from stream.sources.dicom.grey import looks_like_chroma, luma_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,190 +25,203 @@ if TYPE_CHECKING:
     from av import VideoFrame
     from numpy.typing import NDArray
 
+    from stream.sources.dicom.codestream import Codestream
     from stream.sources.dicom.facts import PictureFacts
 
-    StillDecoder = Callable[[bytes], NDArray[Any]]
-
 _RGB_MODELS = ("RGB", "YBR_ICT", "YBR_RCT")  # the last two are undone by the JPEG 2000 decoder
-_EXTENDED_JPEG = "1.2.840.10008.1.2.4.51"
-_JPEG_LS = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
-_HIGH_THROUGHPUT = tuple(f"1.2.840.10008.1.2.4.{number}" for number in (201, 202, 203))
-_START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_START_OF_SCAN = 0xDA
-_CODESTREAM = b"\xff\x4f\xff\x51"  # JPEG 2000: SOC, SIZ
+_MOST_PACKED = 64
+"""Run-length coding makes a picture at most this many times smaller (two bytes for 128)."""
 
 
-class PictureError(ValueError):
-    """A coded picture cannot be decoded; the message says why, in a few words."""
+class Stored(NamedTuple):
+    """A decoded picture: (H, W) of unsigned words, of which the low `bits` count; their sign is the header's affair."""
+
+    values: NDArray[Any]
+    bits: int
 
 
-def still_decoder(facts: PictureFacts, *, is_little_endian: bool) -> StillDecoder:
-    """The decoder of the file's transfer syntax.
+class _Plugin(NamedTuple):
+    """Which of pydicom's decoders decodes a format: transfer syntax, plug-in, and the package that has it.
 
-    Raises:
-        SourceUnavailable: it needs a package that is not installed.
-        SourceUnreadable: nothing decodes it.
+    Named, not left to pydicom: GDCM, which it would take first, ends the whole process on damaged pictures.
     """
-    if facts.coding is Coding.NATIVE:
-        return _NativeDecoder(facts, is_little_endian=is_little_endian)
-    if facts.coding is Coding.JPEG_2000:
-        return _FfmpegDecoder(facts, codec="jpeg2000")
-    is_deep = facts.transfer_syntax == _EXTENDED_JPEG and facts.bits_stored > 8  # FFmpeg stops at 8 bits
-    if facts.coding is Coding.JPEG and not is_deep:
-        return _FfmpegDecoder(facts, codec="mjpeg")
-    return _PydicomDecoder(facts)
+
+    syntax: str
+    name: str
+    package: str
 
 
-class _NativeDecoder:
-    """Pixels as they are."""
+_PLUGINS = {
+    Format.RLE: _Plugin("1.2.840.10008.1.2.5", "pydicom", "pydicom"),
+    Format.JPEG_LS: _Plugin("1.2.840.10008.1.2.4.81", "pyjpegls", "pyjpegls"),
+    Format.JPEG_2000: _Plugin("1.2.840.10008.1.2.4.91", "pylibjpeg", "pylibjpeg pylibjpeg-openjpeg"),
+    Format.HTJ2K: _Plugin("1.2.840.10008.1.2.4.203", "pylibjpeg", "pylibjpeg pylibjpeg-openjpeg"),
+}
+_LOSSLESS_JPEG = _Plugin("1.2.840.10008.1.2.4.57", "pylibjpeg", "pylibjpeg pylibjpeg-libjpeg")
 
-    def __init__(self, facts: PictureFacts, *, is_little_endian: bool) -> None:
-        self._facts = facts
-        self._dtype = np.dtype(f"{'<' if is_little_endian else '>'}u{facts.bits_allocated // 8}")
 
-    def __call__(self, data: bytes) -> NDArray[Any]:
-        facts = self._facts
-        rows, columns = facts.rows, facts.columns
-        words = np.frombuffer(data, self._dtype).astype(self._dtype.newbyteorder("="), copy=False)
+def native_decoder(facts: PictureFacts, *, is_little_endian: bool) -> Callable[[bytes], Stored]:
+    """The decoder of frames that are not coded."""
+    dtype = np.dtype(f"{'<' if is_little_endian else '>'}u{facts.bits_allocated // 8}")
+    rows, columns = facts.rows, facts.columns
+
+    def decode(data: bytes) -> Stored:
+        words = np.frombuffer(data, dtype).astype(dtype.newbyteorder("="), copy=False)
         if facts.is_subsampled:  # Y Y Cb Cr
-            return words.reshape(rows, columns // 2, 4)[..., :2].reshape(rows, columns)
-        if facts.samples == 1:
-            return words.reshape(rows, columns)
-        is_rgb = facts.photometric in _RGB_MODELS
-        if not facts.is_planar:
-            return luma_of(words.reshape(rows, columns, 3), is_rgb=is_rgb)
-        planes = words.reshape(3, rows, columns)
-        return luma_of(cv2.merge(list(planes)), is_rgb=True) if is_rgb else planes[0]
+            values = words.reshape(rows, columns // 2, 4)[..., :2].reshape(rows, columns)
+        elif facts.samples == 1:
+            values = words.reshape(rows, columns)
+        else:
+            pixels = cv2.merge(list(words.reshape(3, rows, columns))) if facts.is_planar else words
+            pixels = pixels.reshape(rows, columns, 3)
+            is_rgb = facts.photometric in _RGB_MODELS
+            if facts.is_relabelled:  # its size contradicts its colour model, which may be another one, then
+                is_rgb = not looks_like_chroma(pixels)
+            values = luma_of(pixels, is_rgb=is_rgb)
+        return Stored(values, facts.bits_allocated)
+
+    return decode
 
 
-class _FfmpegDecoder:
-    """JPEG and JPEG 2000."""
-
-    def __init__(self, facts: PictureFacts, *, codec: str) -> None:
-        self._facts = facts
-        self._context = cast("av.VideoCodecContext", av.CodecContext.create(codec, "r"))
-        self._context.thread_count = 1  # with more, a picture comes out calls later
-        self._context.options = {"err_detect": "explode"}  # half a picture is an error, not a picture
-
-    def __call__(self, data: bytes) -> NDArray[Any]:
-        try:
-            coded = _coded_facts(data)
-            pictures = self._context.decode(av.Packet(data))
-        except (av.FFmpegError, IndexError) as error:
-            raise PictureError(getattr(error, "strerror", "its header is cut off")) from error
-        if not pictures:
-            raise PictureError("no picture in it")
-        picture = pictures[0]
-        if (picture.width, picture.height) != (self._facts.columns, self._facts.rows):
-            raise PictureError(f"it is {picture.width}x{picture.height}")
-        samples = _samples(picture, is_rgb=_is_rgb(self._facts, coded))
-        # FFmpeg puts samples of 9 to 15 bits into the upper bits of its 16-bit words.
-        return samples >> (16 - coded.precision) if samples.dtype == np.uint16 else samples
-
-
-class _PydicomDecoder:
-    """What pydicom or a plug-in of it decodes."""
+class CodedDecoder:
+    """Decodes pictures of any coding, each by what it says of itself."""
 
     def __init__(self, facts: PictureFacts) -> None:
-        from pydicom.pixels.decoders.base import get_decoder
-        from pydicom.uid import UID
+        self._facts = facts
+        self._jpeg = _jpeg_context()
 
-        self._is_rgb = facts.photometric in _RGB_MODELS
-        self._options: dict[str, Any] = {
-            "pixel_keyword": "PixelData",
-            "number_of_frames": 1,
-            "rows": facts.rows,
-            "columns": facts.columns,
-            "samples_per_pixel": facts.samples,
-            "photometric_interpretation": facts.photometric,
-            "planar_configuration": int(facts.is_planar),
-            "bits_allocated": facts.bits_allocated,
-            "bits_stored": facts.bits_stored,
-            "pixel_representation": int(facts.is_signed),
-        }
+    def __call__(self, data: bytes) -> Stored:
+        """The stored values of one coded picture.
+
+        Raises:
+            PictureError: it is damaged, or contradicts the header.
+            SourceUnavailable: it needs a package that is not installed.
+        """
+        coded = read_codestream(data)
+        _check(coded, self._facts, len(data))
+        if coded.format is Format.JPEG and not coded.is_lossless_16:
+            return self._decode_jpeg(data, coded)
+        pixels = _by_plugin(data, coded, self._facts)
+        unsigned = pixels.view(f"u{pixels.dtype.itemsize}") & ((1 << coded.precision) - 1)
+        return Stored(self._luma(unsigned, coded), coded.precision)
+
+    def _decode_jpeg(self, data: bytes, coded: Codestream) -> Stored:
         try:
-            with quiet_pydicom():
-                self._decoder = get_decoder(UID(facts.transfer_syntax))
-        except NotImplementedError as error:
-            raise SourceUnreadable(
-                f"{facts.path}: {facts.syntax_name} cannot be decoded; export the file uncompressed or as JPEG"
-            ) from error
-        if not self._decoder.is_available:
-            raise SourceUnavailable(
-                f"{facts.path}: decoding {facts.syntax_name} needs a package that is not installed; run: pip"
-                f" install {_package(facts.transfer_syntax)}"
-            )
+            pictures = self._jpeg.decode(av.Packet(data))
+        except av.error.PatchWelcomeError as error:
+            raise PictureError("this kind of JPEG is not supported by the installed FFmpeg") from error
+        except av.FFmpegError as error:
+            self._jpeg = _jpeg_context()  # what is left of the damaged picture must not reach the next one
+            raise PictureError(error.strerror) from error
+        if not pictures:
+            raise PictureError("no picture in it")
+        values = self._luma(_samples(pictures[0]), coded)
+        # FFmpeg puts samples of 9 to 15 bits into the upper bits of its 16-bit words.
+        return Stored(values >> (16 - coded.precision) if values.dtype == np.uint16 else values, coded.precision)
 
-    def __call__(self, data: bytes) -> NDArray[Any]:
-        from pydicom.encaps import encapsulate
+    def _luma(self, samples: NDArray[Any] | list[NDArray[Any]], coded: Codestream) -> NDArray[Any]:
+        """The luma of one sample a pixel, of three, or of three planes whose chroma is smaller."""
+        if isinstance(samples, list):
+            if samples[1].shape != samples[0].shape:  # smaller chroma is YCbCr, whatever the header says
+                return samples[0]
+            samples = cv2.merge(samples)
+        return luma_of(samples, is_rgb=self._is_rgb(samples, coded))
 
-        try:
-            with quiet_pydicom():
-                coded = encapsulate([data], has_bot=False)
-                pixels, _ = self._decoder.as_array(coded, raw=True, **self._options)
-        except (RuntimeError, ValueError, LookupError, TypeError) as error:
-            # the decoder's own words run over many lines
-            raise PictureError(type(error).__name__) from error
-        return luma_of(pixels.view(f"u{pixels.dtype.itemsize}"), is_rgb=self._is_rgb)
+    def _is_rgb(self, samples: NDArray[Any], coded: Codestream) -> bool:
+        """The picture's own word on its colours goes before the header's, as everywhere JPEG is shown.
 
-
-@dataclass(frozen=True, slots=True)
-class _CodedFacts:
-    """What a coded picture says of itself: bits of a sample, and whether its samples are RGB, if it does."""
-
-    precision: int
-    is_rgb: bool | None = None
-
-
-def _coded_facts(data: bytes) -> _CodedFacts:
-    """Reads the markers in front of the picture; raises IndexError where they are cut off."""
-    place = data.find(_CODESTREAM, 0, 4096)  # some files wrap the codestream in JP2 boxes
-    if place >= 0:
-        return _CodedFacts(precision=(data[place + 42] & 0x7F) + 1)
-    is_rgb, place = None, 2
-    while data[place + 1] != _START_OF_SCAN:
-        marker, body = data[place + 1], place + 4
-        if marker == 0xFF:  # a fill byte
-            place += 1
-            continue
-        if marker in _START_OF_FRAME:
-            ids = bytes(data[body + 6 + 3 * index] for index in range(data[body + 5]))
-            return _CodedFacts(precision=data[body], is_rgb=True if ids.upper() == b"RGB" else is_rgb)
-        if data[body : body + 4] == b"JFIF" or (data[body : body + 5] == b"Adobe" and data[body + 11] == 1):
-            is_rgb = False
-        place = body - 2 + int.from_bytes(data[body - 2 : body], "big")
-    raise IndexError(place)
+        Component names R, G, B say RGB; a JFIF marker, or Adobe's with transform 1, says YCbCr; so does JPEG 2000's
+        colour transform say RGB. Where the picture leaves it open the header decides, unless the pixels cannot be
+        what it says.
+        """
+        if samples.ndim == 2:
+            return False
+        if coded.is_rgb is not None:
+            return coded.is_rgb
+        is_rgb = self._facts.photometric in _RGB_MODELS
+        if is_rgb == coded.has_transform and coded.format is not Format.JPEG:
+            return is_rgb
+        return (is_rgb or coded.has_transform) and not looks_like_chroma(samples)
 
 
-def _is_rgb(facts: PictureFacts, coded: _CodedFacts) -> bool:
-    """The picture's own word on its colours goes before the header's, as everywhere JPEG is shown.
+def _check(coded: Codestream, facts: PictureFacts, size: int) -> None:
+    """Holds a coded picture against the header, before anything is allocated for it."""
+    if coded.format is Format.RLE:
+        if coded.precision != facts.bits_allocated:
+            raise PictureError(f"it has {coded.precision} bits a sample, its header says {facts.bits_allocated}")
+        if facts.rows * facts.columns > size * _MOST_PACKED:
+            raise PictureError("it is cut off")
+    elif (coded.width, coded.height) != (facts.columns, facts.rows):
+        raise PictureError(f"it is {coded.width}x{coded.height}")
+    if coded.samples != facts.samples:
+        raise PictureError(f"it has {coded.samples} samples a pixel, its header says {facts.samples}")
+    if not 2 <= coded.precision <= 16:
+        raise PictureError(f"it has {coded.precision} bits a sample")
 
-    Component names R, G, B say RGB; a JFIF marker, or Adobe's with transform 1, says YCbCr. Adobe's transform
-    0 says only that the colours were left as they were, so the header decides.
-    """
-    return facts.photometric in _RGB_MODELS if coded.is_rgb is None else coded.is_rgb
+
+def _by_plugin(data: bytes, coded: Codestream, facts: PictureFacts) -> NDArray[Any]:
+    """The samples of a picture by one of pydicom's plug-ins, (H, W) or (H, W, 3)."""
+    from pydicom.encaps import encapsulate
+    from pydicom.pixels.decoders.base import get_decoder
+    from pydicom.uid import UID
+
+    plugin = _PLUGINS.get(coded.format, _LOSSLESS_JPEG)
+    if not _is_available(plugin):
+        raise SourceUnavailable(
+            f"{facts.path}: decoding {coded.format.value} needs a package that is not installed; run: pip install"
+            f" {plugin.package}"
+        )
+    if coded.format in (Format.JPEG_2000, Format.HTJ2K) and b"\xff\xd9" not in data[-16:]:
+        raise PictureError("it is cut off")  # its decoder would make up what is missing
+    options: dict[str, Any] = {
+        "pixel_keyword": "PixelData",
+        "number_of_frames": 1,
+        "rows": facts.rows,
+        "columns": facts.columns,
+        "samples_per_pixel": coded.samples,
+        # Of colour pydicom is told the one model that it leaves alone.
+        "photometric_interpretation": "MONOCHROME2" if coded.samples == 1 else "RGB",
+        "planar_configuration": 0,
+        "bits_allocated": 8 if coded.precision <= 8 else 16,
+        "bits_stored": coded.precision,
+        "pixel_representation": int(coded.is_signed),
+    }
+    try:
+        with quiet_pydicom():
+            decoder = get_decoder(UID(plugin.syntax))
+            coded_alone = encapsulate([data], has_bot=False)
+            pixels, _ = decoder.as_array(coded_alone, raw=True, decoding_plugin=plugin.name, **options)
+    except damage() as error:
+        # the decoder's own words run over many lines
+        raise PictureError(type(error).__name__) from error
+    return np.asarray(pixels)
 
 
-def _samples(picture: VideoFrame, *, is_rgb: bool) -> NDArray[Any]:
-    """Stored values from FFmpeg's layouts of one or three samples; the latter are taken as coded."""
+@cache
+def _is_available(plugin: _Plugin) -> bool:
+    from pydicom.pixels.decoders.base import get_decoder
+    from pydicom.uid import UID
+
+    return plugin.name in get_decoder(UID(plugin.syntax)).available_plugins
+
+
+def _jpeg_context() -> av.VideoCodecContext:
+    context = av.CodecContext.create("mjpeg", "r")
+    context.thread_count = 1  # with more, a picture comes out calls later
+    context.options = {"err_detect": "explode"}  # half a picture is an error, not a picture
+    return context
+
+
+def _samples(picture: VideoFrame) -> NDArray[Any] | list[NDArray[Any]]:
+    """Stored values from FFmpeg's layouts: one sample (H, W), three (H, W, 3), or three planes, as coded."""
     name = picture.format.name
-    if name.startswith("gray"):
-        return picture.to_ndarray()
     if name.startswith("yuv"):
-        planes = [_plane(picture, index) for index in range(3)]
-        return luma_of(cv2.merge(planes), is_rgb=True) if is_rgb else planes[0]
+        return [_plane(picture, index) for index in range(3)]
     pixels = picture.to_ndarray()
-    return luma_of(pixels[..., ::-1] if name.startswith("bgr") else pixels, is_rgb=is_rgb)
+    return pixels[..., ::-1] if name.startswith("bgr") else pixels
 
 
 def _plane(picture: VideoFrame, index: int) -> NDArray[np.uint8]:
     plane = picture.planes[index]
     memory = np.frombuffer(cast("memoryview[int]", plane), np.uint8)
     return memory.reshape(plane.height, plane.line_size)[:, : plane.width]
-
-
-def _package(syntax: str) -> str:
-    """What decodes a syntax that pydicom alone does not."""
-    if syntax in _JPEG_LS:
-        return "pyjpegls"
-    return "pylibjpeg pylibjpeg-openjpeg" if syntax in _HIGH_THROUGHPUT else "python-gdcm"

@@ -1,54 +1,19 @@
-"""When the frames of a DICOM recording were taken, and how large their pixels are."""
+"""How large the pixels of a DICOM recording are, region by region."""
 
 from __future__ import annotations
 
-import itertools
-import math
-import statistics
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from stream.frame import PixelSpacing
 from stream.regions import Region, RegionKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from stream.sources.dicom.header import Header
 
-DEFAULT_RATE_HZ = Fraction(25)
-"""Where the file says nothing of time."""
-
-TIME_BASE = Fraction(1, 1_000_000)
-
-_FRAME_TIME, _FRAME_TIME_VECTOR = 0x00181063, 0x00181065
-_MIN_PERIOD_MS, _MAX_PERIOD_MS = 1, 10_000
 _SPATIAL_2D, _CENTIMETRES = 1, 3  # PS3.3 C.8.5.5.1
 _TISSUE = (1, 2)
 """RegionDataType: tissue, and colour flow, which is drawn over tissue at its scale."""
-
-
-@dataclass(frozen=True, slots=True)
-class FrameTimes:
-    """The times of the frames.
-
-    Attributes:
-        period_us: from frame to frame, in microseconds; the median where the steps differ.
-        steps_us: from each frame to the next, as far as the file gives them one by one.
-    """
-
-    period_us: Fraction
-    steps_us: tuple[Fraction, ...] = ()
-
-    @property
-    def rate_hz(self) -> Fraction:
-        return 1 / (self.period_us * TIME_BASE)
-
-    def stamps(self) -> Iterator[int]:
-        """Endless pts in `TIME_BASE`, from 0 on; rounded one by one, so that errors do not add up."""
-        steps = itertools.chain(self.steps_us, itertools.repeat(self.period_us))
-        return map(round, itertools.accumulate(steps, initial=Fraction(0)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,19 +29,6 @@ class Scale:
         """The user's spacing in the place of the file's, everywhere in the picture."""
         regions = tuple(replace(region, spacing=None) for region in self.regions)
         return Scale(spacing=spacing, pixel_aspect=spacing.x_mm / spacing.y_mm, regions=regions)
-
-
-def frame_times_of(header: Header) -> FrameTimes | None:
-    """The frame times that the header declares; None where it declares none that can be.
-
-    Convention: FrameTimeVector or FrameTime, whichever FrameIncrementPointer points to, then the vector if
-    there is one, FrameTime, CineRate, RecommendedDisplayFrameRate. Periods outside 1 ms to 10 s do not
-    count. The vector's first element belongs to no step; a step that does not count is replaced by the
-    median of the others. Worked value: FrameTimeVector 0, 30, 50, 0 ms gives pts 0, 30000, 80000, 120000 us.
-    """
-    pointer = header.number("FrameIncrementPointer")
-    by_vector, by_period = _by_vector(header), _by_period(header)
-    return by_period or by_vector if pointer == _FRAME_TIME else by_vector or by_period
 
 
 def scale_of(header: Header, *, columns: int, rows: int) -> Scale:
@@ -104,33 +56,6 @@ def scale_of(header: Header, *, columns: int, rows: int) -> Scale:
     aspect = spacing.x_mm / spacing.y_mm if spacing else _aspect_attribute(header)
     note = f"no scale: {reason}" if reason and not spacing else ""
     return Scale(spacing=spacing, pixel_aspect=aspect, note=note, regions=tuple(regions))
-
-
-def _by_vector(header: Header) -> FrameTimes | None:
-    steps_ms = [_decimal(value) for value in header.numbers("FrameTimeVector")[1:]]
-    sound_ms = [step for step in steps_ms if step and _is_period(step)]
-    if not sound_ms:
-        return None
-    usual_ms = statistics.median_low(sound_ms)
-    kept_ms = (step if step and _is_period(step) else usual_ms for step in steps_ms)
-    return FrameTimes(1000 * usual_ms, tuple(1000 * step for step in kept_ms))
-
-
-def _by_period(header: Header) -> FrameTimes | None:
-    period_ms = _decimal(header.number("FrameTime"))
-    cine_hz = _decimal(header.number("CineRate"))
-    display_hz = _decimal(header.number("RecommendedDisplayFrameRate"))
-    candidates_ms = (period_ms, cine_hz and 1000 / cine_hz, display_hz and 1000 / display_hz)
-    return next((FrameTimes(1000 * ms) for ms in candidates_ms if ms and _is_period(ms)), None)
-
-
-def _decimal(value: float | None) -> Fraction | None:
-    """Exactly the decimal that is written in the file."""
-    return None if value is None or math.isnan(value) else Fraction(str(value))
-
-
-def _is_period(period_ms: Fraction) -> bool:
-    return _MIN_PERIOD_MS <= period_ms <= _MAX_PERIOD_MS
 
 
 def _region(item: Header, *, columns: int, rows: int) -> Region | None:
@@ -174,7 +99,9 @@ def _spacing_attribute(header: Header) -> tuple[PixelSpacing | None, str]:
 
 
 def _plausible(x_mm: float, y_mm: float) -> tuple[PixelSpacing | None, str]:
-    """The spacing that the file gives; None and why, where no ultrasound picture has it."""
+    """The spacing that the file gives; None and why, where no ultrasound picture has it. Zeros say nothing."""
+    if not (x_mm or y_mm):
+        return None, ""
     try:
         return PixelSpacing.checked(x_mm, y_mm), ""
     except ValueError as error:

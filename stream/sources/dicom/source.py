@@ -1,43 +1,54 @@
-"""DICOM ultrasound, single frames and multi-frame recordings, as a source of frames."""
+"""A DICOM file, of a single frame or of many, as a source of frames."""
 
 from __future__ import annotations
 
+import logging
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+import numpy as np
+
+from stream.biometry import Reason
 from stream.errors import SourceTruncated, SourceUnreadable
 from stream.frame import Frame
-from stream.sources.base import SourceInfo
-from stream.sources.dicom.facts import Coding, read_facts
+from stream.sources.base import DEFAULT_RATE_HZ, RATE_NOTE, SourceInfo, joined_notes
+from stream.sources.dicom.codestream import PictureError
+from stream.sources.dicom.facts import Coding, count_note, read_facts
 from stream.sources.dicom.file import open_dicom
-from stream.sources.dicom.frames import encapsulated_frames, native_frames, read_fragments
-from stream.sources.dicom.grey import grey_of, grey_table
-from stream.sources.dicom.header import read_header
-from stream.sources.dicom.pixels import PictureError, still_decoder
-from stream.sources.dicom.scale import DEFAULT_RATE_HZ, TIME_BASE, FrameTimes, frame_times_of, scale_of
+from stream.sources.dicom.frames import coded_frames, native_frames, read_fragments
+from stream.sources.dicom.grey import GreyLevels
+from stream.sources.dicom.header import find_pixels, read_header
+from stream.sources.dicom.pixels import CodedDecoder, native_decoder
+from stream.sources.dicom.scale import scale_of
+from stream.sources.dicom.times import TIME_BASE, FrameTimes, frame_times_of
 from stream.sources.dicom.video import EmbeddedVideo
 from stream.sources.recording import Recording
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from stream.clock import Clock
     from stream.frame import PixelSpacing
     from stream.sources.dicom.facts import PictureFacts
     from stream.sources.dicom.header import Header, PixelElement
-    from stream.sources.dicom.pixels import StillDecoder
+    from stream.sources.dicom.pixels import Stored
+
+    Images = Iterator[NDArray[np.uint8] | PictureError]
+
+_log = logging.getLogger(__name__)
 
 
 class DicomSource(Recording):
     """The frames of a DICOM file, read and decoded one by one.
 
-    Grey levels follow `stream.sources.dicom.grey`, scale and times `stream.sources.dicom.scale`: the times of
-    the header, else those of an embedded video, else 25 frames a second. Nothing that identifies a patient is
-    read. A file that holds fewer frames than it declares ends in SourceTruncated after the last of them.
+    Grey levels follow `stream.sources.dicom.grey`, scale and times `stream.sources.dicom.scale` and `.times`: the
+    times of the header, else those of an embedded video, else 25 frames a second, with a note. Nothing that identifies
+    a patient is read. A frame that cannot be decoded is black and refused as damaged; the others are played. A file
+    that holds fewer frames than it declares ends in SourceTruncated after the last of them; one that holds more is
+    played whole, with a note.
     """
 
     def __init__(self, path: str | Path, *, clock: Clock, spacing: PixelSpacing | None = None) -> None:
@@ -49,26 +60,30 @@ class DicomSource(Recording):
             spacing: mm per pixel, where the caller knows better than the file.
 
         Raises:
-            SourceUnavailable: pydicom, or a package that decodes the file's pixels, is not installed.
+            SourceUnavailable: pydicom is not installed.
             SourceNotFound: there is no such file.
             SourceUnreadable: it is not DICOM, is damaged, or holds no pictures of a kind that can be read.
         """
         self._clock = clock
         with ExitStack() as held:
             file = held.enter_context(open_dicom(Path(path)))
-            header, element = read_header(file, Path(path))
-            self._facts, element = read_facts(header, element, Path(path))
-            found_times = None
-            self._images: Iterator[NDArray[np.uint8]]
-            if self._facts.coding is Coding.VIDEO:
-                video = EmbeddedVideo(file, read_fragments(file, element, b""), self._facts)
+            header = read_header(file, Path(path))
+            facts, element = read_facts(header, find_pixels(file), Path(path))
+            video_times, count, note = None, facts.frame_count, facts.note
+            self._images: Images
+            if facts.coding is Coding.VIDEO:
+                video = EmbeddedVideo(file, read_fragments(file, element, b""), facts)
                 held.callback(video.close)
-                self._images, found_times = video.images(), video.frame_times
+                self._images, video_times = video.images(), video.frame_times
             else:
-                self._images = _stills(file, header, element, self._facts)
-            declared_times = frame_times_of(header) or found_times
-            self._times = declared_times or FrameTimes(1 / (DEFAULT_RATE_HZ * TIME_BASE))
-            self._scale = scale_of(header, columns=self._facts.columns, rows=self._facts.rows)
+                self._images, found = _stills(file, header, element, facts)
+                if facts.is_coded:
+                    note = joined_notes(note, count_note(facts.declared_count, found))
+                    count = max(found, facts.declared_count or 1)
+            self._facts, self._count = facts, count
+            declared_times = frame_times_of(header, count) or video_times
+            self._times = declared_times or FrameTimes.at_rate(DEFAULT_RATE_HZ, RATE_NOTE if count != 1 else "")
+            self._scale = scale_of(header, columns=facts.columns, rows=facts.rows)
             if spacing:
                 self._scale = self._scale.given(spacing)
             self._held = held.pop_all()
@@ -76,60 +91,75 @@ class DicomSource(Recording):
             SourceInfo(
                 uri=str(path),
                 kind="dicom",
-                width=self._facts.columns,
-                height=self._facts.rows,
-                frame_count=self._facts.frame_count,
+                width=facts.columns,
+                height=facts.rows,
+                frame_count=count,
                 frame_rate_hz=declared_times.rate_hz if declared_times else None,
                 spacing=self._scale.spacing,
-                note=self._scale.note,
+                note=joined_notes(note, self._times.note, self._scale.note),
             )
         )
 
     def _read(self) -> Generator[Frame, None, None]:
-        count = 0
-        for image, pts in zip(self._images, self._times.stamps(), strict=False):
-            yield Frame(
-                image=image,
-                index=count,
-                pts=pts,
-                time_base=TIME_BASE,
-                captured_ns=self._clock.now_ns(),
-                spacing=self.info.spacing,
-                pixel_aspect=self._scale.pixel_aspect,
-                regions=self._scale.regions,
-            )
-            count += 1
-        declared = self._facts.frame_count
-        if declared and count < declared:
+        index, stamps = 0, self._times.stamps()
+        damaged: list[PictureError] = []  # at the start, until a sound frame shows that the file can be read
+        has_sound = False
+        for image in self._images:
+            if isinstance(image, PictureError) and not has_sound:
+                damaged.append(image)
+                continue
+            has_sound = True
+            for shown in (*damaged, image):
+                yield self._frame(shown, index, next(stamps))
+                index += 1
+            damaged.clear()
+        facts = self._facts
+        if damaged:
+            raise SourceUnreadable(
+                f"{facts.path}: no frame can be decoded as {facts.syntax_name} of {facts.columns}x{facts.rows}"
+                f" ({damaged[0]}); copy or export the file again"
+            ) from damaged[0]
+        if self._count and index < self._count:
             raise SourceTruncated(
-                f"{self._facts.path}: ends after {count} of {declared} frames; copy the file again or export it anew"
+                f"{facts.path}: ends after {index} of {self._count} frames; copy the file again or export it anew"
             )
+        if facts.coding is Coding.VIDEO and (note := count_note(facts.declared_count, index)):
+            _log.warning("%s: %s", facts.path, note)
+
+    def _frame(self, image: NDArray[np.uint8] | PictureError, index: int, pts: int) -> Frame:
+        is_damaged = isinstance(image, PictureError)
+        if isinstance(image, PictureError):
+            image = np.zeros((self._facts.rows, self._facts.columns), np.uint8)
+        return Frame(
+            image=image,
+            index=index,
+            pts=pts,
+            time_base=TIME_BASE,
+            captured_ns=self._clock.now_ns(),
+            spacing=self.info.spacing,
+            pixel_aspect=self._scale.pixel_aspect,
+            regions=self._scale.regions,
+            refusal=Reason.DAMAGED if is_damaged else None,
+        )
 
     def _release(self) -> None:
         self._held.close()
 
 
-def _stills(file: IO[bytes], header: Header, element: PixelElement, facts: PictureFacts) -> Iterator[NDArray[np.uint8]]:
-    """Grey pictures of a recording whose frames are coded one by one; the header's errors come at once."""
-    decode = still_decoder(facts, is_little_endian=element.is_little_endian)
-    table = grey_table(header, facts, is_little_endian=element.is_little_endian)
-    if facts.coding is Coding.NATIVE:
-        blocks = native_frames(file, element, facts)
-    else:
-        fragments = read_fragments(file, element, header.data("ExtendedOffsetTable"))
-        blocks = encapsulated_frames(file, fragments, facts)
-    return _decoded(blocks, decode, table, facts)
+def _stills(file: IO[bytes], header: Header, element: PixelElement, facts: PictureFacts) -> tuple[Images, int]:
+    """Grey pictures of a recording whose frames are stored one by one, and how many begin in it."""
+    levels = GreyLevels(header, facts, is_little_endian=element.is_little_endian)
+    if not facts.is_coded:
+        decode = native_decoder(facts, is_little_endian=element.is_little_endian)
+        return _decoded(native_frames(file, element, facts), decode, levels), facts.frame_count or 0
+    fragments = read_fragments(file, element, header.data("ExtendedOffsetTable"))
+    frames = coded_frames(file, fragments, facts.declared_count)
+    return _decoded(frames.read(file), CodedDecoder(facts), levels), frames.found
 
 
-def _decoded(
-    blocks: Iterator[bytes], decode: StillDecoder, table: NDArray[np.uint8], facts: PictureFacts
-) -> Iterator[NDArray[np.uint8]]:
-    for index, block in enumerate(blocks):
+def _decoded(blocks: Iterator[bytes], decode: Callable[[bytes], Stored], levels: GreyLevels) -> Images:
+    for block in blocks:
         try:
-            stored = decode(block)
+            yield levels(decode(block))
         except PictureError as error:
-            raise SourceUnreadable(
-                f"{facts.path}: frame {index} cannot be decoded as {facts.syntax_name} of {facts.columns}x"
-                f"{facts.rows} ({error}); copy or export the file again"
-            ) from error
-        yield grey_of(stored, table)
+            yield error

@@ -9,7 +9,7 @@ import av
 
 from stream.errors import SourceTruncated, SourceUnreadable
 from stream.sources.dicom.frames import FragmentStream
-from stream.sources.dicom.scale import TIME_BASE, FrameTimes
+from stream.sources.dicom.times import FrameTimes
 from stream.sources.luma import grey_of
 from stream.sources.pictures import PictureReader
 
@@ -58,7 +58,7 @@ class EmbeddedVideo:
     def frame_times(self) -> FrameTimes | None:
         """Regular times at the stream's mean rate; None where it declares none."""
         rate_hz = self._stream.average_rate
-        return FrameTimes(1 / (Fraction(rate_hz) * TIME_BASE)) if rate_hz else None
+        return FrameTimes.at_rate(Fraction(rate_hz)) if rate_hz else None
 
     def images(self) -> Generator[NDArray[np.uint8], None, None]:
         """Yields the grey pictures, each (rows, columns).
@@ -78,7 +78,7 @@ class EmbeddedVideo:
             yield grey_of(picture)
             count += 1
         if reader.is_damaged:
-            of_declared = f" of {facts.frame_count}" if facts.frame_count else ""
+            of_declared = f" of {facts.declared_count}" if facts.declared_count else ""
             raise SourceTruncated(
                 f"{facts.path}: cut off or damaged after {count}{of_declared} frames; copy the file again"
             )
