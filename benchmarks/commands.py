@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from engines.registry import AUTO, BACKENDS
-from stream.cli import Folder, verbose_option
+from stream.cli import Folder, Number, verbose_option
 from stream.errors import OptionError
 
 if TYPE_CHECKING:
@@ -48,13 +48,13 @@ def bench_model_command(
 @bench_command.command("stream", help="The whole pipeline over SOURCE (default: a drawn screen, 1920x1080 H.264).")
 @click.argument("source", required=False)
 @click.option(
-    "--rate", "rate_hz", type=click.FloatRange(min=0.1), default=30.0, show_default=True, help="Arrivals, Hz."
+    "--rate", "rate_hz", type=Number(min=0.1, max=1000), default=30.0, show_default=True, help="Arrivals, Hz."
 )
 @click.option("--asap", is_flag=True, help="As fast as possible instead: throughput.")
 @click.option("--streams", type=click.IntRange(1), help="Find how many feeds are carried, up to so many.")
 @click.option("--frames", type=click.IntRange(100), default=600, show_default=True, help="Of each repeat.")
 @click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
-@click.option("--deadline", type=click.FloatRange(min=0, min_open=True), help="Milliseconds. Default: a period.")
+@click.option("--deadline", type=Number(min=0, max=1e6, min_open=True), help="Milliseconds. Default: a period.")
 @click.option("--backend", type=click.Choice(BACKENDS), default=AUTO, show_default=True)
 @click.option("--model", help="ONNX model; default: the one that ships.")
 @click.option("--append", is_flag=True, help="Add the repeats to those that --out holds: to take two turns about.")

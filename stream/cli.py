@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -50,12 +51,22 @@ class Spacing(click.ParamType[PixelSpacing]):
             return value
         try:
             x_mm, y_mm = (float(part) for part in str(value).split(","))
-            spacing = PixelSpacing(x_mm, y_mm)
         except ValueError:
             self.fail(f"{value!r} is no spacing; give two positive millimetres such as 0.36,0.36", param, ctx)
-        if not all(0.001 <= side <= 10.0 for side in (x_mm, y_mm)):
-            self.fail(f"{value!r} is no scanner's spacing; give millimetres per pixel, 0.001 to 10", param, ctx)
-        return spacing
+        try:
+            return PixelSpacing.checked(x_mm, y_mm)
+        except ValueError as error:
+            self.fail(f"{value!r}: {error}", param, ctx)
+
+
+class Number(click.FloatRange):
+    """A number of a range; NaN and infinity, which Python reads as numbers, are none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no number that can be counted with", param, ctx)
+        return number
 
 
 class Folder(click.Path):
@@ -110,14 +121,13 @@ spacing_option = click.option(
 )
 sector_option = click.option(
     "--sector",
-    default="auto",
-    show_default=True,
+    show_default="auto, or the profile's",
     help="Where the ultrasound is: auto finds it, 800x600+100+50 is a box. Only its pixels are shown and written; whole"
     " takes, shows and writes pictures as they are, names and all.",
 )
 pane_option = click.option("--pane", type=click.Choice(["left", "right"]), help="Which of two pictures side by side.")
 tick_option = click.option(
-    "--tick-mm", type=click.FloatRange(min=0.1, max=100), help="From tick to tick of the ruler on the screen."
+    "--tick-mm", type=Number(min=0.1, max=100), help="From tick to tick of the ruler on the screen."
 )
 profile_option = click.option(
     "--profile",
@@ -133,12 +143,17 @@ orientation_option = click.option(
 )
 
 
-def _watch_options(*, sector: str, pane: str | None, tick_mm: float | None, profile: Path | None) -> WatchOptions:
-    from stream.watch import WatchOptions, overlaid, parse_sector, read_profile
+def watch_options(*, sector: str | None, pane: str | None, tick_mm: float | None, profile: Path | None) -> WatchOptions:
+    """What a profile says, and what was said on the command line in its place."""
+    from stream.watch import WatchOptions, parse_sector, read_profile
     from stream.watch.sector import Panes
 
-    said = WatchOptions(sector=parse_sector(sector), pane=Panes(pane) if pane else None, tick_mm=tick_mm)
-    return overlaid(read_profile(profile), said) if profile else said
+    options = read_profile(profile) if profile else WatchOptions()
+    if sector is not None:
+        options = replace(options, sector=parse_sector(sector))
+    if pane is not None:
+        options = replace(options, pane=Panes(pane))
+    return options if tick_mm is None else replace(options, tick_mm=tick_mm)
 
 
 @click.command(help="Run SOURCE (default: the built-in demonstration clip) through the pipeline.")
@@ -173,7 +188,7 @@ def replay(
     protocol: str,
     orientation: str,
     spacing: PixelSpacing | None,
-    sector: str,
+    sector: str | None,
     pane: str | None,
     tick_mm: float | None,
     profile: Path | None,
@@ -197,7 +212,8 @@ def replay(
             protocol=protocol,
             orientation=Orientation(orientation),
             spacing=spacing,
-            watch=_watch_options(sector=sector, pane=pane, tick_mm=tick_mm, profile=profile),
+            profile=profile,
+            watch=watch_options(sector=sector, pane=pane, tick_mm=tick_mm, profile=profile),
             overlay=overlay,
             serve=serve,
             token=token,
@@ -227,7 +243,7 @@ def replay(
 @click.option("--token", help="That viewers from elsewhere must bring. Default: made up, and said.")
 @click.option("--overlay/--no-overlay", default=False, show_default=True, help="Write overlay.mp4.")
 @click.option("--early-exit", is_flag=True, help="Decode only frames that may be standard planes.")
-@click.option("--duration", type=click.FloatRange(min=0, min_open=True), help="End after so many seconds.")
+@click.option("--duration", type=Number(min=0, max=1e7, min_open=True), help="End after so many seconds.")
 @click.option("--record", is_flag=True, help="Keep the pictures too, without loss, so that it can be replayed.")
 @click.option(
     "--igtl-out", type=click.IntRange(0, 65535), help="Offer the results by OpenIGTLink at this port, on this machine."
@@ -241,7 +257,7 @@ def attach(
     protocol: str,
     orientation: str,
     spacing: PixelSpacing | None,
-    sector: str,
+    sector: str | None,
     pane: str | None,
     tick_mm: float | None,
     profile: Path | None,
@@ -265,7 +281,8 @@ def attach(
         protocol=protocol,
         orientation=Orientation(orientation),
         spacing=spacing,
-        watch=_watch_options(sector=sector, pane=pane, tick_mm=tick_mm, profile=profile),
+        profile=profile,
+        watch=watch_options(sector=sector, pane=pane, tick_mm=tick_mm, profile=profile),
         overlay=overlay,
         early_exit=early_exit,
         live=True,

@@ -8,6 +8,7 @@
         |  + SourceUnreadable  (ValueError)          the file is not what its name says, or holds no frames
         |  + SourceTruncated   (EOFError)            it ended before its own header said it would
         |  + SourceTimeout     (TimeoutError)        no frame came in time
+        |  + SourceDenied      (PermissionError)     the peer refuses user name or password
         + OutputError          (OSError)             results cannot be written there
         + MaskError            (ValueError)          a mask file with codes or a shape we do not know
         + TrackError           (ValueError)          a track was given time that goes back, or no number
@@ -47,6 +48,10 @@ class SourceTruncated(SourceError, EOFError):
 
 class SourceTimeout(SourceError, TimeoutError):
     """No frame came in time."""
+
+
+class SourceDenied(SourceError, PermissionError):
+    """The peer refuses user name or password."""
 
 
 class OutputError(StreamError, OSError):

@@ -10,16 +10,15 @@ from __future__ import annotations
 import math
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import cv2
 import numpy as np
 
 from stream.errors import SourceUnreadable
-from stream.frame import PixelSpacing
+from stream.frame import PLAUSIBLE_ASPECT, PixelSpacing
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
@@ -38,7 +37,8 @@ MOST_BYTES = 1 << 28
 """A body larger than this is no picture but a broken stream."""
 
 _SCALARS = {2: "i1", 3: "u1", 4: "i2", 5: "u2"}
-_BIG_ENDIAN = 1
+_SCALAR_BYTES = {2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 4, 10: 4, 11: 8}
+_ORDERS: dict[int, Literal["<", ">"]] = {1: ">", 2: "<"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,16 +59,15 @@ class Header:
             SourceUnreadable: they are no header of OpenIGTLink.
         """
         version, kind, device, stamp, size, _ = HEADER.unpack(data)
-        try:
-            words = [text.rstrip(b"\0 ").decode("ascii") for text in (kind, device)]
-        except UnicodeDecodeError as error:
-            raise SourceUnreadable("not OpenIGTLink: the header holds no text where the type belongs") from error
-        if version not in (1, 2, 3) or size > MOST_BYTES or not words[0].replace("_", "").isalnum():
-            raise SourceUnreadable(f"not OpenIGTLink: version {version}, type {words[0]!r}, {size} bytes")
+        # A name ends at its first zero, whatever stands behind it. Some senders write names in UTF-8.
+        words = [text.partition(b"\0")[0].rstrip(b" ").decode("utf-8", "replace") for text in (kind, device)]
+        word, name = words
+        if version not in (1, 2, 3) or size > MOST_BYTES or not (word.isascii() and word.replace("_", "").isalnum()):
+            raise SourceUnreadable(f"not OpenIGTLink: version {version}, type {word!r}, {size} bytes")
         return cls(
             version=version,
-            kind=words[0],
-            device=words[1],
+            kind=word,
+            device=name,
             timestamp_ns=(stamp >> 32) * 1_000_000_000 + ((stamp & 0xFFFFFFFF) * 1_000_000_000 >> 32),
             body_bytes=size,
         )
@@ -76,10 +75,19 @@ class Header:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageMessage:
-    """A grey picture: (H, W) uint8 and its spacing, None where the sender left it at 1 mm, which no scanner has."""
+    """A grey picture.
+
+    Attributes:
+        image: (H, W) uint8.
+        spacing: None where the sender left it at 1 mm, which no scanner has, or where it is not plausible.
+        aspect: width of a pixel over its height, as far as the message says it.
+        doubt: why the spacing is not taken, for people; empty where it is, or where there is none.
+    """
 
     image: NDArray[np.uint8]
     spacing: PixelSpacing | None
+    aspect: float | None = None
+    doubt: str = ""
 
 
 def pack(kind: str, device: str, content: bytes, *, timestamp_ns: int) -> bytes:
@@ -189,12 +197,26 @@ def parse_image(header: Header, body: memoryview) -> ImageMessage:
             f"{where}: {width}x{height}x{depth}, {components} components of type {scalar}; one whole slice of 8- or"
             " 16-bit grey or colour is needed"
         )
-    kind = np.dtype(_SCALARS[scalar]).newbyteorder(">" if endian == _BIG_ENDIAN else "<")
+    kind = np.dtype(_SCALARS[scalar])
+    if kind.itemsize > 1 and endian not in _ORDERS:
+        raise SourceUnreadable(f"{where}: its byte order is {endian}; 1 (big) or 2 (little) is known")
     count = width * height * components
     if len(content) - IMAGE.size < count * kind.itemsize or not count:
         raise SourceUnreadable(f"{where}: cut short, {len(content) - IMAGE.size} bytes of {count * kind.itemsize}")
-    pixels = np.frombuffer(content, kind, count, IMAGE.size).reshape(height, width, components)
-    return ImageMessage(_as_grey(pixels), _spacing(matrix))
+    ordered = kind.newbyteorder(_ORDERS.get(endian, "="))
+    pixels = np.frombuffer(content, ordered, count, IMAGE.size).reshape(height, width, components)
+    spacing, aspect, doubt = _spacing(matrix)
+    return ImageMessage(_as_grey(pixels), spacing, aspect, f"{where}: {doubt}" if doubt else "")
+
+
+def picture_bytes(head: bytes | bytearray | memoryview) -> int:
+    """How many bytes of pixels follow an IMAGE message's own header (72 bytes); all that it says is taken at its word.
+
+    Those of a type that is not known count 8 bytes, the most there is.
+    """
+    _, components, scalar, _, _, *rest = IMAGE.unpack(head)
+    width, height, depth = rest[15 + 3 : 15 + 6]
+    return int(width * height * depth * components * _SCALAR_BYTES.get(scalar, 8))
 
 
 def _as_grey(pixels: NDArray[np.generic]) -> NDArray[np.uint8]:
@@ -209,36 +231,14 @@ def _as_grey(pixels: NDArray[np.generic]) -> NDArray[np.uint8]:
     return cv2.cvtColor(np.ascontiguousarray(grey), cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
 
 
-def _spacing(matrix: list[float]) -> PixelSpacing | None:
+def _spacing(matrix: list[float]) -> tuple[PixelSpacing | None, float | None, str]:
+    """The spacing, the shape of the pixels, and why the spacing is not taken."""
     x_mm, y_mm = math.hypot(*matrix[0:3]), math.hypot(*matrix[3:6])
-    if not (math.isfinite(x_mm) and math.isfinite(y_mm) and x_mm > 0 and y_mm > 0) or x_mm == y_mm == 1.0:
-        return None
-    return PixelSpacing(x_mm, y_mm)
-
-
-def receive(connection: socket.socket) -> tuple[Header, memoryview] | None:
-    """The next message, its body in memory of its own; None where the peer closed between two messages.
-
-    Raises:
-        SourceUnreadable: it closed within one, or sends something else.
-        OSError: the connection broke, or nothing came in time.
-    """
-    head = bytearray(HEADER.size)
-    if not _fill(connection, memoryview(head), may_end=True):
-        return None
-    header = Header.parse(bytes(head))
-    body = memoryview(bytearray(header.body_bytes))
-    _fill(connection, body, may_end=False)
-    return header, body
-
-
-def _fill(connection: socket.socket, target: memoryview, *, may_end: bool) -> bool:
-    done = 0
-    while done < len(target):
-        got = connection.recv_into(target[done:])
-        if not got:
-            if may_end and not done:
-                return False
-            raise SourceUnreadable(f"the connection ended within a message, {len(target) - done} bytes short")
-        done += got
-    return True
+    if x_mm == y_mm and x_mm in (0.0, 1.0):  # left as it was
+        return None, None, ""
+    try:
+        return PixelSpacing.checked(x_mm, y_mm), x_mm / y_mm, ""
+    except ValueError as error:
+        is_finite = math.isfinite(x_mm) and math.isfinite(y_mm) and y_mm > 0
+        aspect = x_mm / y_mm if is_finite else 0.0
+        return None, aspect if PLAUSIBLE_ASPECT[0] <= aspect <= PLAUSIBLE_ASPECT[1] else None, str(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DEFAULT_PARENT = Path("partum-runs")
+MEND = "choose another --out"
 RESULTS = ("measurements.jsonl", "measurements.csv", "overlay.mp4", "trend.png", "run.json", "recording", "marks.jsonl")
 
 
@@ -34,10 +36,28 @@ def prepare_folder(out: Path | None, *, source: Path, results: Sequence[str] = R
         out.mkdir(parents=True, exist_ok=True)
         _move_earlier_results(out, results)
     except OSError as error:
-        raise OutputError(
-            f"{out or DEFAULT_PARENT}: not a folder that can be written to ({error.strerror}); choose another --out"
-        ) from error
+        folder = out or DEFAULT_PARENT
+        raise OutputError(f"{folder}: not a folder that can be written to ({error.strerror}); {MEND}") from error
     return out
+
+
+def check_folder(out: Path | None, *, source: Path, results: Sequence[str] = RESULTS) -> None:
+    """Finds out early, without making anything, whether `prepare_folder` would fail.
+
+    Raises:
+        OutputError, OptionError: likewise.
+    """
+    folder = out or DEFAULT_PARENT
+    try:
+        if out is not None:
+            _keep_apart(out, source, results)
+        nearest = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+        is_writable = nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
+    except OSError as error:
+        raise OutputError(f"{folder}: not a folder that can be written to ({error.strerror}); {MEND}") from error
+    if not is_writable:
+        why = "is not writable" if nearest.is_dir() else "is a file"
+        raise OutputError(f"{folder}: not a folder that can be written to ({nearest} {why}); {MEND}")
 
 
 def _new_folder(parent: Path) -> Path:

@@ -13,6 +13,7 @@ from engines.redaction import scrubbed
 from stream.biometry import CHALLENGE_SIDE_PX
 from stream.channel import Overflow
 from stream.clock import MonotonicClock
+from stream.errors import SourceUnreadable
 from stream.pipeline import Pipeline
 from stream.results import prepare_folder
 from stream.screen.board import Board
@@ -50,6 +51,8 @@ class Run:
     Args:
         options: what was asked for.
         engine: closed with the run: a share of one, where several run beside each other.
+        source: of frames, closed with the run.
+        watch: of that source.
         feeds: how many run beside each other.
 
     Attributes:
@@ -59,15 +62,16 @@ class Run:
         error: what ended it, where that was an error.
     """
 
-    def __init__(self, options: SessionOptions, engine: Engine, *, feeds: int = 1) -> None:
-        self.options, self.engine = options, engine
+    def __init__(
+        self, options: SessionOptions, engine: Engine, *, source: FrameSource, watch: Looks, feeds: int = 1
+    ) -> None:
+        self.options, self.engine, self.source, self.watch = options, engine, source, watch
         self.statistics = RunStatistics()
         self.error: BaseException | None = None
         self._interrupted = threading.Event()
         with ExitStack() as stack:
             stack.callback(engine.close)
-            self.source = stack.enter_context(open_recording(options))
-            self.watch = make_watch(options, self.source)
+            stack.callback(source.close)
             self.out = prepare_folder(options.out, source=Path("live" if options.live else options.uri))
             self.board = Board(
                 clock=MonotonicClock(),
@@ -117,6 +121,7 @@ class Run:
         status, message = "failed", None
         try:
             self._pump(advance)
+            self._check_pictures()
             status = "interrupted" if self.is_interrupted else "complete"
         except KeyboardInterrupt:
             status = "interrupted"
@@ -132,6 +137,13 @@ class Run:
             if isinstance(self.source, LiveSource):
                 results["link"] = asdict(self.source.status)
             manifest.finish(status, error=message, results=results)
+
+    def _check_pictures(self) -> None:
+        """A live run that never got a picture has failed, however it ended."""
+        if isinstance(self.source, LiveSource) and not self.statistics.frames_in:
+            name = self.options.shown_source
+            why = self.source.status.reason.removeprefix(f"{name}: ") or "nothing has answered yet"
+            raise SourceUnreadable(f"{name}: no picture came ({why}); check the address, and that the sender is on")
 
     def _pump(self, advance: Callable[[], None]) -> None:
         options = self.options

@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from engines.batching import SharedEngine
 from engines.cache import live_stream
 from engines.registry import load_engine
+from stream.errors import OptionError
 from stream.protocols import check_orientation
-from stream.results import prepare_folder
-from stream.run import Run
+from stream.results import check_folder, prepare_folder
+from stream.run import Run, make_watch, open_recording
+from stream.sinks.igtl_output import LAST_PORT, IgtlOutput
 from stream.summary import print_summary
+from stream.terminal import progress_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -44,30 +46,55 @@ def run_session(options: SessionOptions, *more: SessionOptions) -> RunStatistics
 
     Raises:
         PartumError: of any stage, after the results were closed.
-        KeyboardInterrupt: Ctrl-C, likewise.
+        KeyboardInterrupt: Ctrl-C, likewise. SIGTERM is how a service is asked to stop: that is no error.
     """
-    check_orientation(options.protocol, options.orientation)
     asked = (options, *more)
+    _check(asked)
     with ExitStack() as stack:
         if options.live or options.pace is not None:
             stack.enter_context(live_stream())
+        # What is wrong with an address or a file is said before an engine is loaded.
+        sources = [stack.enter_context(open_recording(each)) for each in asked]
+        watches = [make_watch(each, source) for each, source in zip(asked, sources, strict=True)]
         engines = _engines(options, len(asked), stack)
         runs = [
-            stack.enter_context(Run(each, engine, feeds=len(asked)))
-            for each, engine in zip(_placed(asked), engines, strict=True)
+            stack.enter_context(Run(each, engine, source=source, watch=watch, feeds=len(asked)))
+            for each, engine, source, watch in zip(_placed(asked), engines, sources, watches, strict=True)
         ]
         gc.freeze()  # what is loaded by now stays: collecting what comes later is then a matter of a millisecond
-        interrupted = stack.enter_context(_ctrl_c([run.interrupt for run in runs]))
-        with _screen(options, runs), _progress() as progress:
-            _run_all(runs, progress)
+        signals = stack.enter_context(_stopped_by_signals([run.interrupt for run in runs]))
+        with _screen(options, runs), progress_of(runs) as advances:
+            _run_all(runs, advances)
     for run in runs:
         print_summary(run)
     failed = next((run.error for run in runs if run.error is not None), None)
     if failed is not None:
         raise failed
-    if interrupted.is_set():
+    if signal.SIGINT in signals:
         raise KeyboardInterrupt
     return runs[0].statistics
+
+
+def _check(asked: Sequence[SessionOptions]) -> None:
+    """Finds what is wrong with the options while that costs nothing yet.
+
+    Raises:
+        OptionError: two of them contradict each other, or one cannot be.
+        OutputError: results or a port cannot be had.
+    """
+    options = asked[0]
+    check_orientation(options.protocol, options.orientation)
+    if options.token is not None and options.serve is None:
+        raise OptionError("--token is that of the screen; give --serve HOST:PORT too, or leave it out")
+    check_folder(options.out, source=Path("live" if options.live else options.uri))
+    ports = [each.igtl_out for each in asked if each.igtl_out]
+    if ports and max(ports) > LAST_PORT:
+        raise OptionError(
+            f"--igtl-out {ports[0]}: {len(ports)} feeds take the ports {ports[0]} to {ports[-1]}, and the last there is"
+            f" is {LAST_PORT}; give {LAST_PORT - len(ports) + 1} or less"
+        )
+    for port in ports:
+        IgtlOutput.check(port)
 
 
 def _engines(options: SessionOptions, count: int, stack: ExitStack) -> Sequence[Engine]:
@@ -87,15 +114,14 @@ def _placed(asked: Sequence[SessionOptions]) -> Sequence[SessionOptions]:
     return [replace(options, out=parent / str(number)) for number, options in enumerate(asked, 1)]
 
 
-def _run_all(runs: Sequence[Run], progress: Progress) -> None:
+def _run_all(runs: Sequence[Run], advances: Sequence[Callable[[], None]]) -> None:
     """Runs one here, several in a thread each; the error of one is kept by it."""
-    tasks = [progress.add_task("attached" if run.options.live else "replay", total=run.total, fps="") for run in runs]
     if len(runs) == 1:
-        runs[0].run(lambda: _advance(progress, tasks[0]))
+        runs[0].run(advances[0])
         return
     threads = [
-        threading.Thread(target=_run_quietly, args=(run, progress, task), name=f"partum-run-{number}")
-        for number, (run, task) in enumerate(zip(runs, tasks, strict=True), 1)
+        threading.Thread(target=_run_quietly, args=(run, advance), name=f"partum-run-{number}")
+        for number, (run, advance) in enumerate(zip(runs, advances, strict=True), 1)
     ]
     for thread in threads:
         thread.start()
@@ -104,9 +130,9 @@ def _run_all(runs: Sequence[Run], progress: Progress) -> None:
             thread.join(0.2)
 
 
-def _run_quietly(run: Run, progress: Progress, task: TaskID) -> None:
+def _run_quietly(run: Run, advance: Callable[[], None]) -> None:
     try:
-        run.run(lambda: _advance(progress, task))
+        run.run(advance)
     except BaseException as error:  # noqa: BLE001 - a thread's boundary: raised again by the session
         run.error = run.error or error
 
@@ -126,14 +152,14 @@ def _screen(options: SessionOptions, runs: Sequence[Run]) -> Iterator[None]:
 
 
 @contextmanager
-def _ctrl_c(stops: Sequence[Callable[[], None]]) -> Iterator[threading.Event]:
-    """The first Ctrl-C (or SIGTERM) closes the sources, so that frames under way are still written.
+def _stopped_by_signals(stops: Sequence[Callable[[], None]]) -> Iterator[Sequence[int]]:
+    """The first SIGINT (Ctrl-C) or SIGTERM closes the sources, so that frames under way are still written.
 
-    A second one does what it would have done without this.
+    A second one does what it would have done without this. Yields the signals that came.
     """
-    pressed = threading.Event()
+    came: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield pressed  # signals reach the main thread only
+        yield came  # signals reach the main thread only
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
@@ -142,7 +168,7 @@ def _ctrl_c(stops: Sequence[Callable[[], None]]) -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
     def handle(number: int, frame: object) -> None:
-        pressed.set()
+        came.append(number)
         restore()
         for stop in stops:
             stop()
@@ -150,23 +176,6 @@ def _ctrl_c(stops: Sequence[Callable[[], None]]) -> Iterator[threading.Event]:
     for number in before:
         signal.signal(number, handle)
     try:
-        yield pressed
+        yield came
     finally:
         restore()
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[fps]}"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
-
-
-def _advance(progress: Progress, task: TaskID) -> None:
-    state = next(each for each in progress.tasks if each.id == task)
-    speed = state.finished_speed or state.speed
-    progress.update(task, advance=1, fps=f"{speed:.0f} fps" if speed else "")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from engines.redaction import looks_like_address, redacted
 from stream.biometry import Orientation
+from stream.frame import PixelSpacing
 from stream.watch import WatchOptions
-
-if TYPE_CHECKING:
-    from stream.frame import PixelSpacing
 
 DEMO_CLIP = Path(__file__).parent / "demo" / "demo.mp4"
 """A real frame brought to motion by warps of a known AoP course; see `calibration/demo_clip.py`."""
@@ -33,6 +31,7 @@ class SessionOptions:
         token: that viewers must bring; None makes one where the screen can be reached from elsewhere.
         igtl_out: port to offer the results at by OpenIGTLink, on this machine alone; None offers none.
         duration_s: ends a live run by itself; None goes on.
+        profile: file that `watch` was read from, where there is one.
         watch: where the ultrasound is on the screen, and how large its pixels are.
     """
 
@@ -53,6 +52,7 @@ class SessionOptions:
     token: str | None = None
     igtl_out: int | None = None
     duration_s: float | None = None
+    profile: Path | None = None
     watch: WatchOptions = field(default_factory=WatchOptions)
 
     @property
@@ -81,22 +81,27 @@ class SessionOptions:
         return "default" if not self.model else redacted(self.model) if self.model in self.addresses else self.model
 
     def as_json(self) -> dict[str, object]:
-        """The options as written to `run.json`."""
-        return {
-            "source": self.shown_source,
-            "pace": self.pace or "asap",
-            "backend": self.backend,
-            "model": self._shown_model,
-            "protocol": self.protocol,
-            "orientation": str(self.orientation),
-            "spacing_mm": [self.spacing.x_mm, self.spacing.y_mm] if self.spacing else None,
-            "overlay": self.overlay,
-            "loop": self.loop,
-            "early_exit": self.early_exit,
-            "live": self.live,
-            "record": self.record,
-            "serve": self.serve,
-            "igtl_out": self.igtl_out,
-            "duration_s": self.duration_s,
-            "sector": self.watch.sector,
-        }
+        """Every option, as written to `run.json`: whatever field this class or `WatchOptions` has is in it."""
+        shown: dict[str, object] = {"source": self.shown_source, "pace": self.pace or "asap"}
+        shown["model"] = (
+            redacted(self.model) if self.model in self.addresses and self.model else self.model or "default"
+        )
+        shown["token"] = None if self.token is None else "given"
+        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "watch"}
+        of_screen = {field.name: getattr(self.watch, field.name) for field in fields(self.watch)}
+        of_screen["profile_spacing"], of_screen["profile_screen"] = of_screen.pop("spacing"), of_screen.pop("size")
+        return {_key(name): _plain(value) for name, value in (own | of_screen | shown).items()}
+
+
+def _key(name: str) -> str:
+    """Units are in names."""
+    return f"{name}_mm" if name in ("spacing", "profile_spacing") else name
+
+
+def _plain(value: object) -> object:
+    """A JSON value: what an option can be, from the command line or from Python."""
+    if isinstance(value, PixelSpacing):
+        return [value.x_mm, value.y_mm]
+    if isinstance(value, (Path, Enum)):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value

@@ -71,7 +71,7 @@ def test_a_live_feed_is_measured_until_the_time_is_up(feed: str, tmp_path: Path)
     assert not (tmp_path / "overlay.mp4").exists()  # whole pictures are written only where they are asked for
 
 
-def test_sigterm_ends_it_with_everything_written(feed: str, tmp_path: Path) -> None:
+def test_sigterm_is_a_clean_stop_with_everything_written(feed: str, tmp_path: Path) -> None:
     process = attach(feed, "--out", tmp_path)
     for _ in range(300):
         time.sleep(0.1)
@@ -79,7 +79,7 @@ def test_sigterm_ends_it_with_everything_written(feed: str, tmp_path: Path) -> N
             break
     process.send_signal(signal.SIGTERM)
     _, error = process.communicate(timeout=60)
-    assert process.returncode == 130, error
+    assert process.returncode == 0, error
     run = json.loads((tmp_path / "run.json").read_text())
     assert run["status"] == "interrupted"
     assert run["results"]["frames_in"] == len(records_in(tmp_path))
@@ -88,8 +88,16 @@ def test_sigterm_ends_it_with_everything_written(feed: str, tmp_path: Path) -> N
 def test_a_feed_that_never_comes_is_waited_for_and_said(tmp_path: Path) -> None:
     process = attach(f"rtsp://me:secret@127.0.0.1:{free_ports(1)[0]}/live", "--duration", 3, "--out", tmp_path)
     out, error = process.communicate(timeout=60)
-    assert process.returncode == 0, error
-    assert json.loads((tmp_path / "run.json").read_text())["results"]["frames_in"] == 0
+    assert process.returncode == 1, error
+    waiting, *_, last = error.splitlines()
+    assert "connecting (" in waiting  # said while it waits, not only at the end
+    assert "no picture came" in last
+    assert "Connection refused" in waiting
+    assert "Connection refused" in last
+    run = json.loads((tmp_path / "run.json").read_text())
+    assert run["status"] == "failed"
+    assert run["error"] in last
+    assert run["results"]["frames_in"] == 0
     assert "secret" not in out + error
 
 
@@ -140,7 +148,7 @@ def test_several_feeds_share_an_engine_and_the_loss_of_one_stalls_no_other(tmp_p
         _, error = process.communicate(timeout=60)
         for publisher in publishers:
             publisher.stop()
-    assert process.returncode == 130, error
+    assert process.returncode == 0, error
     for number in (1, 2):
         folder = tmp_path / str(number)
         run = json.loads((folder / "run.json").read_text())

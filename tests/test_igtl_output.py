@@ -22,11 +22,11 @@ from stream.openigtlink import (
     pack_transform,
     parse_status,
     parse_transform,
-    receive,
 )
 from stream.pipeline import Pipeline
 from stream.sinks.igtl_output import IgtlOutput
 from stream.sources.igtl import open_igtl
+from stream.sources.igtl_messages import MessageReader
 from tests.fakes import DrawnSource, GreyLevelEngine
 
 if TYPE_CHECKING:
@@ -88,12 +88,12 @@ def test_the_state_says_what_cannot_be_measured(output: IgtlOutput, measurements
     ):
         feeder = Feeder(output, measurement)
         with socket.create_connection(("127.0.0.1", output.port), 5) as client:
-            found = None
+            reader, found = MessageReader(client, MonotonicClock()), None
             while found is None:
-                message = receive(client)
+                message = reader.read()
                 assert message is not None
-                if message[0].kind == "STATUS":
-                    found = parse_status(*message)
+                if message.header.kind == "STATUS" and message.body is not None:
+                    found = parse_status(message.header, message.body)
         feeder.stop()
         assert found == expected
 

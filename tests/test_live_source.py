@@ -8,32 +8,37 @@ import shutil
 import subprocess
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from engines.redaction import redacted
+from stream.biometry import Reason
 from stream.channel import Overflow
 from stream.clock import ManualClock, MonotonicClock
-from stream.errors import OptionError, SourceUnreadable
+from stream.errors import OptionError, SourceDenied, SourceUnreadable
+from stream.frame import PixelSpacing
 from stream.measurement import State
 from stream.pipeline import Pipeline
 from stream.sources import open_live, open_source
-from stream.sources.live import LONGEST_PAUSE_S, SILENCE_S, Link, LiveSource, Picture
+from stream.sources.live import JITTER, LONGEST_PAUSE_S, SILENCE_S, Link, LiveSource, Picture
 from tests.fakes import GreyLevelEngine, picture
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from engines.base import Prediction
     from stream.clock import Clock
+    from stream.frame import Frame
 
 
 class DrawnFeed:
     """A connection that gives some pictures and then ends, breaks, or waits for its close."""
+
+    format, note, skipped = "128x128", "", 0
 
     def __init__(
         self, clock: Clock, count: int, *, ending: str = "ends", size: int = 128, period_s: float = 0.0
@@ -89,6 +94,120 @@ def test_a_change_of_size_begins_a_segment_too() -> None:
             break
     assert shapes == [(128, 0), (128, 0), (112, 1), (112, 1)]
     assert (source.info.width, source.info.height) == (128, 112)
+
+
+class GivenFeed(DrawnFeed):
+    """A connection that gives these pictures."""
+
+    def __init__(self, pictures: Sequence[Picture]) -> None:
+        super().__init__(ManualClock(), 0)
+        self._pictures = pictures
+
+    def __iter__(self) -> Iterator[Picture]:
+        return iter(self._pictures)
+
+
+def of_size(height: int, width: int, **facts: Any) -> Picture:
+    return Picture(image=np.full((height, width), 90, np.uint8), captured_ns=0, **facts)
+
+
+def first_frames(source: LiveSource, count: int) -> list[Frame]:
+    with source:
+        return [frame for frame, _ in zip(source, range(count), strict=False)]
+
+
+def test_a_new_geometry_begins_a_segment_that_says_what_changed() -> None:
+    other = PixelSpacing(0.2, 0.2)
+    pictures = [
+        of_size(8, 8),
+        of_size(8, 8),
+        of_size(8, 12),
+        of_size(8, 12, pixel_aspect=1.5),
+        of_size(8, 12, pixel_aspect=1.5, spacing=other),
+        of_size(4, 4, refusal=Reason.DAMAGED, pixel_aspect=None),  # tells nothing
+        of_size(8, 12, pixel_aspect=1.5, spacing=other),
+    ]
+    source = live(lambda number: GivenFeed(pictures), ManualClock())
+    frames = first_frames(source, 8)
+    assert [frame.segment for frame in frames] == [0, 0, 1, 2, 3, 3, 3, 4]
+    causes = [str(frame.segment_cause) for frame in frames]
+    assert causes == ["start", "start", "size", "aspect", "scale", "scale", "scale", "connection"]
+    assert [frame.refusal for frame in frames] == [None] * 5 + [Reason.DAMAGED, None, None]
+    assert source.status.damaged == 1
+
+
+@pytest.mark.parametrize("change", [{"height": 256, "width": 256}, {"height": 512, "width": 512, "pixel_aspect": 1.2}])
+def test_a_typed_spacing_ends_with_the_size_it_was_typed_for(change: dict[str, Any]) -> None:
+    typed, said = PixelSpacing(0.3, 0.3), PixelSpacing(0.5, 0.5)
+    feed = GivenFeed([of_size(512, 512), of_size(**change), of_size(**change, spacing=said), of_size(512, 512)])
+    source = LiveSource("x:", kind="x", connect=lambda cancelled: feed, clock=ManualClock(), spacing=typed)
+    assert [frame.spacing for frame in first_frames(source, 4)] == [typed, None, said, None]
+
+
+@pytest.mark.parametrize(
+    "error", [UnicodeError("label empty\nor too long"), KeyError("x"), MemoryError(), OSError(5, "x")]
+)
+def test_whatever_a_connection_raises_is_a_state_of_the_source_in_one_line(error: Exception) -> None:
+    clock = ManualClock()
+    reasons: list[str] = []
+
+    def connect(number: int) -> DrawnFeed:
+        if number:
+            reasons.append(source.status.reason)
+            source.close()
+        raise error
+
+    source = live(connect, clock)
+    assert list(source) == []
+    assert type(error).__name__ in reasons[0]
+    assert "\n" not in reasons[0]
+
+
+def test_after_a_refused_password_it_is_not_asked_again_soon() -> None:
+    clock = ManualClock()
+    times: list[float] = []
+    reasons: list[str] = []
+
+    def connect(number: int) -> DrawnFeed:
+        times.append(clock.now_ns() / 1e9)
+        reasons.append(source.status.reason)
+        if number == 6:
+            source.close()
+        raise SourceDenied("cam: user name or password is refused (401)")
+
+    source = live(connect, clock)
+    assert list(source) == []
+    pauses = np.diff(times)
+    assert pauses / [60, 120, 240, 480, 600, 600] == pytest.approx(np.ones(6), abs=JITTER)
+    assert reasons[1].endswith("refused (401); the next attempt is in 60 s")
+
+
+def test_no_two_sources_of_one_address_keep_step() -> None:
+    def attempts() -> list[int]:
+        clock, times = ManualClock(), []
+
+        def connect(number: int) -> DrawnFeed:
+            times.append(clock.now_ns())
+            if number == 5:
+                source.close()
+            raise SourceUnreadable("nobody there")
+
+        source = live(connect, clock)
+        list(source)
+        return times
+
+    assert attempts() != attempts()
+
+
+def test_a_feed_that_is_closed_before_its_first_read_is_closed_all_the_same() -> None:
+    feed = DrawnFeed(ManualClock(), 3)
+
+    def connect(cancelled: threading.Event) -> DrawnFeed:
+        cancelled.set()
+        return feed
+
+    assert list(LiveSource("drawn:", kind="drawn", connect=connect, clock=ManualClock())) == []
+    assert feed.closed.is_set()
 
 
 def test_pauses_grow_to_a_second_and_start_small_again_after_a_picture() -> None:

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 import pytest
 
+from stream.biometry import Reason
 from stream.clock import MonotonicClock
 from stream.errors import OptionError, SourceUnreadable
 from stream.sources import open_live
@@ -193,26 +194,75 @@ def test_motion_jpeg_is_decoded_and_large_pictures_come_compressed(device: Path)
     feed.close()
 
 
-def test_numbers_left_out_and_damaged_pictures_are_lost_and_stamps_are_the_kernel_s(device: Path) -> None:
+def test_numbers_left_out_are_lost_and_stamps_are_the_kernel_s(device: Path) -> None:
     driver = FakeDriver(["GREY"])
     feed = opened(device, driver)
     pictures: list[Picture] = []
     content = as_code("GREY", ramp())
-    steps = [(0, 0x2000), (1, 0x2000), (4, 0x2000), (5, 0x2040), (6, 0x2000)]
     stream = iter(feed)
-    for sequence, flags in steps:
-        driver.show(device, content, sequence, flags=flags, age_s=0.02)
-        if not flags & 0x40:
-            before_ns = time.monotonic_ns()
-            pictures.append(next(stream))
-            assert 15e6 < before_ns - pictures[-1].captured_ns < 500e6
-    assert [picture.lost_before for picture in pictures] == [0, 0, 2, 1]
-    driver.show(device, content[:-1], 7)  # cut short
+    for sequence in (0, 1, 4, 5):
+        driver.show(device, content, sequence, age_s=0.02)
+        before_ns = time.monotonic_ns()
+        pictures.append(next(stream))
+        assert 15e6 < before_ns - pictures[-1].captured_ns < 500e6
+    assert [picture.lost_before for picture in pictures] == [0, 0, 2, 0]
     driver.show(device, content, 8, flags=0)  # a stamp of another clock
     last = next(stream)
-    assert last.lost_before == 1
+    assert last.lost_before == 2
     assert time.monotonic_ns() - last.captured_ns < 50e6
     feed.close()
+
+
+def test_damaged_pictures_are_refused(device: Path) -> None:
+    driver = FakeDriver(["GREY"])
+    feed = opened(device, driver)
+    content, stream = as_code("GREY", ramp()), iter(feed)
+    for sequence, (shown, flags, refusal) in enumerate(
+        [
+            (content, 0x2000, None),
+            (content, 0x2040, Reason.DAMAGED),  # the driver says so
+            (content[:-1], 0x2000, Reason.DAMAGED),  # cut short
+            (content, 0x2000, None),
+        ]
+    ):
+        driver.show(device, shown, sequence, flags=flags)
+        picture = next(stream)
+        assert (picture.refusal, picture.lost_before) == (refusal, 0)
+        assert picture.image.shape == (HEIGHT, WIDTH)
+    feed.close()
+
+
+def test_a_jpeg_that_is_not_whole_is_refused_and_the_one_after_it_is_not(device: Path) -> None:
+    driver = FakeDriver(["MJPG"])
+    feed = opened(device, driver)
+    whole, stream = cv2.imencode(".jpg", ramp())[1].tobytes(), iter(feed)
+    shown = [whole, whole[: len(whole) * 2 // 3], whole[:-2], whole[:-40] + b"\xff\xd9", whole]
+    refusals = []
+    for sequence, data in enumerate(shown):
+        driver.show(device, data, sequence)
+        refusals.append(next(stream).refusal)
+    assert refusals == [None, Reason.DAMAGED, Reason.DAMAGED, Reason.DAMAGED, None]
+    feed.close()
+
+
+def test_analogue_sizes_have_pixels_of_unknown_shape(device: Path) -> None:
+    driver = FakeDriver(["GREY"], granted=(352, 288))
+    feed = opened(device, driver)
+    driver.show(device, bytes(352 * 288), 0)
+    assert next(iter(feed)).pixel_aspect is None
+    feed.close()
+
+
+def test_a_device_that_is_closed_before_its_first_read_is_given_back(device: Path) -> None:
+    driver = FakeDriver(["GREY"])
+    before = len(os.listdir("/proc/self/fd"))
+    feed = opened(device, driver)
+    assert driver.is_streaming
+    feed.close()
+    feed.close()
+    assert not driver.is_streaming
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert list(feed) == []
 
 
 def test_it_is_a_live_source_that_counts_losses_and_comes_back(device: Path) -> None:

@@ -17,6 +17,7 @@ from websockets.sync.client import connect
 
 from stream.biometry import Reason
 from stream.channel import Overflow
+from stream.cli import watch_options
 from stream.clock import MonotonicClock
 from stream.errors import OptionError
 from stream.frame import Frame, PixelSpacing
@@ -27,7 +28,7 @@ from stream.screen.server import ScreenServer
 from stream.sinks.overlay import Overlay
 from stream.sinks.recorder import Recorder
 from stream.sources.recorded import RecordedSource
-from stream.watch import Sight, Watch, WatchOptions, overlaid, parse_sector, read_profile
+from stream.watch import Sight, Watch, WatchOptions, parse_sector, read_profile
 from stream.watch.lock import GATHER_LIVE
 from stream.watch.sector import Panes
 from stream.watch.watch import BLANK
@@ -264,8 +265,14 @@ def test_a_profile_says_what_stays_and_the_command_line_goes_before_it(tmp_path:
     assert profile == WatchOptions(
         sector=(560, 150, 700, 664), pane=Panes.LEFT, spacing=PixelSpacing(0.2, 0.25), size=(1920, 1080)
     )
-    assert overlaid(profile, WatchOptions(tick_mm=5.0)).sector == (560, 150, 700, 664)
-    assert overlaid(profile, WatchOptions(sector="whole")).sector == "whole"
+    nothing = {"sector": None, "pane": None, "tick_mm": None}
+    for given, expected in (
+        ({}, profile),
+        ({"tick_mm": 5.0}, replace(profile, tick_mm=5.0)),
+        ({"sector": "whole"}, replace(profile, sector="whole")),
+        ({"sector": "auto", "pane": "right"}, replace(profile, sector="auto", pane=Panes.RIGHT)),
+    ):
+        assert watch_options(**{**nothing, **given}, profile=path) == expected  # type: ignore[arg-type]
     shown, _ = Watch(profile).look(frame(SCREEN.draw(pictures()[0]), 0))
     assert shown.spacing == PixelSpacing(0.2, 0.25)
     with pytest.raises(OptionError, match="for a screen of 1920x1080; this one is 700x700"):

@@ -5,12 +5,17 @@ To add a format: a row in `FORMATS`.
 
 from __future__ import annotations
 
+import socket
+import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks.fuzz import seeds
+from stream.clock import MonotonicClock
 from stream.masks import read_mask
 from stream.sources import open_source
+from stream.sources.igtl import IgtlFeed
 from stream.watch.options import read_profile
 
 if TYPE_CHECKING:
@@ -78,6 +83,24 @@ def _profile(data: bytes, folder: Path) -> int:
     return 1
 
 
+def _openigtlink(data: bytes, folder: Path) -> int:
+    """Reads the input as what a peer sends before it goes."""
+    ours, theirs = socket.socketpair()
+    sender = threading.Thread(target=_send, args=(theirs, data))
+    sender.start()
+    feed = IgtlFeed(ours, "igtl://peer", "Probe", MonotonicClock(), threading.Event())
+    try:
+        return sum(1 for _ in feed)
+    finally:
+        feed.close()
+        sender.join()
+
+
+def _send(connection: socket.socket, data: bytes) -> None:
+    with connection, suppress(OSError):  # the reader may have had enough
+        connection.sendall(data)
+
+
 FORMATS: dict[str, Format] = {
     "mp4": Format(seeds.mp4, as_file("a.mp4")),
     "mkv": Format(seeds.mkv, as_file("a.mkv")),
@@ -99,4 +122,5 @@ FORMATS: dict[str, Format] = {
     "mask-png": Format(seeds.mask_png, _mask(".png")),
     "mask-mha": Format(seeds.mask_mha, _mask(".mha")),
     "profile": Format(seeds.profile, _profile),
+    "igtl": Format(seeds.openigtlink, _openigtlink),
 }

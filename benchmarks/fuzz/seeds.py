@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import struct
 import tempfile
 import zipfile
 import zlib
@@ -21,6 +22,7 @@ from PIL import Image
 from stream.biometry import Reason
 from stream.frame import Frame, PixelSpacing
 from stream.measurement import Measurement, State
+from stream.openigtlink import EXTENDED, HEADER, pack, pack_image, pack_status, pack_string
 from stream.sinks.recorder import Recorder
 
 if TYPE_CHECKING:
@@ -287,3 +289,18 @@ def _recording() -> tuple[bytes, bytes]:
             )
         recorder.close()
         return (folder / "frames.jsonl").read_bytes(), (folder / "0000.nut").read_bytes()
+
+
+@cache
+def openigtlink() -> tuple[bytes, ...]:
+    """Messages of all kinds that are read, by themselves and one after the other."""
+    now_ns, picture = 1_790_000_000_000_000_000, pictures()[0]
+    image = pack_image(picture, "Probe", spacing=PixelSpacing(0.3, 0.3), timestamp_ns=now_ns)
+    status = pack_status(1, "OK", "well", "Probe", timestamp_ns=now_ns)
+    words = pack_string("{}", "Text", timestamp_ns=now_ns)
+    index, metadata = struct.pack(">HHHI", 1, 3, 3, 2), b"keyon"
+    body = EXTENDED.pack(EXTENDED.size, len(index), len(metadata), 7) + image[HEADER.size :] + index + metadata
+    second = HEADER.pack(2, b"IMAGE", b"Probe", 1 << 62, len(body), 0) + body
+    wide = struct.pack(">HBBBB", 1, 1, 5, 2, 1) + image[HEADER.size + 6 :] + picture.tobytes()
+    sixteen = pack("IMAGE", "Probe", wide, timestamp_ns=now_ns)
+    return image, second, sixteen, status + image, words + status + image, image + second + sixteen + image

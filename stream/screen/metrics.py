@@ -129,7 +129,19 @@ METRICS = (
     _Metric(
         "partum_source_lost_total",
         "counter",
-        "Pictures the source says it made and that never came.",
+        "Pictures, or packets of them, that the source numbered and that never came.",
         _link(lambda link: link.lost),
+    ),
+    _Metric(
+        "partum_source_damaged_total",
+        "counter",
+        "Frames refused because they did not come whole.",
+        _link(lambda link: link.damaged),
+    ),
+    _Metric(
+        "partum_source_skipped_total",
+        "counter",
+        "Messages of the source that could not be read.",
+        _link(lambda link: link.skipped),
     ),
 )

@@ -21,6 +21,7 @@ from stream.openigtlink import STATUS_NOT_READY, STATUS_OK, pack_image, pack_sta
 if TYPE_CHECKING:
     from stream.measurement import Measurement
 
+LAST_PORT = 65535
 HOST = "127.0.0.1"
 """This machine alone: the protocol knows no password."""
 SEND_TIMEOUT_S = 2.0
@@ -42,10 +43,7 @@ class IgtlOutput:
     """
 
     def __init__(self, port: int) -> None:
-        try:
-            self._server = socket.create_server((HOST, port))
-        except OSError as error:
-            raise OutputError(f"--igtl-out {port}: cannot listen there ({error.strerror}); choose another") from error
+        self._server = _listening(port)
         self._server.settimeout(WAKE_S)
         self.port: int = self._server.getsockname()[1]
         self._changed = threading.Condition()
@@ -54,6 +52,15 @@ class IgtlOutput:
         self._clients: list[threading.Thread] = []
         self._thread = threading.Thread(target=self._accept, name="partum-igtl-output")
         self._thread.start()
+
+    @staticmethod
+    def check(port: int) -> None:
+        """Finds out early whether it can be listened at.
+
+        Raises:
+            OutputError: it cannot.
+        """
+        _listening(port).close()
 
     def write(self, measurement: Measurement) -> None:
         """Takes a result; dropped frames are not sent."""
@@ -103,6 +110,13 @@ class IgtlOutput:
         with self._changed:
             self._changed.wait_for(lambda: self._is_closed or self._newest[0] > number)
             return None if self._is_closed else self._newest
+
+
+def _listening(port: int) -> socket.socket:
+    try:
+        return socket.create_server((HOST, port))
+    except OSError as error:
+        raise OutputError(f"--igtl-out {port}: cannot listen there ({error.strerror}); choose another") from error
 
 
 def _packed(measurement: Measurement) -> bytes:

@@ -10,8 +10,11 @@ from urllib.parse import unquote, urlsplit
 
 from engines.redaction import redacted
 from stream.errors import OptionError, SourceUnreadable
-from stream.openigtlink import STATUS_OK, parse_image, parse_status, receive
-from stream.sources.live import LiveSource, Picture
+from stream.openigtlink import STATUS_OK, parse_image, parse_status
+from stream.sources.decoding import presumed_aspect
+from stream.sources.igtl_messages import MessageReader
+from stream.sources.live import PICTURE_TIMEOUT_S, LiveSource, Picture
+from stream.sources.sender_clock import SenderClock
 
 if TYPE_CHECKING:
     import threading
@@ -19,16 +22,20 @@ if TYPE_CHECKING:
 
     from stream.clock import Clock
     from stream.frame import PixelSpacing
+    from stream.openigtlink import Header
+    from stream.sources.igtl_messages import Message
 
 _log = logging.getLogger(__name__)
 
 DEFAULT_PORT = 18944
 CONNECT_TIMEOUT_S = 1.0
-READ_TIMEOUT_S = 2.0
+PICTURE_KINDS = frozenset({"IMAGE", "VIDEO"})
+MOST_HEARD = 20
+"""Names of devices that are remembered."""
 
 
 def open_igtl(uri: str, *, clock: Clock, spacing: PixelSpacing | None = None) -> LiveSource:
-    """A live source of IMAGE messages; a STATUS goes to the log, other messages are stepped over.
+    """A live source of IMAGE messages; a STATUS goes to the log, other messages are passed over.
 
     Args:
         uri: `igtl://host[:port][/device]`; without a device the first that sends pictures is taken.
@@ -52,51 +59,131 @@ def open_igtl(uri: str, *, clock: Clock, spacing: PixelSpacing | None = None) ->
     return LiveSource(
         shown,
         kind="igtl",
-        connect=lambda cancelled: IgtlFeed(host, port, device, clock, cancelled),
+        connect=lambda cancelled: IgtlFeed(_connected(host, port), f"igtl://{host}:{port}", device, clock, cancelled),
         clock=clock,
         spacing=spacing,
     )
 
 
+def _connected(host: str, port: int) -> socket.socket:
+    try:
+        connection = socket.create_connection((host, port), CONNECT_TIMEOUT_S)
+    except (OSError, ValueError) as error:  # a name that cannot be encoded is a ValueError
+        said = getattr(error, "strerror", None) or error
+        raise SourceUnreadable(f"igtl://{host}:{port}: cannot be connected ({said}); check host and port") from error
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
 class IgtlFeed:
     """One connection to a server.
 
-    Raises:
-        SourceUnreadable: nobody answers there.
+    Args:
+        connection: closed with this.
+        name: of the peer, for people.
+        device: whose pictures are taken; empty takes the first that sends one.
+        clock: stamps pictures.
+        cancelled: set when the source is closed.
+
+    Attributes:
+        format: the device whose pictures are taken, and their size.
+        skipped: messages that could not be read.
     """
 
-    def __init__(self, host: str, port: int, device: str, clock: Clock, cancelled: threading.Event) -> None:
-        self._name, self._device, self._clock = f"igtl://{host}:{port}", device, clock
+    def __init__(
+        self, connection: socket.socket, name: str, device: str, clock: Clock, cancelled: threading.Event
+    ) -> None:
+        self._socket, self._name, self._device, self._clock = connection, name, device, clock
         self._is_closed = cancelled.is_set
-        try:
-            self._socket = socket.create_connection((host, port), CONNECT_TIMEOUT_S)
-        except OSError as error:
-            raise SourceUnreadable(f"{self._name}: cannot be connected ({error.strerror or error})") from error
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket.settimeout(READ_TIMEOUT_S)
+        self._messages, self._sender = MessageReader(self._socket, clock), SenderClock()
+        self._wanted, self._heard = device, dict[str, None]()
+        self._has_pictures = False
+        self._problem = self._doubt = ""
+        self.format, self.skipped = "", 0
+
+    @property
+    def note(self) -> str:
+        waiting = "" if self._has_pictures else self._said_of_waiting()
+        return "; ".join(filter(None, (waiting, self._doubt, self._sender.note)))
 
     def __iter__(self) -> Iterator[Picture]:
+        picture_ns = self._clock.now_ns()
         try:
-            while (message := receive(self._socket)) is not None:
-                header, body = message
-                if header.kind == "STATUS":
-                    self._note(parse_status(header, body))
-                if header.kind != "IMAGE" or (self._device and header.device != self._device):
-                    continue
-                self._device = self._device or header.device  # two pictures of different probes must not mix
-                found = parse_image(header, body)
-                yield Picture(image=found.image, captured_ns=self._clock.now_ns(), spacing=found.spacing)
+            while (message := self._messages.read()) is not None:
+                now_ns = self._clock.now_ns()
+                picture = self._picture(message, now_ns)
+                if picture is not None:
+                    picture_ns, self._has_pictures = now_ns, True
+                    yield picture
+                elif now_ns - picture_ns > PICTURE_TIMEOUT_S * 1e9:
+                    self._has_pictures = False
+                    said = self._said_of_waiting()
+                    raise SourceUnreadable(f"{self._name}: no picture came for {PICTURE_TIMEOUT_S:.0f} s; {said}")
+        except SourceUnreadable as error:
+            said = str(error)
+            raise (error if said.startswith(self._name) else SourceUnreadable(f"{self._name}: {said}")) from error
         except OSError as error:
             if self._is_closed():
                 return
-            said = "nothing came in time" if isinstance(error, TimeoutError) else error.strerror or str(error)
+            said = error.strerror or str(error)
+            if isinstance(error, TimeoutError) and not said.startswith("a message"):
+                said = "nothing came in time"
             raise SourceUnreadable(f"{self._name}: lost ({said})") from error
 
-    def _note(self, status: tuple[int, str, str]) -> None:
+    def _picture(self, message: Message, now_ns: int) -> Picture | None:
+        """The picture in a message; None where there is none, or none that is wanted."""
+        header, body = message.header, message.body
+        if header.kind == "STATUS" and body is not None:
+            self._take_status(header, body)
+        if header.kind in PICTURE_KINDS and len(self._heard) < MOST_HEARD:
+            self._heard[header.device if header.kind == "IMAGE" else f"{header.device} ({header.kind})"] = None
+        if header.kind != "IMAGE" or (self._device and header.device != self._device):
+            return None
+        if body is None:
+            self._skip(message.problem)
+            return None
+        try:
+            found = parse_image(header, body)
+        except SourceUnreadable as error:
+            self._skip(str(error))
+            return None
+        self._device = self._device or header.device  # two pictures of different probes must not mix
+        height, width = found.image.shape
+        self._doubt = found.doubt
+        self.format = f"{header.device} {width}x{height}".strip()
+        aspect = found.aspect if found.aspect or found.doubt else presumed_aspect(width, height)
+        captured_ns = self._sender.captured_ns(header.timestamp_ns or None, now_ns)
+        return Picture(
+            image=found.image,
+            captured_ns=captured_ns,
+            spacing=found.spacing,
+            spacing_note=found.doubt,
+            pixel_aspect=aspect,
+        )
+
+    def _take_status(self, header: Header, body: memoryview) -> None:
         """A peer that says it is not well goes to the log: its pictures, or their absence, say the rest."""
-        code, name, text = status
+        try:
+            code, name, text = parse_status(header, body)
+        except SourceUnreadable as error:
+            self._skip(str(error))
+            return
         if code != STATUS_OK:
             _log.warning("%s says: %s %s (%d)", self._name, name, text, code)
+
+    def _skip(self, problem: str) -> None:
+        self.skipped += 1
+        self._problem = problem
+        _log.debug("%s: stepped over: %s", self._name, problem)
+
+    def _said_of_waiting(self) -> str:
+        """Why there is no picture yet, as far as the peer's messages tell."""
+        heard = ", ".join(sorted(name or "an unnamed one" for name in self._heard))
+        if self._problem:
+            return f"the last message that could not be read was {self._problem}"
+        if self._wanted and heard:
+            return f"device {self._wanted!r} sends none; these do: {heard}"
+        return f"pictures come as {heard}, which cannot be read" if heard else ""
 
     def close(self) -> None:
         """Ends a waiting read at once."""

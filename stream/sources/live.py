@@ -9,6 +9,7 @@ Loss of signal is a state, not an error: only closing the source ends its iterat
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 from dataclasses import dataclass, replace
@@ -16,28 +17,35 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import TYPE_CHECKING, Protocol, Self
 
-from stream.errors import SourceError
-from stream.frame import Frame
+from stream.biometry import Reason
+from stream.errors import SourceDenied, SourceError
+from stream.frame import Frame, SegmentCause
 from stream.sources.base import SourceInfo
+from stream.sources.typed_spacing import TypedSpacing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from types import TracebackType
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from stream.biometry import Reason
     from stream.clock import Clock
     from stream.frame import PixelSpacing
+
+_log = logging.getLogger(__name__)
 
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 1.0
 """Attempts to connect are at most so far apart, so that results resume soon after a source's return."""
+DENIED_PAUSE_S, LONGEST_DENIED_PAUSE_S = 60.0, 600.0
+"""After a refused password: cameras lock an account that is tried too often."""
 JITTER = 0.25
 """Share by which a pause varies: many screens that lost one server must not come back in step."""
 SILENCE_S = 1.0
 """A feed that is connected but has sent nothing for so long has no signal."""
+PICTURE_TIMEOUT_S = 5.0
+"""A peer that sends, but no picture for so long, is connected anew."""
 NANOSECONDS = Fraction(1, 1_000_000_000)
 
 
@@ -60,9 +68,12 @@ class LinkStatus:
         reason: why it is not live, for people; empty where it is.
         connections: how often it was connected.
         frames: frames read so far.
-        lost: pictures the peer or driver says it made and that never came.
+        lost: pictures, or packets of them, that the peer or driver numbered and that never came.
+        damaged: frames that were refused because they are not whole.
+        skipped: messages that could not be read, and were stepped over.
         last_frame_ns: when the last frame came, on the source's clock; None before the first.
         format: what was negotiated with the peer, for people; empty where it does not say.
+        note: what must be known of its times or its scale, for people; empty where there is nothing.
     """
 
     link: Link
@@ -71,7 +82,10 @@ class LinkStatus:
     frames: int
     lost: int
     last_frame_ns: int | None
+    damaged: int = 0
+    skipped: int = 0
     format: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -82,21 +96,36 @@ class Picture:
         image: (H, W) uint8.
         captured_ns: when it was captured, on the pipeline's clock, as early as the feed can know it.
         spacing: mm per pixel, where the feed says it.
+        spacing_note: why it is not taken, where the feed says one.
         pixel_aspect: width of a pixel over its height, where the spacing is unknown; None is not known either.
         lost_before: pictures missing between the one before and this one.
-        refusal: why it must not be measured, where the feed could not read it whole or its sender says so.
+        refusal: why it must not be measured: `DAMAGED` where the feed could not read it whole, `OVERLOAD` where it was
+            not decoded because newer ones are waiting. It then tells nothing of size and scale.
     """
 
     image: NDArray[np.uint8]
     captured_ns: int
     spacing: PixelSpacing | None = None
+    spacing_note: str = ""
     pixel_aspect: float | None = 1.0
     lost_before: int = 0
     refusal: Reason | None = None
 
 
 class Feed(Protocol):
-    """One connection to a peer. Iterating it blocks for pictures; it ends, or raises SourceError, when they cease."""
+    """One connection to a peer. Iterating it blocks for pictures; it ends, or raises SourceError, when they cease.
+
+    `format` and `note` are those of `LinkStatus`, `skipped` counts since this connection began.
+    """
+
+    @property
+    def format(self) -> str: ...
+
+    @property
+    def note(self) -> str: ...
+
+    @property
+    def skipped(self) -> int: ...
 
     def __iter__(self) -> Iterator[Picture]: ...
 
@@ -113,9 +142,10 @@ class LiveSource:
     Args:
         uri: what the user named it by, without credentials.
         kind: `rtsp`, `udp`, `v4l2` ...
-        connect: opens a feed; raises SourceError where it cannot, and returns soon once the event is set.
+        connect: opens a feed; raises where it cannot, and returns soon once the event is set.
         clock: stamps and waits.
-        spacing: mm per pixel that goes before what a feed says.
+        spacing: mm per pixel that goes before what a feed says, for pictures of the size of the first.
+        chance: spreads the pauses; seeded by the system where none is given, so that no two sources keep step.
     """
 
     def __init__(
@@ -126,8 +156,10 @@ class LiveSource:
         connect: Callable[[threading.Event], Feed],
         clock: Clock,
         spacing: PixelSpacing | None = None,
+        chance: random.Random | None = None,
     ) -> None:
-        self._connect, self._clock, self._spacing = connect, clock, spacing
+        self._connect, self._clock = connect, clock
+        self._typed = TypedSpacing(spacing)
         self._info = SourceInfo(uri=uri, kind=kind, width=0, height=0, spacing=spacing)
         self._closed = threading.Event()
         self._lock = threading.Lock()
@@ -135,9 +167,9 @@ class LiveSource:
         self._status = LinkStatus(link=Link.CONNECTING, reason="", connections=0, frames=0, lost=0, last_frame_ns=None)
         self._first_ns: int | None = None
         self._last_pts = -1
-        self._segment = -1
-        self._shape: tuple[object, ...] = ()
-        self._random = random.Random(uri)
+        self._stretch = _Stretch()
+        self._skipped_before = 0
+        self._random = chance or random.Random()
 
     @property
     def info(self) -> SourceInfo:
@@ -147,7 +179,9 @@ class LiveSource:
     @property
     def status(self) -> LinkStatus:
         """How the source stands now; safe from any thread."""
-        status = self._status
+        status, feed = self._status, self._feed
+        if feed is not None:
+            status = replace(status, skipped=self._skipped_before + feed.skipped, reason=status.reason or feed.note)
         last_ns = status.last_frame_ns
         if status.link is Link.LIVE and last_ns is not None:
             silent_s = (self._clock.now_ns() - last_ns) / 1e9
@@ -156,63 +190,73 @@ class LiveSource:
         return status
 
     def __iter__(self) -> Iterator[Frame]:
-        pause_s = FIRST_PAUSE_S
+        pause_s, denied_pause_s = FIRST_PAUSE_S, DENIED_PAUSE_S
         while not self._closed.is_set():
-            try:
-                feed = self._connect(self._closed)
-            except SourceError as error:
-                self._set(link=Link.RECONNECTING if self._status.connections else Link.CONNECTING, reason=str(error))
-            else:
-                before = self._status.frames
-                yield from self._frames(feed)
-                if self._status.frames > before:
-                    pause_s = FIRST_PAUSE_S
+            before = self._status.frames
+            error = yield from self._connection()
+            if self._closed.is_set():
+                break
+            if self._status.frames > before:
+                pause_s, denied_pause_s = FIRST_PAUSE_S, DENIED_PAUSE_S
+            link, reason = Link.RECONNECTING if self._status.connections else Link.CONNECTING, _words_of(error)
+            if isinstance(error, SourceDenied):
+                self._set(link=link, reason=f"{reason}; the next attempt is in {denied_pause_s:.0f} s")
+                self._wait(denied_pause_s)
+                denied_pause_s = min(2 * denied_pause_s, LONGEST_DENIED_PAUSE_S)
+                continue
+            self._set(link=link, reason=reason)
             self._wait(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-        self._set(link=Link.CLOSED, reason="")
+        self._set(link=Link.CLOSED, reason=self._status.reason)
 
-    def _frames(self, feed: Feed) -> Iterator[Frame]:
-        """The frames of one connection; ends when it is lost."""
+    def _connection(self) -> Generator[Frame, None, Exception | None]:
+        """Connects and yields frames until the connection is lost; returns why, None where the feed just ended."""
+        try:
+            feed = self._connect(self._closed)
+        except Exception as error:  # noqa: BLE001 - whatever stands in the way of a feed is a state, not the run's end
+            return error
         with self._lock:
-            self._feed = feed
-        reason = "the feed ended"
+            self._feed, self._skipped_before = feed, self._status.skipped
         try:
             if self._closed.is_set():
-                return
-            self._shape = ()
-            said = getattr(feed, "format", "")
-            self._status = replace(self._status, connections=self._status.connections + 1, format=said)
+                return None
+            self._begin(feed)
             for picture in feed:
-                yield self._frame(picture)
+                yield self._frame(picture, feed)
                 if self._closed.is_set():
-                    return
-        except SourceError as error:
-            reason = str(error)
+                    return None
+        except Exception as error:  # noqa: BLE001 - likewise
+            return error
         finally:
             with self._lock:
                 self._feed = None
+                self._status = replace(self._status, skipped=self._skipped_before + feed.skipped)
             feed.close()
-        self._set(link=Link.RECONNECTING, reason=reason)
+        return None
 
-    def _frame(self, picture: Picture) -> Frame:
-        spacing = self._spacing or picture.spacing
-        shape = (picture.image.shape, spacing, picture.pixel_aspect)
-        if shape != self._shape:
-            self._segment += 1
-            self._shape = shape
-            height, width = picture.image.shape
-            self._info = replace(self._info, width=width, height=height, spacing=spacing)
+    def _begin(self, feed: Feed) -> None:
+        """Takes a new connection for what comes from here on."""
+        self._stretch = replace(self._stretch, facts=None)
+        status = self._status
+        self._status = replace(status, connections=status.connections + 1, format=feed.format, note=feed.note)
+
+    def _frame(self, picture: Picture, feed: Feed) -> Frame:
+        if picture.refusal is None:
+            self._place(picture)
         if self._first_ns is None:
             self._first_ns = picture.captured_ns
         self._last_pts = max(picture.captured_ns - self._first_ns, self._last_pts + 1)
-        status = self._status
+        status, stretch = self._status, self._stretch
+        facts = stretch.facts or _Facts(picture.image.shape, picture.pixel_aspect, None)
         self._status = replace(
             status,
             link=Link.LIVE,
             reason="",
             frames=status.frames + 1,
             lost=status.lost + picture.lost_before,
-            last_frame_ns=picture.captured_ns,
+            damaged=status.damaged + (picture.refusal is Reason.DAMAGED),
+            last_frame_ns=self._clock.now_ns(),
+            note=feed.note,
         )
         return Frame(
             image=picture.image,
@@ -220,11 +264,24 @@ class LiveSource:
             pts=self._last_pts,
             time_base=NANOSECONDS,
             captured_ns=picture.captured_ns,
-            spacing=spacing,
-            pixel_aspect=picture.pixel_aspect,
-            segment=self._segment,
+            spacing=facts.spacing,
+            spacing_note="" if facts.spacing else picture.spacing_note,
+            pixel_aspect=facts.aspect,
+            segment=max(stretch.number, 0),
+            segment_cause=stretch.cause,
             refusal=picture.refusal,
         )
+
+    def _place(self, picture: Picture) -> None:
+        """Begins a stretch where this picture is of another geometry than the one before."""
+        shape, aspect = picture.image.shape, picture.pixel_aspect
+        spacing = self._typed.for_picture(shape, aspect, picture.spacing)
+        facts = _Facts(shape, aspect, spacing)
+        if facts == self._stretch.facts:
+            return
+        self._stretch = self._stretch.followed_by(facts)
+        height, width = shape
+        self._info = replace(self._info, width=width, height=height, spacing=spacing)
 
     def close(self) -> None:
         """Ends the iteration soon, whatever it waits for; from any thread, and harmless a second time."""
@@ -248,3 +305,45 @@ class LiveSource:
     def _wait(self, pause_s: float) -> None:
         spread = self._random.uniform(1 - JITTER, 1 + JITTER)
         self._clock.wait_until(self._clock.now_ns() + round(pause_s * spread * 1e9), self._closed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """The geometry of a stretch of pictures."""
+
+    shape: tuple[int, ...]
+    aspect: float | None
+    spacing: PixelSpacing | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """Pictures of one geometry on one connection; `facts` is None where a connection has given none yet."""
+
+    number: int = -1
+    cause: SegmentCause = SegmentCause.START
+    facts: _Facts | None = None
+
+    def followed_by(self, facts: _Facts) -> _Stretch:
+        before = self.facts
+        if self.number < 0:
+            cause = SegmentCause.START
+        elif before is None:
+            cause = SegmentCause.CONNECTION
+        elif facts.shape != before.shape:
+            cause = SegmentCause.SIZE
+        elif facts.aspect != before.aspect:
+            cause = SegmentCause.ASPECT
+        else:
+            cause = SegmentCause.SCALE
+        return _Stretch(self.number + 1, cause, facts)
+
+
+def _words_of(error: Exception | None) -> str:
+    """Why there are no pictures, in one line for people."""
+    if error is None:
+        return "the feed ended"
+    if not isinstance(error, SourceError):
+        _log.debug("a feed was lost", exc_info=error)
+        return " ".join(f"{type(error).__name__}: {error}".split())
+    return str(error)

@@ -9,25 +9,32 @@ import av
 import av.error
 
 from engines.redaction import redacted
-from stream.errors import SourceUnreadable
-from stream.sources.live import LiveSource, Picture
+from stream.biometry import Reason
+from stream.errors import SourceDenied, SourceUnreadable
+from stream.sources.decoding import Aspects, CheckedDecoder
+from stream.sources.live import PICTURE_TIMEOUT_S, LiveSource, Picture
 from stream.sources.luma import grey_of
+from stream.sources.sender_clock import SenderClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    import numpy as np
+    from av import VideoFrame
     from av.container import InputContainer
+    from numpy.typing import NDArray
 
     from stream.clock import Clock
     from stream.frame import PixelSpacing
+    from stream.sources.decoding import Decoded
 
 SCHEMES = frozenset({"rtsp", "rtsps", "rtmp", "udp", "rtp", "tcp", "http", "https", "srt"})
 OPEN_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 2.0
 """A feed that sends nothing for so long is taken for lost, and connected anew."""
 
-ANALOGUE_LINES, ANALOGUE_COLUMNS = frozenset({240, 288, 480, 486, 576}), frozenset({352, 704, 720})
-"""Sizes of digitised PAL and NTSC video, 4:3 or 16:9 in the same number of pixels."""
+WITH_STAMPS = frozenset({"flv", "matroska,webm", "mpegts", "rtp", "rtsp", "sdp", "x11grab"})
+"""Containers whose time stamps are the sender's; of the others FFmpeg makes them up from a frame rate."""
 
 # No buffer before the demuxer, and pictures given out as they are decoded: FFmpeg otherwise holds a feed back by up to
 # seconds to smooth it.
@@ -69,9 +76,16 @@ class NetworkFeed:
     Args:
         name: what errors call it, where that is not its address without passwords.
 
+    Attributes:
+        format: size and codec.
+        skipped: 0, there are no messages here.
+
     Raises:
         SourceUnreadable: nobody answers, it is no video, or opening was cancelled.
+        SourceDenied: user name or password are refused.
     """
+
+    skipped = 0
 
     def __init__(
         self,
@@ -85,43 +99,93 @@ class NetworkFeed:
     ) -> None:
         self._name, self._clock = name or redacted(uri), clock
         self._closed = threading.Event()
+        self._reading = threading.Lock()
+        self._sender = SenderClock()
         opening = _Opening(uri, options, file_format)
         while not opening.done.wait(0.05):
             if cancelled.is_set():
                 opening.give_up()
                 raise SourceUnreadable(f"{self._name}: opening was cancelled")
         self._container = opening.result(self._name)
+        self._has_stamps = self._container.format.name in WITH_STAMPS
+        self._last: NDArray[np.uint8] | None = None
+        self._is_empty = not self._container.streams.video
+        self.format = "" if self._is_empty else _format_of(self._container)
+
+    @property
+    def note(self) -> str:
+        return self._sender.note
 
     def __iter__(self) -> Iterator[Picture]:
-        container = self._container
-        try:
-            stream = container.streams.video[0]
-            stream.thread_type = "SLICE"  # frame threads would hold back as many pictures as there are threads
-            aspect = stream.sample_aspect_ratio
-            for picture in container.decode(stream):
-                if self._closed.is_set():
-                    return
-                yield Picture(
-                    image=grey_of(picture),
-                    captured_ns=self._clock.now_ns(),
-                    pixel_aspect=float(aspect) if aspect else _presumed_aspect(picture.width, picture.height),
-                )
-        except IndexError as error:
-            raise SourceUnreadable(f"{self._name}: there is no video in it") from error
-        except (av.error.FFmpegError, OSError) as error:
-            if not self._closed.is_set():
-                raise SourceUnreadable(f"{self._name}: lost ({_said(error)})") from error
-        finally:
-            container.close()
+        with self._reading:
+            if self._is_empty:
+                self._container.close()
+                raise SourceUnreadable(f"{self._name}: there is no video in it")
+            try:
+                yield from self._pictures()
+            except (av.error.FFmpegError, OSError) as error:
+                if not self._closed.is_set():
+                    raise SourceUnreadable(f"{self._name}: lost ({_said(error)})") from error
+            finally:
+                self._container.close()
+
+    def _pictures(self) -> Iterator[Picture]:
+        stream = self._container.streams.video[0]
+        decoder, aspects = CheckedDecoder(stream.codec_context), Aspects(stream.sample_aspect_ratio)
+        lost, asked_ns = 0, self._clock.now_ns()
+        picture_ns = asked_ns
+        for packet in self._container.demux(stream):
+            arrived_ns = self._clock.now_ns()
+            if self._closed.is_set():
+                return
+            waited_ns = arrived_ns - asked_ns
+            # What a container says was torn is known here; a number that is missing, to the decoder.
+            for decoded in decoder.decode(packet):
+                stamp = self._stamp_ns(decoded.picture)
+                captured_ns = self._sender.captured_ns(stamp, arrived_ns, reader_waited_ns=waited_ns)
+                found = self._picture(decoded, aspects, captured_ns, lost_before=decoder.lost - lost)
+                if found is not None:
+                    lost = decoder.lost
+                    picture_ns = arrived_ns
+                    yield found
+                    if self._closed.is_set():
+                        return
+            asked_ns = self._clock.now_ns()
+            if asked_ns - picture_ns > PICTURE_TIMEOUT_S * 1e9:
+                raise SourceUnreadable(f"{self._name}: it sends, but no picture came for {PICTURE_TIMEOUT_S:.0f} s")
+
+    def _picture(self, decoded: Decoded, aspects: Aspects, captured_ns: int, *, lost_before: int) -> Picture | None:
+        """What is passed on of a picture; None where there is nothing that could be shown."""
+        picture, aspect = decoded.picture, None
+        if picture is not None:
+            self._last = grey_of(picture)
+            aspect = None if decoded.is_damaged else aspects.of(decoded.aspect, picture.width, picture.height)
+        if self._last is None:
+            return None
+        return Picture(
+            image=self._last,
+            captured_ns=captured_ns,
+            pixel_aspect=aspect,
+            lost_before=lost_before,
+            refusal=Reason.DAMAGED if decoded.is_damaged else None,
+        )
+
+    def _stamp_ns(self, picture: VideoFrame | None) -> int | None:
+        if picture is None or picture.pts is None or picture.time_base is None or not self._has_stamps:
+            return None
+        return round(picture.pts * picture.time_base * 1_000_000_000)
 
     def close(self) -> None:
         """Ends the iteration at its next picture, or when the read times out: FFmpeg cannot be woken from outside."""
         self._closed.set()
+        if self._reading.acquire(blocking=False):  # nobody reads, so nobody else gives it back
+            self._container.close()
+            self._reading.release()
 
 
-def _presumed_aspect(width: int, height: int) -> float | None:
-    """That of a feed which does not say it: square, but for the sizes of analogue video, whose pixels are not."""
-    return None if (height in ANALOGUE_LINES and width in ANALOGUE_COLUMNS) else 1.0
+def _format_of(container: InputContainer) -> str:
+    context = container.streams.video[0].codec_context
+    return f"{context.width}x{context.height} {context.name}"
 
 
 class _Opening:
@@ -160,8 +224,11 @@ class _Opening:
                 self._container = None
 
     def result(self, name: str) -> InputContainer:
-        if self._error is not None:
-            raise SourceUnreadable(f"{name}: cannot be opened ({_said(self._error)})") from self._error
+        error = self._error
+        if isinstance(error, (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)):
+            raise SourceDenied(f"{name}: user name or password is refused ({_said(error)})") from error
+        if error is not None:
+            raise SourceUnreadable(f"{name}: cannot be opened ({_said(error)})") from error
         assert self._container is not None
         return self._container
 

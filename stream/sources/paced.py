@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from stream.errors import OptionError, SourceUnreadable
 from stream.frame import SegmentCause
 from stream.sources.recording import Recording
+from stream.sources.typed_spacing import TypedSpacing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -125,18 +126,18 @@ class Paced(Wrapper):
 
 
 class Respaced(Wrapper):
-    """A recording whose frames carry the user's spacing in place of their own."""
+    """A recording whose frames carry the user's spacing in place of their own, where it was typed for their size."""
 
     def __init__(self, source: FrameSource, *, spacing: PixelSpacing) -> None:
         """Wraps a source, which is closed with the wrapper.
 
         Args:
             source: any source.
-            spacing: mm per pixel for every frame.
+            spacing: mm per pixel of the first frame, and of all like it.
         """
-        self._spacing = spacing
+        self._typed = TypedSpacing(spacing)
         super().__init__(source, replace(source.info, spacing=spacing))
 
     def _read(self) -> Generator[Frame, None, None]:
         for frame in self._source:
-            yield replace(frame, spacing=self._spacing)
+            yield replace(frame, spacing=self._typed.for_picture(frame.image.shape, frame.pixel_aspect, frame.spacing))

@@ -4,7 +4,8 @@
        ^___________________________|
              given back at once
 
-A number that is left out is a picture that the driver had no buffer for: it is counted as lost.
+A number that is left out is a picture that the driver had no buffer for: it is counted as lost. One that the driver
+marks, that is short, or whose JPEG is not whole is damaged, and not to be measured.
 """
 
 from __future__ import annotations
@@ -20,9 +21,13 @@ import av
 import av.error
 import numpy as np
 
+from stream.biometry import Reason
 from stream.errors import SourceUnreadable
+from stream.sources.decoding import presumed_aspect
+from stream.sources.jpeg import is_whole
 from stream.sources.live import Picture
 from stream.sources.luma import grey_of, stretched
+from stream.sources.sender_clock import SenderClock
 from stream.sources.v4l2_driver import Capture, Driver, KernelDriver, PixelFormat
 
 if TYPE_CHECKING:
@@ -73,17 +78,21 @@ class V4l2Feed:
 
     Attributes:
         format: what was negotiated, for people.
+        skipped: 0, there are no messages here.
 
     Raises:
         SourceUnreadable: it cannot be opened, or cannot capture.
     """
+
+    skipped = 0
 
     def __init__(
         self, path: str, wanted: Wanted, clock: Clock, cancelled: threading.Event, *, driver: Driver | None = None
     ) -> None:
         self._name, self._clock, self._cancelled = f"v4l2:{path}", clock, cancelled
         self._closed = threading.Event()
-        self._lock = threading.Lock()
+        self._lock, self._reading = threading.Lock(), threading.Lock()
+        self._sender = SenderClock()
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_NONBLOCK)
         except OSError as error:
@@ -103,6 +112,11 @@ class V4l2Feed:
         rate = f" {rate_hz:g} Hz" if rate_hz else ""
         self.format = f"{self._format.width}x{self._format.height} {self._format.code}{rate}"
         self._grey = _reader_of(self._format)
+        self._last: NDArray[np.uint8] = np.zeros((self._format.height, self._format.width), np.uint8)
+
+    @property
+    def note(self) -> str:
+        return self._sender.note
 
     def _negotiate(self, wanted: Wanted) -> tuple[PixelFormat, float | None]:
         card, can_capture = self._capture.name()
@@ -124,26 +138,36 @@ class V4l2Feed:
 
     def __iter__(self) -> Iterator[Picture]:
         last, lost = -1, 0
-        try:
-            while not self._closed.is_set():
-                filled = self._next()
-                if filled is None:
-                    return
-                if 0 <= last < filled.sequence:  # a number that goes back is of a stream begun anew
-                    lost += filled.sequence - last - 1
-                last = filled.sequence
-                image = None if filled.is_damaged else self._grey(self._memory[filled.index][: filled.used_bytes])
-                self._capture.give_back(filled.index)
-                if image is None:
-                    lost += 1
-                    continue
-                yield Picture(image=image, captured_ns=self._captured_ns(filled), lost_before=lost)
-                lost = 0
-        except OSError as error:
-            if not self._closed.is_set():
-                raise SourceUnreadable(f"{self._name}: lost ({error.strerror or error})") from error
-        finally:
-            self._release()
+        with self._reading:
+            try:
+                while not self._closed.is_set():
+                    filled = self._next()
+                    if filled is None:
+                        return
+                    if 0 <= last < filled.sequence:  # a number that goes back is of a stream begun anew
+                        lost = filled.sequence - last - 1
+                    last = filled.sequence
+                    yield self._picture(filled, lost_before=lost)
+                    lost = 0
+            except OSError as error:
+                if not self._closed.is_set():
+                    raise SourceUnreadable(f"{self._name}: lost ({error.strerror or error})") from error
+            finally:
+                self._release()
+
+    def _picture(self, filled: Filled, *, lost_before: int) -> Picture:
+        image = None if filled.is_damaged else self._grey(self._memory[filled.index][: filled.used_bytes])
+        self._capture.give_back(filled.index)
+        if image is not None:
+            self._last = image
+        height, width = self._last.shape
+        return Picture(
+            image=self._last,
+            captured_ns=self._captured_ns(filled),
+            pixel_aspect=presumed_aspect(width, height),
+            lost_before=lost_before,
+            refusal=Reason.DAMAGED if image is None else None,
+        )
 
     def _next(self) -> Filled | None:
         """Waits for a filled buffer; None where the feed was closed."""
@@ -160,12 +184,16 @@ class V4l2Feed:
 
     def _captured_ns(self, filled: Filled) -> int:
         now_ns = self._clock.now_ns()
-        is_ours = filled.is_monotonic and 0 <= now_ns - filled.stamp_ns < OLDEST_STAMP_NS
-        return filled.stamp_ns if is_ours else now_ns
+        if filled.is_monotonic and 0 <= now_ns - filled.stamp_ns < OLDEST_STAMP_NS:
+            return filled.stamp_ns
+        return self._sender.captured_ns(filled.stamp_ns, now_ns)
 
     def close(self) -> None:
-        """Ends a waiting read within `WAKE_S`; the device is given back by the reader."""
+        """Ends a waiting read within `WAKE_S`; the device is given back by the reader, or here where nobody reads."""
         self._closed.set()
+        if self._reading.acquire(blocking=False):
+            self._release()
+            self._reading.release()
 
     def _release(self) -> None:
         with self._lock:
@@ -204,8 +232,11 @@ def _reader_of(format: PixelFormat) -> Callable[[bytes], NDArray[np.uint8] | Non
 def _jpeg_reader() -> Callable[[bytes], NDArray[np.uint8] | None]:
     decoder: VideoCodecContext = av.CodecContext.create("mjpeg", "r")
     decoder.thread_count = 1
+    decoder.options = {"err_detect": "explode"}
 
     def read(data: bytes) -> NDArray[np.uint8] | None:
+        if not is_whole(data):
+            return None
         try:
             pictures = decoder.decode(av.Packet(data))
         except av.error.FFmpegError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stream.errors import OptionError
@@ -95,14 +95,3 @@ def _positive(value: Any) -> float:
     if not 0.001 <= number <= 1000.0:
         raise ValueError(f"{value!r} is no length in millimetres")
     return number
-
-
-def overlaid(profile: WatchOptions, said: WatchOptions) -> WatchOptions:
-    """A profile, with what was said on the command line in its place where it was said."""
-    default = WatchOptions()
-    changed = {
-        entry.name: getattr(said, entry.name)
-        for entry in fields(WatchOptions)
-        if getattr(said, entry.name) != getattr(default, entry.name)
-    }
-    return replace(profile, **changed)

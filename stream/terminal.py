@@ -1,0 +1,155 @@
+"""What the terminal says while sources run: a bar for a recording, a line of state for a live feed.
+
+A terminal that cannot move its cursor (a pipe, a log, a service manager's journal) gets a line for each change instead.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from stream.screen.shown import state_of
+from stream.sources.live import Link
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from stream.run import Run
+    from stream.screen.board import Board
+
+LOOK_S = 0.25
+"""A log is told of a change at most so long after it."""
+
+
+@contextmanager
+def progress_of(runs: Sequence[Run], console: Console | None = None) -> Iterator[Sequence[Callable[[], None]]]:
+    """Shows how runs get on, on stderr. Yields, for each, what it must call after every frame."""
+    console = console or Console(stderr=True)
+    is_live = runs[0].options.live
+    if is_live and not console.is_terminal:
+        with _logged([run.board for run in runs], console):
+            yield [lambda: None] * len(runs)
+        return
+    columns = (StateColumn(),) if is_live else _RECORDING
+    with Progress(*columns, console=console) as progress:
+        names = [run.board.name for run in runs] if is_live and len(runs) > 1 else ["" if is_live else "replay"]
+        tasks = [
+            progress.add_task(name, total=run.total, fps="", board=run.board)
+            for name, run in zip(names, runs, strict=True)
+        ]
+        yield [lambda task=task: _advance(progress, task) for task in tasks]  # type: ignore[misc]
+
+
+def state_line(board: Board) -> str:
+    """A feed in a line: its state as the page says it, frames, frames measured a second, age, drops, and why."""
+    moment, counts = board.moment(), board.statistics
+    state, reason = state_of(moment)
+    parts = [
+        str(state),
+        f"{counts.frames_in} frames",
+        f"{moment.throughput.measured_hz:.0f}/s measured",
+        f"age {moment.age_s:.2f} s" if moment.measurement else "age -",
+        f"{counts.states['dropped']} dropped",
+    ]
+    return "  ".join(part for part in (*parts, reason, *_overload(board)) if part)
+
+
+class StateColumn(ProgressColumn):
+    """`state_line` of a task's board, after its name where there are several."""
+
+    def render(self, task: Task) -> Text:
+        board: Board = task.fields["board"]
+        name = f"{task.description}: " if task.description else ""
+        return Text(name + state_line(board), overflow="fold")
+
+
+def _overload(board: Board) -> list[str]:
+    moment = board.moment()
+    if not moment.throughput.is_overloaded:
+        return []
+    return [f"{moment.throughput.words}; what helps: {', '.join(moment.remedies)}"]
+
+
+_RECORDING = (
+    TextColumn("{task.description}"),
+    BarColumn(),
+    MofNCompleteColumn(),
+    TextColumn("{task.fields[fps]}"),
+    TimeRemainingColumn(),
+)
+
+
+def _advance(progress: Progress, task: TaskID) -> None:
+    state = next(each for each in progress.tasks if each.id == task)
+    speed = state.finished_speed or state.speed
+    progress.update(task, advance=1, fps=f"{speed:.0f} fps" if speed else "")
+
+
+class ChangeLog:
+    """Tells a log of what changed since it last looked.
+
+    Args:
+        board: of the feed.
+    """
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._said: tuple[str, str] = ("", "")
+        self._was_overloaded = False
+
+    def news(self) -> list[str]:
+        """Lines to write: the link to the source and why it is as it is, and that the machine does not keep up."""
+        lines = []
+        link = self._board.moment().link
+        if link is not None and link.link is not Link.CLOSED:
+            reason = link.reason.removeprefix(f"{self._board.name}: ")
+            # Seconds that are counted up in a reason are no news.
+            said = str(link.link).replace("_", " "), re.sub(r"\d+", "", reason)
+            if said != self._said:
+                lines.append(f"{self._board.name}: {said[0]}" + (f" ({reason})" if reason else ""))
+            self._said = said
+        overload = _overload(self._board)
+        if overload and not self._was_overloaded:
+            lines.append(f"{self._board.name}: {overload[0]}")
+            self._was_overloaded = True
+        return lines
+
+
+@contextmanager
+def _logged(boards: Sequence[Board], console: Console) -> Iterator[None]:
+    """Looks at the boards every now and then, in a thread, and writes what is new."""
+    done = threading.Event()
+    logs = [ChangeLog(board) for board in boards]
+
+    def say() -> None:
+        for log in logs:
+            for line in log.news():
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def look() -> None:
+        while not done.wait(LOOK_S):
+            say()
+
+    thread = threading.Thread(target=look, name="partum-state")
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        say()
