@@ -13,9 +13,12 @@ import av
 import cv2
 import numpy as np
 import pytest
+from av.stream import Disposition
+from PIL import Image
 
+from stream.biometry import Reason
 from stream.errors import SourceError, SourceNotFound, SourceTruncated, SourceUnreadable
-from stream.frame import PixelSpacing
+from stream.frame import PixelSpacing, SegmentCause
 from stream.sources.luma import grey_of
 from stream.sources.video import VideoSource
 from tests.source_files import (
@@ -199,20 +202,37 @@ def test_joined_recordings_become_segments_of_one_clock(tmp_path: Path) -> None:
     path = tmp_path / "a.ts"
     path.write_bytes(part + part)
     frames = frames_of(VideoSource(path, clock=CLOCK))
-    # The break in the packets' count makes one frame at the joint suspect; it goes with the one built on it.
-    assert [frame.segment for frame in frames] == [0] * 48 + [1] * 50
-    assert np.diff([frame.pts_s for frame in frames]) == pytest.approx(np.full(97, 1 / 25))
+    # The break in the packets' count makes one frame at the joint suspect, and the one that is built on it.
+    assert [frame.index for frame in frames if frame.refusal] == [48, 49]
+    assert [frame.segment for frame in frames] == [0] * 50 + [1] * 50
+    assert np.diff([frame.pts_s for frame in frames]) == pytest.approx(np.full(99, 1 / 25))
 
 
-def test_a_change_of_size_is_an_error_after_the_frames_before_it(tmp_path: Path) -> None:
+def test_where_the_size_changes_a_segment_begins(tmp_path: Path) -> None:
     small = write_video(tmp_path / "1.h264", map(from_grey, waves(6)), options={"bf": "0"})
     large = write_video(tmp_path / "2.h264", map(from_grey, waves(6, width=128)), options={"bf": "0"})
     path = tmp_path / "a.h264"
     path.write_bytes(small.read_bytes() + large.read_bytes())
-    frames, error = read_to_error(path)
-    assert len(frames) == 6
-    assert isinstance(error, SourceUnreadable)
-    assert "frame 6 is 128x64, those before it 96x64" in str(error)
+    spacing = PixelSpacing(0.2, 0.3)
+    frames = frames_of(VideoSource(path, clock=CLOCK, spacing=spacing))
+    assert [frame.image.shape[1] for frame in frames] == [96] * 6 + [128] * 6
+    assert [frame.segment for frame in frames] == [0] * 6 + [1] * 6
+    assert frames[6].segment_cause is SegmentCause.SIZE
+    assert [frame.spacing for frame in frames] == [spacing] * 6 + [None] * 6  # typed for the first size
+
+
+@pytest.mark.parametrize("bf", ["0", "3"])
+def test_where_the_shape_of_pixels_changes_a_segment_begins_at_that_picture(tmp_path: Path, bf: str) -> None:
+    parts = [
+        write_video(tmp_path / f"{aspect}.h264", map(from_grey, waves(9)), options={"bf": bf}, aspect=Fraction(*aspect))
+        for aspect in ((16, 15), (16, 9))
+    ]
+    path = tmp_path / "a.h264"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    frames = frames_of(VideoSource(path, clock=CLOCK))
+    assert [frame.pixel_aspect for frame in frames] == pytest.approx([16 / 15] * 9 + [16 / 9] * 9)
+    assert [frame.segment for frame in frames] == [0] * 9 + [1] * 9
+    assert frames[9].segment_cause is SegmentCause.ASPECT
 
 
 def test_what_the_caller_and_the_file_say_is_passed_on(tmp_path: Path) -> None:
@@ -258,10 +278,12 @@ def test_a_recording_cut_short_gives_its_whole_frames_then_the_error(
     cut.write_bytes(data[: len(data) * 6 // 10])
     frames, error = read_to_error(cut)
     assert isinstance(error, SourceTruncated)
-    assert 20 <= len(frames) < 40
-    for frame in frames:
+    sound = [frame for frame in frames if frame.refusal is None]
+    assert 20 <= len(sound) < 40
+    assert len(frames) - len(sound) <= 3  # what was cut in two, and what was built on it
+    for frame in sound:
         np.testing.assert_array_equal(frame.image, expected[round(frame.pts_s * 25)])
-    assert str(error).startswith(f"{cut}: cut off or damaged after {len(frames)}")
+    assert str(error).startswith(f"{cut}: cut off or damaged after {len(sound)}")
     assert "\n" not in str(error)
     assert capfd.readouterr() == ("", "")
 
@@ -270,7 +292,7 @@ def test_the_message_names_the_declared_count(tmp_path: Path) -> None:
     path = write_waves(tmp_path / "a.mp4", 50, container_options={"movflags": "faststart"})
     path.write_bytes(path.read_bytes()[:-2000])
     frames, error = read_to_error(path)
-    assert f"after {len(frames)} of 50 frames" in str(error)
+    assert f"after {sum(frame.refusal is None for frame in frames)} of 50 frames" in str(error)
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.mov", "a.avi", "a.webm", "a.ts", "a.flv", "a.mpg"])
@@ -281,7 +303,7 @@ def test_a_whole_recording_ends_without_error(tmp_path: Path, name: str) -> None
 
 @pytest.mark.parametrize("bf", ["0", "3"])
 @pytest.mark.parametrize("at", [1, 5, 11, 16, 24, 38])
-def test_damage_in_the_middle_loses_frames_up_to_the_next_key_picture_only(
+def test_damage_in_the_middle_refuses_frames_up_to_the_next_key_picture_only(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, bf: str, at: int
 ) -> None:
     path = write_waves(tmp_path / "a.mp4", 60, gop=10, options={"bf": bf, "sc_threshold": "0"})
@@ -294,11 +316,89 @@ def test_damage_in_the_middle_loses_frames_up_to_the_next_key_picture_only(
     path.write_bytes(data)
     with caplog.at_level(logging.WARNING):
         frames = frames_of(VideoSource(path, clock=CLOCK))
-    assert 49 <= len(frames) < 60
-    assert [frame.index for frame in frames] == list(range(len(frames)))
+    assert [frame.index for frame in frames] == list(range(60))  # each has its place
+    refused = [frame for frame in frames if frame.refusal]
+    assert 1 <= len(refused) <= 11
+    assert {frame.refusal for frame in refused} == {Reason.DAMAGED}
+    assert [frame.pts_s for frame in frames] == pytest.approx([index / 25 for index in range(60)])
     for frame in frames:
-        np.testing.assert_array_equal(frame.image, expected[round(frame.pts_s * 25)])
-    assert f"{60 - len(frames)} damaged pictures were left out" in caplog.text
+        if frame.refusal is None:
+            np.testing.assert_array_equal(frame.image, expected[frame.index])
+    assert f"{len(refused)} damaged pictures were refused" in caplog.text
+
+
+def with_cut_packets(source: Path, path: Path, cut: set[int]) -> Path:
+    """The same recording, the packets of these numbers without their second half."""
+    with av.open(str(source)) as whole, av.open(str(path), "w") as output:
+        stream = output.add_stream_from_template(whole.streams.video[0])
+        for index, packet in enumerate(whole.demux(video=0)):
+            if packet.size:
+                data = bytes(packet)
+                copy = av.Packet(data[: len(data) // 2] if index in cut else data)
+                copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
+                copy.duration, copy.is_keyframe, copy.stream = packet.duration or 0, packet.is_keyframe, stream
+                output.mux(copy)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("codec", "pix_fmt", "options"),
+    [
+        ("libx264", "yuv420p", {"bf": "0"}),
+        ("libx264", "yuv420p", {"bf": "2"}),
+        ("mpeg4", "yuv420p", None),
+        ("mpeg2video", "yuv420p", None),
+        ("mjpeg", "yuvj420p", None),
+        ("ffv1", "gray", None),
+        ("prores", "yuv422p10le", None),
+    ],
+)
+def test_a_picture_that_is_not_whole_is_refused_and_all_are_counted(
+    tmp_path: Path, codec: str, pix_fmt: str, options: dict[str, str] | None
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 40, (24, 64, 96), dtype=np.uint8)
+    frames = (from_grey(picture, pix_fmt) for picture in waves(24) // 2 + noise)
+    whole = write_video(tmp_path / "a.mkv", frames, codec=codec, pix_fmt=pix_fmt, options=options, gop=8)
+    expected = pictures_of(VideoSource(whole, clock=CLOCK))
+    read = frames_of(VideoSource(with_cut_packets(whole, tmp_path / "cut.mkv", {5, 9, 12}), clock=CLOCK))
+    assert len(read) == len(expected) == 24
+    sound = [frame for frame in read if frame.refusal is None]
+    assert 8 <= len(sound) <= 21
+    for frame in sound:
+        np.testing.assert_array_equal(frame.image, expected[frame.index])
+
+
+def test_of_several_streams_the_film_is_played_and_it_is_said(tmp_path: Path) -> None:
+    first, *rest = [Image.fromarray(picture).convert("RGB") for picture in waves(12)]
+    path = tmp_path / "a.avif"  # a still in front of the film
+    first.save(path, save_all=True, append_images=rest, duration=40, quality=100)
+    with av.open(str(path)) as container:
+        assert [stream.frames for stream in container.streams.video] == [1, 12]
+    source = VideoSource(path, clock=CLOCK)
+    assert "stream 2 of 2 is played" in source.info.note
+    assert np.abs(pictures_of(source).astype(int) - waves(12)).mean() < 3
+    first.save(tmp_path / "still.avif")
+    assert len(frames_of(VideoSource(tmp_path / "still.avif", clock=CLOCK))) == 1
+
+
+@pytest.mark.parametrize("default", [0, 1])
+def test_of_several_films_the_one_that_the_file_prefers_is_played(tmp_path: Path, default: int) -> None:
+    path = tmp_path / "a.mkv"
+    sizes = [(96, 64), (128, 80)]
+    with av.open(str(path), "w") as output:
+        streams = [output.add_stream("ffv1", rate=25) for _ in sizes]
+        for index, (stream, (width, height)) in enumerate(zip(streams, sizes, strict=True)):
+            stream.width, stream.height, stream.pix_fmt = width, height, "gray"
+            stream.disposition = Disposition.default if index == default else Disposition(0)
+        for stream, (width, height) in zip(streams, sizes, strict=True):
+            for index, picture in enumerate(waves(5, width=width, height=height)):
+                frame = av.VideoFrame.from_ndarray(picture, format="gray")
+                frame.pts, frame.time_base = index, Fraction(1, 25)
+                output.mux(stream.encode(frame))
+            output.mux(stream.encode(None))
+    with VideoSource(path, clock=CLOCK) as source:
+        assert (source.info.width, source.info.height) == sizes[default]
+        assert source.info.note == f"stream {default + 1} of 2 is played"
 
 
 def bad_file(folder: Path, kind: str) -> Path:
@@ -374,14 +474,3 @@ def test_real_clips_decode_as_the_reference_does(
     assert (info.height, info.width) == shape
     assert info.frame_rate_hz is not None
     assert float(info.frame_rate_hz) == pytest.approx(rate_hz, abs=0.005)
-
-
-def test_a_cut_gif_is_truncated_though_every_picture_in_it_is_whole(tmp_path: Path) -> None:
-    path = write_waves(tmp_path / "a.gif", 12, codec="gif", pix_fmt="gray")
-    with VideoSource(path, clock=CLOCK) as source:
-        assert sum(1 for _ in source) == 12
-    whole = path.read_bytes()
-    assert whole.endswith(b";")
-    path.write_bytes(whole[:-1])
-    with VideoSource(path, clock=CLOCK) as source, pytest.raises(SourceTruncated, match=r"a\.gif"):
-        list(source)

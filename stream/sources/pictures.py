@@ -1,10 +1,13 @@
-"""The whole pictures of a video stream, in order, and an account of those that were lost."""
+"""The pictures of a video stream, in order, and whether each can be trusted; those that were lost keep their places."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import av
+from av.codec.context import Flags
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -13,16 +16,44 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
+STRICT_CODECS = frozenset({"mjpeg", "mjpegb"})
+"""Codecs whose decoders fill up what is missing without a word, unless they are told to stop at the first error. Others
+mark what they have filled up, and go on."""
+
+MAX_DELAY = 64
+"""Packets after which a picture comes at the latest."""
+
+HIDDEN_PACKETS = frozenset({"av1", "h264", "hevc", "libdav1d", "vp8", "vp9", "vvc"})
+"""Codecs that have packets of which no picture comes though nothing is wrong: fields, references that are not shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A picture of the stream.
+
+    Attributes:
+        frame: as decoded; None where nothing came of its packet.
+        stamp: when it is shown, in units of the stream's time base; None where it has no timestamp.
+        is_sound: it is whole, and so is what it was built on.
+        aspect: width of a pixel over its height, by the decoder; None where the stream says nothing.
+    """
+
+    frame: VideoFrame | None
+    stamp: int | None
+    is_sound: bool
+    aspect: Fraction | None = None
+
 
 class PictureReader:
-    """Decodes a stream, leaving out every picture that cannot be trusted.
+    """Decodes a stream, and tells the pictures that cannot be trusted.
 
-    A packet that is cut short or cannot be decoded, and a picture the decoder marks as corrupt, are lost.
-    What comes after them in decoding order is built on them, so it is left out too, up to the next key
+    A packet of which no picture comes is a lost one; one that is cut short, or that the decoder marks as corrupt, is
+    not sound. What comes after either in decoding order is built on it, so it is not sound either, up to the next key
     picture. Damage that a decoder hides without a word is not seen.
 
     Attributes:
-        lost: pictures left out so far.
+        sound: pictures so far that can be trusted.
+        damaged: pictures so far that cannot, lost ones among them.
         end: where the last sound packet ends, in units of the stream's time base.
     """
 
@@ -30,63 +61,101 @@ class PictureReader:
         self._container = container
         self._stream = stream
         self._order = -1  # of the packet read last; rides on it through the decoder, which reorders
+        self._waiting: dict[int, int | None] = {}  # stamps by order, of packets of which no picture has come yet
+        self._failed: set[int] = set()  # orders of packets that the decoder refused
         self._damaged_from: int | None = None
         self._damaged_to = -1
-        self.lost = 0
+        self._aspects: list[tuple[int, Fraction | None]] = []  # by the order that each holds from
+        self.sound = self.damaged = 0
         self.end = 0
-        stream.codec_context.copy_opaque = True
+        context = stream.codec_context
+        self._has_hidden = context.name in HIDDEN_PACKETS
+        context.copy_opaque = True
         # One thread: with frame threads the decoder's marks of corruption come and go from run to run, and with
         # slice threads they never come.
-        stream.codec_context.thread_type = "NONE"
-        stream.codec_context.thread_count = 1
+        context.thread_type = "NONE"
+        context.thread_count = 1
+        context.flags |= Flags.output_corrupt  # a picture that is left out is one that nobody counts
+        if context.name in STRICT_CODECS:
+            context.options = {"err_detect": "explode"}
 
     @property
     def is_damaged(self) -> bool:
         """No key picture has come since the last damage; at the end it means the recording is cut off."""
         return self._damaged_from is not None
 
-    def __iter__(self) -> Iterator[VideoFrame]:
+    def __iter__(self) -> Iterator[Decoded]:
         try:
             for packet in self._container.demux(self._stream):
                 if packet.size:  # the one that ends the stream is empty
-                    yield from self._decode(packet)
+                    yield from self._counted(self._decode(packet))
         except av.FFmpegError:
-            self._order += 1
-            self._lose(self._order)
-        yield from self._pictures(None)
+            self._mark_damaged(self._order + 1)
+        yield from self._counted(self._pictures(None))
+        yield from self._counted(self._lost_before(None, self._order + MAX_DELAY + 1))
 
-    def _decode(self, packet: Packet[VideoStream]) -> Iterator[VideoFrame]:
+    def _counted(self, pictures: Iterator[Decoded]) -> Iterator[Decoded]:
+        for picture in pictures:
+            self.sound += picture.is_sound
+            self.damaged += not picture.is_sound
+            yield picture
+
+    def _decode(self, packet: Packet[VideoStream]) -> Iterator[Decoded]:
         self._order += 1
-        if packet.is_corrupt:
-            self._lose(self._order)
-            return
         packet.opaque = self._order
-        stamp = packet.dts if packet.pts is None else packet.pts
-        self.end = max(self.end, (stamp or 0) + (packet.duration or 0))
+        self._waiting[self._order] = packet.pts
+        if packet.is_corrupt:
+            self._mark_damaged(self._order)
+        else:
+            stamp = packet.dts if packet.pts is None else packet.pts
+            self.end = max(self.end, (stamp or 0) + (packet.duration or 0))
         yield from self._pictures(packet)
 
-    def _pictures(self, packet: Packet[VideoStream] | None) -> Iterator[VideoFrame]:
-        """Sends one packet, or the end, to the decoder and yields the sound pictures that come out."""
+    def _pictures(self, packet: Packet[VideoStream] | None) -> Iterator[Decoded]:
+        """Sends one packet, or the end, to the decoder and yields the pictures that come out."""
+        context = self._stream.codec_context
         try:
-            pictures = self._stream.codec_context.decode(packet)
+            pictures = context.decode(packet)
         except av.FFmpegError:
-            self._lose(self._order)
+            self._failed.add(self._order)
+            self._mark_damaged(self._order)
             return
+        aspect = context.sample_aspect_ratio
+        if not self._aspects or self._aspects[-1][1] != aspect:
+            self._aspects.append((self._order, aspect))
         for picture in pictures:
             order = picture.opaque if isinstance(picture.opaque, int) else self._order
+            self._waiting.pop(order, None)
+            yield from self._lost_before(picture.pts, order)
             if picture.is_corrupt:
-                self._lose(order)
-            elif self._is_sound(order, is_key=picture.key_frame):
-                yield picture
-            else:
-                self.lost += 1
+                self._mark_damaged(order)
+            is_sound = self._is_sound(order, is_key=picture.key_frame) and not picture.is_corrupt
+            yield Decoded(picture, picture.pts, is_sound, self._aspect_of(order))
+
+    def _lost_before(self, stamp: int | None, order: int) -> Iterator[Decoded]:
+        """Pictures that had to come before the one with this stamp and order, and will not come any more."""
+        late = [
+            (waiting, each)
+            for each, waiting in self._waiting.items()
+            if each < order - MAX_DELAY or (waiting is not None and stamp is not None and waiting < stamp)
+        ]
+        for waiting, each in sorted(late, key=lambda item: (item[0] is None, item[0] or 0, item[1])):
+            del self._waiting[each]
+            if each in self._failed or (self._damaged_to >= 0 and not self._has_hidden):
+                self._failed.discard(each)
+                yield Decoded(None, waiting, is_sound=False)
+
+    def _aspect_of(self, order: int) -> Fraction | None:
+        """By the decoder: what it knew last comes from the packet it read last, not from the picture it gives."""
+        while len(self._aspects) > 1 and self._aspects[1][0] <= order:
+            del self._aspects[0]
+        return self._aspects[0][1]
 
     def _is_sound(self, order: int, *, is_key: bool) -> bool:
         if is_key and order > self._damaged_to:
             self._damaged_from = None
         return self._damaged_from is None or order < self._damaged_from
 
-    def _lose(self, order: int) -> None:
-        self.lost += 1
+    def _mark_damaged(self, order: int) -> None:
         self._damaged_from = order if self._damaged_from is None else min(order, self._damaged_from)
         self._damaged_to = max(order, self._damaged_to)

@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import av
+import numpy as np
 from av.stream import Disposition
 
+from stream.biometry import Reason
 from stream.errors import SourceNotFound, SourceTruncated, SourceUnreadable
 from stream.frame import Frame
-from stream.sources.base import SourceInfo
+from stream.sources.base import DEFAULT_RATE_HZ, RATE_NOTE, SourceInfo, joined_notes
 from stream.sources.luma import grey_of, turn_of
 from stream.sources.pictures import PictureReader
 from stream.sources.recording import Recording
+from stream.sources.segments import Segments
 from stream.sources.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -25,12 +28,10 @@ if TYPE_CHECKING:
     from av import VideoFrame
     from av.container import InputContainer
     from av.video.stream import VideoStream
+    from numpy.typing import NDArray
 
     from stream.clock import Clock
     from stream.frame import PixelSpacing
-
-DEFAULT_RATE_HZ = Fraction(25)
-"""Where the file declares no rate."""
 
 NOTE_PREFIX = "partum-note:"
 """A file's `comment` that begins so holds words the viewer must see with the pictures."""
@@ -42,9 +43,13 @@ class VideoSource(Recording):
     """The frames of a video file, decoded one by one.
 
     Frames are grey (`stream.sources.luma`), turned as the file's display matrix asks, with the file's own
-    timestamps (`stream.sources.timeline`) and pixel shape. Interlaced pictures are taken as they are. Damaged
-    pictures are left out up to the next key picture (`stream.sources.pictures`); a recording that ends
-    damaged, or earlier than it declares, ends in SourceTruncated after its last sound frame.
+    timestamps (`stream.sources.timeline`) and pixel shape. Interlaced pictures are taken as they are. Where size or
+    pixel shape changes, a new segment begins. Pictures that are damaged, or built on one that is, are refused
+    (`stream.sources.pictures`), black where nothing could be decoded; a recording that ends damaged, or earlier than it
+    declares, ends in SourceTruncated.
+
+    Of several streams of pictures the one that the file itself prefers is played, else that with most pictures, else
+    the largest; the note says which.
     """
 
     def __init__(self, path: str | Path, *, clock: Clock, spacing: PixelSpacing | None = None) -> None:
@@ -63,7 +68,7 @@ class VideoSource(Recording):
         self._clock = clock
         self._container = _open(self._path)
         try:
-            self._stream = _video_stream(self._path, self._container)
+            self._stream, self._choice = _video_stream(self._path, self._container)
             self._reader = PictureReader(self._container, self._stream)
             info = self._begin(spacing)
         except BaseException:
@@ -73,76 +78,84 @@ class VideoSource(Recording):
 
     def _begin(self, spacing: PixelSpacing | None) -> SourceInfo:
         """Decodes the first picture, which knows what the header does not: its turn and true size."""
-        pictures = iter(self._reader)
-        first = next(pictures, None)
+        before, pictures = [], iter(self._reader)
+        for decoded in pictures:
+            before.append(decoded)
+            if decoded.frame is not None:
+                break
+        first = before[-1].frame if before else None
         if first is None:
             raise SourceUnreadable(f"{self._path}: holds no picture that can be decoded; export it again")
-        self._pictures = itertools.chain([first], pictures)
-        self._stored_size = first.width, first.height
+        self._pictures = itertools.chain(before, pictures)
+        self._stored_size, self._first_aspect = (first.width, first.height), before[-1].aspect
         self._turn = turn_of(first)
         width, height = self._stored_size[::-1] if self._turn.transpose else self._stored_size
+        rate_hz = _rate_hz(self._stream)
         return SourceInfo(
             uri=str(self._path),
             kind="video",
             width=width,
             height=height,
             frame_count=self._stream.frames or None,
-            frame_rate_hz=_rate_hz(self._stream),
+            frame_rate_hz=rate_hz,
             spacing=spacing,
-            note=_note(self._container),
+            note=joined_notes(_note(self._container), self._choice, "" if rate_hz else RATE_NOTE),
         )
 
     def _read(self) -> Generator[Frame, None, None]:
         time_base = _fraction(self._stream.time_base) or Fraction(1, 1_000_000)
         timeline = Timeline(time_base=time_base, period_s=_period_s(self._stream))
-        aspect = _fraction(self._stream.sample_aspect_ratio) or Fraction(1)
-        index = -1
-        for index, picture in enumerate(self._pictures):
-            self._check_size(picture, index)
-            yield Frame(
-                image=self._turn(grey_of(picture)),
+        segments = Segments()
+        coded = _fraction(self._first_aspect)
+        image = np.zeros((self.info.height, self.info.width), np.uint8)
+        aspect = _fraction(self._stream.sample_aspect_ratio) or Fraction(1)  # the container's goes before the codec's
+        for index, decoded in enumerate(self._pictures):
+            if decoded.frame is None:
+                image = np.zeros_like(image)
+            else:
+                image = self._shown(decoded.frame)
+                if _fraction(decoded.aspect) != coded:  # it changed on the way
+                    coded = _fraction(decoded.aspect)
+                    aspect = coded or Fraction(1)
+            frame = Frame(
+                image=image,
                 index=index,
-                pts=timeline.place(picture.pts),
+                pts=timeline.place(decoded.stamp),
                 time_base=time_base,
                 captured_ns=self._clock.now_ns(),
-                spacing=self.info.spacing,
+                spacing=self.info.spacing if image.shape == (self.info.height, self.info.width) else None,
                 pixel_aspect=float(1 / aspect if self._turn.transpose else aspect),
-                segment=timeline.segment,
-                segment_cause=timeline.segment_cause,
+                refusal=None if decoded.is_sound else Reason.DAMAGED,
             )
-        self._check_end(index + 1)
+            yield segments.numbered(frame, jumps=timeline.segment)
+        self._check_end()
 
-    def _check_size(self, picture: VideoFrame, index: int) -> None:
+    def _shown(self, picture: VideoFrame) -> NDArray[np.uint8]:
+        """Grey and upright; the turn is read again where the size changes."""
         if (picture.width, picture.height) != self._stored_size:
-            before = "x".join(map(str, self._stored_size))
-            raise SourceUnreadable(
-                f"{self._path}: frame {index} is {picture.width}x{picture.height}, those before it {before};"
-                " split the recording there"
-            )
+            self._stored_size = picture.width, picture.height
+            self._turn = turn_of(picture)
+        return self._turn(grey_of(picture))
 
-    def _check_end(self, count: int) -> None:
+    def _check_end(self) -> None:
         """Raises SourceTruncated where the recording ends damaged, or before the end its header declares."""
+        reader, declared_count = self._reader, self._stream.frames
         period_s = _period_s(self._stream)
         end_s = self._reader.end * (_fraction(self._stream.time_base) or Fraction(1, 1_000_000))
         declared_s = _declared_end_s(self._container, self._stream)
         tolerance_s = max(3 * period_s, Fraction(1, 2))
         is_short = declared_s is not None and declared_s - end_s > tolerance_s
-        if self._reader.is_damaged or is_short or self._is_cut_gif():
-            declared = self._stream.frames or (round(declared_s / period_s) if declared_s else 0)
-            of_declared = f" of {declared}" if declared > count else ""
+        if reader.is_damaged or is_short:
+            declared = declared_count or (round(declared_s / period_s) if declared_s else 0)
+            of_declared = f" of {declared}" if declared > reader.sound else ""
             raise SourceTruncated(
-                f"{self._path}: cut off or damaged after {count}{of_declared} frames; copy the file again"
+                f"{self._path}: cut off or damaged after {reader.sound}{of_declared} frames; copy the file again"
             )
-        if self._reader.lost:
-            _log.warning("%s: %d damaged pictures were left out", self._path, self._reader.lost)
-
-    def _is_cut_gif(self) -> bool:
-        """Whether a GIF lacks its last byte, the trailer: nothing else in the format tells that it was cut."""
-        if self._container.format.name != "gif":
-            return False
-        with self._path.open("rb") as file:
-            file.seek(-1, 2)
-            return file.read(1) != b";"
+        if reader.damaged:
+            _log.warning("%s: %d damaged pictures were refused", self._path, reader.damaged)
+        if declared_count and declared_count != reader.sound + reader.damaged:
+            count = reader.sound + reader.damaged
+            _log.warning("%s: holds %d frames, its header says %d", self._path, count, declared_count)
 
     def _release(self) -> None:
         self._container.close()
@@ -164,17 +177,26 @@ def _open(path: Path) -> InputContainer:
         ) from error
 
 
-def _video_stream(path: Path, container: InputContainer) -> VideoStream:
-    """The first stream of moving pictures."""
+def _video_stream(path: Path, container: InputContainer) -> tuple[VideoStream, str]:
+    """The stream of moving pictures, and words on the choice where there are several."""
     if container.format.name == "tty":  # FFmpeg would play a text file as a terminal session
         raise SourceUnreadable(f"{path}: a text file, not a video")
     moving = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
     if not moving:
         raise SourceUnreadable(f"{path}: holds no video stream; give a recording with pictures")
-    stream = moving[0]
-    if stream.codec_context is None:
+    known = [stream for stream in moving if stream.codec_context is not None]
+    if not known:
         raise SourceUnreadable(f"{path}: its codec cannot be decoded here; export it as H.264")
-    return stream
+    chosen = max(known, key=_preference)
+    others = f"stream {moving.index(chosen) + 1} of {len(moving)} is played" if len(moving) > 1 else ""
+    return chosen, others
+
+
+def _preference(stream: VideoStream) -> tuple[bool, bool, int, int]:
+    """What is played rather: no still beside films, what the file prefers, more pictures, larger ones."""
+    is_still = bool(stream.disposition & Disposition.still_image) or stream.frames == 1
+    is_default = bool(stream.disposition & Disposition.default)
+    return not is_still, is_default, stream.frames, stream.codec_context.width * stream.codec_context.height
 
 
 def _declared_end_s(container: InputContainer, stream: VideoStream) -> Fraction | None:

@@ -69,7 +69,10 @@ class EmbeddedVideo:
         """
         facts, count = self._facts, 0
         reader = PictureReader(self._container, self._stream)
-        for picture in reader:
+        for decoded in reader:
+            picture = decoded.frame
+            if picture is None or not decoded.is_sound:
+                continue
             if (picture.width, picture.height) != (facts.columns, facts.rows):
                 raise SourceUnreadable(
                     f"{facts.path}: its pictures are {picture.width}x{picture.height}, its header says"
