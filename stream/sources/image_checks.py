@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Literal
 
-import av
 from PIL import Image
 
 from stream.errors import SourceUnreadable
+from stream.sources import jpeg
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +27,7 @@ def check_end(path: Path, image: Image.Image) -> None:
     data = path.read_bytes()
     if image.format == "PNG":
         Image.open(io.BytesIO(data), formats=("PNG",)).verify()
-    if image.format in ("JPEG", "MPO") and not is_whole_jpeg(data):
+    if image.format in ("JPEG", "MPO") and not jpeg.is_whole(data):
         raise EOFError
     behind = data[_end_of(image, data) :].lstrip(b"\0\xff\r\n\t ")
     mark = data[: 1 if image.format == "PPM" else 3].lstrip(b"\xff")
@@ -59,23 +59,6 @@ def _jpeg_end(data: bytes) -> int:
         scan += 2 + int.from_bytes(data[scan + 2 : scan + 4], "big")
     end = data.find(b"\xff\xd9", scan)
     return len(data) if end < 0 else end + 2
-
-
-def is_whole_jpeg(data: bytes) -> bool:
-    """Whether the coded picture runs to its end: most decoders fill up what is missing and say nothing.
-
-    FFmpeg is asked, whose decoder tells, of the kinds that it knows; others are taken for whole.
-    """
-    decoder = av.CodecContext.create("mjpeg", "r")
-    decoder.options = {"err_detect": "explode"}
-    decoder.thread_count = 1
-    try:
-        decoder.decode(av.Packet(data))
-    except av.InvalidDataError:
-        return False
-    except av.FFmpegError:
-        return True
-    return True
 
 
 def linked_pages(path: Path) -> int:

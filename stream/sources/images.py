@@ -16,6 +16,7 @@ from stream.sources.image_file import ImageFacts, image_facts, read_grey, read_p
 from stream.sources.kinds import is_image, is_recording
 from stream.sources.recording import Recording
 from stream.sources.segments import Segments
+from stream.sources.typed_spacing import TypedSpacing
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -86,21 +87,20 @@ class ImageFolderSource(Recording):
         )
 
     def _read(self) -> Generator[Frame, None, None]:
-        white, size = self._white(), (self.info.height, self.info.width)
+        white, typed = self._white(), TypedSpacing(self.info.spacing)
         segments, index, pts_s = Segments(), 0, Fraction(0)
         default_s = 1 / (self.info.frame_rate_hz or DEFAULT_RATE_HZ)
         time_base = _TIME_BASE if self._is_film else default_s
         for path in self._paths:
             for picture in read_pictures(path):
                 image = to_grey(picture.levels, white=white if path in self._wide else 0xFFFF)
-                spacing = self.info.spacing if image.shape == size else None  # it was said of pictures of that size
                 frame = Frame(
                     image=image,
                     index=index,
                     pts=round(pts_s / time_base),
                     time_base=time_base,
                     captured_ns=self._clock.now_ns(),
-                    spacing=spacing,
+                    spacing=typed.for_picture(image.shape, 1.0, None),
                 )
                 yield segments.numbered(frame)
                 index += 1

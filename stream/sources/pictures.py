@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING
 import av
 from av.codec.context import Flags
 
+from stream.sources.h264 import FrameNumbers
+from stream.sources.jpeg import is_whole
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from av import Packet, VideoFrame
     from av.container import InputContainer
     from av.video.stream import VideoStream
-
-STRICT_CODECS = frozenset({"mjpeg", "mjpegb"})
-"""Codecs whose decoders fill up what is missing without a word, unless they are told to stop at the first error. Others
-mark what they have filled up, and go on."""
 
 MAX_DELAY = 64
 """Packets after which a picture comes at the latest."""
@@ -76,8 +75,8 @@ class PictureReader:
         context.thread_type = "NONE"
         context.thread_count = 1
         context.flags |= Flags.output_corrupt  # a picture that is left out is one that nobody counts
-        if context.name in STRICT_CODECS:
-            context.options = {"err_detect": "explode"}
+        self._is_jpeg = context.name == "mjpeg"
+        self._numbers = FrameNumbers(context.extradata) if context.name == "h264" else None
 
     @property
     def is_damaged(self) -> bool:
@@ -104,7 +103,7 @@ class PictureReader:
         self._order += 1
         packet.opaque = self._order
         self._waiting[self._order] = packet.pts
-        if packet.is_corrupt:
+        if packet.is_corrupt or self._hides_damage(bytes(packet)):
             self._mark_damaged(self._order)
         else:
             stamp = packet.dts if packet.pts is None else packet.pts
@@ -144,6 +143,12 @@ class PictureReader:
             if each in self._failed or (self._damaged_to >= 0 and not self._has_hidden):
                 self._failed.discard(each)
                 yield Decoded(None, waiting, is_sound=False)
+
+    def _hides_damage(self, data: bytes) -> bool:
+        """Whether a packet is cut, or others are missing before it, in a way that its decoder does not tell."""
+        if self._is_jpeg:
+            return not is_whole(data)
+        return self._numbers is not None and self._numbers.missing_before(data) > 0
 
     def _aspect_of(self, order: int) -> Fraction | None:
         """By the decoder: what it knew last comes from the packet it read last, not from the picture it gives."""

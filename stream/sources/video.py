@@ -21,6 +21,7 @@ from stream.sources.pictures import PictureReader
 from stream.sources.recording import Recording
 from stream.sources.segments import Segments
 from stream.sources.timeline import Timeline
+from stream.sources.typed_spacing import TypedSpacing
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -105,7 +106,7 @@ class VideoSource(Recording):
     def _read(self) -> Generator[Frame, None, None]:
         time_base = _fraction(self._stream.time_base) or Fraction(1, 1_000_000)
         timeline = Timeline(time_base=time_base, period_s=_period_s(self._stream))
-        segments = Segments()
+        segments, typed = Segments(), TypedSpacing(self.info.spacing)
         coded = _fraction(self._first_aspect)
         image = np.zeros((self.info.height, self.info.width), np.uint8)
         aspect = _fraction(self._stream.sample_aspect_ratio) or Fraction(1)  # the container's goes before the codec's
@@ -117,14 +118,15 @@ class VideoSource(Recording):
                 if _fraction(decoded.aspect) != coded:  # it changed on the way
                     coded = _fraction(decoded.aspect)
                     aspect = coded or Fraction(1)
+            shown_aspect = float(1 / aspect if self._turn.transpose else aspect)
             frame = Frame(
                 image=image,
                 index=index,
                 pts=timeline.place(decoded.stamp),
                 time_base=time_base,
                 captured_ns=self._clock.now_ns(),
-                spacing=self.info.spacing if image.shape == (self.info.height, self.info.width) else None,
-                pixel_aspect=float(1 / aspect if self._turn.transpose else aspect),
+                spacing=typed.for_picture(image.shape, shown_aspect, None),
+                pixel_aspect=shown_aspect,
                 refusal=None if decoded.is_sound else Reason.DAMAGED,
             )
             yield segments.numbered(frame, jumps=timeline.segment)
