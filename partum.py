@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 import click
+from click.shell_completion import CompletionItem, shell_complete
 
 from engines.errors import PartumError
 from engines.redaction import scrubbed
@@ -38,6 +40,9 @@ COMMANDS = {
 }
 """Name: (`module:command`, help line). A module is imported when its command runs."""
 
+COMPLETE = "_PARTUM_COMPLETE"
+"""Set by shells that ask for completions, and for the script that asks: `_PARTUM_COMPLETE=bash_source partum`."""
+
 log = logging.getLogger("partum")
 
 
@@ -54,12 +59,16 @@ class LazyCommands(click.Group):
         command: click.Command = getattr(import_module(module), attribute)
         return command
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        names = [CompletionItem(name, help=line) for name, (_, line) in COMMANDS.items() if name.startswith(incomplete)]
+        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
 
-@click.group(cls=LazyCommands)
+@click.group(cls=LazyCommands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="partum")
 def partum() -> None:
     """Live angle of progression and head-symphysis distance on intrapartum ultrasound.
@@ -69,7 +78,9 @@ def partum() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command and exits: 0 done, 1 the run failed, 2 the command line is wrong, 130 interrupted."""
+    """Runs the command and exits: 0 done or stopped, 1 the run failed, 2 the command line is wrong, 130 interrupted."""
+    if COMPLETE in os.environ:
+        sys.exit(shell_complete(partum, {}, "partum", COMPLETE, os.environ[COMPLETE]))
     # Not Click's own main: it takes every EOFError, a truncated recording too, for the user's.
     words = list(sys.argv[1:] if arguments is None else arguments)
     given = [*words, *(word.partition("=")[2] for word in words)]  # what may hold a password
@@ -78,6 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             partum.invoke(context)
     except click.exceptions.Exit as end:
         sys.exit(end.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:  # a group alone: what it can do is no error
+        click.echo(error.format_message())
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "partum"
         _fail(error, 2, f"{error.format_message()} (see '{command} --help')", given)

@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@click.group("bench", help="Measure how fast and how right this machine is.")
+class Benches(click.Group):
+    """Lists its commands with the whole of their first line, where Click cuts it."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.help or "") for name, command in self.commands.items()])
+
+
+@click.group("bench", cls=Benches, help="Measure how fast and how right this machine is.")
 def bench_command() -> None:
     """See the group's help text above."""
 

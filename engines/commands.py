@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from engines.errors import ModelMismatch, ModelNotFound
 from engines.runtime import unavailable
@@ -52,10 +49,10 @@ def info_command(file: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(facts, indent=2))
         return
-    table = Table(show_header=False)
-    for name, value in _flat(facts):
-        table.add_row(name, escape(str(value)))
-    Console().print(table)
+    rows = _flat(facts)
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        click.echo(f"{name:{width}}  {_said(value)}")
 
 
 @click.command("export", help="Write a model file from CHECKPOINT (.pt), or serve a model (.onnx) by Triton.")
@@ -109,6 +106,13 @@ def _engine_facts(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ModelMismatch(f"{path}: the facts beside it cannot be read ({error}); partum build --rebuild") from error
     return {"file": str(path), **facts}
+
+
+def _said(value: Any) -> str:
+    """A fact for people: numbers to six digits, lists in a line, nothing cut."""
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_said, value))
+    return "-" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _flat(facts: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

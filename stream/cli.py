@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from engines.redaction import scrubbed
 from engines.registry import AUTO, BACKENDS
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from stream.watch import WatchOptions
+
+
+ADDRESSES = (
+    *("rtsp://", "rtmp://", "udp://@:", "tcp://", "http://", "igtl://"),
+    *("v4l2:/dev/video0", "screen:"),
+)
+"""How live feeds are named; what completes a word of the command line."""
 
 
 class Pace(click.ParamType[float | None]):
@@ -143,6 +151,14 @@ orientation_option = click.option(
 )
 
 
+def _paths(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(incomplete, type="file")]
+
+
+def _addresses(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(address) for address in ADDRESSES if address.startswith(incomplete)]
+
+
 def watch_options(*, sector: str | None, pane: str | None, tick_mm: float | None, profile: Path | None) -> WatchOptions:
     """What a profile says, and what was said on the command line in its place."""
     from stream.watch import WatchOptions, parse_sector, read_profile
@@ -157,7 +173,7 @@ def watch_options(*, sector: str | None, pane: str | None, tick_mm: float | None
 
 
 @click.command(help="Run SOURCE (default: the built-in demonstration clip) through the pipeline.")
-@click.argument("source", required=False)
+@click.argument("source", required=False, shell_complete=_paths)
 @click.option(
     "--out",
     type=Folder(path_type=Path),
@@ -226,7 +242,7 @@ def replay(
 @click.command(
     help="Watch a live SOURCE, or several: rtsp://, rtmp://, udp://, http://, igtl://, v4l2:/dev/video0 or screen:."
 )
-@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, shell_complete=_addresses)
 @click.option(
     "--out", type=Folder(path_type=Path), help="Folder for the results. Default: a new one below partum-runs/."
 )

@@ -7,7 +7,6 @@
         |  + SourceUnavailable (ImportError)         the kind of source needs an extra that is not installed
         |  + SourceUnreadable  (ValueError)          the file is not what its name says, or holds no frames
         |  + SourceTruncated   (EOFError)            it ended before its own header said it would
-        |  + SourceTimeout     (TimeoutError)        no frame came in time
         |  + SourceDenied      (PermissionError)     the peer refuses user name or password
         + OutputError          (OSError)             results cannot be written there
         + MaskError            (ValueError)          a mask file with codes or a shape we do not know
@@ -44,10 +43,6 @@ class SourceUnreadable(SourceError, ValueError):
 
 class SourceTruncated(SourceError, EOFError):
     """The recording ended before its own header said it would."""
-
-
-class SourceTimeout(SourceError, TimeoutError):
-    """No frame came in time."""
 
 
 class SourceDenied(SourceError, PermissionError):

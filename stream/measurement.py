@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from stream.tracking import Status
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
     from stream.stages import Stage
     from stream.tracking import Estimate
 
-RECORD_SCHEMA = "partum.measurement/1"
+RECORD_SCHEMA = "partum.measurement/2"
+"""Since 2 the tracked values of frames whose own reading was not accepted stand in fields of their own."""
 CLOCK_FIELDS = ("latency_ms",)
 """The fields of a record that two runs over the same recording do not share."""
 STALE_S = 1.0
@@ -110,6 +113,7 @@ class Measurement:
             "track": str(self.aop.status) if self.aop else None,
             "track_age_s": _rounded(self.aop.age_s if self.aop else None),
             "hsd_min_track": str(self.hsd_min.status) if self.hsd_min else None,
+            "hsd_perp_track": str(self.hsd_perp.status) if self.hsd_perp else None,
             "landmarks_px": self._landmarks(),
             # The challenge protocols do not ask.
             "mirrored": reading.mirrored if reading and reading.landmarks and self.protocol == "robust" else None,
@@ -151,10 +155,21 @@ def _rounded(value: float | None, digits: int = 3, *, scale: float | None = 1.0)
 
 
 def _tracked(name: str, estimate: Estimate | None, unit: str, scale: float | None = 1.0) -> dict[str, float | None]:
-    """The filtered value and its 95 % interval, scaled to `unit`; all None where there is no track."""
-    value, low, high = (estimate.value, estimate.lo95, estimate.hi95) if estimate else (None, None, None)
-    return {
-        f"{name}_{unit}": _rounded(value, scale=scale),
-        f"{name}_lo95_{unit}": _rounded(low, scale=scale),
-        f"{name}_hi95_{unit}": _rounded(high, scale=scale),
-    }
+    """The filtered value and its 95 % interval, scaled to `unit`; all None where there is no track.
+
+    What does not rest on this frame's own reading stands in fields of its own, so that nobody who reads a column takes
+    it for measured.
+    """
+    is_measured = estimate is not None and estimate.status is Status.MEASURED
+    fields: dict[str, float | None] = {}
+    for prefix, shown in (
+        ("", estimate if is_measured else None),
+        ("_extrapolated", None if is_measured else estimate),
+    ):
+        value, low, high = (shown.value, shown.lo95, shown.hi95) if shown else (None, None, None)
+        fields |= {
+            f"{name}{prefix}_{unit}": _rounded(value, scale=scale),
+            f"{name}{prefix}_lo95_{unit}": _rounded(low, scale=scale),
+            f"{name}{prefix}_hi95_{unit}": _rounded(high, scale=scale),
+        }
+    return fields

@@ -172,7 +172,9 @@ class Run:
         yield lambda: Csv(out / "measurements.csv")
         yield lambda: Trend(out / "trend.png", f"{title}  {note}".strip())
         if options.overlay:
-            yield lambda: Overlay(out / "overlay.mp4", note=note, frame_rate_hz=info.frame_rate_hz)
+            yield lambda: Overlay(
+                out / "overlay.mp4", note=note, frame_rate_hz=info.frame_rate_hz, is_live=options.live
+            )
         if options.record:
             yield lambda: Recorder(out / "recording", note=info.note)
         if options.igtl_out is not None:

@@ -19,6 +19,7 @@ from stream.errors import OptionError
 from stream.protocols import check_orientation
 from stream.results import check_folder, prepare_folder
 from stream.run import Run, make_watch, open_recording
+from stream.screen.server import parse_address
 from stream.sinks.igtl_output import LAST_PORT, IgtlOutput
 from stream.summary import print_summary
 from stream.terminal import progress_of
@@ -86,6 +87,8 @@ def _check(asked: Sequence[SessionOptions]) -> None:
     check_orientation(options.protocol, options.orientation)
     if options.token is not None and options.serve is None:
         raise OptionError("--token is that of the screen; give --serve HOST:PORT too, or leave it out")
+    if options.serve is not None:
+        parse_address(options.serve)
     check_folder(options.out, source=Path("live" if options.live else options.uri))
     ports = [each.igtl_out for each in asked if each.igtl_out]
     if ports and max(ports) > LAST_PORT:
@@ -143,7 +146,7 @@ def _screen(options: SessionOptions, runs: Sequence[Run]) -> Iterator[None]:
     if options.serve is None:
         yield
         return
-    from stream.screen.server import ScreenServer, parse_address
+    from stream.screen.server import ScreenServer
 
     host, port = parse_address(options.serve)
     with ScreenServer([run.board for run in runs], host=host, port=port, token=options.token) as server:

@@ -41,6 +41,9 @@ def print_summary(run: Run) -> None:
         if found and not (unit == " px" and statistics.typical("hsd_min_mm")):
             value, low, high = found
             table.add_row(label, f"{value:.1f}{unit}  (95 % interval {low:.1f} to {high:.1f}{unit})")
+    alone = statistics.aop_raw_deg.quantile(0.5)
+    if alone is not None and statistics.typical("aop_deg") is None:
+        table.add_row("AoP of single frames, median", f"{alone:.1f}°  (too few that agree to be followed)")
     # As fast as possible, frames wait for the slowest stage: that time is part of their latency.
     queued = "" if options.pace or options.live else "  (as fast as possible: waiting included)"
     spread = [statistics.latency_ms.quantile(share) for share in (0.5, 0.9, 0.99)]

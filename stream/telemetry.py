@@ -10,6 +10,7 @@ import numpy as np
 
 from stream.measurement import State
 from stream.stages import Stage
+from stream.tracking import Status
 
 if TYPE_CHECKING:
     from stream.measurement import Measurement
@@ -63,6 +64,8 @@ class RunStatistics:
         self.drops: Counter[str] = Counter()
         self.latency_ms = LogHistogram(least=1e-3, most=1e6, growth=0.01)
         self.stage_ms = {stage: LogHistogram(least=1e-3, most=1e6, growth=0.01) for stage in Stage}
+        self.aop_raw_deg = LogHistogram(least=0.1, most=1e4, growth=5e-4)
+        """AoP as read from single frames."""
         self._values = {
             f"{name}{bound}": LogHistogram(least=0.1, most=1e4, growth=5e-4)
             for name in ("aop_deg", "hsd_min_px", "hsd_min_mm")
@@ -80,13 +83,15 @@ class RunStatistics:
         self.latency_ms.add(measurement.latency_ms)
         for stage, spent_ms in measurement.stage_ms.items():
             self.stage_ms[stage].add(spent_ms)
+        if measurement.biometry and measurement.biometry.aop_deg is not None:
+            self.aop_raw_deg.add(measurement.biometry.aop_deg)
         scale = measurement.mm_per_px
         for name, estimate, unit in (
             ("aop_deg", measurement.aop, 1.0),
             ("hsd_min_px", measurement.hsd_min, 1.0),
             ("hsd_min_mm", measurement.hsd_min, scale),
         ):
-            if estimate and unit:
+            if estimate and unit and estimate.status is Status.MEASURED:
                 self._values[name].add(estimate.value * unit)
                 self._values[f"{name}/lo95"].add(estimate.lo95 * unit)
                 self._values[f"{name}/hi95"].add(estimate.hi95 * unit)

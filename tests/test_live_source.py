@@ -380,9 +380,20 @@ def display() -> Iterator[str]:
     server.wait()
 
 
-@pytest.mark.parametrize(("region", "shape"), [("", (480, 640)), ("/320x240+100+50", (240, 320))])
-def test_a_screen_or_a_region_of_it_is_seen(display: str, region: str, shape: tuple[int, int]) -> None:
-    source = open_live(f"screen:{display}{region}")
+@pytest.mark.parametrize(
+    ("address", "shape"),
+    [
+        ("screen:{display}", (480, 640)),
+        ("screen:{display}/320x240+100+50", (240, 320)),
+        ("screen:320x240+100+50", (240, 320)),  # of the display in the environment
+        ("screen:", (480, 640)),
+    ],
+)
+def test_a_screen_or_a_region_of_it_is_seen(
+    display: str, address: str, shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISPLAY", display if "{" not in address else ":99")
+    source = open_live(address.format(display=display))
     timer = threading.Timer(20, source.close)
     timer.start()
     frames = []

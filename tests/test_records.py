@@ -81,6 +81,27 @@ def test_the_data_dictionary_says_what_the_schema_says() -> None:
     }
 
 
+def test_no_value_of_a_refused_frame_stands_in_a_column_of_measured_ones(measurements: list[Measurement]) -> None:
+    records = [measurement.record() for measurement in measurements]
+    tracked = ("aop_deg", "aop_lo95_deg", "hsd_min_px", "hsd_min_mm", "hsd_min_hi95_mm")
+    for record in records:
+        is_measured = record["track"] == "measured"
+        for name in tracked:
+            head, _, unit = name.rpartition("_")
+            stem, bound = head.removesuffix("_lo95").removesuffix("_hi95"), head[-5:] if "95" in head else ""
+            extrapolated = record[f"{stem}_extrapolated{bound}_{unit}"]
+            assert (record[name] is not None) == is_measured, name
+            assert (extrapolated is not None) == (record["track"] in ("predicted", "held")), name
+    refused = [record for record in records if record["state"] == "refused"]
+    assert refused[0]["track"] == "predicted"
+    assert isinstance(refused[0]["aop_extrapolated_deg"], float)
+    assert refused[0]["aop_deg"] is None
+    assert refused[-1]["track"] is None  # beyond a second nothing is shown
+    broken = refused[0] | {"aop_deg": 120.0}
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.Draft202012Validator(SCHEMA).validate(broken)
+
+
 def test_csv_holds_the_same_values(measurements: list[Measurement], tmp_path: Path) -> None:
     sink = Csv(tmp_path / "m.csv")
     for measurement in measurements:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import replace
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import av
 import cv2
@@ -14,7 +14,8 @@ import pytest
 
 from stream.biometry import Biometry, Landmarks
 from stream.errors import OptionError, OutputError
-from stream.measurement import Measurement
+from stream.frame import Frame, PixelSpacing
+from stream.measurement import Measurement, State
 from stream.pipeline import Pipeline
 from stream.results import prepare_folder
 from stream.sinks import tables
@@ -203,3 +204,65 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "partum-runs").write_text("a file")
     with pytest.raises(OutputError, match="partum-runs"):
         prepare_folder(None, source=tmp_path / "clip.mp4")
+
+
+def result(index: int, *, hsd_px: float | None = 60.0, mm_per_px: float | None = None, **changes: Any) -> Measurement:
+    """A measured frame at 25 Hz, or a refused one where there is no HSD."""
+    frame = Frame(
+        image=np.zeros((8, 8), np.uint8),
+        index=index,
+        pts=index,
+        time_base=Fraction(1, 25),
+        captured_ns=0,
+        spacing=PixelSpacing(mm_per_px, mm_per_px) if mm_per_px else None,
+    )
+    reading = Biometry(protocol="robust", aop_deg=120.0, hsd_min=hsd_px) if hsd_px else None
+    state = State.MEASURED if hsd_px else State.REFUSED
+    return Measurement(frame=frame, protocol="robust", state=state, latency_ms=1.0, biometry=reading, **changes)
+
+
+@pytest.mark.parametrize("frames", [0, 1, 50])
+def test_a_plot_of_nothing_has_the_usual_axes_and_says_so(frames: int, tmp_path: Path) -> None:
+    trend = Trend(tmp_path / "trend.png", "nothing")
+    for index in range(frames):
+        trend.write(result(index, hsd_px=None))
+    above, below = trend.figure().axes
+    assert above.get_ylim() == (70.0, 180.0)
+    assert below.get_ylim() == (0.0, 60.0)
+    assert above.get_xlim() == (0.0, max((frames - 1) / 25, 1.0) if frames != 50 else 49 / 25)
+    for axes in (above, below):
+        assert [text.get_text() for text in axes.texts] == ["nothing was measured"]
+    trend.close()
+    assert cv2.imread(str(tmp_path / "trend.png")) is not None
+
+
+def test_one_plot_has_one_unit_whatever_the_last_frame_is(tmp_path: Path) -> None:
+    trend = Trend(tmp_path / "trend.png", "a scale that is found late")
+    for index in range(20):
+        trend.write(result(index))  # 60 px, the scale is not known yet
+    for index in range(20, 40):
+        trend.write(result(index, mm_per_px=0.25))
+    trend.write(replace(result(40, hsd_px=None), state=State.DROPPED))
+    below = trend.figure().axes[1]
+    assert below.get_ylabel() == "HSD, shortest (mm)"
+    drawn = np.asarray(below.lines[0].get_ydata())
+    assert np.isnan(drawn[:20]).all()
+    assert drawn[20:40] == pytest.approx(15.0)
+    without = Trend(tmp_path / "px.png", "no scale")
+    without.write(result(0))
+    below = without.figure().axes[1]
+    assert below.get_ylabel() == "HSD, shortest (px)"
+    assert np.asarray(below.lines[0].get_ydata()) == pytest.approx(60.0)
+
+
+@pytest.mark.parametrize(
+    ("latency_ms", "is_late", "status"),
+    [(900.0, True, "MEASURED"), (11_000.0, True, "NOT LIVE: 11 s late"), (11_000.0, False, "MEASURED")],
+)
+def test_the_film_of_a_live_feed_says_what_came_late(
+    latency_ms: float, is_late: bool, status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    monkeypatch.setattr("stream.sinks.drawing.write", lambda canvas, text, *rest, **options: written.append(text))
+    Painter("", is_live=is_late).paint(replace(result(0), latency_ms=latency_ms))
+    assert written[0] == status

@@ -17,8 +17,7 @@ from stream.cli import verbose_option
 @click.option(
     "--data",
     type=click.Path(path_type=Path, file_okay=False),
-    default=Path(),
-    show_default="here",
+    required=True,
     help="Folder below which the data sets named in CONFIG lie.",
 )
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the run [runs/NAME].")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from stream.measurement import State
+from stream.measurement import STALE_S, State
 from stream.sinks.lettering import Colour, text_width_px, write
 from stream.tracking import Status
 
@@ -91,13 +91,14 @@ class Painter:
 
     Args:
         note: words of the source that must be seen with the picture, or "".
+        is_live: of a live feed: a result that came late says so.
     """
 
     size = (PICTURE_PX + PANEL_PX, PICTURE_PX + TREND_PX)
     """Width and height of the canvas; both even, as video encoders want."""
 
-    def __init__(self, note: str) -> None:
-        self._note = note
+    def __init__(self, note: str, *, is_live: bool = False) -> None:
+        self._note, self._is_live = note, is_live
         self._past: deque[tuple[float, float, float, float]] = deque()
         width, height = self.size
         # One canvas for the whole film: two megabytes of fresh memory cost more than everything drawn on them.
@@ -118,7 +119,7 @@ class Painter:
             _paint_outlines(canvas, measurement, view)
         if self._note:
             write(canvas, self._note, (10, PICTURE_PX - 24), 14, YELLOW, bold=True)
-        _paint_panel(canvas, measurement)
+        _paint_panel(canvas, measurement, is_late=self._is_live and measurement.latency_ms > 1e3 * STALE_S)
         self._paint_trend(canvas, measurement)
         return canvas
 
@@ -209,10 +210,10 @@ def _paint_landmarks(canvas: NDArray[np.uint8], found: Landmarks, view: View, *,
     cv2.circle(canvas, (round(vertex[0] * 16), round(vertex[1] * 16)), 4 * 16, YELLOW, -1, cv2.LINE_AA, 4)
 
 
-def _paint_panel(canvas: NDArray[np.uint8], measurement: Measurement) -> None:
+def _paint_panel(canvas: NDArray[np.uint8], measurement: Measurement, *, is_late: bool) -> None:
     """The numbers, beside the picture."""
     x = PICTURE_PX + 18
-    status, colour = _status(measurement)
+    status, colour = _status(measurement, is_late=is_late)
     write(canvas, status, (x, 16), 17, colour, bold=True)
     reason = str(measurement.reason or "")
     write(canvas, WORDS.get(reason, reason), (x, 40), 14, GREY)
@@ -239,7 +240,9 @@ def _paint_panel(canvas: NDArray[np.uint8], measurement: Measurement) -> None:
     write(canvas, "not a medical device", (x, PICTURE_PX - 25), 13, GREY)
 
 
-def _status(measurement: Measurement) -> tuple[str, Colour]:
+def _status(measurement: Measurement, *, is_late: bool) -> tuple[str, Colour]:
+    if is_late and measurement.state is not State.DROPPED:
+        return f"NOT LIVE: {measurement.latency_ms / 1e3:.0f} s late", ORANGE
     if measurement.state is State.MEASURED:
         return "MEASURED", WHITE
     if measurement.state is State.DROPPED:

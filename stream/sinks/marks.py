@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from stream.measurement import Measurement
 
 MARK_SCHEMA = "partum.mark/1"
+FIELDS = ("index", "pts_s", "segment", "state", "reason", "aop_deg", "aop_extrapolated_deg")
+"""Of the result's own record."""
 
 
 class MarkFile:
@@ -37,7 +39,7 @@ class MarkFile:
         self._lines = self._lines or WholeLines(self._path)
         record = measurement.record()
         line = {"schema": MARK_SCHEMA, "mark": self._count + 1, "marked_utc": now_utc()}
-        line |= {name: record[name] for name in ("index", "pts_s", "segment", "state", "reason", "aop_deg")}
+        line |= {name: record[name] for name in FIELDS}
         self._lines.add(json.dumps(line, allow_nan=False) + "\n")
         self._count += 1
 

@@ -35,13 +35,14 @@ class Overlay:
         path: of the MP4.
         note: words of the source that must be seen with the picture, or "".
         frame_rate_hz: nominal, for players; each frame keeps its own time.
+        is_live: of a live feed: a result that came late says so.
     """
 
-    def __init__(self, path: Path, *, note: str, frame_rate_hz: Fraction | None) -> None:
+    def __init__(self, path: Path, *, note: str, frame_rate_hz: Fraction | None, is_live: bool = False) -> None:
         self._path, self._partial = path, path.with_suffix(".mp4.part")
         # Only nominal: every frame carries its own time. FFmpeg wants a small fraction within reason.
         self._rate = min(max(frame_rate_hz or Fraction(25), Fraction(1)), Fraction(1000)).limit_denominator(1001)
-        self._painter = Painter(note)
+        self._painter = Painter(note, is_live=is_live)
         self._last_pts = -1
         self._is_begun = self._closed = False
         self._container = self._open()

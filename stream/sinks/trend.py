@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 MOST_POINTS = 20_000
 """Kept for the plot; beyond it every second one goes, so that a run of any length takes the same memory."""
 
-COLUMNS = ("pts_s", "measured", "aop_raw", "aop", "aop_lo", "aop_hi", "hsd_raw", "hsd", "hsd_lo", "hsd_hi")
+COLUMNS = ("pts_s", "measured", "aop_raw", "aop", "aop_lo", "aop_hi", "hsd_raw", "hsd", "hsd_lo", "hsd_hi", "mm_per_px")
+EMPTY_RANGES = {"aop": (70.0, 180.0), "hsd": (0.0, 60.0)}
+"""Of the axes where there is nothing to draw: what is usual, in degrees, and in mm or px."""
 
 
 class Trend:
@@ -38,24 +40,21 @@ class Trend:
         self._path, self._title = path, title
         self._points = array("d")
         self._stride, self._seen = 1, 0
-        self._unit = "px"
         self._closed = False
 
     def write(self, measurement: Measurement) -> None:
         self._seen += 1
         if (self._seen - 1) % self._stride:
             return
-        scale = measurement.mm_per_px
-        self._unit = "mm" if scale else "px"
-        scale = scale or 1.0
         reading, aop, hsd = measurement.biometry, measurement.aop, measurement.hsd_min
         values = (
             measurement.frame.pts_s,
             float(measurement.state is State.MEASURED),
             reading.aop_deg if reading else None,
             *((aop.value, aop.lo95, aop.hi95) if aop else (None,) * 3),
-            reading.hsd_min * scale if reading and reading.hsd_min is not None else None,
-            *((hsd.value * scale, hsd.lo95 * scale, hsd.hi95 * scale) if hsd else (None,) * 3),
+            reading.hsd_min if reading else None,
+            *((hsd.value, hsd.lo95, hsd.hi95) if hsd else (None,) * 3),
+            measurement.mm_per_px,
         )
         self._points.extend(float("nan") if value is None else value for value in values)
         if len(self._points) > MOST_POINTS * len(COLUMNS):
@@ -70,15 +69,7 @@ class Trend:
         if self._closed:
             return
         self._closed = True
-        column = dict(zip(COLUMNS, self._table().T, strict=True))
-        figure = Figure(figsize=(11, 6.5), layout="constrained")
-        above, below = figure.subplots(2, 1, sharex=True)
-        _draw(above, column, "aop", "AoP (°)")
-        _draw(below, column, "hsd", f"HSD, shortest ({self._unit})")
-        below.set_xlabel("time (s)")
-        figure.suptitle(self._title, fontsize=11, parse_math=False)
-        figure.supxlabel("Research use only, not a medical device", fontsize=8, color="0.4", x=0.99, ha="right")
-        above.legend(loc="upper left", fontsize=8, ncols=4, framealpha=0.9)
+        figure = self.figure()
         try:
             with warnings.catch_warnings():
                 # A file name in a script the typeface lacks gives boxes in the title, not lines on stderr.
@@ -86,6 +77,30 @@ class Trend:
                 figure.savefig(self._path, dpi=110)
         except OSError as error:
             raise OutputError(f"{self._path}: cannot be written ({error.strerror}); free space there") from error
+
+    def figure(self) -> Figure:
+        """The plot of what was collected by now."""
+        column = dict(zip(COLUMNS, self._table().T, strict=True))
+        unit = _in_one_unit(column)
+        figure = Figure(figsize=(11, 6.5), layout="constrained")
+        above, below = figure.subplots(2, 1, sharex=True)
+        _draw(above, column, "aop", "AoP (°)")
+        _draw(below, column, "hsd", f"HSD, shortest ({unit})")
+        below.set_xlabel("time (s)")
+        figure.suptitle(self._title, fontsize=11, parse_math=False)
+        figure.supxlabel("Research use only, not a medical device", fontsize=8, color="0.4", x=0.99, ha="right")
+        above.legend(loc="upper left", fontsize=8, ncols=4, framealpha=0.9)
+        return figure
+
+
+def _in_one_unit(column: dict[str, NDArray[np.float64]]) -> str:
+    """Brings HSD into millimetres, where any of it can be: what has no scale is then left out. Returns the unit."""
+    drawn = ("hsd_raw", "hsd", "hsd_lo", "hsd_hi")
+    in_mm = {name: column[name] * column["mm_per_px"] for name in drawn}
+    if not any(np.isfinite(values).any() for values in in_mm.values()):
+        return "px"
+    column.update(in_mm)
+    return "mm"
 
 
 def _draw(axes: Axes, column: dict[str, NDArray[np.float64]], name: str, label: str) -> None:
@@ -113,8 +128,11 @@ def _draw(axes: Axes, column: dict[str, NDArray[np.float64]], name: str, label: 
     axes.axvspan(np.nan, np.nan, color="0.9", lw=0, label="not measured")
     axes.set_ylabel(label)
     axes.grid(alpha=0.3)
-    if len(time) > 1 and time[-1] > time[0]:
-        axes.set_xlim(time[0], time[-1])
+    if not any(np.isfinite(column[key]).any() for key in (f"{name}_raw", name)):
+        axes.set_ylim(*EMPTY_RANGES[name])
+        axes.text(0.5, 0.5, "nothing was measured", transform=axes.transAxes, ha="center", va="center", color="0.4")
+    first, last = (time.min(), time.max()) if len(time) else (0.0, 0.0)
+    axes.set_xlim(first, last if last > first else first + 1.0)
 
 
 def _runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,7 +41,7 @@ def open_device(uri: str, *, clock: Clock, spacing: PixelSpacing | None = None) 
 
     Args:
         uri: `v4l2:/dev/video0[?size=1920x1080&rate=60&format=mjpeg]`, or `screen:[:0][/][1280x960+100+50]`, a display
-            and a region of it.
+            (default: that of the environment, `$DISPLAY`) and a region of it.
         clock: stamps the frames.
         spacing: mm per pixel.
 
@@ -69,7 +70,8 @@ def _screen(rest: str) -> tuple[str, Mapping[str, str]]:
     if match is None:
         shown = redacted(f"screen:{rest}")
         raise OptionError(f"{shown}: write screen:, screen::1, screen:1280x960+100+50, or screen::1/1280x960+100+50")
-    address, options = match["display"] or ":0", {"framerate": str(RATE_HZ), "draw_mouse": "0"}
+    display = match["display"] or os.environ.get("DISPLAY") or ":0"
+    address, options = display, {"framerate": str(RATE_HZ), "draw_mouse": "0"}
     if match["region"]:
         size, left, top = match["region"].split("+")
         address, options["video_size"] = f"{address}+{left},{top}", size

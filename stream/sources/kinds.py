@@ -82,7 +82,7 @@ def kind_of(path: Path) -> Kind:
     if not is_there:
         raise SourceNotFound(f"{path}: no such file or folder; check the path")
     if is_device:
-        raise OptionError(f"{path}: a live feed, which this version cannot read; record it to a file first")
+        raise OptionError(f"{path}: is a device; a capture card or camera is watched with: partum attach v4l2:{path}")
     if not head:
         raise SourceUnreadable(f"{path}: the file is empty or not a regular one; give {SUPPORTED}")
     return _kind_of_file(path.suffix.lower(), head)

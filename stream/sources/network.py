@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from stream.frame import PixelSpacing
     from stream.sources.decoding import Decoded
 
-SCHEMES = frozenset({"rtsp", "rtsps", "rtmp", "udp", "rtp", "tcp", "http", "https", "srt"})
 OPEN_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 2.0
 """A feed that sends nothing for so long is taken for lost, and connected anew."""

@@ -324,7 +324,7 @@ def fan_region(fan: Fan, region: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def overlap(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
     """Intersection over union of two masks of one size; 0 where both are empty."""
     union = cv2.countNonZero(cv2.bitwise_or(one, other))
-    return cv2.countNonZero(cv2.bitwise_and(one, other)) / union if union else math.nan
+    return cv2.countNonZero(cv2.bitwise_and(one, other)) / union if union else 0.0
 
 
 def is_zoomed(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:

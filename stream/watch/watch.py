@@ -105,8 +105,15 @@ class Watch:
         return Seen(sector=sector.shape, confidence=sector.confidence, scale=stretch.scale, masked=stretch.masked)
 
     def look_ahead(self, frames: Iterable[Frame]) -> None:
-        """Finds the sector of a recording in its first frames, so that it is known from the first one on."""
+        """Finds the sector of a recording in its first frames, so that it is known from the first one on.
+
+        Raises:
+            OptionError: the first screen is not the one that the box or the profile was written for.
+        """
         if self._options.sector != AUTO:
+            beginning = next(iter(frames), None)
+            if beginning is not None:
+                self._has_its_size(beginning)
             return
         lock, first = SectorLock(gather=LOOK_AHEAD, pane=self._options.pane), None
         for frame, _ in zip(frames, range(LOOK_AHEAD), strict=False):

@@ -1,0 +1,159 @@
+"""`partum` as a new user meets it: help, completion, commands without arguments, and what is wrong said at once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+import partum
+from tests.conftest import REPOSITORY
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def run(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "partum", *map(str, words)],
+        cwd=REPOSITORY,
+        env={**os.environ, "COLUMNS": "80", **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+# Help
+
+
+@pytest.mark.parametrize("words", [[], ["replay"], ["attach"], ["bench"], ["bench", "model"], ["train"], ["info"]])
+def test_h_is_help_everywhere(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        partum.main([*words, "-h"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out.startswith(f"Usage: {' '.join(['partum', *words])}")
+
+
+def test_a_group_alone_says_what_it_can_do_and_that_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    partum.main(["bench"])
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert said.out.startswith("Usage: partum bench")
+    assert "Whether result B is faster than A, slower, or whether that cannot be said." in " ".join(said.out.split())
+
+
+def test_facts_of_a_model_are_not_cut_on_a_narrow_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    model = REPOSITORY / "engines" / "weights" / "psfh_unet.int8.onnx"
+    partum.main(["info", str(model)])
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines() if len(line.split()) > 1)
+    assert len(lines["sha256"]) == 64
+    assert "acceptance.measurability_flips.iugc2024" in lines
+    assert len(lines["acceptance.aop_delta_deg.robust.mean"]) <= 8
+
+
+# Completion, by the shells themselves where they are there
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_gets_its_script(shell: str) -> None:
+    script = run(_PARTUM_COMPLETE=f"{shell}_source")
+    assert script.returncode == 0
+    assert f"_PARTUM_COMPLETE={shell}_complete" in script.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("partum re", {"replay"}),
+        ("partum replay --pa", {"--pace", "--pane"}),
+        ("partum replay --backend o", {"openvino", "onnxruntime"}),
+        ("partum bench ", {"model", "stream", "compare", "peers"}),
+        ("partum attach r", {"rtsp://", "rtmp://"}),
+    ],
+)
+def test_bash_completes(words: str, expected: set[str], tmp_path: Path) -> None:
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("there is no bash here")
+    command = tmp_path / "partum"
+    command.write_text(f'#!/bin/sh\nPYTHONPATH={REPOSITORY} exec {sys.executable} -m partum "$@"\n')
+    command.chmod(0o755)
+    script = run(_PARTUM_COMPLETE="bash_source").stdout
+    asked = f"COMP_WORDS=({words}); COMP_CWORD={len(words.split(' ')) - 1}; _partum_completion partum"
+    probe = f'{script}\n{asked}\nprintf "%s\\n" "${{COMPREPLY[@]}}"'
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    found = subprocess.run(
+        [bash, "--norc", "-c", probe], env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert expected <= set(found.stdout.split())
+
+
+# What is wrong is said before anything heavy is done
+
+
+@pytest.fixture
+def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(*words: object, **options: object) -> None:
+        raise AssertionError("an engine was loaded before the command line was checked")
+
+    monkeypatch.setattr("stream.session.load_engine", load)
+
+
+WRONG = {
+    "ports beyond the last": (["attach", "rtsp://a/1", "rtsp://b/2", "--igtl-out", "65535"], "65535 to 65536"),
+    "no address": (["attach", "rtsp://a/1", "--serve", "nonsense"], "HOST:PORT"),
+    "port of an address": (["replay", "--serve", "127.0.0.1:99999"], "HOST:PORT"),
+    "token of nothing": (["replay", "--token", "x"], "--serve"),
+    "no such file": (["replay", "nothing.mp4"], "nothing.mp4"),
+    "no live feed": (["attach", "clip.mp4"], "partum replay"),
+    "sector": (["replay", "--sector", "10x"], "800x600+100+50"),
+    "sector of nothing": (["replay", "--sector", "800x600+9000+0"], "reaches out"),
+    "profile": (["replay", "--profile", "nothing.toml"], "nothing.toml"),
+    "out is a file": (["replay", "--out", "README.md"], "README.md"),
+    "out below a file": (["replay", "--out", "README.md/out"], "README.md is a file"),
+    "seconds": (["attach", "rtsp://a/1", "--duration", "nan"], "nan"),
+    "endless": (["attach", "rtsp://a/1", "--duration", "inf"], "inf"),
+    "ticks": (["replay", "--tick-mm", "nan"], "nan"),
+    "spacing in micrometres": (["replay", "--spacing", "360,360"], "another unit"),
+    "spacing of nothing": (["replay", "--spacing", "nan,nan"], "nan"),
+    "pace": (["replay", "--pace", "x0"], "x0.5"),
+    "screen": (["attach", "screen:nonsense"], "screen:1280x960+100+50"),
+    "device": (["replay", "/dev/null"], "partum attach"),
+    "protocol and orientation": (["replay", "--protocol", "iugc2024", "--orientation", "mirrored"], "mirrored"),
+    "no data": (["train", "default.toml"], "--data"),
+}
+
+
+@pytest.mark.usefixtures("no_engine")
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_is_said_in_one_line_before_an_engine_is_loaded(
+    case: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words, said = WRONG[case]
+    with pytest.raises(SystemExit) as end:
+        partum.main(words)
+    lines = capsys.readouterr().err.splitlines()
+    assert end.value.code in (1, 2)
+    assert len(lines) == 1
+    assert said in lines[0]
+    assert "defect" not in lines[0]
+
+
+@pytest.mark.usefixtures("no_engine")
+def test_a_port_that_is_taken_is_said_before_an_engine_is_loaded(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(SystemExit) as end:
+            partum.main(["attach", "rtsp://127.0.0.1:1/live", "--igtl-out", str(port)])
+    assert end.value.code == 1
+    assert f"--igtl-out {port}: cannot listen there" in capsys.readouterr().err
