@@ -62,7 +62,7 @@ def state_line(board: Board) -> str:
     parts = [
         str(state),
         f"{counts.frames_in} frames",
-        f"{moment.throughput.measured_hz:.0f}/s measured",
+        f"measured {moment.throughput.measured_hz:.0f} of {moment.throughput.arriving_hz:.0f}/s",
         f"age {moment.age_s:.2f} s" if moment.measurement else "age -",
         f"{counts.states['dropped']} dropped",
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,61 +28,69 @@ class Throughput:
     """Frames a second, over the last `WINDOW_S` seconds.
 
     Attributes:
-        measured_hz: frames looked at and measured, or refused with a reason.
+        processed_hz: frames looked at: measured, or refused with a reason.
+        measured_hz: those of them that were measured.
         dropped_hz: frames dropped because the machine was still busy with those before.
         is_overloaded: more than `OVERLOADED_SHARE` of them were dropped.
     """
 
+    processed_hz: float = 0.0
     measured_hz: float = 0.0
     dropped_hz: float = 0.0
     is_overloaded: bool = False
+
+    @property
+    def arriving_hz(self) -> float:
+        """Frames that came: looked at, or dropped."""
+        return self.processed_hz + self.dropped_hz
 
     @property
     def words(self) -> str:
         """What is said to people where the machine does not keep up; empty where it does."""
         if not self.is_overloaded:
             return ""
-        arriving_hz = self.measured_hz + self.dropped_hz
-        measured = f"{self.measured_hz:.0f}" if self.measured_hz >= 1 else f"{self.measured_hz:.1f}"
-        return f"this machine measures {measured} of {arriving_hz:.0f} frames a second"
+        done = f"{self.processed_hz:.0f}" if self.processed_hz >= 1 else f"{self.processed_hz:.1f}"
+        return f"this machine measures {done} of {self.arriving_hz:.0f} frames a second"
 
 
 class ThroughputMeter:
     """Counts results over a sliding window of time; pictures shown again are not counted."""
 
     def __init__(self) -> None:
-        self._events: deque[tuple[int, bool]] = deque()  # when, and whether it was dropped
-        self._dropped = 0
+        self._events: deque[tuple[int, State]] = deque()
+        self._counts: Counter[State] = Counter()
 
     def add(self, measurement: Measurement, now_ns: int) -> None:
         """Takes a result, at the time it came."""
         if measurement.reason is Reason.REPEATED:
             return
-        is_dropped = measurement.state is State.DROPPED
-        self._events.append((now_ns, is_dropped))
-        self._dropped += is_dropped
+        self._events.append((now_ns, measurement.state))
+        self._counts[measurement.state] += 1
         self._forget(now_ns)
 
     def at(self, now_ns: int) -> Throughput:
         """The rates at that time."""
         self._forget(now_ns)
-        count, dropped = len(self._events), self._dropped
-        if count < 2:
+        if len(self._events) < 2 or now_ns <= self._events[0][0]:
             return Throughput()
         # What came first only marks the beginning of the time in which the rest came.
-        first_ns, first_dropped = self._events[0]
+        first_ns, first = self._events[0]
         span_s = (now_ns - first_ns) / 1e9
-        if span_s <= 0:
-            return Throughput()
+        measured, refused, dropped = (
+            (self._counts[state] - (state is first)) / span_s
+            for state in (State.MEASURED, State.REFUSED, State.DROPPED)
+        )
+        lost = self._counts[State.DROPPED]
         return Throughput(
-            measured_hz=(count - dropped - (not first_dropped)) / span_s,
-            dropped_hz=(dropped - first_dropped) / span_s,
-            is_overloaded=dropped >= FEWEST_FRAMES and dropped > OVERLOADED_SHARE * count,
+            processed_hz=measured + refused,
+            measured_hz=measured,
+            dropped_hz=dropped,
+            is_overloaded=lost >= FEWEST_FRAMES and lost > OVERLOADED_SHARE * len(self._events),
         )
 
     def _forget(self, now_ns: int) -> None:
         while self._events and now_ns - self._events[0][0] > WINDOW_S * 1e9:
-            self._dropped -= self._events.popleft()[1]
+            self._counts[self._events.popleft()[1]] -= 1
 
 
 def remedies(options: SessionOptions, *, feeds: int = 1) -> Sequence[str]:

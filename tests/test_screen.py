@@ -115,7 +115,7 @@ def test_the_board_keeps_the_newest_and_a_trend_with_gaps(measurements: list[Mea
     assert newest is not None
     assert newest.frame.index == measurements[-1].frame.index
     assert board.moment().age_s == pytest.approx(0.04)
-    assert board.throughput.measured_hz == pytest.approx(25, rel=0.03)
+    assert board.throughput.processed_hz == pytest.approx(25, rel=0.03)
     times = [point[0] for point in board.trend]
     assert np.diff(times).min() >= 0.1 - 1e-9
     board.mark()

@@ -128,7 +128,7 @@ def message_of(moment: Moment) -> dict[str, Any]:
     measurement = moment.measurement
     message: dict[str, Any] = {"state": str(state), "reason": reason, "aop": None, "hsd": None, "drawing": None}
     message |= {
-        "rate_hz": round(moment.throughput.measured_hz, 1) or None,
+        "rate_hz": round(moment.throughput.processed_hz, 1) or None,
         "age_ms": round(moment.age_s * 1e3) if measurement else None,
         "overload": _overload(moment),
     }
