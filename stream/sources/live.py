@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 from stream.biometry import Reason
 from stream.errors import SourceDenied, SourceError
 from stream.frame import Frame, SegmentCause
+from stream.segments import change_between
 from stream.sources.base import SourceInfo
 from stream.sources.typed_spacing import TypedSpacing
 
@@ -167,7 +168,8 @@ class LiveSource:
         self._status = LinkStatus(link=Link.CONNECTING, reason="", connections=0, frames=0, lost=0, last_frame_ns=None)
         self._first_ns: int | None = None
         self._last_pts = -1
-        self._stretch = _Stretch()
+        self._before: Frame | None = None
+        self._segment, self._cause = -1, SegmentCause.START
         self._skipped_before = 0
         self._random = chance or random.Random()
 
@@ -236,18 +238,15 @@ class LiveSource:
 
     def _begin(self, feed: Feed) -> None:
         """Takes a new connection for what comes from here on."""
-        self._stretch = replace(self._stretch, facts=None)
+        self._before = None
         status = self._status
         self._status = replace(status, connections=status.connections + 1, format=feed.format, note=feed.note)
 
     def _frame(self, picture: Picture, feed: Feed) -> Frame:
-        if picture.refusal is None:
-            self._place(picture)
         if self._first_ns is None:
             self._first_ns = picture.captured_ns
         self._last_pts = max(picture.captured_ns - self._first_ns, self._last_pts + 1)
-        status, stretch = self._status, self._stretch
-        facts = stretch.facts or _Facts(picture.image.shape, picture.pixel_aspect, None)
+        status = self._status
         self._status = replace(
             status,
             link=Link.LIVE,
@@ -258,30 +257,43 @@ class LiveSource:
             last_frame_ns=self._clock.now_ns(),
             note=feed.note,
         )
-        return Frame(
+        frame = Frame(
             image=picture.image,
             index=status.frames,
             pts=self._last_pts,
             time_base=NANOSECONDS,
             captured_ns=picture.captured_ns,
-            spacing=facts.spacing,
-            spacing_note="" if facts.spacing else picture.spacing_note,
-            pixel_aspect=facts.aspect,
-            segment=max(stretch.number, 0),
-            segment_cause=stretch.cause,
+            spacing=picture.spacing,
+            spacing_note=picture.spacing_note,
+            pixel_aspect=picture.pixel_aspect,
             refusal=picture.refusal,
         )
+        return self._placed(frame) if frame.refusal is None else self._refused(frame)
 
-    def _place(self, picture: Picture) -> None:
-        """Begins a stretch where this picture is of another geometry than the one before."""
-        shape, aspect = picture.image.shape, picture.pixel_aspect
-        spacing = self._typed.for_picture(shape, aspect, picture.spacing)
-        facts = _Facts(shape, aspect, spacing)
-        if facts == self._stretch.facts:
-            return
-        self._stretch = self._stretch.followed_by(facts)
-        height, width = shape
-        self._info = replace(self._info, width=width, height=height, spacing=spacing)
+    def _placed(self, frame: Frame) -> Frame:
+        """The frame with its scale, in its stretch; a new one where its geometry is not that of the one before."""
+        spacing = self._typed.for_picture(frame.image.shape, frame.pixel_aspect, frame.spacing)
+        frame = replace(frame, spacing=spacing, spacing_note="" if spacing else frame.spacing_note)
+        if self._before is not None:
+            cause = change_between(self._before, frame)
+        else:
+            cause = SegmentCause.CONNECTION if self._segment >= 0 else SegmentCause.START
+        if cause is not None:
+            self._segment, self._cause = self._segment + 1, cause
+            height, width = frame.image.shape
+            self._info = replace(self._info, width=width, height=height, spacing=spacing)
+        self._before = replace(frame, segment=self._segment, segment_cause=self._cause)
+        return self._before
+
+    def _refused(self, frame: Frame) -> Frame:
+        """A frame that tells nothing of its geometry stays in the stretch that is running."""
+        before = self._before
+        if before is None:
+            return replace(frame, spacing=None, segment=max(self._segment, 0), segment_cause=self._cause)
+        image = frame.image if frame.image.shape == before.image.shape else before.image
+        return replace(
+            before, image=image, index=frame.index, pts=frame.pts, captured_ns=frame.captured_ns, refusal=frame.refusal
+        )
 
     def close(self) -> None:
         """Ends the iteration soon, whatever it waits for; from any thread, and harmless a second time."""
@@ -305,38 +317,6 @@ class LiveSource:
     def _wait(self, pause_s: float) -> None:
         spread = self._random.uniform(1 - JITTER, 1 + JITTER)
         self._clock.wait_until(self._clock.now_ns() + round(pause_s * spread * 1e9), self._closed)
-
-
-@dataclass(frozen=True, slots=True)
-class _Facts:
-    """The geometry of a stretch of pictures."""
-
-    shape: tuple[int, ...]
-    aspect: float | None
-    spacing: PixelSpacing | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Stretch:
-    """Pictures of one geometry on one connection; `facts` is None where a connection has given none yet."""
-
-    number: int = -1
-    cause: SegmentCause = SegmentCause.START
-    facts: _Facts | None = None
-
-    def followed_by(self, facts: _Facts) -> _Stretch:
-        before = self.facts
-        if self.number < 0:
-            cause = SegmentCause.START
-        elif before is None:
-            cause = SegmentCause.CONNECTION
-        elif facts.shape != before.shape:
-            cause = SegmentCause.SIZE
-        elif facts.aspect != before.aspect:
-            cause = SegmentCause.ASPECT
-        else:
-            cause = SegmentCause.SCALE
-        return _Stretch(self.number + 1, cause, facts)
 
 
 def _words_of(error: Exception | None) -> str:
