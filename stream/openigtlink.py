@@ -19,7 +19,8 @@ from stream.errors import SourceUnreadable
 from stream.frame import PLAUSIBLE_ASPECT, PixelSpacing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import socket
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -242,3 +243,52 @@ def _spacing(matrix: list[float]) -> tuple[PixelSpacing | None, float | None, st
         is_finite = math.isfinite(x_mm) and math.isfinite(y_mm) and y_mm > 0
         aspect = x_mm / y_mm if is_finite else 0.0
         return None, aspect if PLAUSIBLE_ASPECT[0] <= aspect <= PLAUSIBLE_ASPECT[1] else None, str(error)
+
+
+def receive(connection: socket.socket) -> tuple[Header, memoryview] | None:
+    """The next message of a peer that is trusted, its body in memory of its own; None where it closed between two.
+
+    What comes from outside goes through `stream.sources.igtl_messages`, which bounds it in size and time.
+
+    Raises:
+        SourceUnreadable: it closed within one, or sends something else.
+        OSError: the connection broke, or nothing came in time.
+    """
+    head = memoryview(bytearray(HEADER.size))
+    if not fill(connection, head, may_end=True):
+        return None
+    header = Header.parse(head)
+    body = memoryview(bytearray(header.body_bytes))
+    fill(connection, body)
+    return header, body
+
+
+def fill(
+    connection: socket.socket,
+    target: memoryview,
+    *,
+    may_end: bool = False,
+    before_each: Callable[[], None] = lambda: None,
+) -> bool:
+    """Receives as many bytes as `target` holds; False where the peer closed before the first and may.
+
+    Args:
+        connection: a connected socket.
+        target: is filled.
+        may_end: the peer may close here.
+        before_each: called before each wait; may raise to give up.
+
+    Raises:
+        SourceUnreadable: the peer closed.
+        OSError: the connection broke, or nothing came in time.
+    """
+    done = 0
+    while done < len(target):
+        before_each()
+        got = connection.recv_into(target[done:])
+        if not got:
+            if may_end and not done:
+                return False
+            raise SourceUnreadable(f"the connection ended within a message, {len(target) - done} bytes short")
+        done += got
+    return True

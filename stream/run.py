@@ -17,6 +17,7 @@ from stream.errors import SourceUnreadable
 from stream.pipeline import Pipeline
 from stream.results import prepare_folder
 from stream.screen.board import Board
+from stream.screen.shown import state_of
 from stream.sinks.manifest import Manifest
 from stream.sinks.marks import MarkFile
 from stream.sinks.overlay import Overlay
@@ -181,7 +182,7 @@ class Run:
             from stream.sinks.igtl_output import IgtlOutput
 
             port = options.igtl_out
-            yield lambda: IgtlOutput(port)
+            yield lambda: IgtlOutput(port, state=lambda: state_of(self.board.moment()))
 
 
 def open_recording(options: SessionOptions) -> FrameSource:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import struct
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -15,6 +17,7 @@ import pytest
 from stream.clock import MonotonicClock
 from stream.errors import OutputError, SourceUnreadable
 from stream.openigtlink import (
+    STATUS_NOT_PRESENT,
     STATUS_NOT_READY,
     STATUS_OK,
     Header,
@@ -22,11 +25,12 @@ from stream.openigtlink import (
     pack_transform,
     parse_status,
     parse_transform,
+    receive,
 )
 from stream.pipeline import Pipeline
+from stream.screen.shown import Shown
 from stream.sinks.igtl_output import IgtlOutput
 from stream.sources.igtl import open_igtl
-from stream.sources.igtl_messages import MessageReader
 from tests.fakes import DrawnSource, GreyLevelEngine
 
 if TYPE_CHECKING:
@@ -41,9 +45,23 @@ def measurements() -> list[Measurement]:
         return list(pipeline)
 
 
+class Screen:
+    """What the screen says, as the test wants it."""
+
+    state, why = Shown.LIVE, ""
+
+    def __call__(self) -> tuple[Shown, str]:
+        return self.state, self.why
+
+
 @pytest.fixture
-def output() -> Iterator[IgtlOutput]:
-    offered = IgtlOutput(0)
+def screen() -> Screen:
+    return Screen()
+
+
+@pytest.fixture
+def output(screen: Screen) -> Iterator[IgtlOutput]:
+    offered = IgtlOutput(0, state=screen, repeat_s=0.05)
     yield offered
     offered.close()
 
@@ -81,21 +99,59 @@ def test_another_implementation_gets_picture_and_numbers(output: IgtlOutput, mea
     assert record["state"] == "measured"
 
 
-def test_the_state_says_what_cannot_be_measured(output: IgtlOutput, measurements: list[Measurement]) -> None:
-    for measurement, expected in (
-        (measurements[5], (STATUS_OK, "OK", "")),
-        (measurements[11], (STATUS_NOT_READY, "CANNOT MEASURE", "not_standard_plane")),
+def next_status(client: socket.socket) -> tuple[int, str, str]:
+    while (message := receive(client)) is not None:
+        if message[0].kind == "STATUS":
+            return parse_status(*message)
+    raise AssertionError("the connection ended")
+
+
+def test_the_state_says_what_cannot_be_measured(
+    output: IgtlOutput, screen: Screen, measurements: list[Measurement]
+) -> None:
+    for measurement, state, expected in (
+        (measurements[5], Shown.LIVE, (STATUS_OK, "OK", "")),
+        (measurements[11], Shown.NO_PLANE, (STATUS_NOT_READY, "CANNOT MEASURE", "not_standard_plane")),
     ):
+        screen.state = state
         feeder = Feeder(output, measurement)
         with socket.create_connection(("127.0.0.1", output.port), 5) as client:
-            reader, found = MessageReader(client, MonotonicClock()), None
-            while found is None:
-                message = reader.read()
-                assert message is not None
-                if message.header.kind == "STATUS" and message.body is not None:
-                    found = parse_status(message.header, message.body)
+            found = next_status(client)
         feeder.stop()
         assert found == expected
+
+
+def test_the_state_is_said_again_and_again_and_changes_while_the_source_is_gone(
+    output: IgtlOutput, screen: Screen, measurements: list[Measurement]
+) -> None:
+    output.write(measurements[5])
+    with socket.create_connection(("127.0.0.1", output.port), 5) as client:
+        assert [next_status(client) for _ in range(3)] == [(STATUS_OK, "OK", "")] * 3
+        for state, code in (
+            (Shown.RECONNECTING, STATUS_NOT_PRESENT),
+            (Shown.NO_SIGNAL, STATUS_NOT_READY),
+            (Shown.DELAYED, STATUS_NOT_READY),
+            (Shown.ENDED, STATUS_NOT_PRESENT),
+        ):
+            screen.state, screen.why = state, "the cable was pulled"
+            found = [next_status(client) for _ in range(3)]
+            assert found[-1] == (code, str(state).upper(), "the cable was pulled")
+
+
+def test_sixty_clients_that_came_and_went_leave_nothing_while_there_is_no_result(output: IgtlOutput) -> None:
+    threads, descriptors = threading.active_count(), len(os.listdir("/proc/self/fd"))
+    for number in range(60):
+        with socket.create_connection(("127.0.0.1", output.port), 5) as client:
+            if number % 3 == 0:
+                client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            if number % 3 == 1:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # ends by a reset
+    for _ in range(500):
+        if threading.active_count() == threads and len(os.listdir("/proc/self/fd")) == descriptors:
+            break
+        time.sleep(0.01)
+    assert threading.active_count() == threads
+    assert len(os.listdir("/proc/self/fd")) == descriptors
 
 
 def test_our_own_client_takes_its_pictures_as_a_live_feed(output: IgtlOutput, measurements: list[Measurement]) -> None:
@@ -123,7 +179,7 @@ def test_a_client_that_sleeps_slows_nobody_and_one_that_goes_is_let_go(
 
 def test_a_port_that_is_taken_is_said(output: IgtlOutput) -> None:
     with pytest.raises(OutputError, match="choose another"):
-        IgtlOutput(output.port)
+        IgtlOutput(output.port, state=Screen())
 
 
 def test_transforms_and_states_go_over_and_come_back() -> None:

@@ -142,7 +142,7 @@ def message_of(moment: Moment) -> dict[str, Any]:
         message["drawing"] = _drawing(measurement)
     height, width = measurement.frame.image.shape
     return message | {
-        "feed": (moment.link.format or None) if moment.link else None,
+        "feed": _said_of_feed(moment.link),
         "index": measurement.frame.index,
         "time_s": round(measurement.frame.pts_s, 3),
         "width": width,
@@ -193,3 +193,8 @@ def _thinned(outline: NDArray[np.float32]) -> list[list[float]]:
     step = max(1, -(-len(outline) // OUTLINE_POINTS))
     points: list[list[float]] = np.round(outline[::step], 1).tolist()
     return points
+
+
+def _said_of_feed(link: LinkStatus | None) -> str | None:
+    """What was negotiated with the peer, and what must be known of its times or scale."""
+    return ("; ".join(filter(None, (link.format, link.note))) or None) if link else None

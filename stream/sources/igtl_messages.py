@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stream.errors import SourceUnreadable
-from stream.openigtlink import EXTENDED, HEADER, IMAGE, Header, picture_bytes
+from stream.openigtlink import EXTENDED, HEADER, IMAGE, Header, fill, picture_bytes
 
 if TYPE_CHECKING:
     import socket
@@ -69,8 +69,10 @@ class MessageReader:
         """
         head = memoryview(bytearray(HEADER.size))
         self._deadline_ns = 0
-        if not self._fill(head, may_end=True):
+        if not fill(self._connection, head[:1], may_end=True, before_each=self._set_timeout):
             return None
+        self._deadline_ns = self._clock.now_ns() + round(MESSAGE_TIMEOUT_S * 1e9)
+        self._fill(head[1:])
         header = Header.parse(head)
         if header.kind == "IMAGE":
             return self._image(header)
@@ -127,19 +129,11 @@ class MessageReader:
             self._fill(part)
             count -= len(part)
 
-    def _fill(self, target: memoryview, *, may_end: bool = False) -> bool:
-        """Fills it; False where the peer closed before the first byte and may."""
-        done = 0
-        while done < len(target):
-            self._connection.settimeout(self._left_s())
-            got = self._connection.recv_into(target[done:])
-            if not got:
-                if may_end and not done:
-                    return False
-                raise SourceUnreadable(f"the connection ended within a message, {len(target) - done} bytes short")
-            done += got
-            self._deadline_ns = self._deadline_ns or self._clock.now_ns() + round(MESSAGE_TIMEOUT_S * 1e9)
-        return True
+    def _fill(self, target: memoryview) -> None:
+        fill(self._connection, target, before_each=self._set_timeout)
+
+    def _set_timeout(self) -> None:
+        self._connection.settimeout(self._left_s())
 
     def _left_s(self) -> float:
         """For how long the next bytes may be waited for."""
