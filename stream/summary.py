@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from stream.sinks.manifest import NOTICE
+from stream.text import printable
 
 if TYPE_CHECKING:
     from stream.run import Run
@@ -18,7 +19,9 @@ def print_summary(run: Run) -> None:
     """The short table a run ends with, on stdout."""
     options, statistics, engine = run.options, run.statistics, run.engine
     table = Table(
-        title=escape(f"{'demonstration clip' if options.source is None else run.source.info.uri}, {engine.name}"),
+        title=escape(
+            printable(f"{'demonstration clip' if options.source is None else run.source.info.uri}, {engine.name}")
+        ),
         title_justify="left",
         show_header=False,
     )
@@ -51,7 +54,7 @@ def print_summary(run: Run) -> None:
         table.add_row("latency p50 / p90 / p99", " / ".join(f"{value:.1f}" for value in spread) + f" ms{queued}")
     if run.board.marks_s:
         table.add_row("marks", f"{len(run.board.marks_s)} in marks.jsonl")
-    table.add_row("results", escape(str(run.out)))
+    table.add_row("results", escape(printable(str(run.out))))
     console = Console()
     console.print(table)
     console.print(NOTICE)

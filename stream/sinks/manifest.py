@@ -10,6 +10,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from stream.errors import OutputError
+from stream.sinks.whole_file import unwritable, write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 SCHEMA = "partum.run/1"
 NOTICE = "Research use only, not a medical device."
+RESERVED_BYTES = 1 << 16
+"""Of the disk, for the end of `run.json`: a run that ends because the disk is full must be able to say so."""
+LONGEST_ERROR = 2000
 PACKAGES = ("partum", "av", "numpy", "opencv-python-headless", "openvino", "onnxruntime", "torch")
 
 
@@ -51,30 +55,51 @@ class Manifest:
             "engine_mark": spec.mark or None,
             **environment_facts(),
         }
-        self._write()
+        self._begin()
 
     def finish(self, status: str, *, error: str | None, results: dict[str, object]) -> None:
-        """Replaces the file by its final form."""
-        self._facts |= {"status": status, "error": error, "finished_utc": now_utc(), "results": results}
-        self._write()
+        """Replaces the file by its final form, in the space that it has where there is no other.
 
-    def _write(self) -> None:
-        write_json(self._path, self._facts)
+        Raises:
+            OutputError: it cannot be written.
+        """
+        self._facts |= {"status": status, "error": error, "finished_utc": now_utc(), "results": results}
+        try:
+            write_json(self._path, self._facts)
+        except OutputError:
+            self._finish_in_place()
+
+    def _begin(self) -> None:
+        """Writes the first form, and behind it blanks that keep space on the disk for the last."""
+        write_whole(self._path, _as_json(self._facts).ljust(RESERVED_BYTES) + b"\n")
+
+    def _finish_in_place(self) -> None:
+        """The disk is full: the last form takes the place of the first, without the results where they do not fit."""
+        data = _as_json(self._facts)
+        if len(data) > RESERVED_BYTES:
+            data = _as_json(self._facts | {"results": None})
+        if len(data) > RESERVED_BYTES:
+            data = _as_json(self._facts | {"results": None, "error": str(self._facts["error"])[:LONGEST_ERROR]})
+        try:
+            with self._path.open("r+b") as file:
+                file.write(data)
+                file.flush()
+                os.ftruncate(file.fileno(), len(data))
+        except OSError as error:
+            raise unwritable(self._path, error) from error
 
 
 def write_json(path: Path, facts: dict[str, object]) -> None:
-    """Writes strict JSON beside `path`, then renames: at every moment the file there is a whole one.
+    """Writes strict JSON, whole or not at all.
 
     Raises:
         OutputError: it cannot be written.
     """
-    partial = path.with_suffix(".json.part")
-    try:
-        partial.write_text(json.dumps(facts, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another --out") from error
+    write_whole(path, _as_json(facts))
+
+
+def _as_json(facts: dict[str, object]) -> bytes:
+    return (json.dumps(facts, indent=2, allow_nan=False) + "\n").encode()
 
 
 def environment_facts() -> dict[str, object]:

@@ -85,8 +85,10 @@ class Recorder:
                 field = self._field(measurement.frame)
                 self._lines.add(json.dumps(_line(measurement.frame, sight, part, field)) + "\n")
         finally:
-            self._end_part()
-            self._lines.close()
+            try:
+                self._end_part()
+            finally:
+                self._lines.close()
 
     def _field(self, frame: Frame) -> int | None:
         """Writes the field of view where it is another than before; returns the number of its file."""

@@ -7,9 +7,10 @@ import errno
 import io
 import json
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from stream.errors import OutputError
+from stream.sinks.whole_file import unwritable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,23 +28,34 @@ class WholeLines:
         try:
             self._file = path.open("wb", buffering=0)
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise unwritable(path, error) from error
 
     def add(self, text: str) -> None:
+        """Adds a line.
+
+        Raises:
+            OutputError: it cannot be written; the file then ends with the line before.
+        """
         data = text.encode()
         try:
             if self._file.write(data) != len(data):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
-            self._file.truncate(self._whole_bytes)
-            raise self._unwritable(error) from error
+            with suppress(OSError):
+                self._file.truncate(self._whole_bytes)
+            raise unwritable(self._path, error) from error
         self._whole_bytes += len(data)
 
     def close(self) -> None:
-        self._file.close()
+        """Closing twice is harmless.
 
-    def _unwritable(self, error: OSError) -> OutputError:
-        return OutputError(f"{self._path}: cannot be written ({error.strerror}); free space or choose another --out")
+        Raises:
+            OutputError: a disk on the network says only now that it is full.
+        """
+        try:
+            self._file.close()
+        except OSError as error:
+            raise unwritable(self._path, error) from error
 
 
 class JsonLines:

@@ -34,8 +34,18 @@ class Together:
             raise
 
     def write(self, measurement: Measurement) -> None:
+        """Writes it to all.
+
+        Raises:
+            OutputError: by the first that cannot; those behind it do not get this measurement.
+        """
         for sink in self._sinks:
-            sink.write(measurement)
+            try:
+                sink.write(measurement)
+            except OutputError:
+                raise
+            except Exception as error:
+                raise _output_error(sink, error) from error
 
     def __enter__(self) -> Self:
         return self
@@ -48,12 +58,26 @@ class Together:
         if failed and error is None:
             raise failed
 
-    def _close_all(self) -> OutputError | None:
-        first: OutputError | None = None
+    def _close_all(self) -> BaseException | None:
+        """Closes every sink, whatever another does; returns the first error."""
+        first: BaseException | None = None
         for sink in self._sinks:
             try:
                 sink.close()
             except OutputError as error:
                 log.debug("a sink could not be closed", exc_info=error)
                 first = first or error
+            except Exception as error:
+                log.debug("a sink could not be closed", exc_info=error)
+                first = first or _output_error(sink, error)
+            except BaseException as error:  # noqa: BLE001 - Ctrl-C once more: the others are closed all the same
+                first = error
         return first
+
+
+def _output_error(sink: Sink, error: Exception) -> OutputError:
+    """What cannot be foreseen of the libraries that write files is an error of the output too, in one line."""
+    said = " ".join(f"{type(error).__name__}: {error}".split())
+    wrapped = OutputError(f"{type(sink).__name__.lower()}: its file cannot be finished ({said})")
+    wrapped.__cause__ = error
+    return wrapped

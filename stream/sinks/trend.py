@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from array import array
 from typing import TYPE_CHECKING
@@ -9,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
-from stream.errors import OutputError
 from stream.measurement import State
+from stream.sinks.whole_file import write_whole
+from stream.text import printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +39,7 @@ class Trend:
     """
 
     def __init__(self, path: Path, title: str) -> None:
-        self._path, self._title = path, title
+        self._path, self._title = path, printable(title)
         self._points = array("d")
         self._stride, self._seen = 1, 0
         self._closed = False
@@ -69,14 +71,12 @@ class Trend:
         if self._closed:
             return
         self._closed = True
-        figure = self.figure()
-        try:
-            with warnings.catch_warnings():
-                # A file name in a script the typeface lacks gives boxes in the title, not lines on stderr.
-                warnings.filterwarnings("ignore", message="Glyph .* missing")
-                figure.savefig(self._path, dpi=110)
-        except OSError as error:
-            raise OutputError(f"{self._path}: cannot be written ({error.strerror}); free space there") from error
+        drawn = io.BytesIO()
+        with warnings.catch_warnings():
+            # A file name in a script the typeface lacks gives boxes in the title, not lines on stderr.
+            warnings.filterwarnings("ignore", message="Glyph .* missing")
+            self.figure().savefig(drawn, format="png", dpi=110)
+        write_whole(self._path, drawn.getvalue())
 
     def figure(self) -> Figure:
         """The plot of what was collected by now."""
