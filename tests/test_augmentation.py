@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibration.training.augmentation import AugmentationSettings, Effect, augment
-from calibration.training.augmentation.negatives import PAINT_REACH, dilate, make_negatives
+from calibration.training.augmentation.appearance import dilate
+from calibration.training.augmentation.negatives import PAINT_REACH, make_negatives
+from calibration.training.augmentation.tissue import fill_with_tissue
 from calibration.training.batch import Batch
 from calibration.training.config import SHIPPED, load_config
 from calibration.training.frames import as_float, concatenate, phantoms
@@ -108,6 +110,24 @@ def test_a_structure_cut_away_is_gone_from_image_and_mask() -> None:
     assert abs(grey.mean().item() - 0.25) < 0.12  # its surroundings' grey; structures were 0.75
     far = dilate(gone.float()[:, None], 4 + PAINT_REACH) == 0
     assert torch.equal(after.images[far], before.images[far])
+
+
+def test_what_is_filled_with_tissue_looks_like_its_surroundings_and_nothing_else_changes() -> None:
+    before = frames(40)
+    settings = replace(only(cut_away=Effect(1.0)), tissue_fill=1.0)
+    after = make_negatives(before, settings, chance(1))
+    assert torch.equal(after.images, make_negatives(before, settings, chance(1)).images)
+    assert not torch.equal(after.images, make_negatives(before, only(cut_away=Effect(1.0)), chance(1)).images)
+    gone = (before.masks > 0) & (after.masks == 0)
+    assert abs(after.images[:, 0][gone].mean().item() - 0.25) < 0.12  # its surroundings' grey; structures were 0.75
+    far = dilate(gone.float()[:, None], 4 + PAINT_REACH) == 0
+    assert torch.equal(after.images[far], before.images[far])
+    assert 0 <= after.images.min() <= after.images.max() <= 1
+
+
+def test_without_a_region_there_is_nothing_to_fill() -> None:
+    images = frames(3).images
+    assert torch.equal(fill_with_tissue(images, torch.zeros_like(images), torch.zeros_like(images), chance()), images)
 
 
 def test_a_decoy_keeps_labels_and_touches_no_structure() -> None:

@@ -16,13 +16,13 @@ from calibration.training.augmentation import Effect, augment
 from calibration.training.augmentation.appearance import (
     coarsen,
     compress,
+    dilate,
     gaussian_blur,
     set_levels,
     speckle,
     tone_curve,
 )
 from calibration.training.augmentation.marks import burn_in
-from calibration.training.augmentation.negatives import dilate
 from calibration.training.frames import phantoms
 from tests.augmentation_frames import SIDE, always, chance, frames, only, scene, textured
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibration.training.augmentation import Effect, augment
+from calibration.training.augmentation.appearance import dilate
 from calibration.training.augmentation.geometry import move
-from calibration.training.augmentation.negatives import dilate
 from tests.augmentation_frames import (
     CENTRE,
     FH,

@@ -74,7 +74,7 @@ def load(path: Path, config: TrainConfig | RefinementConfig, *, fingerprint: str
     """
     if not path.exists():
         return None
-    stored = _read(path)
+    stored = read(path)
     if not _is_same(stored.get("config"), config):
         raise TrainingError(f"{path}: made with another configuration; give --out another folder")
     if stored.get("data_fingerprint") != fingerprint:
@@ -96,7 +96,7 @@ def load_weights(network: Network, path: Path) -> None:
     Raises:
         TrainingError: there is none, or it is of another network.
     """
-    weights: dict[str, Any] = _read(path).get("weights", {})
+    weights: dict[str, Any] = read(path).get("weights", {})
     try:
         network.load_state_dict(weights)
     except (RuntimeError, TypeError) as error:
@@ -105,7 +105,7 @@ def load_weights(network: Network, path: Path) -> None:
         ) from error
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> dict[str, Any]:
     """Reads a checkpoint into main memory. Only a file whose content is wrong is called damaged.
 
     Raises:
@@ -117,6 +117,12 @@ def _read(path: Path) -> dict[str, Any]:
         raise TrainingError(f"{path}: cannot be read ({error.strerror}); check its name and permissions") from error
     except (UnpicklingError, RuntimeError, EOFError, ValueError, TypeError, KeyError) as error:
         raise TrainingError(f"{path}: not a checkpoint ({_brief(error)}); take it away to start anew") from error
+
+
+def config_of(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration that a checkpoint holds, as a table."""
+    table: dict[str, Any] = json.loads(stored["config"])
+    return table
 
 
 def _brief(error: Exception) -> str:

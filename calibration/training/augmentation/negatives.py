@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
-from calibration.training.augmentation.appearance import gaussian_blur
+from calibration.training.augmentation.appearance import dilate, gaussian_blur
+from calibration.training.augmentation.tissue import fill_with_tissue
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -40,7 +41,7 @@ def make_negatives(batch: Batch, settings: AugmentationSettings, generator: Gene
     which = chance()
     away = torch.stack((which < 0.7, (which < 0.2) | (which >= 0.7)), dim=1) & cut[:, None]
     if (cut | decoy).any():
-        batch = _paint(batch, away=away, decoy=decoy, generator=generator)
+        batch = _paint(batch, away=away, decoy=decoy, tissue_fill=settings.tissue_fill, generator=generator)
     images = torch.where(over[:, None, None, None], batch.images.flip(2), batch.images)
     images = torch.where(blank[:, None, None, None], no_signal(batch.images, generator), images)
     return replace(
@@ -52,23 +53,23 @@ def make_negatives(batch: Batch, settings: AugmentationSettings, generator: Gene
     )
 
 
-def _paint(batch: Batch, *, away: Tensor, decoy: Tensor, generator: Generator) -> Batch:
+def _paint(batch: Batch, *, away: Tensor, decoy: Tensor, tissue_fill: float, generator: Generator) -> Batch:
     structures = torch.stack([batch.masks == code for code in (1, 2)], dim=1)
     gone = (structures & away[:, :, None, None]).any(dim=1)
     near = dilate((batch.masks > 0).float()[:, None], PAINT_REACH)
     region = dilate(gone.float()[:, None], 4)
     patch = ellipse(len(batch), batch.images.shape[-1], generator) * (1 - near) * decoy[:, None, None, None]
+    region = torch.maximum(region, patch)
+    images = paint_out(batch.images, region, generator)
+    if tissue_fill:
+        takes = torch.rand(len(batch), 1, 1, 1, generator=generator, device=images.device) < tissue_fill
+        filled = fill_with_tissue(batch.images, region * takes, (batch.masks > 0).float()[:, None], generator)
+        images = torch.where(takes, filled, images)
     return replace(
         batch,
-        images=paint_out(batch.images, torch.maximum(region, patch), generator),
+        images=images,
         masks=torch.where(gone, 0, batch.masks),
     )
-
-
-def dilate(region: Tensor, radius: int) -> Tensor:
-    """Widens regions (B, 1, H, W), 0 or 1, by a square; rows, then columns, which costs far less than both at once."""
-    rows = functional.max_pool2d(region, (1, 2 * radius + 1), stride=1, padding=(0, radius))
-    return functional.max_pool2d(rows, (2 * radius + 1, 1), stride=1, padding=(radius, 0))
 
 
 def ellipse(count: int, side: int, generator: Generator) -> Tensor:

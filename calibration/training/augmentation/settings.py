@@ -70,6 +70,8 @@ class AugmentationSettings:
     upside_down: Effect = NEVER  # texture of a standard plane, but none that a probe could see
     no_signal: Effect = NEVER  # of a frame without structures: black, flat grey, noise, or bars
 
+    tissue_fill: float = 0.0
+    """Share of what is painted out, decoys too, that is filled with tissue of this or another frame instead."""
     lost_below: float = 0.05
     """A standard plane that keeps less than this share of PS or FH in the picture is none any more."""
     kept_ps: float = 0.7

@@ -1,0 +1,45 @@
+"""Tables of arrays with a row for each frame, kept on disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Kept:
+    """Every field of a subclass is an array (n, ...), one row for each frame."""
+
+    def where(self, chosen: NDArray[np.bool_]) -> Self:
+        """Those of some frames."""
+        return type(self)(**{name: values[chosen] for name, values in self._arrays().items()})
+
+    def save(self, path: Path) -> None:
+        """Writes beside `path` and renames."""
+        partial = path.with_name(f"{path.name}.part")
+        with partial.open("wb") as file:
+            np.savez_compressed(file, **self._arrays())
+        partial.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Reads what `save` wrote."""
+        with np.load(path) as stored:
+            return cls(**{entry.name: stored[entry.name] for entry in fields(cls)})
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Several tables as one."""
+        names = [entry.name for entry in fields(cls)]
+        return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
+    def _arrays(self) -> dict[str, Any]:
+        return {entry.name: getattr(self, entry.name) for entry in fields(self)}

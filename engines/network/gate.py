@@ -1,0 +1,26 @@
+"""Evidence of the masks for a standard plane: plain operators, so that it runs in the graph."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+POOL = 5
+"""Side, in cells of the logits, of the patch over which a structure must be seen."""
+
+
+def mask_evidence(class_logits: Tensor) -> Tensor:
+    """How strongly PS and FH are seen, (B, 4): peak of PS, peak of FH, area of PS, area of FH.
+
+    Convention: a peak is the largest mean over `POOL` x `POOL` cells of a structure's logit over the larger of the
+    other two, in logits; an area is the logarithm of 1 + the sum of its probability over all cells.
+
+    Args:
+        class_logits: (B, 3, h, w) for background, PS, FH.
+    """
+    background, ps, fh = class_logits.unbind(dim=1)
+    margins = torch.stack((ps - torch.maximum(background, fh), fh - torch.maximum(background, ps)), dim=1)
+    peaks = functional.avg_pool2d(margins, POOL, stride=1).amax(dim=(2, 3))
+    areas = torch.log(1 + class_logits.softmax(dim=1)[:, 1:].sum(dim=(2, 3)))
+    return torch.cat((peaks, areas), dim=1)
