@@ -54,7 +54,7 @@ below AoP 94 to 95."""
 
 CLIP_MARGIN_PX = 1
 """An outline is cut where it comes this near to the border of the mask or of the field of view."""
-MOST_PS_CLIPPED = 0.05
+MOST_PS_CLIPPED = 0.15
 """Share of the PS outline that may lie on a border."""
 
 _INSET_SHARE = 0.25

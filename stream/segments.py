@@ -46,7 +46,7 @@ class SegmentCounter:
         return replace(frame, segment=frame.segment + self._begun, segment_cause=cause)
 
 
-TYPED_SCALE_ENDS = frozenset({SegmentCause.SIZE, SegmentCause.ASPECT, SegmentCause.DEPTH})
+TYPED_SCALE_ENDS = frozenset({SegmentCause.SIZE, SegmentCause.ASPECT, SegmentCause.DEPTH, SegmentCause.CUT})
 """A scale that a user typed is for the picture that was on the screen: it ends with a segment that begins so."""
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.watch.ruler import find_ticks, read_ruler, settled_step
-from stream.watch.scale import READ_OVER, RulerWatch
+from stream.watch.scale import READ_OVER, RETRY_LAST, RulerWatch
 from stream.watch.sector import Gathered, find_sector, small_copy
 from tests.screens import Screen, scan
 
@@ -116,11 +116,31 @@ def test_a_change_of_depth_ends_the_scale_at_once_and_the_new_one_is_read() -> N
     assert watch.ruler is not None
     assert not any(watch.look(before.draw(picture, 7)) for picture in pictures())
     assert watch.look(after.draw(pictures()[0]))
-    assert watch.ruler is None
-    changes = [watch.look(after.draw(pictures()[number % 6])) for number in range(READ_OVER)]
-    assert changes.count(True) == 1
     assert watch.ruler is not None
     assert watch.ruler.spacing.y_mm == pytest.approx(10 / 51.3, rel=1e-3)
+    assert not any(watch.look(after.draw(picture, 7)) for picture in pictures())
+
+
+def test_a_ruler_that_is_hidden_gives_no_scale_and_is_read_again_when_it_comes_back() -> None:
+    watch = RulerWatch()
+    screen, hidden = Screen(tick_px=38.7), Screen()
+    watch.begin(still(screen), sector(), 1.0)
+    for number in range(40):
+        assert not watch.look(hidden.draw(pictures()[number % 6]))
+        assert watch.ruler is None
+        assert watch.is_hidden
+    assert not any(watch.look(screen.draw(pictures()[number % 6])) for number in range(RETRY_LAST + READ_OVER))
+    assert watch.ruler is not None
+    assert watch.ruler.spacing.y_mm == pytest.approx(10 / 38.7, rel=1e-3)
+
+
+def test_brightness_is_no_change_of_a_ruler() -> None:
+    watch = RulerWatch()
+    screen = Screen(tick_px=38.7)
+    watch.begin(still(screen), sector(), 1.0)
+    for factor in (0.5, 1.2):
+        assert not watch.look(cv2.convertScaleAbs(screen.draw(pictures()[0]), alpha=factor))
+        assert watch.ruler is not None
 
 
 def test_real_rulers_agree_with_the_arcs(shared_data: Path) -> None:

@@ -72,7 +72,7 @@ FLIPS = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Look:
-    """A picture's thumbnail, (H, W) float32 grey levels, and its local contrast."""
+    """A picture's thumbnail, (H, W) float32 grey levels, and the local contrast of the sector in it."""
 
     thumbnail: NDArray[np.float32]
     contrast: NDArray[np.float32]
@@ -111,9 +111,9 @@ class ChangeDetector:
             small: (H, W) uint8, the small copy of the screen.
             time_s: when it was taken.
         """
-        part = cv2.bitwise_and(small[self._box], self._inside)
-        thumbnail = _shrunk(np.asarray(part, np.uint8), self._factor)
-        look = _Look(thumbnail, _contrast(thumbnail))
+        part = small[self._box]
+        inside = np.asarray(cv2.bitwise_and(part, self._inside), np.uint8)
+        look = _Look(_shrunk(part, self._factor), _contrast(_shrunk(inside, self._factor)))
         change = self._change(look, small, time_s - self._time_s)
         if change is not Change.NONE:
             self.forget()
@@ -187,7 +187,7 @@ def _bordered(contrast: NDArray[np.float32], width_px: int) -> NDArray[np.float3
 def _zoom_likenesses(before: _Look, now: _Look) -> Iterator[float]:
     """How much one picture is like the other made smaller, for each zoom in either direction."""
     for larger, smaller in ((now, before), (before, now)):
-        around = _bordered(larger.contrast, SHIFT_PX)
+        around = _bordered(_contrast(larger.thumbnail), SHIFT_PX)
         for zoom in ZOOMS:
             shrunk = cv2.resize(smaller.thumbnail, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA)
             yield _best_match(around, _contrast(np.asarray(shrunk, np.float32)))

@@ -1,23 +1,25 @@
-"""The pixel spacing by the ruler on the screen: read when the sector is found, and let go when its ticks change."""
+"""The pixel spacing by the ruler on the screen: read when the sector is found, and followed while its ticks move."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from stream.watch.ruler import TICK_LEVELS, Ruler, read_ruler
+from stream.watch.ruler import Ruler, read_ruler
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-STILL_LIT = 0.7
-"""The ticks that were read keep at least this share of their brightness, or they have moved."""
-MOST_OTHERS = 0.3
-"""Other bright pixels in their row, as a share of theirs: more are new ticks between them."""
+ALIKE = 0.85
+"""The ruler's strip correlates by at least so much with what it was when it was read, or its ticks moved, went, or
+others came between them. Correlation, so that brightness does not count."""
+SAME_PITCH = 0.02
+"""A ruler whose pitch differs by less than this share, and whose ticks stand for as much, is the same one."""
 READ_OVER = 6
-"""New pictures over which a changed ruler is read anew."""
+"""New pictures over which a ruler that is not to be read in one is looked for."""
 RETRY_FIRST, RETRY_LAST = 6, 96
 """New pictures after which a ruler is looked for again where none was found, twice as many each time, up to the last:
 it may be hidden for a moment, or have been missed in the one picture there was."""
@@ -26,35 +28,45 @@ it may be hidden for a moment, or have been missed in the one picture there was.
 class RulerWatch:
     """The ruler of one stream.
 
+    A ruler that cannot be read any more, as under a menu, gives no scale until it is read again; one that then, or at
+    once, has another pitch says that the depth was changed.
+
     Args:
         step_mm: from tick to tick, where the user knows it.
 
     Attributes:
-        ruler: the one that holds; None while there is none.
+        ruler: the one that holds; None while there is none to be read.
     """
 
     def __init__(self, *, step_mm: float | None = None) -> None:
         self._step_mm = step_mm
-        self.ruler: Ruler | None = None
-        self._darkest: NDArray[np.uint8] | None = None
-        self._count, self._wait = 0, RETRY_FIRST
-
-    def begin(self, darkest: NDArray[np.uint8], sector: NDArray[np.uint8], pixel_aspect: float | None) -> None:
-        """Reads the ruler beside a sector that was just found, from the least each pixel was."""
-        self._sector, self._aspect = sector, pixel_aspect
-        self._read(darkest)
+        self.end()
 
     def end(self) -> None:
         """Lets the ruler go, with the sector it stood beside."""
-        self.ruler, self._darkest, self._count, self._wait = None, None, 0, RETRY_FIRST
+        self.ruler: Ruler | None = None
+        self._last: Ruler | None = None
+        self._darkest: NDArray[np.uint8] | None = None
+        self._count, self._wait = 0, RETRY_FIRST
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether there was a ruler in this stretch that cannot be read now."""
+        return self.ruler is None and self._last is not None
+
+    def begin(self, darkest: NDArray[np.uint8], sector: NDArray[np.uint8], pixel_aspect: float | None) -> None:
+        """Reads the ruler beside a sector that was just found, from the least each pixel was."""
+        self.end()
+        self._sector, self._aspect = sector, pixel_aspect
+        self._read(darkest)
 
     def look(self, image: NDArray[np.uint8]) -> bool:
-        """Takes a new picture; returns whether the scale changed with it: it came, went, or became another."""
+        """Takes a new picture; returns whether its ruler says another depth than the one before."""
         if self.ruler is not None:
-            if self._still_there(_strip(image, self.ruler)):
+            if self._still_there(image):
                 return False
-            self.ruler, self._darkest, self._count = None, image.copy(), 1
-            return True
+            self._darkest, self._count, self._wait = image.copy(), 1, RETRY_FIRST
+            return self._read(image)
         self._count += 1
         if self._darkest is None:
             if self._count >= self._wait:
@@ -64,28 +76,33 @@ class RulerWatch:
         cv2.min(self._darkest, image, self._darkest)
         if self._count < READ_OVER:
             return False
-        self._read(self._darkest)
-        return self.ruler is not None
+        darkest, self._darkest, self._count = self._darkest, None, 0
+        return self._read(darkest)
 
-    def _still_there(self, strip: NDArray[np.uint8]) -> bool:
-        """Whether the ticks that were read are lit, and no others between them."""
-        others = np.count_nonzero(strip[self._between] > TICK_LEVELS)
-        are_lit = float(strip[self._ticks].mean()) >= STILL_LIT * self._brightness
-        return are_lit and bool(others <= MOST_OTHERS * np.count_nonzero(self._ticks))
+    def _still_there(self, image: NDArray[np.uint8]) -> bool:
+        """Whether the ticks that were read are where they were, and no others between them."""
+        found = cv2.matchTemplate(self._strip_of(image), self._strip, cv2.TM_CCOEFF_NORMED)
+        return float(found[0, 0]) >= ALIKE
 
-    def _read(self, darkest: NDArray[np.uint8]) -> None:
-        self.ruler = read_ruler(darkest, self._sector, pixel_aspect=self._aspect, step_mm=self._step_mm)
-        self._darkest, self._count = None, 0
-        if self.ruler is not None:
-            strip, beside = _strip(darkest, self.ruler), _strip(self._sector, self.ruler) == 0
-            self._ticks = (strip > TICK_LEVELS) & beside
-            self._between = ~cv2.dilate(self._ticks.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool) & beside
-            self._brightness = float(strip[self._ticks].mean())
+    def _read(self, darkest: NDArray[np.uint8]) -> bool:
+        """Reads the ruler; returns whether it differs from the last one that was read."""
+        ruler = read_ruler(darkest, self._sector, pixel_aspect=self._aspect, step_mm=self._step_mm)
+        self.ruler = ruler
+        if ruler is None:
+            return False
+        last, self._last = self._last, ruler
+        self._strip = self._strip_of(darkest).copy()
+        return last is not None and not _is_same(last, ruler)
+
+    def _strip_of(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The ruler outside the sector: columns of its ticks, rows from its first to its last."""
+        assert self._last is not None
+        depth = self._last.depth
+        left, right = depth.across_px
+        first, last = max(0, int(depth.first_px) - 2), int(depth.first_px + depth.length_px) + 3
+        part = np.s_[first:last, max(0, left) : right]
+        return np.asarray(cv2.bitwise_and(image[part], image[part], mask=cv2.bitwise_not(self._sector[part])), np.uint8)
 
 
-def _strip(image: NDArray[np.uint8], ruler: Ruler) -> NDArray[np.uint8]:
-    """The ruler: columns of its ticks, rows from its first to its last."""
-    left, right = ruler.depth.across_px
-    first = max(0, int(ruler.depth.first_px) - 2)
-    last = int(ruler.depth.first_px + ruler.depth.length_px) + 3
-    return image[first:last, max(0, left) : right]
+def _is_same(one: Ruler, other: Ruler) -> bool:
+    return one.step_mm == other.step_mm and math.isclose(one.depth.pitch_px, other.depth.pitch_px, rel_tol=SAME_PITCH)

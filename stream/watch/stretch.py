@@ -68,7 +68,9 @@ TYPED_SCALE_ENDED = {
     SegmentCause.SIZE: "the picture's size changed: the scale that was typed was for the size before",
     SegmentCause.ASPECT: "the shape of the pixels changed: the scale that was typed was for the pixels before",
     SegmentCause.DEPTH: "the depth changed: the scale that was typed was for the depth before",
+    SegmentCause.CUT: "the picture became another one: the scale that was typed was for the one before",
 }
+RULER_HIDDEN = "the ruler cannot be read any more"
 SOURCE_SCALE_ENDED = "the picture was zoomed, and its source still says the scale from before"
 
 
@@ -176,13 +178,9 @@ class Stretch:
         self._text = BurntIn(self._masked(darkest), self._masked(brightest), count=count)
 
     def follow_ruler(self, image: NDArray[np.uint8]) -> None:
-        """Looks at the ruler in a new picture. Where its ticks moved a stretch begins, and the sector with it."""
-        if not self._ruler.look(image):
-            return
-        if self._ruler.ruler is None:
-            self.begin(SegmentCause.SCALE)
-        else:
-            self._segments.begin(SegmentCause.SCALE)  # where there was none before
+        """Looks at the ruler in a new picture; begins a stretch where it says another depth."""
+        if self._ruler.look(image):
+            self.begin(SegmentCause.DEPTH)
 
     def cut(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The sector's window of a picture."""
@@ -232,7 +230,7 @@ class Stretch:
         ruler = self._ruler.ruler if self.sector is not None else None
         if ruler is not None:
             return ruler.spacing, f"ruler, {ruler.step_mm:g} mm ticks ({ruler.confidence:.2f})", ""
-        return None, "", note
+        return None, "", note or (RULER_HIDDEN if self._ruler.is_hidden else "")
 
     @property
     def _typed(self) -> PixelSpacing | None:

@@ -196,7 +196,7 @@ class Watch:
         if self._stretch.sector is not None:
             self._stretch.follow_ruler(frame.image)
             if self._stretch.sector is None:  # another depth: the sector has changed with its scale
-                self._begun(SegmentCause.SCALE)
+                self._begun(SegmentCause.DEPTH)
         if self._stretch.sector is None and self._options.sector != WHOLE:
             return Sight.TWO_PANES if self._lock.panes is Panes.TWO else Sight.NO_SECTOR
         return Sight.NEW if self._stretch.is_upright else Sight.UPSIDE_DOWN
