@@ -202,7 +202,7 @@ class Stretch:
 
     def blank(self, frame: Frame, picture: NDArray[np.uint8]) -> Frame:
         """The frame taken last with another picture in the place of its own."""
-        return self._segments.numbered(replace(frame, image=picture, spacing=None))
+        return self._told(frame, image=picture)
 
     def _masked(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The sector's pixels of a picture, in memory of their own."""
