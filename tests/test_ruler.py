@@ -139,7 +139,7 @@ def test_brightness_is_no_change_of_a_ruler() -> None:
     screen = Screen(tick_px=38.7)
     watch.begin(still(screen), sector(), 1.0)
     for factor in (0.5, 1.2):
-        assert not watch.look(cv2.convertScaleAbs(screen.draw(pictures()[0]), alpha=factor))
+        assert not watch.look(np.asarray(cv2.convertScaleAbs(screen.draw(pictures()[0]), alpha=factor), np.uint8))
         assert watch.ruler is not None
 
 
