@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from calibration.errors import AcceptanceError
 from calibration.quantization.frames import choose_frames
 from calibration.trial_frames import demonstration_frames, read_frames
 from engines.cache import EngineCache, EngineKey, StoredEngine, no_live_stream, refusal
-from engines.errors import EngineMissing, EngineUnavailable
+from engines.errors import EngineMissing, EngineUnavailable, ModelMismatch, ModelNotFound
 from engines.model_file import ModelFile, read_model_file
 from engines.openvino import OpenVinoEngine
 from engines.registry import (
@@ -25,8 +25,9 @@ from engines.registry import (
     DEFAULT_SIGNED_MODEL,
     available_engines,
     default_model,
-    load_engine,
+    load_runtime,
 )
+from engines.runtime import check_precision
 from stream.errors import OptionError
 
 if TYPE_CHECKING:
@@ -36,9 +37,10 @@ if TYPE_CHECKING:
     from calibration.acceptance import AcceptanceReport
     from calibration.datasets.base import LabelledFrame
     from engines.base import Engine
+    from engines.runtime import RuntimeEngine
     from engines.tensorrt_module import TensorRt
 
-TENSORRT = "tensorrt"
+TENSORRT, OPENVINO = "tensorrt", "openvino"
 TRIAL_FRAMES = 150
 
 
@@ -50,7 +52,7 @@ class BuildRequest:
         model: None takes the one that ships for the back-end.
         backend: `auto` is TensorRT where it is installed, else OpenVINO.
         precision: None takes int8 for an int8 model, fp16 for TensorRT, else what the back-end runs. Where no model is
-            named, int8 under TensorRT takes the signed INT8 model that ships.
+            named, the one that ships in that precision is taken; int8 under TensorRT takes the signed one.
         batch: least, usual and greatest batch size.
         device: index of a GPU, or a compute capability (`sm89`) to build for from afar.
         reference: the float32 model that an int8 one was made from, where it does not lie beside it.
@@ -84,7 +86,7 @@ def run_build(request: BuildRequest, *, cache: EngineCache | None = None) -> Acc
     console = Console(stderr=True)
     backend = request.backend
     if backend == AUTO:
-        backend = TENSORRT if available_engines()[TENSORRT] is None else "openvino"
+        backend = TENSORRT if available_engines()[TENSORRT] is None else OPENVINO
         console.print(f"back-end: {backend}")
     model = read_model_file(request.model or _shipped_model(backend, request.precision))
     if backend != TENSORRT:
@@ -94,20 +96,29 @@ def run_build(request: BuildRequest, *, cache: EngineCache | None = None) -> Acc
 
 def _try_compiled(request: BuildRequest, backend: str, model: ModelFile, console: Console) -> AcceptanceReport:
     """These back-ends compile when they load, in well under a second: nothing is kept, but they too are tried."""
-    if request.precision not in (None, model.spec.precision) and not (
-        backend == "openvino" and request.precision == "bf16"
+    stored = model.spec.precision
+    if request.precision not in (None, stored) and not (
+        backend == OPENVINO and (stored, request.precision) == ("fp32", "bf16")
     ):
         raise OptionError(
-            f"--precision {request.precision}: {backend} runs a model in the precision of its file,"
-            f" {model.spec.precision}; for int8 make one with partum quantize"
+            f"--precision {request.precision}: {backend} runs a model in the precision of its file, {stored};"
+            f" {'name the float32 model' if stored == 'int8' else 'for int8 make one with partum quantize'}"
         )
-    with load_engine(request.model, backend) as engine:
-        precision = "bf16" if " bf16 " in f"{engine.name} " else model.spec.precision
-        report = _judged(engine, _float_model(request, model), request, precision=precision)
+    with _compiled(request, backend, model) as engine:
+        if request.precision:
+            check_precision(engine.name, asked=request.precision, runs=engine.precision)
+        report = _judged(engine, _float_model(request, model), request, precision=engine.precision)
     print_report(report, console)
     if not report.accepted and not request.force:
         raise AcceptanceError(f"{engine.name}: {'; '.join(report.refusals)}")
     return report
+
+
+def _compiled(request: BuildRequest, backend: str, model: ModelFile) -> RuntimeEngine:
+    """The engine on trial, in the precision asked for; whether it runs in that is asked of the engine itself."""
+    if backend == OPENVINO and model.spec.precision == "fp32" and request.precision in ("fp32", "bf16"):
+        return OpenVinoEngine(model, precision=request.precision)  # type: ignore[arg-type]  # narrowed above
+    return load_runtime(model, backend)
 
 
 def _build_tensorrt(
@@ -148,7 +159,7 @@ def _shipped_model(backend: str, precision: str | None) -> Path:
     """The file that ships for a back-end and a precision."""
     if backend == TENSORRT:
         return DEFAULT_SIGNED_MODEL if precision == "int8" else DEFAULT_MODEL
-    return default_model(backend)
+    return default_model(backend) if precision in (None, "int8") else DEFAULT_MODEL
 
 
 def _precision(request: BuildRequest, model: ModelFile) -> str:
@@ -220,6 +231,7 @@ def _built(
             content,
             model.spec,
             options,
+            precision=key.precision,
             tensorrt=tensorrt,
             timing_cache=timing.read_bytes() if timing.is_file() else b"",
             report=report,
@@ -269,11 +281,20 @@ def _float_model(request: BuildRequest, model: ModelFile) -> ModelFile:
     """
     if model.spec.precision == "fp32":
         return model
+    if request.reference:
+        found = read_model_file(request.reference)
+        if found.spec.sha256 != model.spec.made_from:
+            raise OptionError(
+                f"--reference {request.reference}: sha256 {found.spec.sha256[:12]}..., and {model.spec.name} was made"
+                f" from {model.spec.made_from[:12]}..."
+            )
+        return found
     beside = [] if request.model is None else sorted(request.model.parent.glob("*.onnx"))
-    for path in (*([request.reference] if request.reference else []), DEFAULT_MODEL, *beside):
-        found = read_model_file(path)
-        if found.spec.sha256 == model.spec.made_from:
-            return found
+    for path in (DEFAULT_MODEL, *beside):
+        with suppress(ModelMismatch, ModelNotFound):  # somebody else's, or another version's
+            found = read_model_file(path)
+            if found.spec.sha256 == model.spec.made_from:
+                return found
     raise OptionError(
         f"{request.model}: the float32 model it was made from (sha256 {model.spec.made_from[:12]}...) is not beside it;"
         " name it with --reference"

@@ -24,7 +24,8 @@ MAX_BYTES = 2**31
 # Field numbers of onnx.proto.
 _MODEL_GRAPH, _MODEL_METADATA = 7, 14
 _ENTRY_KEY, _ENTRY_VALUE = 1, 2
-_GRAPH_INPUT, _GRAPH_OUTPUT = 11, 12
+_GRAPH_NODE, _GRAPH_INPUT, _GRAPH_OUTPUT = 1, 11, 12
+_NODE_OPERATOR = 4
 _VALUE_NAME, _VALUE_TYPE = 1, 2
 _TYPE_TENSOR = 1
 _TENSOR_ELEMENT, _TENSOR_SHAPE = 1, 2
@@ -99,6 +100,15 @@ def read_header(content: bytes) -> tuple[dict[str, str], list[TensorFacts], list
         if number in {_GRAPH_INPUT, _GRAPH_OUTPUT}:
             (inputs if number == _GRAPH_INPUT else outputs).append(_tensor_facts(value))
     return metadata, inputs, outputs
+
+
+def operators(content: bytes) -> list[str]:
+    """Returns the operator of every node of an ONNX message's graph, in their order.
+
+    Raises:
+        ValueError: the bytes are no whole protobuf message.
+    """
+    return [_text(node, _NODE_OPERATOR) for node in _walk(memoryview(content), _MODEL_GRAPH, _GRAPH_NODE)]
 
 
 def _read(path: Path) -> bytes:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import tempfile
+from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from engines.errors import EngineUnavailable
+from engines.model_file import operators
 from engines.runtime import RuntimeEngine, available_cores, heads_spec, refused, unavailable
 
 if TYPE_CHECKING:
@@ -49,7 +53,6 @@ class OnnxRuntimeEngine(RuntimeEngine):
         heads_only: bool = False,
     ) -> None:
         spec = heads_spec(model.spec) if heads_only else model.spec
-        super().__init__(f"{BACKEND} {spec.precision} {provider.upper()}", spec)
         runtime = _import_onnxruntime()
         self.failures = _failures()
         wanted = _PROVIDERS[provider]
@@ -65,12 +68,19 @@ class OnnxRuntimeEngine(RuntimeEngine):
         # Waiting threads would spin between frames and take the cores from decoding.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         content = _without_decoder(model.content) if heads_only else model.content
+        # Float32 means float32: on a GPU it would take TensorFloat-32, of 10 bits, without a word.
+        given = (wanted, {"use_tf32": "0"}) if provider == "cuda" else wanted
+        runs = spec.precision
         try:
-            self._session: Any = runtime.InferenceSession(content, options, providers=[wanted])
+            if runs == "int8" and provider != "tensorrt":
+                self._session, runs = _quantised_session(runtime, content, options, given)
+            else:
+                self._session = runtime.InferenceSession(content, options, providers=[given])
         except self.failures as error:
             raise refused(BACKEND, spec, error) from error
         if self._session.get_providers()[0] != wanted:  # it falls back to the CPU without a word
             raise EngineUnavailable(f"back-end {BACKEND}: {wanted} cannot start here; is there a GPU and its driver?")
+        super().__init__(f"{BACKEND} {runs} {provider.upper()}", spec, precision=runs)
         self._warm_up()
 
     def _run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
@@ -78,6 +88,19 @@ class OnnxRuntimeEngine(RuntimeEngine):
 
     def _release(self) -> None:
         self._session = None
+
+
+def _quantised_session(runtime: ModuleType, content: bytes, options: Any, provider: Any) -> tuple[Any, str]:
+    """A session of an int8 model, and what its convolutions compute in, read from the graph it made of the file.
+
+    Where a provider has no integer kernels it leaves Q/DQ standing around float32 convolutions.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        kept = Path(folder) / "optimised.onnx"
+        options.optimized_model_filepath = str(kept)
+        session = runtime.InferenceSession(content, options, providers=[provider])
+        kinds = Counter(operators(kept.read_bytes()))
+    return session, "int8" if kinds["QLinearConv"] > kinds["Conv"] + kinds["FusedConv"] else "fp32"
 
 
 def _without_decoder(content: bytes) -> bytes:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from engines.errors import EngineUnavailable
-from engines.runtime import RuntimeEngine, available_cores, heads_spec, refused, unavailable
+from engines.runtime import RuntimeEngine, available_cores, check_precision, heads_spec, refused, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 BACKEND = "openvino"
 Precision = Literal["fp32", "bf16"]
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
+_NAMES = {"f32": "fp32", "f16": "fp16", "u8": "int8", "i8": "int8"}
+"""Its names of types, where they differ from ours."""
 
 
 class OpenVinoEngine(RuntimeEngine):
@@ -36,12 +39,13 @@ class OpenVinoEngine(RuntimeEngine):
         model: from `engines.model_file.read_model_file`.
         precision: `fp32`, so that machines agree on the result; `bf16`, about half the time where the CPU has it; None
             takes bf16 where the CPU has it. On real frames both give the same labels but for a few border pixels
-            (`tests/test_engine_agreement.py`). Of an int8 model, it is that of the layers not quantised.
+            (`tests/test_engine_agreement.py`). Of an int8 model, it is that of the layers not quantised. `precision` of
+            the engine, and its name, say what the compiled model really computes in.
         threads: cores it may keep busy; None takes all this process may run on.
         heads_only: leaves the decoder out.
 
     Raises:
-        EngineUnavailable: openvino is not installed, or the CPU does not have the precision.
+        EngineUnavailable: openvino is not installed, or the CPU does not run the precision asked for.
         ModelMismatch: openvino refuses the model.
     """
 
@@ -58,14 +62,13 @@ class OpenVinoEngine(RuntimeEngine):
         has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if precision == "bf16" and not has_bf16:
             raise EngineUnavailable(f"{BACKEND}: this CPU has no bfloat16; take precision fp32")
-        precision = precision or ("bf16" if has_bf16 else "fp32")
+        hint = precision or ("bf16" if has_bf16 else "fp32")
         spec = heads_spec(model.spec) if heads_only else model.spec
-        super().__init__(f"{BACKEND} {'int8' if spec.precision == 'int8' else precision} CPU", spec)
         settings = {
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": "1",
             "INFERENCE_NUM_THREADS": str(threads or available_cores()),
-            "INFERENCE_PRECISION_HINT": _HINTS[precision],
+            "INFERENCE_PRECISION_HINT": _HINTS[hint],
         }
         frame_shape = (1, 1, model.spec.height, model.spec.width)
         try:
@@ -74,9 +77,14 @@ class OpenVinoEngine(RuntimeEngine):
                 outputs = [graph.output(name) for name in spec.output_names]
                 graph = runtime.Model(outputs, graph.get_parameters(), spec.name)
             graph.reshape(frame_shape)
-            self._request: Any = core.compile_model(graph, "CPU", settings).create_infer_request()
+            compiled = core.compile_model(graph, "CPU", settings)
+            runs = _precision_of(compiled)
         except RuntimeError as error:
             raise refused(BACKEND, model.spec, error) from error
+        if precision is not None and spec.precision != "int8":
+            check_precision(BACKEND, asked=precision, runs=runs)
+        super().__init__(f"{BACKEND} {runs} CPU", spec, precision=runs)
+        self._request: Any = compiled.create_infer_request()
         self._frame = np.zeros(frame_shape, np.uint8)
         self._request.set_input_tensor(runtime.Tensor(self._frame, shared_memory=True))
         self._warm_up()
@@ -92,6 +100,17 @@ class OpenVinoEngine(RuntimeEngine):
 
     def _release(self) -> None:
         self._request = None
+
+
+def _precision_of(compiled: Any) -> str:
+    """What most convolutions of a compiled model compute in: a hint is no promise, and is passed over in silence."""
+    found: Counter[str] = Counter()
+    for layer in compiled.get_runtime_model().get_ops():
+        facts = layer.get_rt_info()
+        if facts["layerType"].astype(str) == "Convolution":
+            found[facts["runtimePrecision"].astype(str)] += 1
+    most = found.most_common(1)[0][0] if found else "f32"
+    return _NAMES.get(most, most)
 
 
 def compiled_graph(content: bytes, precision: Precision, *, threads: int | None = None) -> Callable[[], object]:

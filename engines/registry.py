@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engines.closing import close_after
 from engines.early_exit import EarlyExitEngine
 from engines.errors import EngineUnavailable, ModelNotFound
 from engines.model_file import read_model_file
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from engines.base import Engine
+    from engines.model_file import ModelFile
+    from engines.runtime import RuntimeEngine
 
 WEIGHTS = Path(__file__).parent / "weights"
 DEFAULT_MODEL = WEIGHTS / "psfh_unet.onnx"
@@ -143,20 +146,29 @@ def _load_first(path: Path | None, threads: int | None, *, early_exit: bool) -> 
     raise EngineUnavailable(f"no back-end can run here: {'; '.join(reasons)}")
 
 
-def _load(name: str, path: Path | None, threads: int | None, *, early_exit: bool) -> Engine:
-    runtime = _RUNTIMES[name]
-    file = read_model_file(path or runtime.default)
+def load_runtime(
+    file: ModelFile, backend: str, *, threads: int | None = None, heads_only: bool = False
+) -> RuntimeEngine:
+    """Starts a named back-end with a model that was read already; see `load_engine`."""
+    runtime = _RUNTIMES[backend]
     if missing := _missing(runtime):
-        raise EngineUnavailable(f"back-end {name}: {missing}")
+        raise EngineUnavailable(f"back-end {backend}: {missing}")
     module, _, engine = runtime.target.partition(":")
     make = getattr(importlib.import_module(module), engine)
-    whole: Engine = make(file, threads=threads, **runtime.options)
+    options = {"heads_only": True} if heads_only else {}
+    made: RuntimeEngine = make(file, threads=threads, **options, **runtime.options)
+    return made
+
+
+def _load(name: str, path: Path | None, threads: int | None, *, early_exit: bool) -> Engine:
+    file = read_model_file(path or _RUNTIMES[name].default)
+    whole = load_runtime(file, name, threads=threads)
     if not early_exit:
         return whole
     try:
-        heads: Engine = make(file, threads=threads, heads_only=True, **runtime.options)
-    except BaseException:
-        whole.close()
+        heads = load_runtime(file, name, threads=threads, heads_only=True)
+    except BaseException as error:
+        close_after(error, whole.close)
         raise
     return EarlyExitEngine(whole, heads)
 

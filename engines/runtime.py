@@ -40,9 +40,10 @@ class RuntimeEngine(ABC):
         engine._call = threading.Lock()
         return engine
 
-    def __init__(self, name: str, spec: ModelSpec) -> None:
+    def __init__(self, name: str, spec: ModelSpec, *, precision: str = "") -> None:
         self._name = name
         self._spec = spec
+        self._precision = precision or spec.precision
         self._open = True
 
     @property
@@ -52,6 +53,11 @@ class RuntimeEngine(ABC):
     @property
     def spec(self) -> ModelSpec:
         return self._spec
+
+    @property
+    def precision(self) -> str:
+        """What the network's convolutions really compute in, as the runtime says: fp32, fp16, bf16 or int8."""
+        return self._precision
 
     def infer(self, images: NDArray[np.uint8]) -> Prediction:
         """Runs (B, 1, H, W) grey images, uint8 0 to 255, through the network; the result is the caller's own.
@@ -141,6 +147,12 @@ def available_cores() -> int:
 def unavailable(backend: str, extra: str, error: ImportError) -> EngineUnavailable:
     """The error for a runtime that cannot be imported; `extra` is what to install."""
     return EngineUnavailable(f"{backend} cannot run here ({reason(error)}); pip install '{extra}'")
+
+
+def check_precision(backend: str, *, asked: str, runs: str) -> None:
+    """Raises EngineUnavailable where a runtime computes in another precision than it was asked for."""
+    if asked != runs:
+        raise EngineUnavailable(f"{backend}: {asked} was asked for, but it runs {runs} on this machine; take {runs}")
 
 
 def refused(backend: str, spec: ModelSpec, error: Exception) -> ModelMismatch:

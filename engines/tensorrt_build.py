@@ -7,6 +7,7 @@ flag or calibrator is asked for one. So the same code serves TensorRT 10, 11 and
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,7 @@ def build_engine(
     spec: ModelSpec,
     options: BuildOptions,
     *,
+    precision: str,
     tensorrt: TensorRt,
     timing_cache: bytes = b"",
     report: Callable[[str, int, int], None] = lambda phase, step, steps: None,
@@ -70,12 +72,13 @@ def build_engine(
         content: bytes of the ONNX file, in the precision wanted.
         spec: the model's facts.
         options: batch sizes and target.
+        precision: what the file's convolutions must compute in: fp32, fp16, bf16 or int8.
         tensorrt: from `load_tensorrt`.
         timing_cache: of an earlier build on this machine; a foreign one is not used.
         report: called with the phase's name, the steps done and their number as the build goes on.
 
     Raises:
-        BuildError: TensorRT does not take the model, or cannot build for this target.
+        BuildError: TensorRT does not take the model, reads another precision in it, or cannot build for this target.
     """
     trt = tensorrt.module
     log = make_log(trt)
@@ -85,8 +88,13 @@ def build_engine(
     # It says yes to bytes that are no model at all: a network without outputs tells.
     if not parser.parse(content) or network.num_outputs == 0:
         raise BuildError(f"{tensorrt.name} {tensorrt.version} does not take {spec.name}: {_parser_error(parser, log)}")
+    if (found := precision_of(trt, network)) != precision:
+        raise BuildError(
+            f"{tensorrt.name} {tensorrt.version} reads {spec.name} as {found}, where {precision} was asked"
+        )
 
     config = builder.create_builder_config()
+    config.clear_flag(trt.BuilderFlag.TF32)  # float32 is to mean float32, not 10 bits of it
     _set_batch(builder, network, config, spec, options)
     if options.capability:
         _set_capability(trt, config, options.capability, tensorrt)
@@ -98,6 +106,21 @@ def build_engine(
     if serialised is None:
         raise BuildError(f"{tensorrt.name} {tensorrt.version} cannot build {spec.name}: {last_complaint(log)}")
     return BuiltEngine(bytes(serialised), bytes(cache.serialize()) if cache is not None else b"")
+
+
+def precision_of(trt: Any, network: Any) -> str:
+    """What most convolutions of a parsed, strongly typed network compute in; int8 where quantised tensors feed them."""
+    names = {trt.float32: "fp32", trt.float16: "fp16", trt.bfloat16: "bf16"}
+    found: Counter[str] = Counter()
+    quantised = 0
+    for index in range(network.num_layers):
+        layer = network.get_layer(index)
+        if layer.type == trt.LayerType.CONVOLUTION:
+            found[names.get(layer.get_output_type(0), "another type")] += 1
+        quantised += layer.type == trt.LayerType.DEQUANTIZE
+    if quantised >= found.total() > 0:
+        return "int8"
+    return found.most_common(1)[0][0] if found else "fp32"
 
 
 def _parser_error(parser: Any, log: Any) -> str:

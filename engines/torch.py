@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from engines.errors import EngineUnavailable
-from engines.runtime import RuntimeEngine, heads_spec, refused, unavailable
+from engines.errors import EngineUnavailable, ModelMismatch
+from engines.runtime import RuntimeEngine, check_precision, heads_spec, refused, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 BACKEND = "torch"
 EXTRA = "partum[torch]"
+_PRECISIONS = {"torch.float32": "fp32", "torch.float16": "fp16", "torch.bfloat16": "bf16"}
 
 
 class TorchEngine(RuntimeEngine):
@@ -53,7 +54,9 @@ class TorchEngine(RuntimeEngine):
     ) -> None:
         spec = heads_spec(model.spec) if heads_only else model.spec
         precision = "fp16" if device == "cuda" else "fp32"
-        super().__init__(f"{BACKEND}{' compiled' if compiled else ''} {precision} {device.upper()}", spec)
+        super().__init__(
+            f"{BACKEND}{' compiled' if compiled else ''} {precision} {device.upper()}", spec, precision=precision
+        )
         try:
             import torch
         except ImportError as error:
@@ -79,6 +82,7 @@ class TorchEngine(RuntimeEngine):
             # A copy: torch complains of arrays that are read-only, and frames are.
             given = self._torch.tensor(images)
             outputs = self._network(given) if self._device == "cpu" else self._replayed(given)
+        check_precision(BACKEND, asked=self.precision, runs=_PRECISIONS.get(str(outputs[0].dtype), "another type"))
         return tuple(np.ascontiguousarray(output.float().cpu().numpy()) for output in outputs)
 
     def _replayed(self, images: Any) -> Any:
@@ -118,6 +122,11 @@ def _rebuild(model: ModelFile) -> Network:
         raise unavailable(BACKEND, EXTRA, error) from error
     from engines.network.build import make_network
 
+    if model.spec.precision != "fp32":
+        raise ModelMismatch(
+            f"back-end {BACKEND} runs float32 models, and {model.spec.name} is {model.spec.precision}; name the float32"
+            " model it was made from"
+        )
     stored = onnx.load_from_string(model.content).graph.initializer
     weights = {tensor.name: torch.from_numpy(onnx.numpy_helper.to_array(tensor).copy()) for tensor in stored}
     try:

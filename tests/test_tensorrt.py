@@ -62,7 +62,8 @@ def test_every_precision_of_the_model_that_ships_is_parsed_and_built(tensorrt: T
     sizes = []
     for graph in (content, heads_only(content)):
         for batch in ((1, 1, 1), (1, 4, 16)):
-            built = build_engine(graph, spec, BuildOptions(batch=batch, capability=AFAR), tensorrt=tensorrt)
+            options = BuildOptions(batch=batch, capability=AFAR)
+            built = build_engine(graph, spec, options, precision=precision, tensorrt=tensorrt)
             assert len(built.content) > 500_000
             sizes.append(len(built.content))
     assert max(sizes[2:]) < min(sizes[:2])  # without its decoder it is smaller
@@ -76,7 +77,7 @@ def test_a_build_reports_its_progress_and_can_be_ended(tensorrt: TensorRt) -> No
     def note(phase: str, step: int, steps: int) -> None:
         seen.append((phase, step, steps))
 
-    build_engine(folded(tiny_model()), SPEC, options, tensorrt=tensorrt, report=note)
+    build_engine(folded(tiny_model()), SPEC, options, precision="fp32", tensorrt=tensorrt, report=note)
     assert len({phase for phase, _, _ in seen}) > 1
     assert all(0 <= step <= steps for _, step, steps in seen)
 
@@ -85,20 +86,28 @@ def test_a_build_reports_its_progress_and_can_be_ended(tensorrt: TensorRt) -> No
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        build_engine(folded(tiny_model()), SPEC, options, tensorrt=tensorrt, report=interrupt)
+        build_engine(folded(tiny_model()), SPEC, options, precision="fp32", tensorrt=tensorrt, report=interrupt)
 
 
 @pytest.mark.tensorrt
 @pytest.mark.parametrize("content", [b"xxxx", b"", folded(tiny_model())[:-2000]], ids=["junk", "empty", "cut"])
 def test_what_is_no_model_is_refused_though_the_parser_says_yes(tensorrt: TensorRt, content: bytes) -> None:
     with pytest.raises(BuildError, match="does not take tiny"):
-        build_engine(content, SPEC, BuildOptions(capability=AFAR), tensorrt=tensorrt)
+        build_engine(content, SPEC, BuildOptions(capability=AFAR), precision="fp32", tensorrt=tensorrt)
 
 
 @pytest.mark.tensorrt
 def test_a_capability_it_does_not_know_is_named_with_those_it_does(tensorrt: TensorRt) -> None:
     with pytest.raises(BuildError, match="sm61"):
-        build_engine(folded(tiny_model()), SPEC, BuildOptions(capability="sm61"), tensorrt=tensorrt)
+        build_engine(folded(tiny_model()), SPEC, BuildOptions(capability="sm61"), precision="fp32", tensorrt=tensorrt)
+
+
+@pytest.mark.tensorrt
+def test_a_file_in_another_precision_than_asked_for_is_refused(tensorrt: TensorRt) -> None:
+    for precision, asked in (("fp32", "fp16"), ("fp16", "fp32"), ("bf16", "fp16"), ("int8", "fp32")):
+        content, spec = default_in(precision), read_model_file(DEFAULT_MODEL).spec
+        with pytest.raises(BuildError, match=f"reads psfh_unet as {precision}, where {asked} was asked"):
+            build_engine(content, spec, BuildOptions(capability=AFAR), precision=asked, tensorrt=tensorrt)
 
 
 class Timings:
