@@ -20,7 +20,7 @@ from stream.frame import PixelSpacing
 from stream.protocols import protocols
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from stream.watch import WatchOptions
 
@@ -159,6 +159,28 @@ def _addresses(ctx: click.Context, param: click.Parameter, incomplete: str) -> l
     return [CompletionItem(address) for address in ADDRESSES if address.startswith(incomplete)]
 
 
+_SCREEN_OPTIONS = (
+    click.option("--serve", metavar="HOST:PORT", help="Show it in a browser, for example at 127.0.0.1:8400."),
+    click.option("--token", help="That viewers from elsewhere must bring. Default: made up, and said."),
+    click.option(
+        "--allow-host",
+        "allow_hosts",
+        metavar="NAME",
+        multiple=True,
+        help="Name by which viewers may call the screen, beside its address; may be repeated.",
+    ),
+    click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate (PEM): serve the screen by HTTPS."),
+    click.option("--tls-key", type=click.Path(path_type=Path), help="Its key (PEM), where that is another file."),
+)
+
+
+def screen_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds the options of the screen to a command, which takes them as `**screen`."""
+    for option in reversed(_SCREEN_OPTIONS):
+        command = option(command)
+    return command
+
+
 def watch_options(*, sector: str | None, pane: str | None, tick_mm: float | None, profile: Path | None) -> WatchOptions:
     """What a profile says, and what was said on the command line in its place."""
     from stream.watch import WatchOptions, parse_sector, read_profile
@@ -193,8 +215,7 @@ def watch_options(*, sector: str | None, pane: str | None, tick_mm: float | None
 @click.option("--early-exit", is_flag=True, help="Decode only frames that may be standard planes.")
 @click.option("--loop", is_flag=True, help="Play the recording again and again until Ctrl-C.")
 @verbose_option
-@click.option("--serve", metavar="HOST:PORT", help="Show it in a browser, for example at 127.0.0.1:8400.")
-@click.option("--token", help="That viewers from elsewhere must bring. Default: made up, and said.")
+@screen_options
 def replay(
     source: str | None,
     out: Path | None,
@@ -211,8 +232,7 @@ def replay(
     overlay: bool,
     early_exit: bool,
     loop: bool,
-    serve: str | None,
-    token: str | None,
+    **screen: Any,
 ) -> None:
     """See the command's help text above."""
     from stream.session import run_session
@@ -231,8 +251,7 @@ def replay(
             profile=profile,
             watch=watch_options(sector=sector, pane=pane, tick_mm=tick_mm, profile=profile),
             overlay=overlay,
-            serve=serve,
-            token=token,
+            **screen,
             loop=loop,
             early_exit=early_exit,
         )
@@ -255,8 +274,7 @@ def replay(
 @pane_option
 @tick_option
 @profile_option
-@click.option("--serve", metavar="HOST:PORT", help="Show it in a browser, for example at 127.0.0.1:8400.")
-@click.option("--token", help="That viewers from elsewhere must bring. Default: made up, and said.")
+@screen_options
 @click.option("--overlay/--no-overlay", default=False, show_default=True, help="Write overlay.mp4.")
 @click.option("--early-exit", is_flag=True, help="Decode only frames that may be standard planes.")
 @click.option("--duration", type=Number(min=0, max=1e7, min_open=True), help="End after so many seconds.")
@@ -277,13 +295,12 @@ def attach(
     pane: str | None,
     tick_mm: float | None,
     profile: Path | None,
-    serve: str | None,
-    token: str | None,
     overlay: bool,
     early_exit: bool,
     duration: float | None,
     record: bool,
     igtl_out: int | None,
+    **screen: Any,
 ) -> None:
     """See the command's help text above."""
     from stream.session import run_session
@@ -303,8 +320,7 @@ def attach(
         early_exit=early_exit,
         live=True,
         record=record,
-        serve=serve,
-        token=token,
+        **screen,
         igtl_out=igtl_out,
         duration_s=duration,
     )

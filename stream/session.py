@@ -19,15 +19,16 @@ from stream.errors import OptionError
 from stream.protocols import check_orientation
 from stream.results import check_folder, prepare_folder
 from stream.run import Run, make_watch, open_recording
-from stream.screen.server import parse_address
 from stream.sinks.igtl_output import LAST_PORT, IgtlOutput
 from stream.summary import print_summary
 from stream.terminal import progress_of
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterator, Sequence
 
     from engines.base import Engine
+    from stream.screen.settings import ScreenSettings
     from stream.session_options import SessionOptions
     from stream.telemetry import RunStatistics
 
@@ -52,6 +53,7 @@ def run_session(options: SessionOptions, *more: SessionOptions) -> RunStatistics
     asked = (options, *more)
     _check(asked)
     with ExitStack() as stack:
+        screen = _reserved_screen(options, stack)
         if options.live or options.pace is not None:
             stack.enter_context(live_stream())
         # What is wrong with an address or a file is said before an engine is loaded.
@@ -64,7 +66,7 @@ def run_session(options: SessionOptions, *more: SessionOptions) -> RunStatistics
         ]
         gc.freeze()  # what is loaded by now stays: collecting what comes later is then a matter of a millisecond
         signals = stack.enter_context(_stopped_by_signals([run.interrupt for run in runs]))
-        with _screen(options, runs), progress_of(runs) as advances:
+        with _shown(screen, runs), progress_of(runs) as advances:
             _run_all(runs, advances)
     for run in runs:
         print_summary(run)
@@ -85,10 +87,6 @@ def _check(asked: Sequence[SessionOptions]) -> None:
     """
     options = asked[0]
     check_orientation(options.protocol, options.orientation)
-    if options.token is not None and options.serve is None:
-        raise OptionError("--token is that of the screen; give --serve HOST:PORT too, or leave it out")
-    if options.serve is not None:
-        parse_address(options.serve)
     check_folder(options.out, source=Path("live" if options.live else options.uri))
     ports = [each.igtl_out for each in asked if each.igtl_out]
     if ports and max(ports) > LAST_PORT:
@@ -140,16 +138,22 @@ def _run_quietly(run: Run, advance: Callable[[], None]) -> None:
         run.error = run.error or error
 
 
+def _reserved_screen(options: SessionOptions, stack: ExitStack) -> tuple[ScreenSettings, socket.socket] | None:
+    """What is wrong with the screen's address, names or certificate is said before an engine is loaded."""
+    settings = options.screen_settings()
+    return None if settings is None else (settings, stack.enter_context(settings.listen()))
+
+
 @contextmanager
-def _screen(options: SessionOptions, runs: Sequence[Run]) -> Iterator[None]:
+def _shown(screen: tuple[ScreenSettings, socket.socket] | None, runs: Sequence[Run]) -> Iterator[None]:
     """The screen server, where one is asked for."""
-    if options.serve is None:
+    if screen is None:
         yield
         return
     from stream.screen.server import ScreenServer
 
-    host, port = parse_address(options.serve)
-    with ScreenServer([run.board for run in runs], host=host, port=port, token=options.token) as server:
+    settings, listening = screen
+    with ScreenServer([run.board for run in runs], settings=settings, listening=listening) as server:
         Console(stderr=True).print(f"screen: {server.address}", markup=False, soft_wrap=True)
         yield
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engines.redaction import looks_like_address, redacted
 from stream.biometry import Orientation
+from stream.errors import OptionError
 from stream.frame import PixelSpacing
 from stream.watch import WatchOptions
+
+if TYPE_CHECKING:
+    from stream.screen.settings import ScreenSettings
 
 DEMO_CLIP = Path(__file__).parent / "demo" / "demo.mp4"
 """A real frame brought to motion by warps of a known AoP course; see `calibration/demo_clip.py`."""
@@ -29,6 +34,8 @@ class SessionOptions:
         record: keep the pictures too, so that the run can be replayed.
         serve: address of the screen, `host:port`; None serves none.
         token: that viewers must bring; None makes one where the screen can be reached from elsewhere.
+        allow_hosts: names by which viewers may call the screen, beside its address.
+        tls_cert, tls_key: PEM files, to serve the screen by HTTPS.
         igtl_out: port to offer the results at by OpenIGTLink, on this machine alone; None offers none.
         duration_s: ends a live run by itself; None goes on.
         profile: file that `watch` was read from, where there is one.
@@ -50,6 +57,9 @@ class SessionOptions:
     record: bool = False
     serve: str | None = None
     token: str | None = None
+    allow_hosts: tuple[str, ...] = ()
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
     igtl_out: int | None = None
     duration_s: float | None = None
     profile: Path | None = None
@@ -71,14 +81,33 @@ class SessionOptions:
         """The source in few words, for titles."""
         return self.shown_source if self.live or self.shown_source != self.source else Path(self.uri).name
 
+    def screen_settings(self) -> ScreenSettings | None:
+        """Those of the screen, checked; None where none is asked for.
+
+        Raises:
+            OptionError: one of them is not right, or is given without --serve.
+            SourceUnavailable: the packages it needs are not installed.
+        """
+        if self.serve is None:
+            if self.token or self.allow_hosts or self.tls_cert or self.tls_key:
+                raise OptionError("--token, --allow-host, --tls-cert and --tls-key are the screen's: give --serve too")
+            return None
+        from stream.screen.settings import ScreenSettings, parse_address
+
+        host, port = parse_address(self.serve)
+        return ScreenSettings.checked(
+            host,
+            port,
+            token=self.token,
+            allow_hosts=self.allow_hosts,
+            tls_cert=self.tls_cert,
+            tls_key=self.tls_key,
+        )
+
     @property
     def addresses(self) -> tuple[str, ...]:
         """What the user gave that may hold a password; no file, screen or log may show it as it is."""
         return tuple(given for given in (self.source, self.model) if given and looks_like_address(given))
-
-    @property
-    def _shown_model(self) -> str:
-        return "default" if not self.model else redacted(self.model) if self.model in self.addresses else self.model
 
     def as_json(self) -> dict[str, object]:
         """Every option, as written to `run.json`: whatever field this class or `WatchOptions` has is in it."""

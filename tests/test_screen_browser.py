@@ -115,7 +115,10 @@ def check_that_it_turns_off_and_on(page: Any, feeder: Feeder, peer: Peer, good: 
     until(page, "live")
     assert page.inner_text("#aop") == number
     feeder.measurement = None
+    until(page, "delayed")  # a link that says nothing of it, and no result for a second
+    peer.now(Link.NO_SIGNAL, "no picture for 2 s")
     until(page, "no signal")
+    peer.now(Link.LIVE)
     assert page.inner_text("#aop") == "—"
     feeder.measurement = good
     until(page, "live")

@@ -6,32 +6,27 @@ The pipeline writes and goes on at once; whoever watches takes the newest. So a 
 from __future__ import annotations
 
 import threading
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from stream.errors import OutputError
 from stream.measurement import State
 from stream.screen.shown import Moment
+from stream.screen.trend import TREND_S, TrendBuffer
 from stream.telemetry import RunStatistics
 from stream.throughput import Throughput, ThroughputMeter
 from stream.watch.watch import Seen
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from stream.clock import Clock
     from stream.measurement import Measurement
+    from stream.screen.trend import TrendPoint
     from stream.sinks.marks import MarkFile
     from stream.sources.live import LiveSource
     from stream.watch.watch import Looks
 
-TREND_S = 300.0
-TREND_STEP_S = 0.1
-"""One point of the trend for each such step, so that five minutes stay small at any frame rate."""
 MOST_MARKS = 1000
-
-TrendPoint = tuple[float, float | None, float | None, float | None]
-"""Seconds, AoP and its interval; None where nothing was shown."""
 
 
 class Board:
@@ -62,48 +57,47 @@ class Board:
         self._remedies = tuple(remedies)
         self._clock, self._source = clock, source
         self.name, self.facts, self._watch = name, dict(facts or {}), watch
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
         self._newest: Measurement | None = None
         self._meter = ThroughputMeter()
-        self._trend: deque[TrendPoint] = deque()
+        self._trend = TrendBuffer()
+        self.on_change: Callable[[], None] | None = None
+        """Called after each change, in the thread that made it."""
         self._has_ended = False
         self._marks: list[float] = []
+        self.mark_tries = 0
+        """How often a viewer asked for one."""
         self.mark_error = ""
         """Why the last mark could not be written, for people; empty where it was."""
         self.statistics = RunStatistics()
-        self.version = 0
 
     def write(self, measurement: Measurement) -> None:
         """Takes a result; dropped frames are only counted."""
         now_ns = self._clock.now_ns()
-        with self._changed:
+        with self._lock:
             self.statistics.add(measurement)
             self._meter.add(measurement, now_ns)
             if measurement.state is State.DROPPED:
                 return
             self._newest = measurement
-            self._add_to_trend(measurement)
-            self.version += 1
-            self._changed.notify_all()
+            self._trend.add(measurement)
+        self._say_changed()
 
     def close(self) -> None:
         """Says that the stream is over."""
-        with self._changed:
+        with self._lock:
             self._has_ended = True
-            self.version += 1
-            self._changed.notify_all()
             if self._mark_file:
                 self._mark_file.close()
+        self._say_changed()
 
-    def wait_beyond(self, version: int, timeout_s: float) -> int:
-        """Waits for something newer than `version`, or for the time to pass; returns the version there is."""
-        with self._changed:
-            self._changed.wait_for(lambda: self.version > version, timeout_s)
-            return self.version
+    def _say_changed(self) -> None:
+        if self.on_change:
+            self.on_change()
 
     def moment(self) -> Moment:
         """What decides the screen, now."""
-        with self._changed:
+        with self._lock:
             now_ns = self._clock.now_ns()
             return Moment(
                 measurement=self._newest,
@@ -120,43 +114,58 @@ class Board:
         return self._watch.seen if self._watch else Seen()
 
     def mark(self) -> None:
-        """Writes down a viewer's mark at the newest result; one that cannot be written is not counted."""
-        with self._changed:
-            if self._newest is None or self._has_ended or len(self._marks) == MOST_MARKS:
-                return
+        """Writes down a viewer's mark at the newest result; one that cannot be kept is not counted, and says why."""
+        with self._lock:
+            self.mark_tries += 1
             try:
-                if self._mark_file:
-                    self._mark_file.add(self._newest)
-                self.mark_error = ""
-                self._marks.append(round(self._newest.frame.pts_s, 3))
+                self.mark_error = self._why_no_mark()
+                if self._newest is not None and not self.mark_error:
+                    if self._mark_file:
+                        self._mark_file.add(self._newest)
+                    self._marks.append(self._trend.time_of(self._newest.frame.pts_s))
             except OutputError as error:
                 self.mark_error = str(error)
+        self._say_changed()
+
+    def _why_no_mark(self) -> str:
+        if self._newest is None:
+            return "there is no picture to mark yet"
+        if self._has_ended:
+            return "the stream is over"
+        return f"there are {MOST_MARKS} marks already" if len(self._marks) >= MOST_MARKS else ""
 
     @property
     def marks_s(self) -> list[float]:
-        """The marks, in seconds of the stream."""
-        with self._changed:
+        """All marks, in seconds of the trend."""
+        with self._lock:
             return list(self._marks)
+
+    def now_s(self) -> float | None:
+        """The present in seconds of the trend: of a live source it goes on while nothing comes."""
+        with self._lock:
+            if self._newest is None:
+                return None
+            age_s = 0.0 if self._source is None else self._newest.age_s(self._clock.now_ns())
+            return round(self._trend.time_of(self._newest.frame.pts_s) + age_s, 3)
+
+    def recent_marks_s(self) -> Sequence[float]:
+        """The marks of the time that the trend shows."""
+        now_s = self.now_s() or 0.0
+        return [mark_s for mark_s in self.marks_s if mark_s >= now_s - TREND_S]
 
     @property
     def throughput(self) -> Throughput:
         """Frames measured and dropped a second, of late."""
-        with self._changed:
+        with self._lock:
             return self._meter.at(self._clock.now_ns())
 
     @property
-    def trend(self) -> list[TrendPoint]:
+    def trend(self) -> Sequence[TrendPoint]:
         """The last minutes, oldest first."""
-        with self._changed:
-            return list(self._trend)
+        with self._lock:
+            return self._trend.points
 
-    def _add_to_trend(self, measurement: Measurement) -> None:
-        now_s, trend = measurement.frame.pts_s, self._trend
-        if trend and now_s < trend[-1][0]:
-            trend.clear()
-        if trend and now_s - trend[-1][0] < TREND_STEP_S:
-            return
-        aop = measurement.aop
-        trend.append((now_s, aop.value, aop.lo95, aop.hi95) if aop else (now_s, None, None, None))
-        while trend[0][0] < now_s - TREND_S:
-            trend.popleft()
+    def trend_since(self, number: int) -> tuple[int, Sequence[TrendPoint]]:
+        """The points of the trend after the first `number`, and how many there were ever; see `TrendBuffer.since`."""
+        with self._lock:
+            return self._trend.since(number)

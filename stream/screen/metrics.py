@@ -1,147 +1,122 @@
-"""The stream's counters in Prometheus' text form (version 0.0.4)."""
+"""The stream's counters for Prometheus, as text or as OpenMetrics, whichever the scraper asks for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
 
 from stream.screen.shown import Shown, state_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from prometheus_client.core import Metric
+
     from stream.screen.board import Board
-    from stream.sources.live import LinkStatus
-    from stream.telemetry import LogHistogram
+    from stream.screen.shown import Moment
+    from stream.telemetry import LogHistogram, RunStatistics
 
 BUCKETS_MS = (1, 2, 5, 10, 20, 33, 50, 75, 100, 200, 500, 1000)
 
 
 def metrics_text(boards: Sequence[Board]) -> str:
+    """All metrics as plain text."""
+    return metrics_answer(boards, "")[0].decode()
+
+
+def metrics_answer(boards: Sequence[Board], accept: str) -> tuple[bytes, str]:
+    """All metrics in the form that the header `Accept` asks for, and the name of that form (`Content-Type`)."""
+    registry = CollectorRegistry()
+    registry.register(_Boards(boards))
+    encode, content_type = choose_encoder(accept)
+    return encode(registry), content_type
+
+
+class _Boards(Collector):
     """Latency as a histogram, frames by state, refusals and drops by cause, age and state of what is shown."""
-    feeds = [_Feed(number, board) for number, board in enumerate(boards, 1)]
-    return "".join(f"{line}\n" for metric in METRICS for line in metric.lines(feeds))
+
+    def __init__(self, boards: Sequence[Board]) -> None:
+        self._boards = boards
+
+    def collect(self) -> Iterator[Metric]:
+        feeds = [(str(number), board.statistics, board.moment()) for number, board in enumerate(self._boards, 1)]
+        yield from _counters(feeds)
+        yield from _histograms(feeds)
+        yield from _gauges(feeds)
 
 
-class _Feed:
-    """What one stream says at this moment."""
-
-    def __init__(self, number: int, board: Board) -> None:
-        self.label = f'feed="{number}"'
-        self.statistics, self.moment = board.statistics, board.moment()
-        self.state = state_of(self.moment)[0]
+Feeds = list[tuple[str, "RunStatistics", "Moment"]]
 
 
-Samples = Callable[[_Feed], "Iterator[tuple[str, str, str]]"]
-"""Ending of the name, further labels, value."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Metric:
-    name: str
-    kind: str
-    words: str
-    samples: Samples
-
-    def lines(self, feeds: Sequence[_Feed]) -> Iterator[str]:
-        yield f"# HELP {self.name} {self.words}"
-        yield f"# TYPE {self.name} {self.kind}"
-        for feed in feeds:
-            for ending, labels, value in self.samples(feed):
-                yield f"{self.name}{ending}{{{feed.label}{labels}}} {value}"
-
-
-def _counts(label: str, of: Callable[[_Feed], Mapping[str, int]]) -> Samples:
-    def samples(feed: _Feed) -> Iterator[tuple[str, str, str]]:
-        for value, count in sorted(of(feed).items()):
-            yield "", f',{label}="{value}"', str(count)
-
-    return samples
-
-
-def _histogram(times: LogHistogram, labels: str = "") -> Iterator[tuple[str, str, str]]:
-    for edge in BUCKETS_MS:
-        yield "_bucket", f'{labels},le="{edge / 1e3:g}"', str(times.count_to(edge))
-    yield "_bucket", f'{labels},le="+Inf"', str(times.count)
-    yield "_sum", labels, f"{times.total / 1e3:.6f}"
-    yield "_count", labels, str(times.count)
-
-
-def _latency(feed: _Feed) -> Iterator[tuple[str, str, str]]:
-    return _histogram(feed.statistics.latency_ms)
-
-
-def _stages(feed: _Feed) -> Iterator[tuple[str, str, str]]:
-    for stage, times in feed.statistics.stage_ms.items():
-        yield from _histogram(times, f',stage="{stage}"')
-
-
-def _link(value: Callable[[LinkStatus], int]) -> Samples:
-    def samples(feed: _Feed) -> Iterator[tuple[str, str, str]]:
-        if feed.moment.link is not None:
-            yield "", "", str(value(feed.moment.link))
-
-    return samples
-
-
-def _age(feed: _Feed) -> Iterator[tuple[str, str, str]]:
-    yield "", "", f"{feed.moment.age_s:.3f}"
-
-
-def _overloaded(feed: _Feed) -> Iterator[tuple[str, str, str]]:
-    yield "", "", str(int(feed.moment.throughput.is_overloaded))
-
-
-def _state(feed: _Feed) -> Iterator[tuple[str, str, str]]:
-    for each in Shown:
-        yield "", f',state="{each}"', str(int(each is feed.state))
-
-
-METRICS = (
-    _Metric(
-        "partum_frames_total",
-        "counter",
-        "Frames read, by what became of them.",
-        _counts("state", lambda feed: feed.statistics.states),
-    ),
-    _Metric(
-        "partum_refused_total",
-        "counter",
-        "Refused frames, by reason.",
-        _counts("reason", lambda feed: feed.statistics.reasons),
-    ),
-    _Metric(
-        "partum_dropped_total",
-        "counter",
-        "Frames never looked at, by cause.",
-        _counts("cause", lambda feed: feed.statistics.drops),
-    ),
-    _Metric("partum_latency_seconds", "histogram", "From capture to result.", _latency),
-    _Metric("partum_stage_seconds", "histogram", "What the latency is made of, by stage.", _stages),
-    _Metric("partum_result_age_seconds", "gauge", "Since the newest result's frame was captured.", _age),
-    _Metric("partum_overloaded", "gauge", "1 where this machine does not keep up with the feed.", _overloaded),
-    _Metric("partum_state", "gauge", "What the screen says; 1 for the state that holds.", _state),
-    _Metric(
-        "partum_connections_total",
-        "counter",
-        "How often the source was connected.",
-        _link(lambda link: link.connections),
-    ),
-    _Metric(
-        "partum_source_lost_total",
-        "counter",
+def _counters(feeds: Feeds) -> Iterator[Metric]:
+    frames = CounterMetricFamily("partum_frames", "Frames read, by what became of them.", labels=["feed", "state"])
+    refused = CounterMetricFamily("partum_refused", "Refused frames, by reason.", labels=["feed", "reason"])
+    dropped = CounterMetricFamily("partum_dropped", "Frames never looked at, by cause.", labels=["feed", "cause"])
+    connections = CounterMetricFamily("partum_connections", "How often the source was connected.", labels=["feed"])
+    lost = CounterMetricFamily(
+        "partum_source_lost",
         "Pictures, or packets of them, that the source numbered and that never came.",
-        _link(lambda link: link.lost),
-    ),
-    _Metric(
-        "partum_source_damaged_total",
-        "counter",
-        "Frames refused because they did not come whole.",
-        _link(lambda link: link.damaged),
-    ),
-    _Metric(
-        "partum_source_skipped_total",
-        "counter",
-        "Messages of the source that could not be read.",
-        _link(lambda link: link.skipped),
-    ),
-)
+        labels=["feed"],
+    )
+    damaged = CounterMetricFamily(
+        "partum_source_damaged", "Frames refused because they did not come whole.", labels=["feed"]
+    )
+    skipped = CounterMetricFamily(
+        "partum_source_skipped", "Messages of the source that could not be read.", labels=["feed"]
+    )
+    for feed, statistics, moment in feeds:
+        _add_counts(frames, feed, statistics.states)
+        _add_counts(refused, feed, statistics.reasons)
+        _add_counts(dropped, feed, statistics.drops)
+        if moment.link is not None:
+            connections.add_metric([feed], moment.link.connections)
+            lost.add_metric([feed], moment.link.lost)
+            damaged.add_metric([feed], moment.link.damaged)
+            skipped.add_metric([feed], moment.link.skipped)
+    yield from (frames, refused, dropped, connections, lost, damaged, skipped)
+
+
+def _histograms(feeds: Feeds) -> Iterator[Metric]:
+    latency = HistogramMetricFamily("partum_latency_seconds", "From capture to result.", labels=["feed"])
+    stages = HistogramMetricFamily(
+        "partum_stage_seconds", "What the latency is made of, by stage.", labels=["feed", "stage"]
+    )
+    for feed, statistics, _ in feeds:
+        latency.add_metric([feed], _buckets(statistics.latency_ms), statistics.latency_ms.total / 1e3)
+        for stage, times in statistics.stage_ms.items():
+            stages.add_metric([feed, str(stage)], _buckets(times), times.total / 1e3)
+    yield from (latency, stages)
+
+
+def _gauges(feeds: Feeds) -> Iterator[Metric]:
+    age = GaugeMetricFamily(
+        "partum_result_age_seconds", "Age of the newest result, since its capture.", labels=["feed"]
+    )
+    states = GaugeMetricFamily(
+        "partum_state", "What the screen says; 1 for the state that holds.", labels=["feed", "state"]
+    )
+    overloaded = GaugeMetricFamily(
+        "partum_overloaded", "1 where this machine does not keep up with the feed.", labels=["feed"]
+    )
+    for feed, _, moment in feeds:
+        age.add_metric([feed], round(moment.age_s, 3))
+        overloaded.add_metric([feed], moment.throughput.is_overloaded)
+        holds = state_of(moment)[0]
+        for state in Shown:
+            states.add_metric([feed, str(state)], state is holds)
+    yield from (age, states, overloaded)
+
+
+def _add_counts(family: CounterMetricFamily, feed: str, counts: Mapping[str, int]) -> None:
+    for value, count in sorted(counts.items()):
+        family.add_metric([feed, value], count)
+
+
+def _buckets(times: LogHistogram) -> list[tuple[str, float]]:
+    """Counts up to each edge in seconds; the count of all last, so that no bucket exceeds it while frames come in."""
+    counts = [(f"{edge / 1e3:g}", float(times.count_to(edge))) for edge in BUCKETS_MS]
+    return [*counts, ("+Inf", float(times.count))]

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from stream.measurement import Measurement
     from stream.tracking import Estimate
 
-OUTLINE_POINTS = 90
-"""An outline is thinned to so many points on its way to the page."""
+OUTLINE_POINTS = 72
+"""Points of an outline on its way to the page, which draws a smooth curve through them."""
 
 
 class Shown(StrEnum):
@@ -190,8 +190,15 @@ def _drawing(measurement: Measurement) -> dict[str, Any] | None:
 
 
 def _thinned(outline: NDArray[np.float32]) -> list[list[float]]:
-    step = max(1, -(-len(outline) // OUTLINE_POINTS))
-    points: list[list[float]] = np.round(outline[::step], 1).tolist()
+    """`OUTLINE_POINTS` points along a closed outline, at equal distances; fewer where it has fewer."""
+    if len(outline) <= OUTLINE_POINTS:
+        return [[round(float(x), 2), round(float(y), 2)] for x, y in outline]
+    closed = np.concatenate([outline, outline[:1]]).astype(np.float64)
+    along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(closed, axis=0).T))])
+    at = np.linspace(0.0, along[-1], OUTLINE_POINTS, endpoint=False)
+    points: list[list[float]] = np.round(
+        np.column_stack([np.interp(at, along, closed[:, axis]) for axis in (0, 1)]), 2
+    ).tolist()
     return points
 
 

@@ -1,0 +1,126 @@
+// The page: takes the server's messages, shows the newest, and turns the number off by itself where none comes.
+"use strict";
+
+import { watchSize } from "./canvas.js";
+import { connect } from "./connection.js";
+import { $, inWords, set, showFacts, showFeeds, showNote, showNumbers, showState, titleOf } from "./panel.js";
+import { drawPicture } from "./picture.js";
+import { drawTrend, extend, seamsOf, trendInWords } from "./trend.js";
+
+const LOST_MS = 1500;                                  // the server says something every 400 ms
+const STILL = matchMedia("(prefers-reduced-motion: reduce)");
+const SLOW_MS = () => STILL.matches ? 1000 : 250;      // how often small print and trend are drawn
+const SAY_MS = 10000, SAY_STATE_MS = 2000;             // how often values and states are announced
+const MARK_MS = 3000;
+
+const view = {
+  overlay: true, flip: false, image: null, message: { state: "connecting", reason: "waiting for the server" },
+  facts: {}, feeds: [], trend: [], marks: [], now: null, heard: performance.now(), mark: null,
+};
+const picture = document.querySelector("#picture canvas"), trend = document.querySelector("#trend canvas");
+const redrawTrend = () => drawTrend(trend, { ...view, marks: { marks: view.marks, seams: seamsOf(view.trend) } });
+
+const connection = connect(take, reason => lose(reason || "no word from the program"));
+
+function take(message, image) {
+  view.heard = performance.now();
+  if (message.facts) {                                 // the first of a connection: all of the trend so far
+    view.facts = message.facts;
+    view.trend = [];
+    extend(view.trend, message.trend);
+    return;
+  }
+  if (image) {
+    view.image?.close();
+    view.image = image;
+  }
+  extend(view.trend, message.trend);
+  Object.assign(view, { message, feeds: message.feeds, marks: message.marks, now: message.now_s });
+  checkMark(message);
+  show();
+}
+
+function lose(reason) {
+  view.message = { ...view.message, state: "lost", reason, aop: null, hsd: null, drawing: null, overload: null };
+  show();
+}
+
+let drawing = 0, slow = 0;
+function show() {
+  showState(view.message);
+  showNumbers(view.message);
+  if (!drawing) drawing = requestAnimationFrame(() => {
+    drawing = 0;
+    drawPicture(picture, view);
+    $("legend").classList.toggle("unused", !(view.overlay && view.message.drawing));
+  });
+  slow ||= setTimeout(() => { slow = 0; showSlowly(); }, SLOW_MS());
+}
+
+function showSlowly() {
+  showFacts(view.message, view.facts);
+  showNote(view.message, view.facts);
+  showFeeds(view.feeds);
+  const title = titleOf(view.message, view.feeds);
+  if (document.title !== title) document.title = title;
+  if (!document.hidden) redrawTrend();
+}
+
+// Values and states for screen readers: not each change, but what holds.
+let said = { words: "", state: "", at: -Infinity };
+function announce() {
+  const words = inWords(view.message), now = performance.now(), state = view.message.state;
+  const label = view.message.width === undefined ? "No picture yet" : `Ultrasound picture${view.message.drawing ? " with outlines of PS and fetal head" : ""}`;
+  set($("announcer"), said.words);
+  if (picture.getAttribute("aria-label") !== label) picture.setAttribute("aria-label", label);
+  if (words === said.words || now - said.at < (state === said.state ? SAY_MS : SAY_STATE_MS)) return;
+  said = { words, state, at: now };
+  set($("announcer"), words);
+  trend.setAttribute("aria-label", trendInWords(view.trend));
+}
+
+function mark() {
+  view.mark = { tries: view.message.mark_tries ?? 0, at: performance.now() };
+  noteMark("…", false);
+  if (!connection.send("mark")) failMark("no connection");
+}
+
+function checkMark(message) {
+  if (!view.mark || !(message.mark_tries > view.mark.tries)) return;
+  if (message.mark_error) return failMark(message.mark_error);
+  noteMark(`Mark ${message.mark_count} kept, ${new Date().toLocaleTimeString([], { hour12: false })}`, false);
+  view.mark = null;
+}
+
+function failMark(why) {
+  noteMark(`Mark not kept: ${why}`, true);
+  view.mark = null;
+}
+
+function noteMark(words, isFailure) {
+  set($("mark-note"), words);
+  $("mark-note").classList.toggle("failed", isFailure);
+}
+
+function toggle(name) {
+  view[name] = !view[name];
+  $(name).setAttribute("aria-pressed", view[name]);
+  show();
+}
+
+$("overlay").onclick = () => toggle("overlay");
+$("flip").onclick = () => toggle("flip");
+$("mark").onclick = mark;
+addEventListener("keydown", event => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+  ({ o: () => toggle("overlay"), f: () => toggle("flip"), m: mark })[event.key.toLowerCase()]?.();
+});
+watchSize(picture, () => drawPicture(picture, view));
+watchSize(trend, redrawTrend);
+document.addEventListener("visibilitychange", () => { if (!document.hidden) { show(); redrawTrend(); } });
+setInterval(() => {
+  if (performance.now() - view.heard > LOST_MS && view.message.state !== "lost") lose("no word from the program");
+  if (view.mark && performance.now() - view.mark.at > MARK_MS) failMark("no answer from the program");
+  announce();
+}, 500);
+show();
