@@ -17,6 +17,7 @@ from stream.convex import convex_labels, unchanged_share
 from stream.frame import SegmentCause
 from stream.measurement import Outlines
 from stream.orientation import OrientationMemory
+from stream.outline import largest_contour, smooth_outline
 from stream.protocols import check_orientation, measure
 from stream.segments import SegmentCounter
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
     from engines.base import Engine, ModelSpec, Prediction
     from stream.frame import Frame
+
+DRAWN_SMOOTHING_SHARE = 0.03
+"""Smoothing of outlines that are shown: the pieces are convex hulls, whose straight sides a person would not draw."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -266,11 +270,10 @@ def _in_frame(biometry: Biometry, grid: Grid) -> Biometry:
 
 
 def _outline(labels: NDArray[np.uint8], code: int, grid: Grid) -> NDArray[np.float32]:
-    """The outline of the largest piece of a structure, (N, 2) xy in frame pixels; (0, 2) where there is none."""
-    mask = (labels == code).view(np.uint8)
-    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    if not contours:
+    """The smooth outline of a structure's largest piece, (N, 2) xy in frame pixels; (0, 2) where there is none."""
+    contour = largest_contour(labels == code)
+    if contour is None:
         return np.empty((0, 2), np.float32)
-    points = np.asarray(max(contours, key=cv2.contourArea)[:, 0, :], dtype=np.float64)
+    points = smooth_outline(contour, pixel_size=(1.0, 1.0), share=DRAWN_SMOOTHING_SHARE)
     outline = (points + 0.5 - (grid.left, grid.top)) / (grid.scale_x, grid.scale_y) - 0.5
     return np.asarray(outline, dtype=np.float32)
