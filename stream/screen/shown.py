@@ -10,7 +10,7 @@ import numpy as np
 
 from stream.biometry import Reason
 from stream.measurement import STALE_S, State
-from stream.sinks.drawing import WORDS
+from stream.sinks.drawing import reason_in_words
 from stream.sources.live import Link, LinkStatus
 from stream.stages import Stage
 from stream.throughput import Throughput
@@ -113,13 +113,14 @@ def _state_when_stale(moment: Moment, measurement: Measurement) -> tuple[Shown, 
 
 def _state_of_result(moment: Moment, measurement: Measurement) -> tuple[Shown, str]:
     if measurement.state is State.MEASURED:
-        return (Shown.REPLAY if moment.link is None else Shown.LIVE), ""
+        note = measurement.frame.spacing_note
+        return (Shown.REPLAY if moment.link is None else Shown.LIVE), f"HSD not in mm: {note}" if note else ""
     if measurement.reason is Reason.FROZEN:
         return Shown.FROZEN, "the picture does not change"
     if measurement.reason is Reason.NO_SIGNAL:
         return Shown.NO_SIGNAL, "the picture is black"
-    reason = WORDS.get(str(measurement.reason), str(measurement.reason))
-    return (Shown.HOLD if moment.is_fresh(measurement.aop) else Shown.NO_PLANE), reason
+    state = Shown.HOLD if moment.is_fresh(measurement.aop) else Shown.NO_PLANE
+    return state, reason_in_words(measurement)
 
 
 def message_of(moment: Moment) -> dict[str, Any]:
@@ -149,6 +150,7 @@ def message_of(moment: Moment) -> dict[str, Any]:
         "height": height,
         "aspect": measurement.frame.aspect,
         "is_calibrated": scale is not None,
+        "scale_note": measurement.frame.spacing_note or None,
         "plane": measurement.plane_probability,
         "latency_ms": round(measurement.latency_ms, 1),
         "mark": measurement.engine_mark or None,

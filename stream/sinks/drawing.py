@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from stream.biometry import Reason
+from stream.frame import SegmentCause
 from stream.measurement import STALE_S, State
 from stream.sinks.lettering import Colour, text_width_px, write
 from stream.tracking import Status
@@ -58,6 +60,31 @@ WORDS = {
     "overload": "too many frames",
     "repeated": "picture shown again",
 }
+
+
+CHANGES = {
+    SegmentCause.CONNECTION: "connected again",
+    SegmentCause.SIZE: "size of the picture changed",
+    SegmentCause.ASPECT: "shape of the pixels changed",
+    SegmentCause.SCALE: "scale changed",
+    SegmentCause.DEPTH: "depth changed",
+    SegmentCause.SECTOR: "sector moved",
+    SegmentCause.PANE: "panes changed",
+    SegmentCause.ORIENTATION: "picture flipped",
+    SegmentCause.CUT: "another picture",
+}
+UNSETTLED = frozenset({Reason.NO_SECTOR, Reason.AXIS_AMBIGUOUS})
+"""Reasons that a new stretch brings with it, until sector and orientation are settled in it."""
+
+
+def reason_in_words(measurement: Measurement) -> str:
+    """Why a frame was not measured, for people, with what changed before; "" where it was."""
+    reason = measurement.reason
+    if reason is None:
+        return ""
+    words = WORDS.get(str(reason), str(reason))
+    change = CHANGES.get(measurement.frame.segment_cause) if reason in UNSETTLED else None
+    return f"{change}: {words}" if change else words
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,8 +242,7 @@ def _paint_panel(canvas: NDArray[np.uint8], measurement: Measurement, *, is_late
     x = PICTURE_PX + 18
     status, colour = _status(measurement, is_late=is_late)
     write(canvas, status, (x, 16), 17, colour, bold=True)
-    reason = str(measurement.reason or "")
-    write(canvas, WORDS.get(reason, reason), (x, 40), 14, GREY)
+    write(canvas, reason_in_words(measurement), (x, 40), 14, GREY)
     scale = measurement.mm_per_px
     unit = "mm" if scale else "px"
     write(canvas, "AoP  angle of progression", (x, 84), 13, GREY)
@@ -224,7 +250,8 @@ def _paint_panel(canvas: NDArray[np.uint8], measurement: Measurement, *, is_late
     write(canvas, "HSD  head-symphysis distance", (x, 224), 13, GREY)
     _paint_value(canvas, measurement.hsd_min, f" {unit}", (x, 240), scale or 1.0, 40)
     if not scale:
-        write(canvas, "no pixel spacing: not in mm", (x, 314), 12, GREY)
+        note = measurement.frame.spacing_note.partition(":")[0]
+        write(canvas, f"not in mm: {note or 'no pixel spacing'}", (x, 314), 12, GREY)
     probability = measurement.plane_probability
     shown = "—" if probability is None else f"{probability:.2f}"
     write(canvas, f"standard plane  {shown}", (x, 356), 13, GREY)
