@@ -172,18 +172,21 @@ def rgb_jpeg(picture: NDArray[np.uint8], *, names: bytes = b"\1\2\3") -> bytes:
 def lossless_jpeg(pixels: NDArray[Any], *, precision: int) -> bytes:
     """JPEG lossless, process 14 with predictor 1 (ITU-T T.81 annex H), of (H, W) or (H, W, 3).
 
-    All 17 categories of differences get Huffman codes of 5 bits, so the codes are the categories themselves.
+    All categories of differences get Huffman codes of 5 bits, so the codes are the categories themselves. There are 17
+    where a difference of 32768 occurs, which has no further bits, else 16.
     """
     samples = pixels.reshape(*pixels.shape[:2], -1).astype(np.int64)
     height, width, count = samples.shape
     predicted = np.empty_like(samples)
     predicted[:, 1:], predicted[1:, 0], predicted[0, 0] = samples[:, :-1], samples[:-1, 0], 1 << (precision - 1)
-    bits = "".join(_huffman(difference) for difference in (samples - predicted).ravel().tolist())
+    differences = (samples - predicted + 32767) % 65536 - 32767
+    categories = 17 if (differences == 32768).any() else 16
+    bits = "".join(_huffman(difference) for difference in differences.ravel().tolist())
     bits += "1" * (-len(bits) % 8)
     body = int(bits, 2).to_bytes(len(bits) // 8, "big").replace(b"\xff", b"\xff\0")
     ids = range(1, count + 1)
     frame = struct.pack(">BHHB", precision, height, width, count) + b"".join(bytes((i, 0x11, 0)) for i in ids)
-    table = bytes((0, *[0] * 4, 17, *[0] * 11, *range(17)))
+    table = bytes((0, *[0] * 4, categories, *[0] * 11, *range(categories)))
     scan = bytes((count,)) + b"".join(bytes((i, 0)) for i in ids) + bytes((1, 0, 0))
     segments = ((0xC3, frame), (0xC4, table), (0xDA, scan))
     head = b"".join(bytes((0xFF, marker)) + struct.pack(">H", len(data) + 2) + data for marker, data in segments)
@@ -192,6 +195,8 @@ def lossless_jpeg(pixels: NDArray[Any], *, precision: int) -> bytes:
 
 def _huffman(difference: int) -> str:
     category = abs(difference).bit_length()
+    if category == 16:
+        return f"{category:05b}"
     value = difference if difference > 0 else difference + (1 << category) - 1
     return f"{category:05b}" + (f"{value:0{category}b}" if category else "")
 

@@ -138,6 +138,8 @@ def wrongly_native(folder: Path) -> Path:
         (lambda folder: with_bytes(folder, bytes(500)), "not a DICOM file"),
         (lambda folder: with_bytes(folder, bytes(128) + b"DICM"), "without pictures"),
         (report, "without pictures (kind: Comprehensive SR Storage)"),
+        (lambda folder: native(folder / "a.dcm", GREY, SOPClassUID=uid.EnhancedUSVolumeStorage), "Enhanced US Volume"),
+        (lambda folder: native(folder / "a.dcm", GREY, Rows=60000, Columns=60000), "60000x60000 pixels"),
         (lambda folder: native(folder / "a.dcm", GREY, Rows=0), "gives 0 Rows"),
         (lambda folder: native(folder / "a.dcm", GREY, Columns=None), "gives no Columns"),
         (lambda folder: native(folder / "a.dcm", GREY, photometric="HSV", SamplesPerPixel=1), "is HSV,"),

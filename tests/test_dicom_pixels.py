@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 import pytest
-from pydicom import dcmread, uid
+from pydicom import Dataset, dcmread, uid
 from pydicom.pixels.processing import apply_windowing, convert_color_space
 from pydicom.pixels.utils import pixel_array
 
 from stream.clock import ManualClock
+from stream.errors import SourceUnreadable
 from stream.sources.dicom.source import DicomSource
 from tests.dicom_files import (
     ADOBE_RGB,
@@ -150,6 +151,52 @@ def test_windows_agree_with_pydicom(tmp_path: Path) -> None:
         assert np.abs(images(path) - expected).max() <= 0.5 + 1e-9
 
 
+def lut(keyword: str, entries: NDArray[Any], *, first: int = 0, bits: int) -> dict[str, Any]:
+    item = Dataset()
+    item.add_new("LUTDescriptor", "US", [len(entries), first, bits])
+    item.add_new("LUTData", "OW", entries.tobytes())
+    if keyword == "ModalityLUTSequence":
+        item.ModalityLUTType = "US"
+    return {keyword: [item]}
+
+
+@pytest.mark.parametrize("syntax", UNCOMPRESSED[:2])
+@pytest.mark.parametrize("bits", [8, 12, 16])
+def test_a_voi_table_goes_before_a_window(tmp_path: Path, syntax: str, bits: int) -> None:
+    entries = np.linspace((1 << bits) - 1, 0, 256).astype(np.uint8 if bits == 8 else np.uint16)
+    table = lut("VOILUTSequence", entries, bits=bits)
+    path = native(tmp_path / "a.dcm", GREY, syntax=syntax, WindowCenter=20, WindowWidth=10, **table)
+    assert difference(images(path), 255 - GREY) <= 1
+
+
+def test_a_modality_table_comes_before_the_window(tmp_path: Path) -> None:
+    entries = (np.arange(256) * 4).astype(np.uint16)
+    table = lut("ModalityLUTSequence", entries, bits=16)
+    path = native(tmp_path / "a.dcm", GREY, WindowCenter=512, WindowWidth=1024, **table)
+    assert difference(images(path), GREY) <= 1
+
+
+def test_a_table_that_is_damaged_is_told(tmp_path: Path) -> None:
+    table = lut("VOILUTSequence", np.zeros(20, np.uint8), bits=8)
+    table["VOILUTSequence"][0].LUTDescriptor = [256, 0, 8]
+    with pytest.raises(SourceUnreadable, match="VOILUTSequence is damaged"):
+        images(native(tmp_path / "a.dcm", GREY, **table))
+
+
+def test_an_inverse_presentation_is_inverted(tmp_path: Path) -> None:
+    path = native(tmp_path / "a.dcm", GREY, PresentationLUTShape="INVERSE")
+    assert np.array_equal(images(path), 255 - GREY)
+    path = native(tmp_path / "a.dcm", GREY, PresentationLUTShape="INVERSE", photometric="MONOCHROME1")
+    assert np.array_equal(images(path), 255 - GREY)
+
+
+def test_without_a_window_the_largest_pixel_value_says_which_bits_are_in_use(tmp_path: Path) -> None:
+    stored = GREY.astype(np.uint16) * 16
+    path = native(tmp_path / "a.dcm", stored, LargestImagePixelValue=int(stored.max()))
+    assert difference(images(path), np.rint(stored / 4095 * 255)) == 0
+    assert difference(images(native(tmp_path / "b.dcm", stored)), np.rint(stored / 65535 * 255)) == 0
+
+
 def test_the_full_window_of_8_bits_changes_nothing(tmp_path: Path) -> None:
     path = native(tmp_path / "a.dcm", GREY, WindowCenter=128, WindowWidth=256)
     assert np.array_equal(images(path), GREY)
@@ -168,6 +215,23 @@ def test_palettes_become_luma(tmp_path: Path, entry_bits: int, syntax: str) -> N
     path = native(tmp_path / "a.dcm", GREY, photometric="PALETTE COLOR", syntax=syntax, **attributes)
     expected = luma(palette[np.clip(GREY.astype(int) - 20, 0, 199)])
     assert difference(images(path), expected) <= 1
+
+
+@pytest.mark.parametrize("entry_bits", [8, 16])
+@pytest.mark.parametrize("syntax", UNCOMPRESSED)
+def test_segmented_palettes_become_luma(tmp_path: Path, entry_bits: int, syntax: str) -> None:
+    """A discrete segment of one entry of 10, and a linear one of 100 entries up to 210, PS3.3 C.7.9.2."""
+    scale = 257 if entry_bits == 16 else 1
+    line = np.round(10 + np.arange(1, 101) * 2).astype(int)
+    entries = np.concatenate([[10], line])
+    order = ">" if syntax == uid.ExplicitVRBigEndian else "<"
+    segments = np.array([0, 1, 10 * scale, 1, 100, 210 * scale], f"{order}u{entry_bits // 8}")
+    attributes: dict[str, Any] = {}
+    for colour in ("Red", "Green", "Blue"):
+        attributes[f"{colour}PaletteColorLookupTableDescriptor"] = [101, 0, entry_bits]
+        attributes[f"Segmented{colour}PaletteColorLookupTableData"] = segments.tobytes()
+    path = native(tmp_path / "a.dcm", GREY, photometric="PALETTE COLOR", syntax=syntax, **attributes)
+    assert difference(images(path), entries[np.clip(GREY, 0, 100)]) <= 1
 
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME2", "MONOCHROME1", "RGB", "YBR_FULL"])

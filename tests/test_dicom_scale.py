@@ -57,6 +57,11 @@ EVERY_40_MS = [0, 40000, 80000, 120000, 160000]
         ({"FrameTime": "-40", "CineRate": "0", "RecommendedDisplayFrameRate": "25"}, EVERY_40_MS, Fraction(25)),
         ({"FrameTime": "1e9", "CineRate": "100000"}, EVERY_40_MS, None),
         ({"FrameTime": ""}, EVERY_40_MS, None),
+        ({"ActualFrameDuration": "66"}, [0, 66000, 132000, 198000, 264000], Fraction(1000, 66)),
+        ({"ActualFrameDuration": "66", "FrameTime": "20"}, None, Fraction(50)),
+        ({"EffectiveDuration": 0.5}, [0, 100000, 200000, 300000, 400000], Fraction(10)),
+        ({"EffectiveDuration": 0.5, "RecommendedDisplayFrameRate": "50"}, [0, 100000, 200000, 300000, 400000], 10),
+        ({"EffectiveDuration": 500.0}, EVERY_40_MS, None),
     ],
 )
 def test_times_come_from_the_first_sound_attribute(
@@ -82,6 +87,9 @@ def test_a_frame_time_that_is_no_number_is_ignored(tmp_path: Path, broken: str) 
         (["0", "30", "0", "-5", "40"], [0, 30000, 60000, 90000, 130000]),
         (["0", "30", "50"], [0, 30000, 80000, 110000, 140000]),
         (["0", "30", "30", "30", "30", "99", "99", "99"], [0, 30000, 60000, 90000, 120000]),
+        (["30", "50", "30", "40.5"], [0, 30000, 80000, 110000, 150500]),  # one less than there are frames
+        (["0", "30", "80", "110", "150"], [0, 30000, 80000, 110000, 150000]),  # counted from the first frame
+        (["0", "30", "31", "32", "33"], [0, 30000, 61000, 93000, 126000]),  # steps that grow
     ],
 )
 @pytest.mark.parametrize("pointer", [FRAME_TIME_VECTOR, None])
@@ -91,6 +99,18 @@ def test_a_frame_time_vector_gives_each_step(
     attributes: dict[str, Any] = {"FrameIncrementPointer": pointer} if pointer else {}
     path = native(tmp_path / "a.dcm", PICTURES, FrameTimeVector=vector, FrameTime="20", **attributes)
     assert times_us(path)[0] == expected_us
+
+
+def note_of(path: Path) -> str:
+    with DicomSource(path, clock=ManualClock()) as source:
+        return source.info.note
+
+
+def test_times_that_are_a_guess_carry_a_note(tmp_path: Path) -> None:
+    assert note_of(native(tmp_path / "a.dcm", PICTURES)) == RATE_NOTE
+    assert note_of(native(tmp_path / "a.dcm", PICTURES[:1])) == ""
+    assert note_of(native(tmp_path / "a.dcm", PICTURES, FrameTime="20")) == ""
+    assert "only grow" in note_of(native(tmp_path / "a.dcm", PICTURES, FrameTimeVector=["0", "30", "60", "90", "120"]))
 
 
 def test_the_increment_pointer_chooses(tmp_path: Path) -> None:

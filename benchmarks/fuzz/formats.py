@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmarks.fuzz import seeds
+from benchmarks.fuzz import dicom_seeds, seeds
 from stream.clock import MonotonicClock
 from stream.masks import read_mask
 from stream.sources import open_source
@@ -116,6 +116,12 @@ FORMATS: dict[str, Format] = {
     "nrrd": Format(seeds.nrrd, as_file("a.nrrd")),
     "mha": Format(seeds.mha, as_file("a.mha")),
     "mhd": Format(seeds.mhd, as_file("a.mhd", beside={"a.raw": seeds.raw})),
+    "dicom": Format(dicom_seeds.dicom, as_file("a.dcm")),
+    "dicom-folder": Format(dicom_seeds.dicom, in_folder("2", beside={"1": dicom_seeds.one_file})),
+    "dicomdir": Format(
+        dicom_seeds.dicomdir,
+        in_folder("DICOMDIR", beside={"A": dicom_seeds.one_file, "B": dicom_seeds.one_file}),
+    ),
     "zip": Format(seeds.zip_archive, as_file("a.zip")),
     "recording": Format(seeds.recording_lines, in_folder("frames.jsonl", beside={"0000.nut": seeds.one_nut})),
     "nut": Format(seeds.nut, in_folder("0000.nut", beside={"frames.jsonl": seeds.recording_index})),

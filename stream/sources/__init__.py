@@ -115,9 +115,9 @@ def _open_path(path: Path, clock: Clock, spacing: PixelSpacing | None) -> FrameS
 
         return RecordedSource(path, clock=clock, spacing=spacing)
     if kind is Kind.DICOM:
-        from stream.sources.dicom.source import DicomSource
+        from stream.sources.dicom.folder import open_dicom_path
 
-        return DicomSource(path, clock=clock, spacing=spacing)
+        return open_dicom_path(path, clock=clock, spacing=spacing)
     if kind is Kind.STACK:
         from stream.sources.stack import StackSource
 

@@ -70,7 +70,7 @@ def kind_of(path: Path) -> Kind:
     """
     try:
         if path.is_dir():
-            return Kind.RECORDED if (path / "frames.jsonl").is_file() else Kind.IMAGES
+            return _kind_of_folder(path)
         is_device, is_file = path.is_char_device(), path.is_file()
         head = b""
         if is_file:
@@ -86,6 +86,22 @@ def kind_of(path: Path) -> Kind:
     if not head:
         raise SourceUnreadable(f"{path}: the file is empty or not a regular one; give {SUPPORTED}")
     return _kind_of_file(path.suffix.lower(), head)
+
+
+def _kind_of_folder(path: Path) -> Kind:
+    """A folder of DICOM files, unless there is an image among them."""
+    if (path / "frames.jsonl").is_file():
+        return Kind.RECORDED
+    if (path / "DICOMDIR").is_file():
+        return Kind.DICOM
+    files = [entry for entry in path.iterdir() if not entry.name.startswith(".") and entry.is_file()]
+    is_of_dicom = any(map(is_dicom, files)) and not any(map(is_image, files))
+    return Kind.DICOM if is_of_dicom else Kind.IMAGES
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file of a folder is DICOM, or by its name should be."""
+    return not path.name.startswith(".") and _kind_of_file(path.suffix.lower(), _head(path)) is Kind.DICOM
 
 
 def is_image(path: Path) -> bool:

@@ -158,6 +158,18 @@ def _jpeg_2000(data: bytes, place: int) -> Codestream:
     )
 
 
+def unpacked_bytes(data: bytes) -> int:
+    """Bytes that the first segment of a run-length coded picture unpacks to, PS3.5 G.3.1."""
+    start, end = (int.from_bytes(data[at : at + 4], "little") for at in (4, 8))
+    segment = data[start : end or None]
+    place = size = 0
+    while place < len(segment):
+        control = segment[place]
+        size += 0 if control == 128 else control + 1 if control < 128 else 257 - control
+        place += 1 if control == 128 else control + 2 if control < 128 else 2
+    return size
+
+
 def _rle(data: bytes) -> Codestream:
     """DICOM's own run-length coding, PS3.5 G.5: one segment for each byte of a pixel."""
     count, first = int.from_bytes(data[:4], "little"), int.from_bytes(data[4:8], "little")

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-DEFLATED = "1.2.840.10008.1.2.1.99"
-
 _UID = re.compile(r"[0-9.]{1,64}")
 _CHUNK_BYTES = 1 << 20
 PREFIX_BYTES = 132
@@ -38,11 +36,12 @@ def quiet_pydicom() -> Iterator[None]:
     logger = logging.getLogger("pydicom")
     with _remarks_lock, warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="pydicom")
-        before, logger.disabled = logger.disabled, True
+        before = logger.level
+        logger.setLevel(logging.CRITICAL + 1)  # its decoders have loggers of their own, which inherit this
         try:
             yield
         finally:
-            logger.disabled = before
+            logger.setLevel(before)
 
 
 def open_dicom(path: Path) -> IO[bytes]:
@@ -91,7 +90,7 @@ def damage() -> tuple[type[Exception], ...]:
 
     return (
         *(ValueError, TypeError, LookupError, AttributeError, ArithmeticError, EOFError, OSError),
-        *(NotImplementedError, RecursionError, AssertionError, struct.error, zlib.error),
+        *(RuntimeError, AssertionError, struct.error, zlib.error),
         *(BytesLengthException, InvalidDicomError),
     )
 
@@ -117,16 +116,17 @@ def has_prefix(file: IO[bytes]) -> bool:
 
 
 def _deflated_start(path: Path) -> int | None:
-    """Offset of a deflated data set; None where it is not deflated."""
+    """Offset of a deflated data set; None where it is not deflated, whatever the transfer syntax says."""
     from pydicom.filereader import read_file_meta_info
 
     try:
-        with quiet_pydicom():
-            meta = read_file_meta_info(path)
-            if meta.get("TransferSyntaxUID") != DEFLATED:
-                return None
+        with quiet_pydicom(), path.open("rb") as file:
             # The group length counts what follows its own element of 12 bytes.
-            return PREFIX_BYTES + 12 + int(meta["FileMetaInformationGroupLength"].value)
+            start = PREFIX_BYTES + 12 + int(read_file_meta_info(path)["FileMetaInformationGroupLength"].value)
+            file.seek(start)
+            head = file.read(_CHUNK_BYTES >> 8)
+            inflated = b"" if begins_data_set(head) else zlib.decompressobj(-zlib.MAX_WBITS).decompress(head, 16)
+            return start if begins_data_set(inflated) else None
     except damage():
         return None
 

@@ -1,6 +1,7 @@
 """The header of a DICOM file up to its pixels, read through pydicom.
 
-Only the attributes listed here are ever read. None of them identifies a patient.
+Only the attributes listed here are ever read. None of them identifies a patient; the series' UID is used to sort files
+and is neither shown nor written.
 """
 
 from __future__ import annotations
@@ -77,8 +78,11 @@ class Header:
 
     def text(self, keyword: str) -> str:
         """The first value as text, without padding; "" where absent."""
-        values = self._values(keyword)
-        return str(values[0]).strip(" \0") if values else ""
+        return next(iter(self.texts(keyword)), "")
+
+    def texts(self, keyword: str) -> list[str]:
+        """All values as text, without padding; empty where absent."""
+        return [str(value).strip(" \0") for value in self._values(keyword)]
 
     def numbers(self, keyword: str) -> list[float]:
         """All values, NaN for those that are no finite numbers; empty where absent."""

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from stream.errors import SourceUnavailable
-from stream.sources.dicom.codestream import Format, PictureError, read_codestream
+from stream.sources.dicom.codestream import Format, PictureError, read_codestream, unpacked_bytes
 from stream.sources.dicom.file import damage, quiet_pydicom
 from stream.sources.dicom.grey import looks_like_chroma, luma_of
 
@@ -88,6 +88,7 @@ class CodedDecoder:
 
     def __init__(self, facts: PictureFacts) -> None:
         self._facts = facts
+        self._is_size_known = False
         self._jpeg = _jpeg_context()
 
     def __call__(self, data: bytes) -> Stored:
@@ -99,9 +100,14 @@ class CodedDecoder:
         """
         coded = read_codestream(data)
         _check(coded, self._facts, len(data))
+        if coded.format is Format.RLE and not self._is_size_known:
+            _check_unpacked(data, self._facts)
+            self._is_size_known = True
         if coded.format is Format.JPEG and not coded.is_lossless_16:
             return self._decode_jpeg(data, coded)
         pixels = _by_plugin(data, coded, self._facts)
+        if coded.is_signed and not self._facts.is_signed and pixels.min() < 0:
+            raise PictureError("it has values below zero, its header says there are none")
         unsigned = pixels.view(f"u{pixels.dtype.itemsize}") & ((1 << coded.precision) - 1)
         return Stored(self._luma(unsigned, coded), coded.precision)
 
@@ -116,8 +122,8 @@ class CodedDecoder:
         if not pictures:
             raise PictureError("no picture in it")
         values = self._luma(_samples(pictures[0]), coded)
-        # FFmpeg puts samples of 9 to 15 bits into the upper bits of its 16-bit words.
-        return Stored(values >> (16 - coded.precision) if values.dtype == np.uint16 else values, coded.precision)
+        # FFmpeg puts samples into the upper bits of its words of 8 or 16 bits.
+        return Stored(values >> (8 * values.dtype.itemsize - coded.precision), coded.precision)
 
     def _luma(self, samples: NDArray[Any] | list[NDArray[Any]], coded: Codestream) -> NDArray[Any]:
         """The luma of one sample a pixel, of three, or of three planes whose chroma is smaller."""
@@ -157,6 +163,16 @@ def _check(coded: Codestream, facts: PictureFacts, size: int) -> None:
         raise PictureError(f"it has {coded.samples} samples a pixel, its header says {facts.samples}")
     if not 2 <= coded.precision <= 16:
         raise PictureError(f"it has {coded.precision} bits a sample")
+
+
+def _check_unpacked(data: bytes, facts: PictureFacts) -> None:
+    """Run-length coding says nothing of its size, and its decoder drops what is more than the header says.
+
+    Takes as long as the decoding does, and so is only asked of the first picture.
+    """
+    size, expected = unpacked_bytes(data), facts.rows * facts.columns
+    if not expected <= size < expected + facts.columns:
+        raise PictureError(f"it has {size} pixels")
 
 
 def _by_plugin(data: bytes, coded: Codestream, facts: PictureFacts) -> NDArray[Any]:

@@ -49,6 +49,9 @@ class DicomSource(Recording):
     a patient is read. A frame that cannot be decoded is black and refused as damaged; the others are played. A file
     that holds fewer frames than it declares ends in SourceTruncated after the last of them; one that holds more is
     played whole, with a note.
+
+    Attributes:
+        place: the series, and what its files are sorted by.
     """
 
     def __init__(self, path: str | Path, *, clock: Clock, spacing: PixelSpacing | None = None) -> None:
@@ -80,7 +83,7 @@ class DicomSource(Recording):
                 if facts.is_coded:
                     note = joined_notes(note, count_note(facts.declared_count, found))
                     count = max(found, facts.declared_count or 1)
-            self._facts, self._count = facts, count
+            self._facts, self._count, self.place = facts, count, _place(header)
             declared_times = frame_times_of(header, count) or video_times
             self._times = declared_times or FrameTimes.at_rate(DEFAULT_RATE_HZ, RATE_NOTE if count != 1 else "")
             self._scale = scale_of(header, columns=facts.columns, rows=facts.rows)
@@ -144,6 +147,14 @@ class DicomSource(Recording):
 
     def _release(self) -> None:
         self._held.close()
+
+
+def _place(header: Header) -> tuple[str, tuple[object, ...]]:
+    """The file's series, and what its files are sorted by: those without a number come first."""
+    series = header.text("SeriesInstanceUID")
+    numbers = [header.number(keyword) for keyword in ("SeriesNumber", "AcquisitionNumber", "InstanceNumber")]
+    of_series, *within = [-1.0 if number is None else number for number in numbers]
+    return series, (of_series, series, *within)
 
 
 def _stills(file: IO[bytes], header: Header, element: PixelElement, facts: PictureFacts) -> tuple[Images, int]:
