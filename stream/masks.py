@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import io
-import re
-import struct
-import zlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import av
 import numpy as np
+from PIL import Image
 
 from stream.errors import MaskError
 from stream.frame import PLAUSIBLE_ASPECT
+from stream.sources.image_file import DAMAGE, quiet
 from stream.sources.metaimage import read_element_spacing, read_image
 
 if TYPE_CHECKING:
@@ -90,10 +88,15 @@ def _listed(folder: Path, *, folders: bool) -> list[Path]:
     except OSError as error:
         raise MaskError(f"{folder}: cannot be listed ({error.strerror}); check its permissions") from error
     suffixes = (*MASK_SUFFIXES, *OTHER_PICTURE_SUFFIXES)
-    found = sorted((path for path in entries if path.is_file() and path.suffix.lower() in suffixes), key=_natural)
+    found = sorted(
+        (path for path in entries if path.is_file() and path.suffix.lower() in suffixes),
+        key=lambda path: natural_key(path.name),
+    )
     if not folders:
         return found
-    below = sorted((path for path in entries if path.is_dir() and not path.is_symlink()), key=_natural)
+    below = sorted(
+        (path for path in entries if path.is_dir() and not path.is_symlink()), key=lambda path: natural_key(path.name)
+    )
     named = [path for path in below if path.name.lower() in MASK_FOLDERS]
     return [*found, *(path for inner in named or below for path in _listed(inner, folders=True))]
 
@@ -134,9 +137,9 @@ def pixel_aspect(path: Path) -> float:
         sides = read_element_spacing(path)
     else:
         with _png_errors(path):
-            chunks = dict(_checked_chunks(path.read_bytes(), origin=str(path)))
-        per_unit = struct.unpack(">II", chunks.get(b"pHYs", bytes(9))[:8])
-        sides = (per_unit[1], per_unit[0]) if any(per_unit) else None
+            said = _open_png(path.read_bytes(), origin=str(path)).info
+        per_unit = said.get("aspect") or said.get("dpi")
+        sides = (per_unit[1], per_unit[0]) if per_unit and any(per_unit) else None
     if sides is None:
         return 1.0
     least, most = PLAUSIBLE_ASPECT
@@ -175,37 +178,26 @@ def _decode_png(data: bytes, *, origin: str) -> NDArray[np.uint8]:
     """Grey values or palette indices of a PNG, (H, W)."""
     if not data.startswith(_PNG_SIGNATURE):
         raise MaskError(f"{origin}: not a PNG file; save label masks as 8-bit PNG or MetaImage")
-    header = next(_checked_chunks(data, origin=origin), (b"", b""))[1]
-    depth, colour_type = (header[8], header[9]) if len(header) == 13 else (0, -1)
+    depth, colour_type = (data[24], data[25]) if len(data) > 25 else (0, -1)
     if colour_type != _PALETTE and (colour_type, depth) != (_GREY, 8):
         kind = _COLOUR_TYPES.get(colour_type, "unknown")
         raise MaskError(f"{origin}: a {depth}-bit {kind} PNG; save label masks as 8-bit grey or with a palette")
-    for _ in _checked_chunks(data, origin=origin):
-        pass
+    values = np.array(_open_png(data, origin=origin))
+    if values.dtype != np.uint8 or values.ndim != 2:
+        raise MaskError(f"{origin}: a PNG of {values.dtype} pixels; save each mask as an 8-bit PNG")
+    return values
+
+
+def _open_png(data: bytes, *, origin: str) -> Image.Image:
+    """A PNG with one picture, its check sums right and its pixels decoded."""
     try:
-        with av.open(io.BytesIO(data), mode="r", format="png_pipe") as container:
-            plane = next(container.decode(video=0)).planes[0]
-    except (av.FFmpegError, StopIteration) as error:
-        raise MaskError(f"{origin}: its pixels cannot be decoded; save it again") from error
-    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
-    return rows[:, : plane.width].copy()
-
-
-def _checked_chunks(data: bytes, *, origin: str) -> Iterator[tuple[bytes, bytes]]:
-    """Name and content of every chunk; a decoder would fill a damaged picture up with zeros and say nothing."""
-    at = len(_PNG_SIGNATURE)
-    name = b""
-    while name != b"IEND":
-        length = int.from_bytes(data[at : at + 4], "big")
-        name, content = data[at + 4 : at + 8], data[at + 8 : at + 8 + length]
-        checksum = data[at + 8 + length : at + 12 + length]
-        if len(checksum) < 4 or zlib.crc32(name + content) != int.from_bytes(checksum, "big"):
-            raise MaskError(f"{origin}: the PNG is damaged or cut off after {at} bytes; copy or save it again")
-        yield name, content
-        at += 12 + length
-
-
-def _natural(path: Path) -> tuple[list[tuple[int, str]], str]:
-    """Sorts digits by value and the rest by letters: `m2` before `m10`."""
-    parts = re.split(r"(\d+)", path.name)
-    return [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in parts], path.name
+        with quiet():
+            Image.open(io.BytesIO(data), formats=["PNG"]).verify()  # decoding does not look at the check sums
+            image = Image.open(io.BytesIO(data), formats=["PNG"])
+            count = getattr(image, "n_frames", 1)
+            image.load()
+    except DAMAGE as error:
+        raise MaskError(f"{origin}: the PNG is damaged or cut off; copy or save it again") from error
+    if count != 1:
+        raise MaskError(f"{origin}: holds {count} pictures; save each mask as a PNG of its own")
+    return image

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from engines.errors import PartumError
 from stream.errors import MaskError
@@ -110,12 +111,18 @@ def _damaged(path: Path) -> None:
     path.write_bytes(bytes(data))
 
 
+def _film(path: Path) -> None:
+    first, second = Image.fromarray(coded((0, 7, 8))), Image.fromarray(coded((0, 7, 8))[::-1].copy())
+    first.save(path, save_all=True, append_images=[second])
+
+
 BROKEN: dict[str, Callable[[Path], object]] = {
     "empty": lambda path: path.write_bytes(b""),
     "text": lambda path: path.write_text("not a picture"),
     "signature only": lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n"),
     "truncated": _truncated,
     "damaged": _damaged,
+    "film": _film,
     "colour": lambda path: save_png(path, np.zeros((8, 8, 3), np.uint8)),
     "16 bits": lambda path: save_png(path, np.zeros((8, 8), np.uint16)),
 }

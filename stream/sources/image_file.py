@@ -35,7 +35,7 @@ FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 MAX_PIXELS = 100_000_000
 """A header that asks for more is taken for a broken one."""
 
-_DAMAGE = (
+DAMAGE = (
     *(OSError, SyntaxError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, EOFError),
     *(RuntimeError, AssertionError, struct.error, zlib.error, Image.DecompressionBombError),
 )
@@ -103,7 +103,7 @@ def image_facts(path: Path) -> ImageFacts:
         SourceNotFound: there is no such file.
         SourceUnreadable: it is no image that can be read, or holds another number of pictures than it declares.
     """
-    with _opened(path) as image, _quiet():
+    with _opened(path) as image, quiet():
         interval = _IMAGEJ_INTERVAL_S.search(_imagej(image))
         return ImageFacts(len(_pages(path, image)), _is_wide(image), _period_s(interval[1]) if interval else None)
 
@@ -120,14 +120,14 @@ def read_pictures(path: Path) -> Iterator[Picture]:
         SourceTruncated: a film is damaged or cut off behind its first picture.
     """
     with _opened(path) as image:
-        with _quiet():
+        with quiet():
             check_end(path, image)
             pages = _pages(path, image)
         for count, page in enumerate(pages):
             try:
-                with _quiet():
+                with quiet():
                     picture = _picture(path, image, page)
-            except _DAMAGE as error:
+            except DAMAGE as error:
                 if count == 0 or isinstance(error, SourceUnreadable):
                     raise
                 raise _cut(path, count, len(pages)) from error
@@ -163,7 +163,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         # A file and not its path, which Pillow would map: it then takes the size of a turned TIFF for the stored one.
         with path.open("rb") as file:
-            with _quiet():
+            with quiet():
                 image = Image.open(file, formats=FORMATS)
             if image.width * image.height > MAX_PIXELS:
                 raise SourceUnreadable(
@@ -174,14 +174,14 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise
     except FileNotFoundError as error:
         raise SourceNotFound(f"{path}: no such file; check the path") from error
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise SourceUnreadable(
             f"{path}: not an image that can be decoded, or cut off; copy it again or take it away"
         ) from error
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keeps Pillow's remarks on sloppy files from the screen. Warning filters belong to the whole process."""
     with _remarks_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from stream.clock import Clock
     from stream.frame import PixelSpacing
 
-__all__ = ["ImageFolderSource", "natural_key", "read_grey"]
+__all__ = ["ImageFolderSource", "natural_key", "natural_path_key", "read_grey"]
 
 _TIME_BASE = Fraction(1, 1_000_000)
 _WHITES = (0xFF, 0x3FF, 0xFFF, 0x3FFF, 0xFFFF)
@@ -122,6 +122,11 @@ def natural_key(name: str) -> tuple[object, str]:
     return _natural(name), name
 
 
+def natural_path_key(path: Path) -> tuple[object, str]:
+    """The same for a file, by its name alone."""
+    return natural_key(path.name)
+
+
 def _facts_or_one(path: Path) -> ImageFacts:
     """The header's facts; a file that cannot be read counts as one picture until its turn comes."""
     try:
@@ -137,7 +142,7 @@ def _images_in(path: Path) -> tuple[list[Path], str]:
     if not path.is_dir():
         return [path], ""
     try:
-        entries = sorted((entry for entry in path.iterdir() if not entry.name.startswith(".")), key=_entry_key)
+        entries = sorted((entry for entry in path.iterdir() if not entry.name.startswith(".")), key=natural_path_key)
         files = [entry for entry in entries if entry.is_file()]
     except OSError as error:
         raise SourceUnreadable(f"{path}: cannot be listed ({error.strerror}); check its permissions") from error
@@ -150,7 +155,3 @@ def _images_in(path: Path) -> tuple[list[Path], str]:
         below = f"; it holds {folders} folders: give one of them" if folders and not words else ""
         raise SourceUnreadable(f"{path}: a folder without images{inside or below or '; give one that holds them'}")
     return images, f"not played, of this folder: {words}" if words else ""
-
-
-def _entry_key(entry: Path) -> tuple[object, str]:
-    return natural_key(entry.name)
