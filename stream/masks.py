@@ -12,6 +12,7 @@ from PIL import Image
 from stream.errors import MaskError
 from stream.frame import PLAUSIBLE_ASPECT
 from stream.sources.image_file import DAMAGE, quiet
+from stream.sources.images import natural_path_key
 from stream.sources.metaimage import read_element_spacing, read_image
 
 if TYPE_CHECKING:
@@ -90,13 +91,11 @@ def _listed(folder: Path, *, folders: bool) -> list[Path]:
     suffixes = (*MASK_SUFFIXES, *OTHER_PICTURE_SUFFIXES)
     found = sorted(
         (path for path in entries if path.is_file() and path.suffix.lower() in suffixes),
-        key=lambda path: natural_key(path.name),
+        key=natural_path_key,
     )
     if not folders:
         return found
-    below = sorted(
-        (path for path in entries if path.is_dir() and not path.is_symlink()), key=lambda path: natural_key(path.name)
-    )
+    below = sorted((path for path in entries if path.is_dir() and not path.is_symlink()), key=natural_path_key)
     named = [path for path in below if path.name.lower() in MASK_FOLDERS]
     return [*found, *(path for inner in named or below for path in _listed(inner, folders=True))]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import av
 from av.codec.context import Flags
 
+from stream.sources.ffv1 import SliceSums
 from stream.sources.h264 import FrameNumbers
 from stream.sources.jpeg import is_whole
 
@@ -22,7 +24,10 @@ if TYPE_CHECKING:
 MAX_DELAY = 64
 """Packets after which a picture comes at the latest."""
 
-HIDDEN_PACKETS = frozenset({"av1", "h264", "hevc", "libdav1d", "vp8", "vp9", "vvc"})
+MAX_REORDER = 16
+"""Pictures that a codec may show before one that is coded ahead of them."""
+
+HIDDEN_PACKETS = frozenset({"av1", "h264", "libdav1d", "vp8", "vp9", "vvc"})
 """Codecs that have packets of which no picture comes though nothing is wrong: fields, references that are not shown."""
 
 
@@ -62,6 +67,8 @@ class PictureReader:
         self._order = -1  # of the packet read last; rides on it through the decoder, which reorders
         self._waiting: dict[int, int | None] = {}  # stamps by order, of packets of which no picture has come yet
         self._failed: set[int] = set()  # orders of packets that the decoder refused
+        self._held: deque[tuple[VideoFrame, int, Fraction | None]] = deque()  # until what they may be built on is known
+        self._marks: list[int] = []  # orders of damage, until the pictures before it have been judged
         self._damaged_from: int | None = None
         self._damaged_to = -1
         self._aspects: list[tuple[int, Fraction | None]] = []  # by the order that each holds from
@@ -76,6 +83,7 @@ class PictureReader:
         context.thread_count = 1
         context.flags |= Flags.output_corrupt  # a picture that is left out is one that nobody counts
         self._is_jpeg = context.name == "mjpeg"
+        self._sums = SliceSums() if context.name == "ffv1" else None
         self._numbers = FrameNumbers(context.extradata) if context.name == "h264" else None
 
     @property
@@ -89,9 +97,10 @@ class PictureReader:
                 if packet.size:  # the one that ends the stream is empty
                     yield from self._counted(self._decode(packet))
         except av.FFmpegError:
-            self._mark_damaged(self._order + 1)
+            self._marks.append(self._order + 1)
         yield from self._counted(self._pictures(None))
         yield from self._counted(self._lost_before(None, self._order + MAX_DELAY + 1))
+        self._take_marks(self._order + 1)
 
     def _counted(self, pictures: Iterator[Decoded]) -> Iterator[Decoded]:
         for picture in pictures:
@@ -104,7 +113,7 @@ class PictureReader:
         packet.opaque = self._order
         self._waiting[self._order] = packet.pts
         if packet.is_corrupt or self._hides_damage(bytes(packet)):
-            self._mark_damaged(self._order)
+            self._marks.append(self._order)
         else:
             stamp = packet.dts if packet.pts is None else packet.pts
             self.end = max(self.end, (stamp or 0) + (packet.duration or 0))
@@ -117,7 +126,7 @@ class PictureReader:
             pictures = context.decode(packet)
         except av.FFmpegError:
             self._failed.add(self._order)
-            self._mark_damaged(self._order)
+            self._marks.append(self._order)
             return
         aspect = context.sample_aspect_ratio
         if not self._aspects or self._aspects[-1][1] != aspect:
@@ -125,11 +134,21 @@ class PictureReader:
         for picture in pictures:
             order = picture.opaque if isinstance(picture.opaque, int) else self._order
             self._waiting.pop(order, None)
-            yield from self._lost_before(picture.pts, order)
             if picture.is_corrupt:
-                self._mark_damaged(order)
+                self._marks.append(order)
+            self._held.append((picture, order, self._aspect_of(order)))
+        while self._held and (packet is None or self._may_go(self._held[0][1])):
+            picture, order, aspect = self._held.popleft()
+            yield from self._lost_before(picture.pts, order)
             is_sound = self._is_sound(order, is_key=picture.key_frame) and not picture.is_corrupt
-            yield Decoded(picture, picture.pts, is_sound, self._aspect_of(order))
+            yield Decoded(picture, picture.pts, is_sound, aspect)
+
+    def _may_go(self, order: int) -> bool:
+        """Whether all pictures that this one may be built on have come, so that their marks are known.
+
+        One that is shown before others, and coded behind them, comes out before the decoder says how they are.
+        """
+        return len(self._held) > MAX_REORDER or all(each > order for each in self._waiting.keys() - self._failed)
 
     def _lost_before(self, stamp: int | None, order: int) -> Iterator[Decoded]:
         """Pictures that had to come before the one with this stamp and order, and will not come any more."""
@@ -140,7 +159,7 @@ class PictureReader:
         ]
         for waiting, each in sorted(late, key=lambda item: (item[0] is None, item[0] or 0, item[1])):
             del self._waiting[each]
-            if each in self._failed or (self._damaged_to >= 0 and not self._has_hidden):
+            if each in self._failed or ((self._damaged_to >= 0 or self._marks) and not self._has_hidden):
                 self._failed.discard(each)
                 yield Decoded(None, waiting, is_sound=False)
 
@@ -148,6 +167,8 @@ class PictureReader:
         """Whether a packet is cut, or others are missing before it, in a way that its decoder does not tell."""
         if self._is_jpeg:
             return not is_whole(data)
+        if self._sums:
+            return not self._sums.is_whole(data)
         return self._numbers is not None and self._numbers.missing_before(data) > 0
 
     def _aspect_of(self, order: int) -> Fraction | None:
@@ -157,10 +178,14 @@ class PictureReader:
         return self._aspects[0][1]
 
     def _is_sound(self, order: int, *, is_key: bool) -> bool:
+        self._take_marks(order)
         if is_key and order > self._damaged_to:
             self._damaged_from = None
         return self._damaged_from is None or order < self._damaged_from
 
-    def _mark_damaged(self, order: int) -> None:
-        self._damaged_from = order if self._damaged_from is None else min(order, self._damaged_from)
-        self._damaged_to = max(order, self._damaged_to)
+    def _take_marks(self, order: int) -> None:
+        """Damage up to a picture counts from now on."""
+        for mark in [mark for mark in self._marks if mark <= order]:
+            self._marks.remove(mark)
+            self._damaged_from = mark if self._damaged_from is None else min(mark, self._damaged_from)
+            self._damaged_to = max(mark, self._damaged_to)
