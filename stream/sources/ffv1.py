@@ -17,8 +17,8 @@ _ALL_ONES = 0xFFFFFFFF
 class SliceSums:
     """Looks at the pictures of one stream, one packet after the other.
 
-    Whether slices have check sums the stream says where it cannot be read without decoding it; it is known from the
-    first packet whose slices have them all right, and from then on all must.
+    Whether its slices have check sums the stream says where it cannot be read without decoding it; the slices of the
+    first packet that can be taken apart by footers of that length tell.
     """
 
     def __init__(self) -> None:
@@ -26,20 +26,19 @@ class SliceSums:
 
     def is_whole(self, packet: bytes) -> bool:
         """Whether all slices of a picture have their sums right; true where the stream is not known to have any."""
-        is_right = _are_right(packet)
-        self._has_sums = self._has_sums or is_right
-        return is_right or not self._has_sums
+        slices = _slices(packet)
+        self._has_sums = self._has_sums or bool(slices)
+        return not self._has_sums or (bool(slices) and all(_sum(each) == 0 for each in slices))
 
 
-def _are_right(packet: bytes) -> bool:
-    """Whether a packet is slices, one behind the other, whose check sums are right."""
-    end = len(packet)
-    while end > 0:
+def _slices(packet: bytes) -> list[bytes]:
+    """The slices of a packet with their footers; none where it does not consist of such."""
+    slices, end = [], len(packet)
+    while end >= _FOOTER_BYTES:
         start = end - _FOOTER_BYTES - int.from_bytes(packet[end - _FOOTER_BYTES : end - _FOOTER_BYTES + 3], "big")
-        if start < 0 or end < _FOOTER_BYTES or _sum(packet[start:end]) != 0:
-            return False
+        slices.append(packet[max(start, 0) : end])
         end = start
-    return len(packet) > 0
+    return slices if end == 0 else []
 
 
 def _sum(data: bytes) -> int:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from fractions import Fraction
+from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import av
 import av.error
-import cv2
 import numpy as np
 
+from stream.biometry import Reason
 from stream.errors import SourceTruncated, SourceUnreadable
-from stream.frame import Frame, PixelSpacing, SegmentCause
+from stream.frame import PLAUSIBLE_ASPECT, Frame, PixelSpacing, SegmentCause
 from stream.segments import TYPED_SCALE_ENDS
 from stream.sources.base import SourceInfo
+from stream.sources.image_file import read_grey
+from stream.sources.pictures import PictureReader
 from stream.sources.recording import Recording
-from stream.watch.sight import Sight
+from stream.watch.sight import REFUSED_BY_SOURCE, Sight
 from stream.watch.watch import BLANK, Seen
 
 if TYPE_CHECKING:
@@ -27,6 +31,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from stream.clock import Clock
+
+_log = logging.getLogger(__name__)
 
 SCHEMA = "partum.recording/1"
 FRAMES = "frames.jsonl"
@@ -52,22 +58,31 @@ class RecordedFrame:
 
     @classmethod
     def parse(cls, line: dict[str, Any]) -> RecordedFrame:
-        """Reads a line; raises KeyError, TypeError or ValueError where it is none."""
+        """Reads a line; raises KeyError, TypeError, ValueError or ArithmeticError where it is none."""
         left, top = line["origin_px"]
-        return cls(
-            index=int(line["index"]),
-            pts=int(line["pts"]),
+        frame = cls(
+            index=index(line["index"]),
+            pts=index(line["pts"]),
             time_base=Fraction(*line["time_base"]),
-            segment=int(line["segment"]),
+            segment=index(line["segment"]),
             segment_cause=SegmentCause(line.get("segment_cause", SegmentCause.START)),
             spacing=PixelSpacing.checked(*line["spacing_mm"]) if line["spacing_mm"] else None,
             spacing_note=str(line.get("spacing_note") or ""),
-            pixel_aspect=line["pixel_aspect"],
-            origin=(int(left), int(top)),
-            field=line.get("field"),
+            pixel_aspect=None if line["pixel_aspect"] is None else float(line["pixel_aspect"]),
+            origin=(index(left), index(top)),
+            field=None if line.get("field") is None else index(line["field"]),
             sight=Sight(line["sight"]),
-            part=line["part"],
+            part=None if line["part"] is None else index(line["part"]),
         )
+        least, most = PLAUSIBLE_ASPECT
+        if frame.pixel_aspect is not None and not least <= frame.pixel_aspect <= most:
+            raise ValueError(f"pixel_aspect {frame.pixel_aspect:g}")
+        if (
+            min(frame.index, frame.segment, *frame.origin, frame.field or 0, frame.part or 0) < 0
+            or frame.time_base <= 0
+        ):
+            raise ValueError("a number is negative that cannot be")
+        return frame
 
 
 class RecordedSource(Recording):
@@ -105,7 +120,7 @@ class RecordedSource(Recording):
 
     def _read(self) -> Generator[Frame, None, None]:
         _, frames = _read(self._folder)
-        part, pictures = -1, iter(())  # type: tuple[int, Iterator[NDArray[np.uint8]]]
+        part, pictures = -1, iter(())  # type: tuple[int, Iterator[NDArray[np.uint8] | None]]
         field, field_of_view = None, None  # type: tuple[int | None, NDArray[np.uint8] | None]
         typed, segment = self._spacing, frames[0].segment if frames else 0
         for recorded in frames:
@@ -115,13 +130,21 @@ class RecordedSource(Recording):
             image: NDArray[np.uint8] | None = BLANK.copy()
             if recorded.part is not None:
                 if recorded.part != part:
+                    _tell_left_over(self._folder, part, pictures)
                     part, pictures = recorded.part, _pictures(self._folder, recorded.part)
-                image = next(pictures, None)
+                try:
+                    image = next(pictures)
+                except StopIteration:
+                    raise SourceTruncated(
+                        f"{self._folder}: picture of frame {recorded.index} is missing; the recording was cut off there"
+                    ) from None
             if recorded.field != field:
                 field, field_of_view = recorded.field, _field_of_view(self._folder, recorded.field)
-            if image is None:
-                raise SourceTruncated(
-                    f"{self._folder}: picture of frame {recorded.index} is missing; the recording was cut off there"
+            is_damaged = image is None
+            image = BLANK.copy() if image is None else image
+            if field_of_view is not None and field_of_view.shape != image.shape and not is_damaged:
+                raise SourceUnreadable(
+                    f"{self._folder}: the field of view of frame {recorded.index} is of another size"
                 )
             yield Frame(
                 image=image,
@@ -135,8 +158,10 @@ class RecordedSource(Recording):
                 segment=recorded.segment,
                 segment_cause=recorded.segment_cause,
                 origin=recorded.origin,
-                field_of_view=field_of_view,
+                field_of_view=None if is_damaged else field_of_view,
+                refusal=Reason.DAMAGED if is_damaged else None,
             )
+        _tell_left_over(self._folder, part, pictures)
 
 
 class RecordedWatch:
@@ -148,6 +173,8 @@ class RecordedWatch:
         self.seen = Seen(sector="as recorded", scale="as recorded" if any(frame.spacing for frame in frames) else "")
 
     def look(self, frame: Frame) -> tuple[Frame, Sight]:
+        if frame.refusal is not None:  # what was whole when it was live is not any more
+            return frame, REFUSED_BY_SOURCE[frame.refusal]
         return frame, self._sights[frame.index % len(self._sights)]
 
 
@@ -159,40 +186,47 @@ def _read(folder: Path) -> tuple[dict[str, Any], list[RecordedFrame]]:
         header = json.loads(whole[0])
         if header["schema"] != SCHEMA:
             raise ValueError(f"version {header['schema']!r}, {SCHEMA!r} is known")
-        return header, [RecordedFrame.parse(json.loads(line)) for line in whole[1:]]
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise SourceUnreadable(f"{folder / FRAMES}: is no recording that can be read ({error})") from error
+        frames = [RecordedFrame.parse(json.loads(line)) for line in whole[1:]]
+        if [frame.index for frame in frames] != list(range(len(frames))):
+            raise ValueError("its frames are not numbered one after the other")
+        return header, frames
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise SourceUnreadable(f"{folder / FRAMES}: is no recording that can be read ({reason})") from error
 
 
 def _field_of_view(folder: Path, number: int | None) -> NDArray[np.uint8] | None:
     """Where the pictures show ultrasound; None where all of them does.
 
     Raises:
-        SourceTruncated: its file is missing or damaged.
+        SourceError: its file is missing or damaged.
     """
     if number is None:
         return None
-    path = folder / FIELD.format(number)
-    mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    if mask is None:
-        raise SourceTruncated(f"{path}: the field of view is missing or damaged; the recording was cut off there")
-    return np.asarray(mask, np.uint8)
+    return read_grey(folder / FIELD.format(number))
 
 
 def _first_shape(folder: Path) -> tuple[int, int]:
-    picture = next(_pictures(folder, 0), None)
+    picture = next((picture for picture in _pictures(folder, 0) if picture is not None), None)
     if picture is None:
         raise SourceUnreadable(f"{folder}: holds no picture; the recording was cut off at its start")
     height, width = picture.shape
     return height, width
 
 
-def _pictures(folder: Path, part: int) -> Iterator[NDArray[np.uint8]]:
-    """The pictures of one file, as far as they are whole."""
-    path = folder / f"{part:04d}.nut"
+def _pictures(folder: Path, part: int) -> Iterator[NDArray[np.uint8] | None]:
+    """The pictures of one file in order; None for one that is not whole."""
     try:
-        with av.open(str(path)) as container:
-            for picture in container.decode(video=0):
-                yield np.asarray(picture.to_ndarray(), np.uint8)
-    except (OSError, av.error.FFmpegError):
+        with av.open(str(folder / f"{part:04d}.nut"), metadata_errors="replace") as container:
+            for decoded in PictureReader(container, container.streams.video[0]):
+                is_whole = decoded.frame is not None and decoded.is_sound and decoded.frame.format.name == "gray"
+                yield np.asarray(decoded.frame.to_ndarray(), np.uint8) if decoded.frame and is_whole else None
+    except (OSError, IndexError, ValueError, av.error.FFmpegError):
         return
+
+
+def _tell_left_over(folder: Path, part: int, pictures: Iterator[object]) -> None:
+    """Says that a file holds more pictures than there are lines; a run that was killed leaves them."""
+    count = sum(1 for _ in pictures)
+    if count:
+        _log.warning("%s: %d pictures of part %d have no line and are not played", folder, count, part)
