@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import gc
 import itertools
+import re
 import threading
 import weakref
+import zipfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import av
+import cv2
+import nrrd
 import numpy as np
 import pytest
+import SimpleITK as sitk
+import tifffile
 
+from benchmarks.fuzz import seeds
 from stream.clock import ManualClock
+from stream.errors import SourceError
 from stream.frame import PixelSpacing
 from stream.sources import open_source
 from stream.sources.paced import Looped, Paced, Respaced
-from tests.source_files import waves, write_film, write_images, write_metaimage, write_nrrd, write_waves
+from tests.source_files import HEIGHT, WIDTH, waves, write_film, write_images, write_metaimage, write_nrrd, write_waves
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
+
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
 
     from stream.clock import Clock
     from stream.frame import Frame
@@ -57,6 +69,18 @@ def _mp4(folder: Path) -> str:
     return str(write_waves(folder / "a.mp4", COUNT))
 
 
+def _zip(folder: Path) -> Path:
+    with zipfile.ZipFile(folder / "a.zip", "w") as archive:
+        archive.write(write_metaimage(folder / "a.mha", waves(COUNT)), "a.mha")
+    return folder / "a.zip"
+
+
+def _slicer(folder: Path) -> Path:
+    """Times along the first axis."""
+    fields = {"kinds": "list domain domain"}
+    return write_nrrd(folder / "a.nrrd", np.ascontiguousarray(np.moveaxis(waves(COUNT), 0, -1)), fields=fields)
+
+
 def _phantom(_folder: Path) -> str:
     return f"phantom:?seed=1&size=128&rate=30&duration={COUNT / 30}"
 
@@ -71,6 +95,8 @@ RECORDINGS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "apng": ("images", lambda folder: write_film(folder / "a.png", waves(COUNT))),
     "webp": ("images", lambda folder: write_film(folder / "a.webp", waves(COUNT), lossless=True)),
     "tiff": ("images", lambda folder: write_film(folder / "a.tif", waves(COUNT))),
+    "avif": ("video", lambda folder: write_film(folder / "a.avif", waves(COUNT), mode="RGB", quality=100)),
+    "zip": ("stack", _zip),
     "images": ("images", lambda folder: write_images(folder / "images", waves(COUNT))),
     "mha": ("stack", lambda folder: write_metaimage(folder / "a.mha", waves(COUNT))),
     "mha packed": ("stack", lambda folder: write_metaimage(folder / "a.mha", waves(COUNT), compressed=True)),
@@ -78,6 +104,7 @@ RECORDINGS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "mhd": ("stack", lambda folder: write_metaimage(folder / "a.mhd", waves(COUNT), data_name="a.raw")),
     "nrrd": ("stack", lambda folder: write_nrrd(folder / "a.nrrd", waves(COUNT))),
     "nrrd packed": ("stack", lambda folder: write_nrrd(folder / "a.nrrd", waves(COUNT), encoding="gzip")),
+    "nrrd of Slicer": ("stack", _slicer),
     "nhdr": ("stack", lambda folder: write_nrrd(folder / "a.nhdr", waves(COUNT), data_name="a.raw")),
     "dicom": ("dicom", _dicom),
     "phantom": ("phantom", _phantom),
@@ -162,6 +189,139 @@ def test_a_recording_is_gone_through_once(case: Case) -> None:
         if not case.is_endless:
             assert rest[-1] == COUNT - 1
             assert list(source) == []
+
+
+def _count_video(path: Path) -> int:
+    with av.open(str(path)) as container:
+        return max(sum(1 for _ in container.decode(stream)) for stream in _each_alone(path, container))
+
+
+def _each_alone(path: Path, container: InputContainer) -> Iterator[VideoStream]:
+    """The streams of a file, which is wound back before each."""
+    for stream in container.streams.video:
+        if stream.index:
+            container.seek(0)
+        yield stream
+
+
+def _count_dicom(path: Path) -> int:
+    import pydicom
+
+    return len(pydicom.dcmread(path).pixel_array)
+
+
+def _count_tiff(path: Path) -> int:
+    with tifffile.TiffFile(path) as file:
+        return len(file.pages)
+
+
+def _count_metaimage(path: Path) -> int:
+    return len(sitk.GetArrayViewFromImage(sitk.ReadImage(str(path))))
+
+
+def _count_nrrd(path: Path) -> int:
+    data, _ = nrrd.read(str(path))
+    return int(data.size // (WIDTH * HEIGHT))
+
+
+COUNTERS: dict[str, Callable[[Path], int]] = {
+    **dict.fromkeys((".mp4", ".avi", ".mkv", ".mov", ".gif", ".png", ".avif"), _count_video),
+    ".webp": lambda path: cv2.imcount(str(path)),
+    ".tif": _count_tiff,
+    **dict.fromkeys((".mha", ".mhd"), _count_metaimage),
+    **dict.fromkeys((".nrrd", ".nhdr"), _count_nrrd),
+    ".dcm": _count_dicom,
+}
+"""Decoders of others, by the suffix of what they read."""
+
+
+@pytest.mark.parametrize("name", RECORDINGS)
+def test_as_many_frames_as_another_decoder_finds(tmp_path: Path, name: str) -> None:
+    uri = str(RECORDINGS[name][1](tmp_path))
+    counter = COUNTERS.get(Path(uri).suffix)
+    with open_source(uri, clock=ManualClock()) as source:
+        assert sum(1 for _ in source) == (counter(Path(uri)) if counter else COUNT)
+
+
+def _mha_of(declared: int, *, compressed: bool = False) -> Callable[[Path], Path]:
+    def write(folder: Path) -> Path:
+        return write_metaimage(folder / "a.mha", waves(COUNT), sizes=(WIDTH, HEIGHT, declared), compressed=compressed)
+
+    return write
+
+
+def _nrrd_of(declared: int, *, encoding: str = "raw") -> Callable[[Path], Path]:
+    def write(folder: Path) -> Path:
+        fields = {"sizes": f"{WIDTH} {HEIGHT} {declared}"}
+        return write_nrrd(folder / "a.nrrd", waves(COUNT), fields=fields, encoding=encoding)
+
+    return write
+
+
+def _dicom_of(declared: int) -> Callable[[Path], Path]:
+    def write(folder: Path) -> Path:
+        pytest.importorskip("pydicom")
+        from tests.dicom_files import native
+
+        return native(folder / "a.dcm", waves(COUNT), NumberOfFrames=declared)
+
+    return write
+
+
+def _imagej(folder: Path) -> Path:
+    tifffile.imwrite(folder / "a.tif", waves(COUNT)[0], description="ImageJ=1.54f\nimages=20\n", metadata=None)
+    return folder / "a.tif"
+
+
+def _cut_mp4(folder: Path) -> Path:
+    path = write_waves(folder / "a.mp4", 20, container_options={"movflags": "faststart"}, options={"bf": "0"})
+    path.write_bytes(path.read_bytes()[:-1500])
+    return path
+
+
+def _recorded(folder: Path) -> Path:
+    lines = seeds.recording_index().splitlines(keepends=True)
+    more = [lines[-1].replace(b'"index": 5', f'"index": {index}'.encode()) for index in range(6, 20)]
+    (folder / "frames.jsonl").write_bytes(b"".join([*lines, *more]))
+    (folder / "0000.nut").write_bytes(seeds.one_nut())
+    return folder
+
+
+MISCOUNTED: dict[str, tuple[Callable[[Path], Path], int]] = {
+    "mha, fewer": (_mha_of(5), 5),
+    "mha, more": (_mha_of(20), 20),
+    "packed mha, fewer": (_mha_of(5, compressed=True), 5),
+    "packed mha, more": (_mha_of(20, compressed=True), 20),
+    "nrrd, fewer": (_nrrd_of(5), 5),
+    "nrrd, more": (_nrrd_of(20), 20),
+    "packed nrrd, fewer": (_nrrd_of(5, encoding="gzip"), 5),
+    "packed nrrd, more": (_nrrd_of(20, encoding="gzip"), 20),
+    "dicom, fewer": (_dicom_of(5), 5),
+    "dicom, more": (_dicom_of(20), 20),
+    "ImageJ, more": (_imagej, 20),
+    "mp4, more": (_cut_mp4, 20),
+    "recording, more": (_recorded, 20),
+}
+"""Recordings that declare another number of frames than they hold."""
+
+
+@pytest.mark.parametrize("name", MISCOUNTED)
+def test_another_count_than_declared_is_said(tmp_path: Path, name: str) -> None:
+    write, declared = MISCOUNTED[name]
+    words, frames = "", 0
+    try:
+        with open_source(str(write(tmp_path)), clock=ManualClock()) as source:
+            words = source.info.note
+            for frame in source:
+                frames += frame.refusal is None
+    except SourceError as error:
+        words += f" {error}"
+    assert re.search(rf"\b{declared}\b", words) or "recording" in name
+    if declared > frames or "holds more" in words:
+        assert "holds" in words or "after" in words or "missing" in words
+    else:
+        assert frames == COUNT
+        assert re.search(rf"\b{COUNT}\b", words)
 
 
 def test_closing_twice_is_harmless_and_ends_everything(case: Case) -> None:
