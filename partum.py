@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
+from contextlib import suppress
+from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -59,6 +62,14 @@ class LazyCommands(click.Group):
         command: click.Command = getattr(import_module(module), attribute)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        nearest = get_close_matches(args[0], COMMANDS, n=1)
+        if args[0] not in COMMANDS and nearest:
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {nearest[0]!r}?")
+        return super().resolve_command(ctx, args)
+
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         names = [CompletionItem(name, help=line) for name, (_, line) in COMMANDS.items() if name.startswith(incomplete)]
         return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
@@ -79,6 +90,7 @@ def partum() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command and exits: 0 done or stopped, 1 the run failed, 2 the command line is wrong, 130 interrupted."""
+    _prepare_terminal()
     if COMPLETE in os.environ:
         sys.exit(shell_complete(partum, {}, "partum", COMPLETE, os.environ[COMPLETE]))
     # Not Click's own main: it takes every EOFError, a truncated recording too, for the user's.
@@ -100,10 +112,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(error, 1, str(error), given)
     except KeyboardInterrupt as error:
         _fail(error, 130, "interrupted", given)
+    except BrokenPipeError:  # whoever read what is printed has had enough
+        _close_output()
+        sys.exit(1)
     except OSError as error:
         _fail(error, 1, f"{error.strerror or error} (writing to {error.filename or 'the terminal'})", given)
     except Exception as error:  # noqa: BLE001 - the program's edge: one line, and the traceback under -v
         _fail(error, 1, f"{type(error).__name__}: {error} (a defect: run again with -v and report it)", given)
+
+
+def _prepare_terminal() -> None:
+    """A terminal that lacks a letter shows another instead: a degree sign must not end a run."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _close_output() -> None:
+    """Nobody reads stdout any more: what is still to be flushed at the program's end goes nowhere."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(error: BaseException, code: int, message: str, given: Sequence[str]) -> None:

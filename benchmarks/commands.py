@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from engines.registry import AUTO, BACKENDS
-from stream.cli import Folder, Number, verbose_option
+from stream.cli import Folder, Number, Text, verbose_option
 from stream.errors import OptionError
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def bench_model_command(
 @click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
 @click.option("--deadline", type=Number(min=0, max=1e6, min_open=True), help="Milliseconds. Default: a period.")
 @click.option("--backend", type=click.Choice(BACKENDS), default=AUTO, show_default=True)
-@click.option("--model", help="ONNX model; default: the one that ships.")
+@click.option("--model", type=Text(), help="ONNX model; default: the one that ships.")
 @click.option("--append", is_flag=True, help="Add the repeats to those that --out holds: to take two turns about.")
 @click.option("--out", type=click.Path(path_type=Path), help="JSON file; a table and a picture come beside it.")
 @verbose_option

@@ -67,13 +67,14 @@ def bench_model(options: BenchOptions, *, out: Path | None = None) -> dict[str, 
         EngineError: a back-end named by the user cannot run here; others are left out with the reason.
     """
     console = Console(stderr=True)
+    model_file = read_model_file(options.model or DEFAULT_MODEL)
     busy = others_busy()
     frames = read_frames(options.data) if options.data else demonstration_frames()
     frames = choose_frames(frames, 60)
     engines, models, left_out = _engines(options)
     try:
         rows: dict[str, dict[str, Any]] = {}
-        with OpenVinoEngine(read_model_file(options.model or DEFAULT_MODEL), precision="fp32") as reference:
+        with OpenVinoEngine(model_file, precision="fp32") as reference:
             for label, engine in engines.items():
                 console.print(f"agreement of {label}")
                 report = judge(engine, reference, frames, precision=_precision(engine))

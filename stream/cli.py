@@ -37,6 +37,9 @@ class Pace(click.ParamType[float | None]):
 
     name = "asap|realtime|xN"
 
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return self.name
+
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float | None:
         text = str(value)
         if text == "asap":
@@ -75,6 +78,17 @@ class Number(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value!r} is no number that can be counted with", param, ctx)
         return number
+
+
+class Text(click.ParamType[str]):
+    """A text that was really given: an unset shell variable must not choose the default in silence."""
+
+    name = "text"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value == "":
+            self.fail("the value is empty; give one, or leave the option out", param, ctx)
+        return str(value)
 
 
 class Folder(click.Path):
@@ -161,7 +175,7 @@ def _addresses(ctx: click.Context, param: click.Parameter, incomplete: str) -> l
 
 _SCREEN_OPTIONS = (
     click.option("--serve", metavar="HOST:PORT", help="Show it in a browser, for example at 127.0.0.1:8400."),
-    click.option("--token", help="That viewers from elsewhere must bring. Default: made up, and said."),
+    click.option("--token", type=Text(), help="That viewers from elsewhere must bring. Default: made up, and said."),
     click.option(
         "--allow-host",
         "allow_hosts",
@@ -203,7 +217,7 @@ def watch_options(*, sector: str | None, pane: str | None, tick_mm: float | None
 )
 @click.option("--pace", type=Pace(), default="asap", show_default=True, help="How fast frames are released.")
 @click.option("--backend", type=click.Choice(BACKENDS), default=AUTO, show_default=True, help="What runs the network.")
-@click.option("--model", help="ONNX model, or triton://host:port/name; default: the one that ships.")
+@click.option("--model", type=Text(), help="ONNX model, or triton://host:port/name; default: the one that ships.")
 @protocol_option
 @orientation_option
 @spacing_option
@@ -266,7 +280,7 @@ def replay(
     "--out", type=Folder(path_type=Path), help="Folder for the results. Default: a new one below partum-runs/."
 )
 @click.option("--backend", type=click.Choice(BACKENDS), default=AUTO, show_default=True, help="What runs the network.")
-@click.option("--model", help="ONNX model, or triton://host:port/name; default: the one that ships.")
+@click.option("--model", type=Text(), help="ONNX model, or triton://host:port/name; default: the one that ships.")
 @protocol_option
 @orientation_option
 @spacing_option

@@ -98,6 +98,34 @@ def test_bash_completes(words: str, expected: set[str], tmp_path: Path) -> None:
     assert expected <= set(found.stdout.split())
 
 
+# Odd terminals
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{"PYTHONIOENCODING": "ascii"}, {"NO_COLOR": "1"}, {"TERM": "dumb", "COLUMNS": "60"}, {"COLUMNS": "20"}],
+    ids=["ascii", "no colour", "dumb", "narrow"],
+)
+def test_a_run_ends_well_on_any_terminal(environment: dict[str, str], tmp_path: Path) -> None:
+    ended = run("replay", "phantom:?duration=0.4", "--no-overlay", "--out", tmp_path / "out", **environment)
+    assert ended.returncode == 0, ended.stderr
+    assert "Research use" in ended.stdout
+    assert "\x1b[" not in ended.stdout + ended.stderr
+
+
+def test_a_reader_who_has_had_enough_gets_no_complaint() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "partum", "doctor"], cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    complaint = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(60) in (0, 1)
+    assert complaint == b""
+
+
 # What is wrong is said before anything heavy is done
 
 
@@ -130,6 +158,11 @@ WRONG = {
     "screen": (["attach", "screen:nonsense"], "screen:1280x960+100+50"),
     "device": (["replay", "/dev/null"], "partum attach"),
     "protocol and orientation": (["replay", "--protocol", "iugc2024", "--orientation", "mirrored"], "mirrored"),
+    "no model": (["replay", "--model", ""], "the value is empty"),
+    "empty token": (["attach", "rtsp://a/1", "--serve", "8400", "--token", ""], "the value is empty"),
+    "empty address": (["attach", ""], "the feed's address is empty"),
+    "mistyped command": (["replya"], "Did you mean 'replay'?"),
+    "model of a bench": (["bench", "model", "nothing.onnx"], "nothing.onnx: no model can be read"),
     "no data": (["train", "default.toml"], "--data"),
 }
 

@@ -72,6 +72,8 @@ def open_live(uri: str, *, clock: Clock | None = None, spacing: PixelSpacing | N
     from stream.sources.igtl import open_igtl
     from stream.sources.network import open_network
 
+    if not uri:
+        raise OptionError("the feed's address is empty; give one, for example rtsp://host/live")
     clock = clock or MonotonicClock()
     scheme = uri.partition(":")[0].lower() if ":" in uri else ""
     if scheme in NETWORK_SCHEMES:
