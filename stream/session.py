@@ -51,12 +51,12 @@ def run_session(options: SessionOptions, *more: SessionOptions) -> RunStatistics
         KeyboardInterrupt: Ctrl-C, likewise. SIGTERM is how a service is asked to stop: that is no error.
     """
     asked = (options, *more)
-    _check(asked)
     with ExitStack() as stack:
+        # What is wrong with an option, an address or a file is said before an engine is loaded.
         screen = _reserved_screen(options, stack)
+        _check(asked)
         if options.live or options.pace is not None:
             stack.enter_context(live_stream())
-        # What is wrong with an address or a file is said before an engine is loaded.
         sources = [stack.enter_context(open_recording(each)) for each in asked]
         watches = [make_watch(each, source) for each, source in zip(asked, sources, strict=True)]
         engines = _engines(options, len(asked), stack)

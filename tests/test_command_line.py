@@ -186,7 +186,19 @@ def test_what_is_wrong_is_said_in_one_line_before_an_engine_is_loaded(
 def test_a_port_that_is_taken_is_said_before_an_engine_is_loaded(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(SystemExit) as end:
-            partum.main(["attach", "rtsp://127.0.0.1:1/live", "--igtl-out", str(port)])
-    assert end.value.code == 1
-    assert f"--igtl-out {port}: cannot listen there" in capsys.readouterr().err
+        for option in ("--igtl-out", "--serve"):
+            with pytest.raises(SystemExit) as end:
+                partum.main(["attach", "rtsp://127.0.0.1:1/live", option, str(port)])
+            assert end.value.code == 1
+            said = capsys.readouterr().err
+            assert option in said
+            assert f"{port}: cannot listen there" in said
+
+
+@pytest.mark.usefixtures("no_engine")
+def test_one_port_cannot_serve_both(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    with pytest.raises(SystemExit):
+        partum.main(["attach", "rtsp://127.0.0.1:1/live", "--serve", port, "--igtl-out", port])
+    assert "cannot listen there" in capsys.readouterr().err

@@ -156,7 +156,6 @@ class ScreenServer:
         assert self._listening is not None
         self._broadcasts = [Broadcast(board, self._boards) for board in self._boards]
         feeding = [asyncio.create_task(broadcast.run()) for broadcast in self._broadcasts]
-        self._server.install_signal_handlers = lambda: None  # signals are the pipeline's
         self._ready.set()
         try:
             await self._server.serve(sockets=[self._listening])
