@@ -66,19 +66,21 @@ def content_groups(images: Iterable[NDArray[np.uint8]], known: Sequence[str]) ->
     shown = thumbnails(images)
     if len(shown) != len(known):
         raise ValueError(f"{len(shown)} images, but {len(known)} known groups")
-    order = {group: number for number, group in enumerate(dict.fromkeys(known))}
-    first = {group: group for group in order}  # of each group, an earlier one of its chain, or itself
+    names = list(dict.fromkeys(known))
+    order = {group: number for number, group in enumerate(names)}
+    numbers = np.array([order[group] for group in known], np.intp)
+    links = np.unique(numbers[alike_pairs(shown, shown)], axis=0) if names else np.zeros((0, 2), np.intp)
+    first = list(range(len(names)))  # of each group, an earlier one of its chain, or itself
 
-    def root(group: str) -> str:
+    def root(group: int) -> int:
         while first[group] != group:
             first[group] = group = first[first[group]]
         return group
 
-    for one, other in alike_pairs(shown, shown):
-        if one < other:
-            early, late = sorted((root(known[one]), root(known[other])), key=order.__getitem__)
-            first[late] = early
-    return [root(group) for group in known]
+    for one, other in links[links[:, 0] < links[:, 1]].tolist():
+        early, late = sorted((root(one), root(other)))
+        first[late] = early
+    return [names[root(number)] for number in numbers.tolist()]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
