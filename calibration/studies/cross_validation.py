@@ -36,7 +36,7 @@ from calibration.errors import TrainingError
 from calibration.evaluation.report import rounded, write_whole
 from calibration.studies.common import markdown_table
 from calibration.training import checkpoint
-from calibration.training.folds import FOLDS
+from calibration.training.folds import ALL, FOLDS
 from engines.errors import PartumError
 from stream.cli import Folder
 from stream.sinks.manifest import NOTICE, environment_facts, now_utc, write_json
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from calibration.cross_validation.score import Case
 
 NAME = "cross_validation"
+ONE_FOLD = "With one fold, weights of fusion, gate and doubts are fitted on the frames that they are judged on.\n"
 
 
 def study(data: Path, runs: Path, out: Path) -> dict[str, Any]:
@@ -70,7 +71,7 @@ def study(data: Path, runs: Path, out: Path) -> dict[str, Any]:
     own, others = out_of_fold(predictions, negatives)
     content: dict[str, Any] = {
         "folds": folds,
-        "epochs": {run.name: _epochs(run) for run in sorted(runs.glob("*-[0-9]")) if run.is_dir()},
+        "epochs": {run.name: _epochs(runs / run.name) for run in ALL},
         "frames": len(predictions),
         "groups": len(set(predictions.groups.tolist())),
         "axis of the mask": _axes(cases, [case.mask_axis for case in cases]),
@@ -144,10 +145,12 @@ def _orientation(predictions: Predictions) -> dict[str, float]:
 
 def _as_text(content: Mapping[str, Any]) -> str:
     """The tables for people."""
-    done = ", ".join(f"{name} {each['done']} of {each.get('planned', '?')}" for name, each in content["epochs"].items())
+    runs = content["epochs"].items()
+    done = ", ".join(f"{name} {each['done']} of {each['planned']}" for name, each in runs if each["done"])
     parts = [
         f"Out-of-fold figures of folds {', '.join(map(str, content['folds']))} of {FOLDS}: {content['frames']} frames"
         f" in {content['groups']} groups. Epochs trained: {done}.\n",
+        ONE_FOLD if len(content["folds"]) == 1 else "",
         "AoP error by `fhps2023`, degrees: mean (95 % interval over groups) / median / p95, bias.\n",
     ]
     kinds = [name for name in ("axis of the mask", "axis of the second look", "axis of both") if name in content]
