@@ -159,8 +159,10 @@ def test_recordings_beside_pictures_are_named(tmp_path: Path) -> None:
     folder = write_images(tmp_path / "images", PICTURES[:2])
     write_waves(folder / "clip.mp4", 2)
     write_waves(folder / "clip.bin", 2, container="matroska")
+    (folder / "masks").mkdir()
     with ImageFolderSource(folder, clock=CLOCK) as source:
-        assert source.info.note == "not played, of this folder: 1 .bin, 1 .mp4; 25 frames/s assumed"
+        assert source.info.note == "not played, of this folder: 1 .bin, 1 .mp4, 1 folder; 25 frames/s assumed"
+    (folder / "masks").rmdir()
     for path in folder.glob("*.png"):
         path.unlink()
     with pytest.raises(SourceUnreadable, match=r"without images; it holds 1 \.bin, 1 \.mp4: give one of them"):
@@ -281,10 +283,51 @@ def test_a_second_picture_in_a_file_is_not_passed_over(tmp_path: Path, kind: str
     assert len(read(path)) == 1
 
 
+@pytest.mark.parametrize("magic", ["P2", "P3"])
+def test_a_second_picture_written_as_text_is_not_passed_over(tmp_path: Path, magic: str) -> None:
+    values = bars()[:4, :40]
+    levels = np.stack([values] * 3, -1) if magic == "P3" else values
+    text = f"{magic}\n# of a scanner\n40 4\n255\n" + "\n".join(" ".join(map(str, row.ravel())) for row in levels)
+    (tmp_path / "a.pnm").write_text(text + "\n")
+    np.testing.assert_array_equal(grey(tmp_path / "a.pnm"), values)
+    (tmp_path / "a.pnm").write_text(f"{text}\n{text}\n")
+    with pytest.raises(SourceUnreadable, match="another picture lies behind the first"):
+        read(tmp_path / "a.pnm")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "aspect"),
+    [
+        ("a.png", {"dpi": (100, 120)}, 1.2),
+        ("a.jpg", {"dpi": (120, 100)}, 100 / 120),
+        ("a.tif", {"dpi": (100, 120)}, 1.2),
+        ("a.bmp", {"dpi": (100, 120)}, 1.2),
+        ("a.png", {"dpi": (96, 96)}, 1.0),
+        ("a.png", {"dpi": (1, 300)}, None),
+        ("a.png", {}, 1.0),
+    ],
+)
+def test_pixels_have_the_shape_that_the_file_declares(
+    tmp_path: Path, name: str, options: dict[str, Any], aspect: float | None
+) -> None:
+    upright, on_its_side = tmp_path / name, tmp_path / f"turned-{name}"
+    Image.fromarray(PICTURES[0]).save(upright, **options)
+    (frame,) = frames_of(open_source(str(upright), clock=CLOCK))
+    assert frame.pixel_aspect == (pytest.approx(aspect, abs=0.005) if aspect else None)
+    if name.endswith(("png", "jpg")):
+        exif = Image.Exif()
+        exif[0x112] = 6
+        Image.fromarray(PICTURES[0]).save(on_its_side, exif=exif, **options)
+        (frame,) = frames_of(open_source(str(on_its_side), clock=CLOCK))
+        assert frame.pixel_aspect == (pytest.approx(1 / aspect, abs=0.005) if aspect else None)
+
+
 def test_jpegs_in_a_row_are_a_film_under_the_name_of_one(tmp_path: Path) -> None:
     path = tmp_path / "a.mjpeg"
     path.write_bytes(b"".join(encoded(picture, "JPEG", quality=95) for picture in PICTURES))
-    assert np.abs(read(path).astype(int) - PICTURES).max() < 12
+    source = open_source(str(path), clock=CLOCK)
+    assert source.info.note == "25 frames/s assumed"  # FFmpeg made it up
+    assert np.abs(pictures_of(source).astype(int) - PICTURES).max() < 12
 
 
 @pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.tif", "a.png"])

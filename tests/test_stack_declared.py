@@ -349,3 +349,18 @@ def test_gzip_of_several_members_is_one_stream(tmp_path: Path) -> None:
     assert isinstance(frames_to_error(opened(path))[1], SourceTruncated)
     path.write_bytes(header + zlib.compress(data))
     np.testing.assert_array_equal(pictures_of(opened(path)), PICTURES)
+
+
+@pytest.mark.parametrize(("declared", "stored"), [("u1", "<u2"), ("<u2", "u1"), ("u1", "<f8"), ("<f4", "u1")])
+def test_pixels_of_another_type_than_declared_are_refused(tmp_path: Path, declared: str, stored: str) -> None:
+    path = write_metaimage(tmp_path / "a.mha", PICTURES.astype(declared))
+    header = path.read_bytes()[: -PICTURES.astype(declared).nbytes]
+    path.write_bytes(header + PICTURES.astype(stored).tobytes())
+    with pytest.raises(SourceUnreadable, match="declares 12 pictures, and the pixels would be"):
+        opened(path)
+
+
+def test_colour_that_the_header_does_not_tell_is_refused(tmp_path: Path) -> None:
+    stored = np.repeat(PICTURES[..., None], 3, -1)
+    with pytest.raises(SourceUnreadable, match="would be 36 of that size"):
+        opened(write_metaimage(tmp_path / "a.mha", stored, sizes=(96, 64, COUNT)))

@@ -381,6 +381,35 @@ def test_of_several_streams_the_film_is_played_and_it_is_said(tmp_path: Path) ->
     assert len(frames_of(VideoSource(tmp_path / "still.avif", clock=CLOCK))) == 1
 
 
+def test_several_stills_are_no_film(tmp_path: Path) -> None:
+    path = tmp_path / "a.avif"
+    Image.fromarray(waves(1)[0]).convert("RGBA").save(path)  # alpha is a picture of its own, as tiles are
+    with av.open(str(path)) as container:
+        if len(container.streams.video) == 1:
+            pytest.skip("this encoder writes one stream")
+    with pytest.raises(SourceUnreadable, match="holds 2 stills"):
+        VideoSource(path, clock=CLOCK)
+
+
+@pytest.mark.parametrize(
+    ("size", "aspect", "expected"),
+    [
+        ((96, 64), Fraction(16, 15), 16 / 15),
+        ((96, 64), Fraction(6, 1), None),  # a shape that pixels cannot have
+        ((96, 64), None, 1.0),
+        ((720, 576), None, None),  # PAL, of which nobody says whether it is 4:3 or 16:9
+        ((720, 576), Fraction(16, 15), 16 / 15),
+    ],
+)
+def test_pixels_of_unknown_shape(
+    tmp_path: Path, size: tuple[int, int], aspect: Fraction | None, expected: float | None
+) -> None:
+    pictures = waves(2, width=size[0], height=size[1])
+    path = write_video(tmp_path / "a.mkv", map(from_grey, pictures), aspect=aspect)
+    frames = frames_of(VideoSource(path, clock=CLOCK))
+    assert [frame.pixel_aspect for frame in frames] == [pytest.approx(expected) if expected else None] * 2
+
+
 @pytest.mark.parametrize("default", [0, 1])
 def test_of_several_films_the_one_that_the_file_prefers_is_played(tmp_path: Path, default: int) -> None:
     path = tmp_path / "a.mkv"

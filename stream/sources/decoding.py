@@ -95,7 +95,7 @@ class CheckedDecoder:
             self._lose()
             yield Decoded(None, True, None)
             return
-        self._aspects[self._count] = _plausible(self._context.sample_aspect_ratio)
+        self._aspects[self._count] = plausible_aspect(self._context.sample_aspect_ratio)
         self._aspects.pop(self._count - MOST_UNDER_WAY, None)
         for picture in pictures:
             decoded = self._judged(picture, is_torn=is_torn)
@@ -136,7 +136,7 @@ class Aspects:
     """
 
     def __init__(self, declared: Fraction | None) -> None:
-        self._declared = _plausible(declared)
+        self._declared = plausible_aspect(declared)
         self._first: tuple[int, int] | None = None
         self._has_said = False
 
@@ -162,6 +162,7 @@ def presumed_aspect(width: int, height: int) -> float | None:
     return None if (height in ANALOGUE_LINES and width in ANALOGUE_COLUMNS) else 1.0
 
 
-def _plausible(aspect: Fraction | None) -> float | None:
+def plausible_aspect(aspect: Fraction | None) -> float | None:
+    """What a stream says of its pixels, where it says something that can be."""
     narrow, wide = PLAUSIBLE_ASPECT
     return float(aspect) if aspect and narrow <= aspect <= wide else None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import itertools
+import re
 from typing import TYPE_CHECKING, Literal
 
 from PIL import Image
@@ -12,6 +14,8 @@ from stream.sources import jpeg
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+_NUMBER = re.compile(rb"\d+")
 
 
 def check_end(path: Path, image: Image.Image) -> None:
@@ -46,10 +50,18 @@ def _end_of(image: Image.Image, data: bytes) -> int:
     if image.format == "BMP":
         return int.from_bytes(data[2:6], "little") or len(data)
     tile = image.tile[0]  # type: ignore[attr-defined]
-    if tile.codec_name == "ppm_plain" or image.mode == "1":
+    if image.mode == "1":
         return len(data)
+    if tile.codec_name == "ppm_plain":
+        return _plain_end(data, int(tile.offset), image.width * image.height * len(image.getbands()))
     maxval = tile.args[1] if isinstance(tile.args, tuple) and isinstance(tile.args[1], int) else 255
     return int(tile.offset) + image.width * image.height * len(image.getbands()) * (2 if maxval > 255 else 1)
+
+
+def _plain_end(data: bytes, start: int, count: int) -> int:
+    """Behind so many numbers that are written as text."""
+    last = next(itertools.islice(_NUMBER.finditer(data, start), count - 1, None), None)
+    return last.end() if last else len(data)
 
 
 def _jpeg_end(data: bytes) -> int:

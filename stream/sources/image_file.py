@@ -7,6 +7,7 @@ with a hole, and pictures that lie behind the first where the format declares no
 from __future__ import annotations
 
 import ctypes
+import math
 import re
 import struct
 import threading
@@ -21,6 +22,7 @@ import numpy as np
 from PIL import Image, ImageOps, _imaging
 
 from stream.errors import SourceNotFound, SourceTruncated, SourceUnreadable
+from stream.frame import PLAUSIBLE_ASPECT
 from stream.sources.image_checks import check_end, linked_pages
 
 if TYPE_CHECKING:
@@ -46,6 +48,10 @@ _GIF_TRAILER = b";"
 _GIF_LEAST_MS, _GIF_USUAL_MS = 20, 100
 """Viewers show a GIF picture that asks for less than the first for the second."""
 
+ROUNDING = 0.005
+"""Resolutions that differ by less are the same: files keep them as whole numbers."""
+
+_ORIENTATION, _FIRST_ON_ITS_SIDE = 274, 5
 _NEW_SUBFILE_TYPE, _BITS, _PHOTOMETRIC, _DESCRIPTION, _PLANAR, _SAMPLE_FORMAT = 254, 258, 262, 270, 284, 339
 _REDUCED_OR_MASK = 5
 _WHITE_IS_ZERO, _SEPARATE_PLANES, _UNSIGNED = 0, 2, 1
@@ -90,10 +96,13 @@ class Picture:
     Attributes:
         levels: (H, W) uint8, or uint16 where the file is wide.
         duration_s: None where the file does not say.
+        aspect: width of a pixel over its height, by the resolutions that the file declares; 1 where it declares none,
+            None where they cannot be.
     """
 
     levels: NDArray[np.uint8] | NDArray[np.uint16]
     duration_s: Fraction | None = None
+    aspect: float | None = 1.0
 
 
 def image_facts(path: Path) -> ImageFacts:
@@ -282,9 +291,32 @@ def _picture(path: Path, image: Image.Image, page: int) -> Picture:
     """One of the pictures of an open file."""
     image.seek(page)
     _check_layout(path, image)
+    is_on_its_side = image.getexif().get(_ORIENTATION, 1) >= _FIRST_ON_ITS_SIDE
     image.load()  # turns a TIFF by its orientation, and then says no more of it
     levels = _levels(path, ImageOps.exif_transpose(image))
-    return Picture(np.invert(levels) if _is_inverted(image) else levels, _duration_s(image))
+    aspect = pixel_aspect(image)
+    if is_on_its_side and aspect:
+        aspect = 1 / aspect
+    return Picture(np.invert(levels) if _is_inverted(image) else levels, _duration_s(image), aspect)
+
+
+def pixel_aspect(image: Image.Image) -> float | None:
+    """Width of a stored pixel over its height, by the pixels an inch (or any unit) in x and y that the file declares.
+
+    1 where it declares none; None where what it declares cannot be.
+    """
+    per_unit = image.info.get("aspect") or image.info.get("dpi") or image.info.get("jfif_density")
+    try:
+        across, down = (float(value) for value in per_unit or (1, 1))
+    except (TypeError, ValueError, ZeroDivisionError):
+        return 1.0
+    if not (0 < across < math.inf and 0 < down < math.inf):
+        return 1.0
+    ratio = down / across
+    if abs(ratio - 1) < ROUNDING:
+        return 1.0
+    narrow, wide = PLAUSIBLE_ASPECT
+    return ratio if narrow <= ratio <= wide else None
 
 
 def _cut(path: Path, count: int, declared: int | None) -> SourceTruncated:

@@ -100,7 +100,8 @@ class ImageFolderSource(Recording):
                     pts=round(pts_s / time_base),
                     time_base=time_base,
                     captured_ns=self._clock.now_ns(),
-                    spacing=typed.for_picture(image.shape, 1.0, None),
+                    spacing=typed.for_picture(image.shape, picture.aspect, None),
+                    pixel_aspect=picture.aspect,
                 )
                 yield segments.numbered(frame)
                 index += 1
@@ -148,10 +149,10 @@ def _images_in(path: Path) -> tuple[list[Path], str]:
         raise SourceUnreadable(f"{path}: cannot be listed ({error.strerror}); check its permissions") from error
     images = [entry for entry in files if is_image(entry)]
     others = Counter(entry.suffix.lower() or "without suffix" for entry in files if is_recording(entry))
-    words = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
+    folders = sum(entry.is_dir() for entry in entries)
+    told = [f"{count} {suffix}" for suffix, count in sorted(others.items())]
+    words = ", ".join([*told, *([f"{folders} folder{'s' * (folders > 1)}"] if folders else [])])
     if not images:
-        inside = f"; it holds {words}: give one of them" if words else ""
-        folders = sum(entry.is_dir() for entry in entries)
-        below = f"; it holds {folders} folders: give one of them" if folders and not words else ""
-        raise SourceUnreadable(f"{path}: a folder without images{inside or below or '; give one that holds them'}")
+        inside = f"; it holds {words}: give one of them" if words else "; give one that holds them"
+        raise SourceUnreadable(f"{path}: a folder without images{inside}")
     return images, f"not played, of this folder: {words}" if words else ""

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from stream.sources.raster import StackHeader
 
 _CHUNK_BYTES = 1 << 20
+OTHER_ELEMENTS = (2, 3, 4, 8)
+"""Where the pixels are so many times as many bytes as declared, or as few, they are of another type or in colour."""
+
 _GROUP_BYTES = 64 << 20
 _GZIP_MAGIC = b"\x1f\x8b"
 
@@ -49,11 +52,21 @@ def with_stored_count(header: StackHeader, file: IO[bytes]) -> StackHeader:
     them ends in an error.
 
     Raises:
-        SourceUnreadable: what is stored is no whole number of pictures, so that the header is of other pixels.
+        SourceUnreadable: what is stored is no whole number of pictures, or just twice or half as much and the like, so
+            that the header is of other pixels.
     """
     if header.compressed or header.data_offset is None:
         return header
-    extra = file.seek(0, 2) - header.data_offset - header.frame_bytes * header.frame_count
+    declared_bytes = header.frame_bytes * header.frame_count
+    stored_bytes = max(0, file.seek(0, 2) - header.data_offset)
+    if any(
+        stored_bytes * ratio == declared_bytes or stored_bytes == declared_bytes * ratio for ratio in OTHER_ELEMENTS
+    ):
+        raise SourceUnreadable(
+            f"{header.path}: its header declares {header.frame_count} pictures, and the pixels would be"
+            f" {stored_bytes / header.frame_bytes:g} of that size; the type or the number of values a pixel is another"
+        )
+    extra = stored_bytes - declared_bytes
     row_bytes = header.frame_bytes // header.sizes[header.layout.index("y")]
     if extra < row_bytes:  # a line feed, or some padding
         return header

@@ -16,6 +16,7 @@ from stream.biometry import Reason
 from stream.errors import SourceNotFound, SourceTruncated, SourceUnreadable
 from stream.frame import Frame
 from stream.sources.base import DEFAULT_RATE_HZ, RATE_NOTE, SourceInfo, joined_notes
+from stream.sources.decoding import plausible_aspect, presumed_aspect
 from stream.sources.luma import grey_of, turn_of
 from stream.sources.pictures import PictureReader
 from stream.sources.recording import Recording
@@ -100,25 +101,26 @@ class VideoSource(Recording):
             frame_count=self._stream.frames or None,
             frame_rate_hz=rate_hz,
             spacing=spacing,
-            note=joined_notes(_note(self._container), self._choice, "" if rate_hz else RATE_NOTE),
+            note=joined_notes(_note(self._container), self._choice, _rate_note(self._stream)),
         )
 
     def _read(self) -> Generator[Frame, None, None]:
         time_base = _fraction(self._stream.time_base) or Fraction(1, 1_000_000)
         timeline = Timeline(time_base=time_base, period_s=_period_s(self._stream))
         segments, typed = Segments(), TypedSpacing(self.info.spacing)
-        coded = _fraction(self._first_aspect)
+        coded = plausible_aspect(self._first_aspect)
         image = np.zeros((self.info.height, self.info.width), np.uint8)
-        aspect = _fraction(self._stream.sample_aspect_ratio) or Fraction(1)  # the container's goes before the codec's
+        # The container's goes before the codec's, where either says something.
+        said = _fraction(self._stream.sample_aspect_ratio)
+        aspect = plausible_aspect(said) if said else presumed_aspect(*self._stored_size)
         for index, decoded in enumerate(self._pictures):
             if decoded.frame is None:
                 image = np.zeros_like(image)
             else:
                 image = self._shown(decoded.frame)
-                if _fraction(decoded.aspect) != coded:  # it changed on the way
-                    coded = _fraction(decoded.aspect)
-                    aspect = coded or Fraction(1)
-            shown_aspect = float(1 / aspect if self._turn.transpose else aspect)
+                if plausible_aspect(decoded.aspect) != coded:  # it changed on the way
+                    coded = aspect = plausible_aspect(decoded.aspect)
+            shown_aspect = 1 / aspect if aspect and self._turn.transpose else aspect
             frame = Frame(
                 image=image,
                 index=index,
@@ -190,15 +192,22 @@ def _video_stream(path: Path, container: InputContainer) -> tuple[VideoStream, s
     if not known:
         raise SourceUnreadable(f"{path}: its codec cannot be decoded here; export it as H.264")
     chosen = max(known, key=_preference)
+    if _is_still(chosen) and len(known) > 1:  # the tiles of one large picture, which FFmpeg gives one by one
+        raise SourceUnreadable(
+            f"{path}: holds {len(known)} stills, which may be tiles of one; export it as PNG or JPEG"
+        )
     others = f"stream {moving.index(chosen) + 1} of {len(moving)} is played" if len(moving) > 1 else ""
     return chosen, others
 
 
 def _preference(stream: VideoStream) -> tuple[bool, bool, int, int]:
     """What is played rather: no still beside films, what the file prefers, more pictures, larger ones."""
-    is_still = bool(stream.disposition & Disposition.still_image) or stream.frames == 1
     is_default = bool(stream.disposition & Disposition.default)
-    return not is_still, is_default, stream.frames, stream.codec_context.width * stream.codec_context.height
+    return not _is_still(stream), is_default, stream.frames, stream.codec_context.width * stream.codec_context.height
+
+
+def _is_still(stream: VideoStream) -> bool:
+    return bool(stream.disposition & Disposition.still_image) or stream.frames == 1
 
 
 def _declared_end_s(container: InputContainer, stream: VideoStream) -> Fraction | None:
@@ -220,6 +229,12 @@ def _declared_end_s(container: InputContainer, stream: VideoStream) -> Fraction 
 def _rate_hz(stream: VideoStream) -> Fraction | None:
     """Mean rate by the container; in a bare stream, which has no timestamps, the codec's own."""
     return _fraction(stream.guessed_rate if stream.start_time is None else stream.average_rate)
+
+
+def _rate_note(stream: VideoStream) -> str:
+    """A note where neither container nor codec says anything of time: FFmpeg then makes it up."""
+    is_bare = stream.start_time is None and not _fraction(stream.codec_context.framerate)
+    return RATE_NOTE if is_bare or _rate_hz(stream) is None else ""
 
 
 def _period_s(stream: VideoStream) -> Fraction:

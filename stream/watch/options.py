@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import dataclass
+from operator import index
 from typing import TYPE_CHECKING, Any
 
 from stream.errors import OptionError
@@ -72,7 +73,7 @@ def read_profile(path: Path) -> WatchOptions:
     """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise OptionError(f"{path}: is no profile that can be read ({error})") from error
     known = {"screen", "sector", "pane", "tick_mm", "spacing_mm"}
     unknown = sorted(table.keys() - known)
@@ -84,10 +85,17 @@ def read_profile(path: Path) -> WatchOptions:
             pane=Panes(table["pane"]) if "pane" in table else None,
             tick_mm=_positive(table["tick_mm"]) if "tick_mm" in table else None,
             spacing=PixelSpacing.checked(*map(_positive, table["spacing_mm"])) if "spacing_mm" in table else None,
-            size=(int(table["screen"][0]), int(table["screen"][1])) if "screen" in table else None,
+            size=_size(*table["screen"]) if "screen" in table else None,
         )
-    except (ValueError, TypeError, IndexError, KeyError) as error:
+    except (ValueError, TypeError, LookupError, ArithmeticError) as error:
         raise OptionError(f"{path}: {error}") from error
+
+
+def _size(width: Any, height: Any) -> tuple[int, int]:
+    size = index(width), index(height)
+    if min(size) < 1:
+        raise ValueError(f"a screen of {size[0]}x{size[1]} pixels")
+    return size
 
 
 def _positive(value: Any) -> float:
