@@ -208,7 +208,9 @@ def jpeg_2000(pixels: NDArray[Any], *, has_colour_transform: bool = False) -> by
     return memory.getvalue()
 
 
-def video(pictures: NDArray[np.uint8], *, codec: str, container: str, rate_hz: int = 20) -> bytes:
+def video(
+    pictures: NDArray[np.uint8], *, codec: str, container: str, rate_hz: int = 20, aspect: Fraction | None = None
+) -> bytes:
     """Grey pictures (F, H, W) as a video, with B-pictures where the codec has them."""
     memory = io.BytesIO()
     with av.open(memory, "w", format=container) as output:
@@ -216,6 +218,7 @@ def video(pictures: NDArray[np.uint8], *, codec: str, container: str, rate_hz: i
         stream.height, stream.width = pictures.shape[1:]
         stream.pix_fmt = "yuv420p"
         stream.time_base = Fraction(1, rate_hz)
+        stream.codec_context.sample_aspect_ratio = aspect or Fraction(1)
         if codec == "mpeg2video":
             stream.bit_rate = 20_000_000
         else:

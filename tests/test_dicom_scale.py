@@ -284,6 +284,16 @@ def test_the_aspect_ratio_serves_where_nothing_else_is_known(tmp_path: Path) -> 
     assert scale(native(tmp_path / "a.dcm", PICTURES, PixelAspectRatio=["0", "0"]))[:2] == (None, 1.0)
 
 
+def test_an_embedded_video_says_the_shape_of_its_pixels_where_the_header_does_not(tmp_path: Path) -> None:
+    stream = video(smooth(5, 32, 48), codec="libx264", container="mp4", aspect=Fraction(16, 15))
+    options: dict[str, Any] = {"syntax": uid.MPEG4HP41, "has_table": False, "NumberOfFrames": 5}
+    path = encapsulated(tmp_path / "a.dcm", [stream], (32, 48), photometric="YBR_PARTIAL_420", **options)
+    assert scale(path)[1] == pytest.approx(16 / 15)
+    options["PixelAspectRatio"] = ["4", "3"]
+    path = encapsulated(tmp_path / "a.dcm", [stream], (32, 48), photometric="YBR_PARTIAL_420", **options)
+    assert scale(path)[1] == pytest.approx(0.75)
+
+
 def test_the_callers_spacing_goes_before_the_files(tmp_path: Path) -> None:
     chosen = PixelSpacing(x_mm=0.11, y_mm=0.22)
     path = native(tmp_path / "a.dcm", PICTURES, PixelSpacing=["0.3", "0.2"])

@@ -31,14 +31,15 @@ class Scale:
         return Scale(spacing=spacing, pixel_aspect=spacing.x_mm / spacing.y_mm, regions=regions)
 
 
-def scale_of(header: Header, *, columns: int, rows: int) -> Scale:
+def scale_of(header: Header, *, columns: int, rows: int, aspect: float | None = None) -> Scale:
     """Size and shape of the pixels of a picture of `columns` x `rows`, region by region.
 
     Convention: PhysicalDeltaX and Y are centimetres, of either sign, PS3.3 C.8.5.5. The whole picture has the scale
     that all its regions of tissue share, and none where they differ; without such regions, PixelSpacing or
     NominalScannedPixelSpacing (rows first), but not 1 and 1, which much software writes for "unknown". A region that
     reaches out of the picture shows that the picture was resized or cut since, so that no region's scale holds.
-    `pixel_aspect` is width over height, from the spacing, else PixelAspectRatio (vertical, horizontal), else 1.
+    `pixel_aspect` is width over height, from the spacing, else PixelAspectRatio (vertical, horizontal), else `aspect`,
+    which the pictures themselves say, else 1.
     Worked value: PhysicalDeltaX = 0.02, PhysicalDeltaY = -0.03 is 0.2 mm in x and 0.3 mm in y.
     """
     items = header.items("SequenceOfUltrasoundRegions")
@@ -53,9 +54,9 @@ def scale_of(header: Header, *, columns: int, rows: int) -> Scale:
     elif not (spacing := next(iter(spacings), None)):
         spacing, attribute_reason = _spacing_attribute(header)
         reason = reason or attribute_reason
-    aspect = spacing.x_mm / spacing.y_mm if spacing else _aspect_attribute(header)
+    shape = spacing.x_mm / spacing.y_mm if spacing else _aspect_attribute(header) or aspect or 1.0
     note = f"no scale: {reason}" if reason and not spacing else ""
-    return Scale(spacing=spacing, pixel_aspect=aspect, note=note, regions=tuple(regions))
+    return Scale(spacing=spacing, pixel_aspect=shape, note=note, regions=tuple(regions))
 
 
 def _region(item: Header, *, columns: int, rows: int) -> Region | None:
@@ -108,8 +109,8 @@ def _plausible(x_mm: float, y_mm: float) -> tuple[PixelSpacing | None, str]:
         return None, str(error)
 
 
-def _aspect_attribute(header: Header) -> float:
+def _aspect_attribute(header: Header) -> float | None:
     match header.numbers("PixelAspectRatio"):
         case [vertical, horizontal] if vertical > 0 and horizontal > 0:
             return horizontal / vertical
-    return 1.0
+    return None

@@ -72,12 +72,12 @@ class DicomSource(Recording):
             file = held.enter_context(open_dicom(Path(path)))
             header = read_header(file, Path(path))
             facts, element = read_facts(header, find_pixels(file), Path(path))
-            video_times, count, note = None, facts.frame_count, facts.note
+            video_times, aspect, count, note = None, None, facts.frame_count, facts.note
             self._images: Images
             if facts.coding is Coding.VIDEO:
                 video = EmbeddedVideo(file, read_fragments(file, element, b""), facts)
                 held.callback(video.close)
-                self._images, video_times = video.images(), video.frame_times
+                self._images, video_times, aspect = video.images(), video.frame_times, video.pixel_aspect
             else:
                 self._images, found = _stills(file, header, element, facts)
                 if facts.is_coded:
@@ -86,7 +86,7 @@ class DicomSource(Recording):
             self._facts, self._count, self.place = facts, count, _place(header)
             declared_times = frame_times_of(header, count) or video_times
             self._times = declared_times or FrameTimes.at_rate(DEFAULT_RATE_HZ, RATE_NOTE if count != 1 else "")
-            self._scale = scale_of(header, columns=facts.columns, rows=facts.rows)
+            self._scale = scale_of(header, columns=facts.columns, rows=facts.rows, aspect=aspect)
             if spacing:
                 self._scale = self._scale.given(spacing)
             self._held = held.pop_all()

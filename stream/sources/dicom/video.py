@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING
 import av
 
 from stream.errors import SourceTruncated, SourceUnreadable
+from stream.sources.dicom.codestream import PictureError
 from stream.sources.dicom.frames import FragmentStream
 from stream.sources.dicom.times import FrameTimes
 from stream.sources.luma import grey_of
@@ -60,18 +61,24 @@ class EmbeddedVideo:
         rate_hz = self._stream.average_rate
         return FrameTimes.at_rate(Fraction(rate_hz)) if rate_hz else None
 
-    def images(self) -> Generator[NDArray[np.uint8], None, None]:
-        """Yields the grey pictures, each (rows, columns).
+    @property
+    def pixel_aspect(self) -> float | None:
+        """Width of a pixel over its height, by the stream; None where it says nothing."""
+        aspect = self._stream.codec_context.sample_aspect_ratio
+        return float(aspect) if aspect else None
+
+    def images(self) -> Generator[NDArray[np.uint8] | PictureError, None, None]:
+        """Yields the grey pictures, each (rows, columns), and an error in the place of each that cannot be trusted.
 
         Raises:
             SourceUnreadable: a picture is not of the header's size.
             SourceTruncated: the stream ends damaged.
         """
-        facts, count = self._facts, 0
-        reader = PictureReader(self._container, self._stream)
+        facts, reader = self._facts, PictureReader(self._container, self._stream)
         for decoded in reader:
             picture = decoded.frame
             if picture is None or not decoded.is_sound:
+                yield PictureError("damaged")
                 continue
             if (picture.width, picture.height) != (facts.columns, facts.rows):
                 raise SourceUnreadable(
@@ -79,11 +86,10 @@ class EmbeddedVideo:
                     f" {facts.columns}x{facts.rows}; export the file again"
                 )
             yield grey_of(picture)
-            count += 1
         if reader.is_damaged:
             of_declared = f" of {facts.declared_count}" if facts.declared_count else ""
             raise SourceTruncated(
-                f"{facts.path}: cut off or damaged after {count}{of_declared} frames; copy the file again"
+                f"{facts.path}: cut off or damaged after {reader.sound}{of_declared} frames; copy the file again"
             )
 
     def close(self) -> None:
