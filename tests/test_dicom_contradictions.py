@@ -406,3 +406,26 @@ def test_lossless_jpeg_with_differences_that_wrap(tmp_path: Path, precision: int
         BitsStored=precision,
     )
     assert np.array_equal(pictures_of(path)[0], np.rint(pixels / top * 255))
+
+
+def test_colour_under_a_header_that_says_grey_and_the_reverse_are_refused(tmp_path: Path) -> None:
+    grey = {"SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2"}
+    for count in (1, COUNT):
+        path = with_lie(native(tmp_path / "a.dcm", RGB[:count], photometric="RGB"), grey)
+        with pytest.raises(SourceUnreadable, match="its pixels are colour"):
+            play(path)
+    colour = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0}
+    path = with_lie(native(tmp_path / "a.dcm", np.concatenate([GREY, GREY, GREY])), colour)
+    with pytest.raises(SourceUnreadable, match="its pixel data are 61440 bytes"):
+        play(path)
+    three = native(tmp_path / "a.dcm", smooth(3, *SHAPE), NumberOfFrames=None)
+    assert len(pictures_of(three)[0]) == 3
+
+
+def test_a_wrong_length_of_the_file_meta_information_does_not_matter(tmp_path: Path) -> None:
+    for syntax in (uid.DeflatedExplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian):
+        path = native(tmp_path / "a.dcm", GREY, syntax=syntax)
+        data = path.read_bytes()
+        for length in (0, 16, 1 << 20):
+            path.write_bytes(data[:140] + length.to_bytes(4, "little") + data[144:])
+            assert np.array_equal(pictures_of(path)[0], GREY)

@@ -239,6 +239,14 @@ def test_a_scale_no_ultrasound_has_is_unknown_and_the_viewer_is_told(
     assert spacing_within((5, 5, 20, 20), *regions_of(path)) == (None, "")
 
 
+def test_the_rounding_of_a_scale_makes_it_no_other(tmp_path: Path) -> None:
+    items = [region(box=box, delta_cm=(delta, delta)) for box, delta in ((LEFT, 0.0264583), (RIGHT, 0.0264584))]
+    spacing, _, note = scale(native(tmp_path / "a.dcm", PICTURES, SequenceOfUltrasoundRegions=items))
+    assert spacing is not None
+    assert spacing.x_mm == pytest.approx(0.264583, rel=1e-5)
+    assert note == ""
+
+
 def test_the_users_scale_holds_in_every_region(tmp_path: Path) -> None:
     chosen = PixelSpacing(x_mm=0.3, y_mm=0.3)
     items = [region(box=LEFT, delta_cm=(0.02, 0.02)), region(box=RIGHT, delta_cm=(0.04, 0.04))]

@@ -118,7 +118,7 @@ def read_facts(header: Header, element: PixelElement | None, path: Path) -> tupl
     bits_stored = _integer(header, "BitsStored", bits_allocated)
     declared = header.number("NumberOfFrames")
     declared_count = round(declared) if declared is not None and declared >= 1 else None
-    photometric = header.text("PhotometricInterpretation")
+    photometric = header.text("PhotometricInterpretation").upper()
     modality = header.text("Modality")
     facts = PictureFacts(
         path=path,
@@ -212,6 +212,8 @@ def _fitted(facts: PictureFacts, element: PixelElement) -> PictureFacts:
         readings.append(replace(facts, is_subsampled=not as_labelled.is_subsampled, is_relabelled=True))
     readings = [reading for reading in readings if not (reading.is_subsampled and facts.columns % 2)]
     filled = [reading for reading in readings if length % reading.frame_bytes <= _MOST_PADDING]
+    if facts.samples == 3 and declared and length == as_labelled.frame_bytes * declared // 3:
+        filled = []  # grey, if anything: a film that lost two thirds to the byte is less likely
     exact = [reading for reading in filled if length // reading.frame_bytes == declared]
     if not exact and (not filled or (len(filled) > 1 and as_labelled.photometric.startswith("YBR"))):
         size = as_labelled.frame_bytes

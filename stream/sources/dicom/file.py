@@ -10,7 +10,7 @@ import threading
 import warnings
 import zlib
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
 from stream.errors import SourceNotFound, SourceUnavailable, SourceUnreadable
 from stream.sources.kinds import begins_data_set
@@ -19,10 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from pydicom import Dataset
+
 _UID = re.compile(r"[0-9.]{1,64}")
 _CHUNK_BYTES = 1 << 20
 PREFIX_BYTES = 132
 """The preamble of 128 bytes, and "DICM"."""
+_GROUP_2_END = 0x00030000
 
 _remarks_lock = threading.Lock()
 
@@ -64,7 +67,7 @@ def open_dicom(path: Path) -> IO[bytes]:
             raise SourceUnreadable(f"{path}: the file is empty; copy or export it again")
         if not has_prefix(file) and not begins_data_set(_head(file)):
             raise SourceUnreadable(f"{path}: not a DICOM file; give one, or name the file by its true kind")
-        start = _deflated_start(path) if has_prefix(file) else None
+        start = _deflated_start(file) if has_prefix(file) else None
         if start is None:
             return file
         with file:
@@ -115,20 +118,27 @@ def has_prefix(file: IO[bytes]) -> bool:
     return file.read(4) == b"DICM"
 
 
-def _deflated_start(path: Path) -> int | None:
+def _deflated_start(file: IO[bytes]) -> int | None:
     """Offset of a deflated data set; None where it is not deflated, whatever the transfer syntax says."""
-    from pydicom.filereader import read_file_meta_info
-
     try:
-        with quiet_pydicom(), path.open("rb") as file:
-            # The group length counts what follows its own element of 12 bytes.
-            start = PREFIX_BYTES + 12 + int(read_file_meta_info(path)["FileMetaInformationGroupLength"].value)
-            file.seek(start)
-            head = file.read(_CHUNK_BYTES >> 8)
-            inflated = b"" if begins_data_set(head) else zlib.decompressobj(-zlib.MAX_WBITS).decompress(head, 16)
-            return start if begins_data_set(inflated) else None
+        read_file_meta(file)
+        start = file.tell()
+        head = file.read(_CHUNK_BYTES >> 8)
+        inflated = b"" if begins_data_set(head) else zlib.decompressobj(-zlib.MAX_WBITS).decompress(head, 16)
     except damage():
         return None
+    return start if begins_data_set(inflated) else None
+
+
+def read_file_meta(file: IO[bytes]) -> Dataset:
+    """The file meta information, explicit and little endian; the file then stands behind it, at the data set."""
+    from pydicom.filereader import read_dataset
+
+    file.seek(PREFIX_BYTES if has_prefix(file) else 0)
+    with quiet_pydicom():
+        return read_dataset(
+            cast("BinaryIO", file), False, True, stop_when=lambda tag, _vr, _length: tag >= _GROUP_2_END
+        )
 
 
 def _inflated(file: IO[bytes], start: int) -> IO[bytes]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, Literal, cast
 
 from stream.errors import SourceUnreadable
-from stream.sources.dicom.file import PREFIX_BYTES, damage, has_prefix, quiet_pydicom
+from stream.sources.dicom.file import damage, quiet_pydicom, read_file_meta
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +38,6 @@ _PIXEL_DATA = 0x7FE00010
 _FLOAT_PIXEL_DATA = 0x7FE00008
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 _ITEM = b"\xfe\xff\x00\xe0"
-_GROUP_2_END = 0x00030000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,10 +126,9 @@ def read_header(file: IO[bytes], path: Path, *, keywords: tuple[str, ...] = _KEY
 
     tags: list[Any] = [Tag(keyword) for keyword in keywords]
     binary = cast("BinaryIO", file)
-    file.seek(PREFIX_BYTES if has_prefix(file) else 0)
     try:
+        meta = read_file_meta(file)
         with quiet_pydicom():
-            meta = read_dataset(binary, False, True, stop_when=lambda tag, _vr, _length: tag >= _GROUP_2_END)
             is_implicit, is_little_endian = _encoding(file)
             dataset = read_dataset(
                 binary,

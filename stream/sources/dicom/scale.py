@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from stream.sources.dicom.header import Header
 
 _SPATIAL_2D, _CENTIMETRES = 1, 3  # PS3.3 C.8.5.5.1
+_ROUNDING = 0.005
 _TISSUE = (1, 2)
 """RegionDataType: tissue, and colour flow, which is drawn over tissue at its scale."""
 
@@ -49,14 +51,26 @@ def scale_of(header: Header, *, columns: int, rows: int, aspect: float | None = 
     spacing, reason = None, next((region.reason for region in tissue if region.reason), "")
     if len(regions) < len(items):
         regions, reason = [], "the file's ultrasound region reaches out of the picture (resized?)"
-    elif len(spacings) > 1:
+    elif not _are_alike(spacings):
         reason = "several ultrasound regions of unlike scale: each holds in its own region only"
-    elif not (spacing := next(iter(spacings), None)):
+    elif not (spacing := tissue[0].spacing if tissue else None):
         spacing, attribute_reason = _spacing_attribute(header)
         reason = reason or attribute_reason
     shape = spacing.x_mm / spacing.y_mm if spacing else _aspect_attribute(header) or aspect or 1.0
     note = f"no scale: {reason}" if reason and not spacing else ""
     return Scale(spacing=spacing, pixel_aspect=shape, note=note, regions=tuple(regions))
+
+
+def _are_alike(spacings: set[PixelSpacing | None]) -> bool:
+    """Whether regions have one scale, but for the rounding of what is written in the file."""
+    known = [spacing for spacing in spacings if spacing]
+    if not known or len(known) < len(spacings):
+        return len(spacings) <= 1
+    return all(
+        math.isclose(a, b, rel_tol=_ROUNDING)
+        for spacing in known
+        for a, b in ((spacing.x_mm, known[0].x_mm), (spacing.y_mm, known[0].y_mm))
+    )
 
 
 def _region(item: Header, *, columns: int, rows: int) -> Region | None:

@@ -162,10 +162,28 @@ def _stills(file: IO[bytes], header: Header, element: PixelElement, facts: Pictu
     levels = GreyLevels(header, facts, is_little_endian=element.is_little_endian)
     if not facts.is_coded:
         decode = native_decoder(facts, is_little_endian=element.is_little_endian)
+        _check_grey(file, element, facts)
         return _decoded(native_frames(file, element, facts), decode, levels), facts.frame_count or 0
     fragments = read_fragments(file, element, header.data("ExtendedOffsetTable"))
     frames = coded_frames(file, fragments, facts.declared_count)
     return _decoded(frames.read(file), CodedDecoder(facts), levels), frames.found
+
+
+def _check_grey(file: IO[bytes], element: PixelElement, facts: PictureFacts) -> None:
+    """Tells a film of three times the declared frames from colour whose header says grey.
+
+    Raises:
+        SourceUnreadable: what is not black comes in threes that are alike.
+    """
+    if facts.samples != 1 or facts.frame_count != 3 * (facts.declared_count or 1) or facts.bits_allocated != 8:
+        return
+    file.seek(element.offset)
+    threes = np.frombuffer(file.read(facts.frame_bytes // 3 * 3), np.uint8).reshape(-1, 3).astype(np.int16)
+    lit = threes[threes.max(axis=1) > 16]
+    if len(lit) and np.mean(np.ptp(lit, axis=1) <= 2) > 0.9:
+        raise SourceUnreadable(
+            f"{facts.path}: its pixels are colour, its header says {facts.photometric}; export the file again"
+        )
 
 
 def _decoded(blocks: Iterator[bytes], decode: Callable[[bytes], Stored], levels: GreyLevels) -> Images:
