@@ -10,6 +10,8 @@ import pytest
 import torch
 from torch import nn
 
+from calibration.errors import ConfigError
+from calibration.training.network_settings import check_network
 from engines.base import ModelSpec
 from engines.errors import PretrainedMissing
 from engines.export import export_onnx
@@ -49,8 +51,8 @@ def test_keys_say_which_network() -> None:
     assert isinstance(make_network(LITE0), MultiTaskNetwork)
     assert isinstance(make_network({"widths": (4, 8)}), MultiTaskUNet)
     assert (size_step(LITE0), size_step({"widths": (4, 8), "stem_stride": 2})) == (32, 4)
-    with pytest.raises(ValueError, match=r"^width: unknown; known are encoder, decoder"):
-        size_step(LITE0 | {"width": 3})
+    with pytest.raises(ConfigError, match=r"^network\.width: unknown; known are encoder, decoder"):
+        check_network(MultiTaskNetwork, LITE0 | {"width": 3})
 
 
 def test_the_network_costs_at_most_sixty_percent_of_the_shipped_one() -> None:

@@ -11,9 +11,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
 from calibration.errors import DataSetError, TrainingError
 from calibration.training import frames, train
+from calibration.training.command import train_command
 from calibration.training.config import LateClassification
 from calibration.training.frames import FrameStore, load_store
 from calibration.training.losses import dice_focal, segmentation_loss
@@ -386,3 +388,53 @@ def test_a_checkpoint_becomes_a_model_that_runs(data: Path, tmp_path: Path) -> N
     # The engine may compute in half precision.
     np.testing.assert_allclose(prediction.class_logits, class_logits, atol=0.02)
     np.testing.assert_allclose(prediction.plane_logit, plane_logit, atol=0.02)
+
+
+VALIDATIONS = {
+    "standard planes alone": """path = "drawn"
+split = "val"
+plane = "standard"
+labelled = 1.0
+""",
+    "other planes alone": """path = "phantom:"
+count = 2
+negative = 1.0
+""",
+}
+"""Of one class each: no AUC, and of other planes no Dice."""
+
+
+@pytest.mark.parametrize("kind", VALIDATIONS)
+def test_the_command_says_what_a_validation_of_one_class_can_say(own_data: Path, tmp_path: Path, kind: str) -> None:
+    config = tmp_path / "one_class.toml"
+    config.write_text(
+        f"""name = "small"
+size = {SIDE}
+epochs = 1
+steps_per_epoch = 1
+batch = 2
+device = "cpu"
+learning_rate = 1e-3
+warm_up_steps = 0
+training_data = "phantoms"
+licence = "Apache-2.0"
+[network]
+widths = [4, 8]
+[[train]]
+path = "drawn"
+split = "train"
+plane = "standard"
+labelled = 1.0
+[[validation]]
+{VALIDATIONS[kind]}"""
+    )
+    words = [str(config), "--data", str(own_data), "--out", str(tmp_path / "run")]
+    result = CliRunner().invoke(train_command, words)
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.stderr.split())
+    assert "done" in said
+    assert "None" not in said
+    assert ("dice_ps" in said) is (kind == "standard planes alone")
+    assert "plane_auc" not in said
+    row = json.loads((tmp_path / "run" / "history.jsonl").read_text().splitlines()[-1])
+    assert row["plane_auc"] is None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from calibration.errors import ConfigError, TrainingError
-from calibration.training.config import build_config
+from calibration.training.config_file import build_config
 from engines.base import ModelSpec
 from engines.export import CHECKPOINT_SCHEMA
 

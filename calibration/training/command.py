@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -10,6 +11,9 @@ from rich.console import Console
 from calibration.errors import ConfigError
 from engines.errors import EngineUnavailable
 from stream.cli import verbose_option
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @click.command("train", help="Train the network that CONFIG describes: a TOML file, or default.toml, or paper.toml.")
@@ -35,5 +39,11 @@ def train_command(config: str, data: Path, out: Path | None, start: Path | None)
         raise ConfigError(f"{data}: no such folder; give --data the folder that holds the data sets")
     folder = out or Path("runs") / Path(config).stem
     scores = train(settings, data=data, out=folder, start=start)
-    shown = "  ".join(f"{name} {scores[name]:.3f}" for name in ("dice_ps", "dice_fh", "plane_auc") if name in scores)
-    Console(stderr=True).print(f"{folder}: done; last epoch {shown}. Make a model of it: partum export")
+    Console(stderr=True).print(f"{folder}: done{last_scores(scores)}. Make a model of it: partum export")
+
+
+def last_scores(scores: Mapping[str, float | None]) -> str:
+    """What the validation could say: frames of one kind have no AUC, frames without masks no Dice."""
+    found = {name: scores.get(name) for name in ("dice_ps", "dice_fh", "plane_auc")}
+    shown = "  ".join(f"{name} {value:.3f}" for name, value in found.items() if value is not None)
+    return f"; last epoch {shown}" if shown else ""

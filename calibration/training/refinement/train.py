@@ -108,7 +108,7 @@ def train_refinement(config: RefinementConfig, *, data: Path, out: Path) -> dict
         }
         checkpoint.save(facts | {"state": run.state()}, out / checkpoint.CHECKPOINT)
         (out / checkpoint.HISTORY).write_text("".join(json.dumps(row) + "\n" for row in run.history))
-        console.print("  ".join(f"{name} {value:.4g}" for name, value in run.history[-1].items()))
+        console.print("  ".join(f"{name} {value:.4g}" for name, value in run.history[-1].items() if value is not None))
     return run.history[-1]
 
 
