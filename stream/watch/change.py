@@ -32,20 +32,27 @@ LEAST_SPREAD = 4.0
 SHIFT_PX, SLIDE_PX = 4, 16
 """So far pictures are shifted against each other in search of their likeness: from one to the next, and where that is
 not found, on a probe that slides fast."""
-ALIKE = 0.75
+ALIKE = 0.87
 """Likeness (normalised cross-correlation) of pictures between which nothing but movement is looked for."""
-LEAST_LIKENESS, FLIP_GAIN, ZOOM_GAIN = 0.7, 0.2, 0.12
+CLEAR, CLEAR_GAIN = 0.45, 0.22
+CLOSE, CLOSE_GAIN = 0.7, 0.1
 """A picture is another one flipped, turned or zoomed where it is so much like that, and by so much more like it than
-like the other as it was."""
-UNLIKE = 0.3
+like the other as it was; for a zoom also where it is closely like that, by less. Of pictures that are neither, the gain
+was at most 0.1 (flips; 0.2 at 3 pictures a second; zooms, at a likeness of 0.62); of a picture and its own mirror image
+0.3 and more."""
+UNLIKE = 0.35
 """Pictures less alike than this, in a stream that was steady until then, are two recordings joined by a cut."""
 STEADY, STEADY_LOOKS = 0.85, 3
 """A stream is steady whose last so many pictures were so much like the ones before."""
-CUT_WITHIN_S = 0.2
+CUT_WITHIN_S = 0.15
 """Pictures further apart in time may differ as much by themselves."""
 LOOKS_KEPT = 6
 """A picture is compared with the one before, and with the oldest of so many: a display may blend one into the next."""
-ZOOMS = (0.5, 0.54, 0.58, 0.62, 0.67, 0.72, 0.77, 0.83, 0.89, 0.94)
+FLAT = 0.05
+"""Standard deviation of local contrast below which there is nothing to compare."""
+BLENDED = 0.6
+"""Pictures less alike than this are looked at for a flip that was blended in."""
+ZOOMS = (0.5, 0.54, 0.58, 0.62, 0.67, 0.72, 0.77, 0.82, 0.87, 0.91, 0.95)
 """Zooms that are tried, and their inverses."""
 
 
@@ -137,7 +144,7 @@ class ChangeDetector:
             if likeness < UNLIKE and was_steady and passed_s <= CUT_WITHIN_S:
                 return Change.CUT
         since_oldest = _likeness(look.contrast, oldest.contrast) if oldest is not last else 1.0
-        if since_oldest < LEAST_LIKENESS:
+        if since_oldest < BLENDED:
             return self._transformed(oldest, look, small, since_oldest, zooms=False)
         return Change.NONE
 
@@ -152,8 +159,10 @@ class ChangeDetector:
         if zooms:
             scores[Change.ZOOMED] = max(_zoom_likenesses(before, now))
         best = max(scores, key=lambda change: scores[change])
-        gain = ZOOM_GAIN if best is Change.ZOOMED else FLIP_GAIN
-        return best if scores[best] >= max(LEAST_LIKENESS, likeness + gain) else Change.NONE
+        score, gain = scores[best], scores[best] - likeness
+        is_clear = score >= CLEAR and gain >= CLEAR_GAIN
+        is_close = best is Change.ZOOMED and score >= CLOSE and gain >= CLOSE_GAIN
+        return best if is_clear or is_close else Change.NONE
 
 
 def _shrunk(image: NDArray[np.uint8], factor: float) -> NDArray[np.float32]:
@@ -177,6 +186,9 @@ def _likeness(one: NDArray[np.float32], other: NDArray[np.float32], *, shift_px:
 
 
 def _best_match(around: NDArray[np.float32], part: NDArray[np.float32]) -> float:
+    """The best correlation of a part with any place of what is around it; 0 for a part that is flat."""
+    if float(part.std()) < FLAT:
+        return 0.0
     return float(cv2.matchTemplate(around, part, cv2.TM_CCOEFF_NORMED).max())
 
 
