@@ -13,7 +13,7 @@ from stream.clock import MonotonicClock
 from stream.sources import open_source
 from stream.watch.change import Change, ChangeDetector
 from stream.watch.sector import small_copy
-from tests.screens import Screen, scan
+from tests.screens import WIDTH, Screen, scan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -107,7 +107,7 @@ def test_a_flip_that_is_blended_in_over_four_pictures_is_told_when_it_is_complet
 def test_a_cut_to_another_scan_is_told_and_a_gap_in_time_is_none() -> None:
     rng = np.random.default_rng(2)
     coarse = cv2.GaussianBlur(rng.integers(0, 255, (400, 400)).astype(np.float32), (0, 0), 9)
-    other = np.asarray(cv2.normalize(coarse, None, 0, 200, cv2.NORM_MINMAX), np.uint8)
+    other = np.clip(100 + 3 * (coarse - coarse.mean()) / coarse.std() * 20, 0, 255).astype(np.uint8)
     found = changes([pictures()[0]] * BEFORE + [other] * 4)
     assert found[BEFORE] is Change.CUT
     assert found.count(Change.NONE) == len(found) - 1
@@ -117,7 +117,7 @@ def test_the_whole_screen_is_flipped_with_a_sector_that_is_not_in_its_middle() -
     screen = Screen(left=250, top=200, name="")
     screens = [screen.draw(picture) for picture in pictures()[:12]]
     inside = np.zeros(small_copy(screens[0]).shape, np.uint8)
-    factor = screens[0].shape[1] / inside.shape[1]
+    factor = WIDTH / inside.shape[1]
     inside[round(200 / factor) : round(600 / factor), round(250 / factor) : round(650 / factor)] = 255
     detector = ChangeDetector(inside)
     shown = [image if number < BEFORE else np.ascontiguousarray(image[:, ::-1]) for number, image in enumerate(screens)]
