@@ -132,7 +132,8 @@ def test_lost_packets_that_the_network_counted_spoil_even_what_decodes_well() ->
     for number, data in enumerate(packets):
         packet = av.Packet(data)
         packet.pts = number
-        clean += [not each.is_damaged for each in decoder.decode(packet, lost=3 if number == 15 else 0)]
+        is_torn = number == 15
+        clean += [not each.is_damaged for each in decoder.decode(packet, lost=3 * is_torn, is_torn=is_torn)]
     assert decoder.lost == 3
     assert [number for number, is_clean in enumerate(clean) if not is_clean] == list(range(15, 24))
 

@@ -171,5 +171,5 @@ def test_where_nobody_is_the_reason_is_said_without_the_password() -> None:
     source.close()
     thread.join(10)
     assert status.link is Link.CONNECTING
-    assert "cannot be opened" in status.reason
+    assert "cannot be connected (Connection refused)" in status.reason
     assert "secret" not in status.reason

@@ -53,7 +53,7 @@ class CheckedDecoder:
         context: of the stream, not yet opened.
 
     Attributes:
-        lost: pictures that are known to be missing.
+        lost: pictures, or packets of the network, that are known to be missing.
     """
 
     def __init__(self, context: VideoCodecContext) -> None:
@@ -72,20 +72,27 @@ class CheckedDecoder:
         self._aspects: dict[int, float | None] = {}
         self.lost = 0
 
-    def decode(self, packet: Packet[Any], *, lost: int = 0) -> Iterator[Decoded]:
+    def decode(self, packet: Packet[Any], *, lost: int = 0, is_torn: bool = False) -> Iterator[Decoded]:
         """The pictures that this packet completes.
 
         Args:
             packet: of the stream; an empty one asks for what the decoder still holds.
-            lost: packets that are known to have been lost before, or within, this one.
+            lost: packets of the network that are known to have been lost before, or within, this one.
+            is_torn: a part of this one is missing.
         """
         data = bytes(packet)
-        missing = lost + (self._numbers.missing_before(data) if self._numbers else 0)
+        left_out = self._numbers.missing_before(data) if self._numbers else 0
+        missing = lost or left_out  # the same loss, told by the network or else by the pictures
         self.lost += missing
-        is_torn = packet.is_corrupt or bool(lost) or (self._is_jpeg and bool(data) and not is_whole(data))
+        is_torn = is_torn or packet.is_corrupt or (self._is_jpeg and bool(data) and not is_whole(data))
         if missing or is_torn:
             self._lose()
+        if lost and self._numbers:
+            self._numbers.forget()
         self._count += 1
+        if is_torn and not data:  # nothing of it came; the decoder would take it for the end of the stream
+            yield Decoded(None, True, None)
+            return
         packet.opaque = self._count
         try:
             pictures = self._context.decode(packet)

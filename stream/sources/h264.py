@@ -132,6 +132,10 @@ class FrameNumbers:
                     return 0
         return 0
 
+    def forget(self) -> None:
+        """A loss that is known already is not told again by the next number."""
+        self._last = None
+
     def _learn(self, unit: bytes) -> None:
         try:
             _, self._sequence = Sequence.parse(unit)

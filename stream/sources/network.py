@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -9,28 +10,25 @@ import av
 import av.error
 
 from engines.redaction import redacted
-from stream.biometry import Reason
 from stream.errors import SourceDenied, SourceUnreadable
-from stream.sources.decoding import Aspects, CheckedDecoder
-from stream.sources.live import PICTURE_TIMEOUT_S, LiveSource, Picture
-from stream.sources.luma import grey_of
-from stream.sources.sender_clock import SenderClock
+from stream.sources.live import LiveSource
+from stream.sources.rtsp import CodecNotCounted, RtspFeed
+from stream.sources.video_pictures import VideoPictures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    import numpy as np
-    from av import VideoFrame
     from av.container import InputContainer
-    from numpy.typing import NDArray
 
     from stream.clock import Clock
     from stream.frame import PixelSpacing
-    from stream.sources.decoding import Decoded
+    from stream.sources.live import Feed, Picture
 
 OPEN_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 2.0
 """A feed that sends nothing for so long is taken for lost, and connected anew."""
+
+_log = logging.getLogger(__name__)
 
 WITH_STAMPS = frozenset({"flv", "matroska,webm", "mpegts", "rtp", "rtsp", "sdp", "x11grab"})
 """Containers whose time stamps are the sender's; of the others FFmpeg makes them up from a frame rate."""
@@ -54,14 +52,23 @@ def open_network(
         uri: `rtsp://user:password@host/path`, `udp://@:5000`, `http://host/stream.mjpg` ...
         clock: stamps frames as they are decoded.
         spacing: mm per pixel.
-        options: for FFmpeg, over those chosen here.
+        options: for FFmpeg, over those chosen here; RTSP is read by FFmpeg too where there are any.
     """
     scheme = uri.partition(":")[0].lower()
     chosen = {**LOW_DELAY, **BY_SCHEME.get(scheme, {}), **(options or {})}
+
+    def connect(cancelled: threading.Event) -> Feed:
+        if scheme == "rtsp" and not options:
+            try:
+                return RtspFeed(uri, clock, cancelled)
+            except CodecNotCounted as error:
+                _log.debug("%s: read by FFmpeg", error)
+        return NetworkFeed(uri, chosen, clock, cancelled)
+
     return LiveSource(
         redacted(uri),
         kind=scheme,
-        connect=lambda cancelled: NetworkFeed(uri, chosen, clock, cancelled),
+        connect=connect,
         clock=clock,
         spacing=spacing,
     )
@@ -99,80 +106,55 @@ class NetworkFeed:
         self._name, self._clock = name or redacted(uri), clock
         self._closed = threading.Event()
         self._reading = threading.Lock()
-        self._sender = SenderClock()
         opening = _Opening(uri, options, file_format)
         while not opening.done.wait(0.05):
             if cancelled.is_set():
                 opening.give_up()
                 raise SourceUnreadable(f"{self._name}: opening was cancelled")
         self._container = opening.result(self._name)
-        self._has_stamps = self._container.format.name in WITH_STAMPS
-        self._last: NDArray[np.uint8] | None = None
-        self._is_empty = not self._container.streams.video
-        self.format = "" if self._is_empty else _format_of(self._container)
+        streams = self._container.streams.video
+        self.format, self._pictures = "", None
+        if streams:
+            context = streams[0].codec_context
+            self.format = f"{context.width}x{context.height} {context.name}"
+            self._pictures = VideoPictures(
+                context,
+                clock,
+                declared=streams[0].sample_aspect_ratio,
+                has_stamps=self._container.format.name in WITH_STAMPS,
+            )
 
     @property
     def note(self) -> str:
-        return self._sender.note
+        return self._pictures.note if self._pictures else ""
 
     def __iter__(self) -> Iterator[Picture]:
         with self._reading:
-            if self._is_empty:
-                self._container.close()
-                raise SourceUnreadable(f"{self._name}: there is no video in it")
             try:
-                yield from self._pictures()
+                yield from self._read()
+            except SourceUnreadable as error:
+                raise SourceUnreadable(f"{self._name}: {error}") from error
             except (av.error.FFmpegError, OSError) as error:
                 if not self._closed.is_set():
                     raise SourceUnreadable(f"{self._name}: lost ({_said(error)})") from error
             finally:
                 self._container.close()
 
-    def _pictures(self) -> Iterator[Picture]:
-        stream = self._container.streams.video[0]
-        decoder, aspects = CheckedDecoder(stream.codec_context), Aspects(stream.sample_aspect_ratio)
-        lost, asked_ns = 0, self._clock.now_ns()
-        picture_ns = asked_ns
-        for packet in self._container.demux(stream):
-            arrived_ns = self._clock.now_ns()
+    def _read(self) -> Iterator[Picture]:
+        pictures = self._pictures
+        if pictures is None:
+            raise SourceUnreadable("there is no video in it")
+        index = self._container.streams.video[0].index
+        for packet in self._container.demux():  # of all streams, so that sound alone is not taken for a feed
             if self._closed.is_set():
                 return
-            waited_ns = arrived_ns - asked_ns
-            # What a container says was torn is known here; a number that is missing, to the decoder.
-            for decoded in decoder.decode(packet):
-                stamp = self._stamp_ns(decoded.picture)
-                captured_ns = self._sender.captured_ns(stamp, arrived_ns, reader_waited_ns=waited_ns)
-                found = self._picture(decoded, aspects, captured_ns, lost_before=decoder.lost - lost)
-                if found is not None:
-                    lost = decoder.lost
-                    picture_ns = arrived_ns
-                    yield found
-                    if self._closed.is_set():
-                        return
-            asked_ns = self._clock.now_ns()
-            if asked_ns - picture_ns > PICTURE_TIMEOUT_S * 1e9:
-                raise SourceUnreadable(f"{self._name}: it sends, but no picture came for {PICTURE_TIMEOUT_S:.0f} s")
-
-    def _picture(self, decoded: Decoded, aspects: Aspects, captured_ns: int, *, lost_before: int) -> Picture | None:
-        """What is passed on of a picture; None where there is nothing that could be shown."""
-        picture, aspect = decoded.picture, None
-        if picture is not None:
-            self._last = grey_of(picture)
-            aspect = None if decoded.is_damaged else aspects.of(decoded.aspect, picture.width, picture.height)
-        if self._last is None:
-            return None
-        return Picture(
-            image=self._last,
-            captured_ns=captured_ns,
-            pixel_aspect=aspect,
-            lost_before=lost_before,
-            refusal=Reason.DAMAGED if decoded.is_damaged else None,
-        )
-
-    def _stamp_ns(self, picture: VideoFrame | None) -> int | None:
-        if picture is None or picture.pts is None or picture.time_base is None or not self._has_stamps:
-            return None
-        return round(picture.pts * picture.time_base * 1_000_000_000)
+            if packet.stream_index != index:
+                pictures.check_time()
+                continue
+            for picture in pictures.of(packet):
+                yield picture
+                if self._closed.is_set():
+                    return
 
     def close(self) -> None:
         """Ends the iteration at its next picture, or when the read times out: FFmpeg cannot be woken from outside."""
@@ -180,11 +162,6 @@ class NetworkFeed:
         if self._reading.acquire(blocking=False):  # nobody reads, so nobody else gives it back
             self._container.close()
             self._reading.release()
-
-
-def _format_of(container: InputContainer) -> str:
-    context = container.streams.video[0].codec_context
-    return f"{context.width}x{context.height} {context.name}"
 
 
 class _Opening:

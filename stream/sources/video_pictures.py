@@ -1,0 +1,110 @@
+"""The pictures of a coded stream as a feed passes them on: decoded, checked, in grey, with their times."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from stream.biometry import Reason
+from stream.errors import SourceUnreadable
+from stream.sources.decoding import Aspects, CheckedDecoder
+from stream.sources.live import PICTURE_TIMEOUT_S, Picture
+from stream.sources.luma import grey_of
+from stream.sources.sender_clock import SenderClock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from fractions import Fraction
+
+    import numpy as np
+    from av import Packet, VideoFrame
+    from av.video.codeccontext import VideoCodecContext
+    from numpy.typing import NDArray
+
+    from stream.clock import Clock
+    from stream.sources.decoding import Decoded
+
+KEY_TIMEOUT_S = 30.0
+"""Video of which no picture is clean for so long is connected anew: most servers begin with a key picture."""
+
+
+class VideoPictures:
+    """Turns the packets of one connection into pictures.
+
+    Args:
+        context: of the stream, not yet opened.
+        clock: the pipeline's.
+        declared: shape of the pixels as the container says it; None where it does not.
+        has_stamps: whether the packets' times are the sender's.
+
+    Attributes:
+        sender: follows the stamps.
+    """
+
+    def __init__(
+        self, context: VideoCodecContext, clock: Clock, *, declared: Fraction | None = None, has_stamps: bool = True
+    ) -> None:
+        self._decoder, self._aspects, self._clock = CheckedDecoder(context), Aspects(declared), clock
+        self._has_stamps = has_stamps
+        self.sender = SenderClock()
+        self._last: NDArray[np.uint8] | None = None
+        self._lost = 0
+        self._packet_ns = self._clean_ns = self._asked_ns = clock.now_ns()
+
+    def of(self, packet: Packet[Any], *, lost: int = 0, is_torn: bool = False) -> Iterator[Picture]:
+        """The pictures that a packet completes.
+
+        Args:
+            packet: that has just come.
+            lost: packets that were lost before it.
+            is_torn: a part of it is missing.
+        """
+        arrived_ns = self._packet_ns = self._clock.now_ns()
+        waited_ns = arrived_ns - self._asked_ns
+        for decoded in self._decoder.decode(packet, lost=lost, is_torn=is_torn):
+            stamp_ns = self._stamp_ns(decoded.picture)
+            captured_ns = self.sender.captured_ns(stamp_ns, arrived_ns, reader_waited_ns=waited_ns)
+            picture = self._picture(decoded, captured_ns)
+            if picture is None:
+                continue
+            self._lost = self._decoder.lost
+            if picture.refusal is None:
+                self._clean_ns = arrived_ns
+            yield picture
+        self._asked_ns = self._clock.now_ns()
+        if self._asked_ns - self._clean_ns > KEY_TIMEOUT_S * 1e9:
+            raise SourceUnreadable(f"no picture was whole for {KEY_TIMEOUT_S:.0f} s")
+
+    def check_time(self) -> None:
+        """To be called while something else comes.
+
+        Raises:
+            SourceUnreadable: no packet of the video came for too long.
+        """
+        if self._clock.now_ns() - self._packet_ns > PICTURE_TIMEOUT_S * 1e9:
+            raise SourceUnreadable(f"it sends, but no picture came for {PICTURE_TIMEOUT_S:.0f} s")
+
+    @property
+    def note(self) -> str:
+        """What must be known of the pictures, for people."""
+        return self.sender.note if self._last is not None else "waiting for a key picture"
+
+    def _picture(self, decoded: Decoded, captured_ns: int) -> Picture | None:
+        """What is passed on of a picture; None where there is nothing that could be shown."""
+        picture, aspect = decoded.picture, None
+        if picture is not None:
+            self._last = grey_of(picture)
+            aspect = None if decoded.is_damaged else self._aspects.of(decoded.aspect, picture.width, picture.height)
+        if self._last is None:
+            return None
+        return Picture(
+            image=self._last,
+            captured_ns=captured_ns,
+            pixel_aspect=aspect,
+            lost_before=self._decoder.lost - self._lost,
+            refusal=Reason.DAMAGED if decoded.is_damaged else None,
+        )
+
+    def _stamp_ns(self, picture: VideoFrame | None) -> int | None:
+        if picture is None or picture.pts is None or picture.time_base is None or not self._has_stamps:
+            return None
+        return round(picture.pts * picture.time_base * 1_000_000_000)

@@ -1,0 +1,254 @@
+"""RTSP with a server of our own: every picture where nothing is lost, and every loss counted and told apart."""
+
+from __future__ import annotations
+
+import base64
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.biometry import Reason
+from stream.clock import ManualClock, MonotonicClock
+from stream.errors import SourceDenied, SourceError, SourceUnreadable
+from stream.sources.h264 import units_of
+from stream.sources.network import open_network
+from stream.sources.rtp import H264, H265, Assembler, Packet
+from stream.sources.rtsp import CodecNotCounted, RtspFeed
+from stream.sources.rtsp_client import RtspClient
+from stream.sources.rtsp_words import Address, Media
+from tests.rtsp_server import RtspServer, packets_of
+from tests.test_decoding import COUNT, decoded, encoded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from stream.sources.live import Picture
+
+PICTURES = {"H264": encoded("h264"), "H265": encoded("hevc")}
+CODECS = {"H264": "h264", "H265": "hevc"}
+
+
+@pytest.fixture
+def serving() -> Iterator[Callable[..., RtspServer]]:
+    servers: list[RtspServer] = []
+
+    def serve(packets: Sequence[bytes], **options: object) -> RtspServer:
+        servers.append(RtspServer(packets, **options))  # type: ignore[arg-type]
+        return servers[-1]
+
+    yield serve
+    for server in servers:
+        server.close()
+
+
+def feed_of(port: int, *, login: str = "", path: str = "live") -> RtspFeed:
+    return RtspFeed(f"rtsp://{login}127.0.0.1:{port}/{path}", MonotonicClock(), threading.Event())
+
+
+def read(feed: RtspFeed) -> list[Picture]:
+    """All pictures until the server closes."""
+    found: list[Picture] = []
+    with pytest.raises(SourceUnreadable, match=r"^rtsp://.*127\.0\.0\.1:.* the server ended the session$"):
+        found.extend(feed)
+    return found
+
+
+def only(packets: Iterable[tuple[int, bytes]]) -> list[bytes]:
+    return [packet for _, packet in packets]
+
+
+@pytest.mark.parametrize("codec", PICTURES)
+@pytest.mark.parametrize("early", [0, 3])
+def test_every_picture_is_given_and_timed_by_its_stamp(
+    serving: Callable[..., RtspServer], codec: str, early: int
+) -> None:
+    server = serving(only(packets_of(PICTURES[codec], codec, first=65_530)), codec=codec, early=early)
+    feed = feed_of(server.port)
+    found = read(feed)
+    whole, _ = decoded(CODECS[codec], PICTURES[codec])
+    assert len(found) == COUNT
+    assert all(picture.refusal is None and picture.lost_before == 0 for picture in found)
+    for number, picture in enumerate(found):
+        levels = whole[number][1].astype(float)
+        assert np.abs(picture.image.astype(float) - levels).mean() < 3
+    assert server.asked[:3] == ["DESCRIBE", "SETUP", "PLAY"]
+    assert feed.skipped == 0
+
+
+@pytest.mark.parametrize("codec", PICTURES)
+def test_lost_packets_are_counted_and_what_they_spoil_is_refused(
+    serving: Callable[..., RtspServer], codec: str
+) -> None:
+    packets = packets_of(PICTURES[codec], codec)
+    key = [index for index, (number, _) in enumerate(packets) if number == 24]
+    first_of_15 = next(index for index, (number, _) in enumerate(packets) if number == 15)
+    losses = {
+        "the middle of a key picture": (key[-2:-1], range(24, COUNT)),
+        "the end of a key picture": (key[-1:], range(24, COUNT)),
+        "all but the end of a key picture": (key[:-1], range(24, COUNT)),
+        "one picture between two keys": ([first_of_15], range(15, 24)),
+    }
+    for what, (lost, spoilt) in losses.items():
+        server = serving(only(each for index, each in enumerate(packets) if index not in lost), codec=codec)
+        found = read(feed_of(server.port))
+        clean = sum(picture.refusal is None for picture in found)
+        assert clean == COUNT - len(spoilt), what
+        assert sum(picture.lost_before for picture in found) == len(lost), what
+        refused = [picture.refusal for picture in found if picture.refusal]
+        assert set(refused) == {Reason.DAMAGED}, what
+
+
+def test_a_picture_that_is_lost_whole_before_a_key_does_not_spoil_the_key(serving: Callable[..., RtspServer]) -> None:
+    packets = packets_of(PICTURES["H264"], "H264")
+    server = serving(only(each for each in packets if each[0] != 23))
+    found = read(feed_of(server.port))
+    assert [picture.refusal for picture in found] == [None] * (COUNT - 1)
+    assert sum(picture.lost_before for picture in found) == sum(number == 23 for number, _ in packets)
+
+
+def test_packets_that_come_late_or_twice_are_lost_or_passed_over(serving: Callable[..., RtspServer]) -> None:
+    packets = packets_of(PICTURES["H264"], "H264")
+    at = next(index for index, (number, _) in enumerate(packets) if number == 15)
+    swapped = [*packets[:at], packets[at + 1], packets[at], *packets[at + 2 :]]
+    found = read(feed_of(serving(only(swapped)).port))
+    assert {number for number, picture in enumerate(found) if picture.refusal} >= set(range(16, 23))
+    doubled = [each for each in packets for _ in range(2)]
+    found = read(feed_of(serving(only(doubled)).port))
+    assert [picture.refusal for picture in found] == [None] * COUNT
+
+
+def test_parameter_sets_may_stand_in_the_description(serving: Callable[..., RtspServer]) -> None:
+    units = list(units_of(PICTURES["H264"][0], 0))
+    sets = ",".join(base64.b64encode(u.rstrip(b"\0")).decode() for u in units if u[0] & 31 in (7, 8))
+    bare = [b"".join(b"\0\0\1" + u for u in units_of(p, 0) if u[0] & 31 not in (7, 8)) for p in PICTURES["H264"]]
+    sdp = (
+        "v=0\r\ns=x\r\na=control:*\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n"
+        f"a=fmtp:96 profile-level-id=42e01f; sprop-parameter-sets={sets},!!!\r\na=control:track2\r\n"
+    )
+    found = read(feed_of(serving(only(packets_of(bare, "H264")), sdp=sdp).port))
+    assert [picture.refusal for picture in found] == [None] * COUNT
+
+
+@pytest.mark.parametrize("scheme", ["Basic", "Digest", "Digest SHA-256"])
+def test_who_may_see_it_does_and_who_may_not_is_told_so(serving: Callable[..., RtspServer], scheme: str) -> None:
+    packets = only(packets_of(PICTURES["H264"], "H264"))
+    server = serving(packets, login=("nurse", "a/b@c#1", scheme))
+    assert len(read(feed_of(server.port, login="nurse:a/b@c#1@"))) == COUNT
+    for login in ("", "nurse:wrong@"):
+        with pytest.raises(SourceDenied, match=r"refused \(401 Unauthorized\)$") as raised:
+            feed_of(server.port, login=login)
+        assert "wrong" not in str(raised.value)
+    assert server.asked.count("DESCRIBE") == 2 + 1 + 2
+
+
+@pytest.mark.parametrize(
+    ("method", "answer", "said"),
+    [
+        ("DESCRIBE", "RTSP/1.0 404 Not Found\r\nCSEQ\r\n", r"DESCRIBE is refused \(404 Not Found\)"),
+        ("DESCRIBE", "HTTP/1.1 400 Bad Request\r\n\r\n", "does not speak RTSP"),
+        ("DESCRIBE", "RTSP/1.0 200 OK\r\nCSEQContent-Length: 99999999\r\n\r\n", "99999999 bytes long"),
+        ("DESCRIBE", "RTSP/1.0 200 OK\r\nCSEQ\r\n", "no video in it"),
+        ("DESCRIBE", "RTSP/1.0 302 Moved\r\nCSEQLocation: nowhere\r\n\r\n", "no host"),
+        ("SETUP", "RTSP/1.0 461 Unsupported Transport\r\nCSEQ\r\n", "SETUP is refused"),
+        ("PLAY", "RTSP/1.0 453 Not Enough Bandwidth\r\nCSEQ\r\n", "PLAY is refused"),
+        ("PLAY", "RTSP/1.0 200 OK\r\nCSEQ\r\n\x01nonsense", "neither a packet nor an answer"),
+    ],
+)
+def test_a_server_that_refuses_or_is_none_is_said_in_one_line(
+    serving: Callable[..., RtspServer], method: str, answer: str, said: str
+) -> None:
+    server = serving([], answer=lambda asked: answer if asked == method else None)
+    with pytest.raises(SourceUnreadable, match=said) as raised:
+        list(feed_of(server.port))
+    assert str(raised.value).startswith("rtsp://127.0.0.1:")
+    assert "\n" not in str(raised.value)
+
+
+def test_other_codecs_are_left_to_ffmpeg(serving: Callable[..., RtspServer]) -> None:
+    for sdp in ("v=0\r\nm=video 0 RTP/AVP 26\r\n", "v=0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 VP8/90000\r\n"):
+        with pytest.raises(CodecNotCounted):
+            feed_of(serving([], sdp=sdp).port)
+
+
+def test_closing_ends_a_waiting_read_at_once(serving: Callable[..., RtspServer]) -> None:
+    server = serving(only(packets_of(PICTURES["H264"], "H264")), stays=True)
+    source = open_network(f"rtsp://127.0.0.1:{server.port}/live", clock=MonotonicClock())
+    for number, frame in enumerate(source):
+        if number == 10:
+            threading.Timer(0.05, source.close).start()
+        assert frame.refusal is None
+    assert source.status.frames == COUNT
+    assert source.status.format == "H264"
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("rtsp://host/live", Address("host", 554, "/live")),
+        ("rtsp://u:p%40ss@host:8554/a?b=c", Address("host", 8554, "/a?b=c", "u", "p@ss")),
+        ("rtsp://u:a/b#c?d@[::1]:554/x", Address("::1", 554, "/x", "u", "a/b#c?d")),
+        ("rtsp://host", Address("host", 554, "/")),
+    ],
+)
+def test_addresses(uri: str, expected: Address) -> None:
+    assert Address.parse(uri) == expected
+
+
+@pytest.mark.parametrize("uri", ["rtsp://", "rtsp://host:99999/x", "rtsp://:554/x", "rtsp://[::1/x", "rtsp://u:p@/x"])
+def test_addresses_that_cannot_be(uri: str) -> None:
+    with pytest.raises(SourceUnreadable, match="write rtsp://host"):
+        Address.parse(uri)
+
+
+@pytest.mark.parametrize(
+    ("session", "control", "expected"),
+    [
+        ("", "track1", "rtsp://h/live/track1"),
+        ("*", "track1", "rtsp://h/live/track1"),
+        ("rtsp://h/other/", "trackID=0", "rtsp://h/other/trackID=0"),
+        ("", "rtsp://h/live/video", "rtsp://h/live/video"),
+        ("", "/streams/1", "rtsp://h/streams/1"),
+        ("", "*", "rtsp://h/live/"),
+        ("", "", "rtsp://h/live/"),
+    ],
+)
+def test_control_addresses_are_joined_as_servers_mean_them(session: str, control: str, expected: str) -> None:
+    above = f"a=control:{session}\r\n" if session else ""
+    own = f"a=control:{control}\r\n" if control else ""
+    video = "m=video 0 RTP/AVP 97\r\na=rtpmap:97 H265/90000\r\na=framerate:25\r\n"
+    sdp = f"v=0\r\n{above}{video}{own}m=audio 0 RTP/AVP 0\r\n"
+    media = Media.parse(sdp, "rtsp://h/live/")
+    assert (media.control, media.codec, media.clock_hz) == (expected, "H265", 90_000)
+
+
+@given(st.lists(st.binary(max_size=40), max_size=30), st.booleans())
+def test_any_packets_are_pictures_or_passed_over(datas: list[bytes], is_265: bool) -> None:
+    assembler = Assembler(H265() if is_265 else H264())
+    for number, data in enumerate(datas):
+        for each in (data, bytes([0x80, 96, 0, number, 0, 0, 0, number // 3, 0, 0, 0, 1]) + data):
+            packet = Packet.parse(each)
+            for unit in assembler.add(packet) if packet else ():
+                assert unit.lost >= 0
+
+
+def answer_all(client: RtspClient) -> None:
+    while True:
+        client._answer()
+
+
+@given(st.binary(max_size=300))
+def test_any_answer_is_one_or_an_error_of_ours(data: bytes) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        client = RtspClient.__new__(RtspClient)
+        client._socket, client._clock, client._channel = ours, ManualClock(), 0
+        client._early, client._alive_ns, client._every_ns = [], 0, 1 << 62  # type: ignore[assignment]
+        theirs.sendall(data)
+        theirs.close()
+        with pytest.raises(SourceError):
+            answer_all(client)
