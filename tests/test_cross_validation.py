@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from calibration.cross_validation.angles import Axis, aop_deg, axis_of, ellipse_of, turn_deg, turned
 from calibration.cross_validation.evidence import fit_logistic
-from calibration.cross_validation.fusion import Fusion, inverse_variance_share, second_look
+from calibration.cross_validation.fusion import Fusion, inverse_variance_share, redrawn, second_look
 from calibration.cross_validation.gate import Negatives, fit_gate, gate_table, out_of_fold
 from calibration.cross_validation.kept import Kept
 from calibration.cross_validation.predictions import Predictions, check_same_frames
@@ -127,6 +127,22 @@ def test_a_joint_axis_lies_between_and_one_alone_is_taken() -> None:
     assert [joint.deg, *joint.inferior] == pytest.approx([45, 12.5, 10.0])
     assert Fusion(0.5, 0.5).join(mask, None) is mask
     assert Fusion(0.5, 0.5).join(None, None) is None
+
+
+def test_a_symphysis_drawn_anew_lies_on_the_joint_axis_and_leaves_the_head_alone() -> None:
+    labels = drawn()
+    old = axis_of(labels == 1)
+    look = second_look(np.array([[1.0, 0.0, 125.0, 70.0, 65.0, 70.0, 0.0]]))
+    assert old is not None
+    assert look is not None
+    axis = Axis(np.array([122.0, 80.0]), turned(np.array([1.0, 0.0]), 10))
+    new = redrawn(labels, axis, look, length_share=0.5)
+    found = axis_of(new == 1)
+    assert found is not None
+    assert found.deg == pytest.approx(10, abs=1)
+    assert found.inferior == pytest.approx(axis.inferior, abs=1.0)
+    assert np.array_equal(new == 2, labels == 2)
+    assert redrawn(labels * (labels == 2), axis, look, length_share=0.5).max() == 2
 
 
 def test_error_tables_say_bias_and_what_the_drawn_parts_leave() -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from calibration.cross_validation.angles import Axis, aop_deg, axis_of, ellipse_of, turn_deg
-from calibration.cross_validation.fusion import Fusion, SecondLook, inverse_variance_share, second_look
+from calibration.cross_validation.fusion import Fusion, SecondLook, inverse_variance_share, redrawn, second_look
 from calibration.datasets.bands import BANDS, band_of
 from calibration.evaluation.metrics import score_labels
 from calibration.evaluation.ranks import area_under_roc
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Case:
-    """One labelled frame: what is drawn, what is found."""
+    """One labelled frame, the `row` of its table: what is drawn, what is found."""
 
+    row: int
     drawn_axis: Axis
     drawn_head: Ellipse
     mask_axis: Axis | None
@@ -51,6 +52,7 @@ def cases_of(predictions: Predictions) -> list[Case]:
             continue
         cases.append(
             Case(
+                row,
                 axis,
                 head,
                 axis_of(found == 1),
@@ -85,11 +87,27 @@ def fitted_fusion(cases: Sequence[Case]) -> Fusion:
     )
 
 
-def fused_axes(cases: Sequence[Case]) -> list[Axis | None]:
-    """Each case's joint axis, with weights fitted on the other folds."""
+def fusions(cases: Sequence[Case]) -> dict[int, Fusion]:
+    """The weights for each fold, fitted on the others; with one fold, on itself."""
     folds = {case.fold for case in cases}
-    fits = {fold: fitted_fusion([case for case in cases if case.fold != fold or len(folds) == 1]) for fold in folds}
+    return {fold: fitted_fusion([case for case in cases if case.fold != fold or len(folds) == 1]) for fold in folds}
+
+
+def fused_axes(cases: Sequence[Case]) -> list[Axis | None]:
+    """Each case's joint axis."""
+    fits = fusions(cases)
     return [fits[case.fold].join(case.mask_axis, case.look) for case in cases]
+
+
+def with_redrawn(predictions: Predictions, cases: Sequence[Case]) -> Predictions:
+    """The cases' frames with the PS drawn anew on the joint axis."""
+    fits = fusions(cases)
+    found = predictions.found.copy()
+    for case, axis in zip(cases, fused_axes(cases), strict=True):
+        if axis is not None and case.look is not None:
+            share = fits[case.fold].inferior
+            found[case.row] = redrawn(found[case.row], axis, case.look, length_share=share)
+    return replace(predictions, found=found)
 
 
 def error_table(cases: Sequence[Case], axes: Sequence[Axis | None]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from rich.console import Console
 
 from calibration.cross_validation.gate import Negatives, ask_negatives, gate_table, out_of_fold
 from calibration.cross_validation.predictions import Predictions, check_same_frames, predict_fold
+from calibration.cross_validation.report import as_text
 from calibration.cross_validation.score import (
     cases_of,
     error_table,
@@ -31,23 +32,22 @@ from calibration.cross_validation.score import (
     plane_table,
     protocol_table,
     quality_of,
+    with_redrawn,
 )
 from calibration.errors import TrainingError
 from calibration.evaluation.report import rounded, write_whole
-from calibration.studies.common import markdown_table
 from calibration.training import checkpoint
-from calibration.training.folds import ALL, FOLDS
+from calibration.training.folds import ALL, FOLDS, KINDS
 from engines.errors import PartumError
 from stream.cli import Folder
 from stream.sinks.manifest import NOTICE, environment_facts, now_utc, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from calibration.cross_validation.score import Case
 
 NAME = "cross_validation"
-ONE_FOLD = "With one fold, weights of fusion, gate and doubts are fitted on the frames that they are judged on.\n"
 
 
 def study(data: Path, runs: Path, out: Path) -> dict[str, Any]:
@@ -86,11 +86,14 @@ def study(data: Path, runs: Path, out: Path) -> dict[str, Any]:
     }
     if any(case.look is not None for case in cases):
         fusion = fitted_fusion(cases)
+        drawn_anew = with_redrawn(predictions, cases)
         content |= {
             "axis of the second look": _axes(cases, [case.look.axis if case.look else None for case in cases]),
             "axis of both": _axes(cases, fused_axes(cases)),
             "fusion": {"direction": fusion.direction, "inferior end": fusion.inferior},
             "quality": quality_of(cases),
+            "masks, PS redrawn": mask_table(drawn_anew),
+            "protocols, PS redrawn": protocol_table(drawn_anew),
         }
     facts = {
         "schema": f"partum.{NAME}/1",
@@ -101,22 +104,30 @@ def study(data: Path, runs: Path, out: Path) -> dict[str, Any]:
     }
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / f"{NAME}.json", {key: rounded(value) for key, value in facts.items()})
-    write_whole(out / f"{NAME}.md", f"{_as_text(content)}\n{NOTICE}\n".encode())
+    write_whole(out / f"{NAME}.md", f"{as_text(content)}\n{NOTICE}\n".encode())
     return content
 
 
 def _kept(fold: int, *, data: Path, runs: Path) -> tuple[Predictions, Negatives]:
     """A fold's predictions, from disk where its checkpoints are still those that made them."""
-    key = _key([runs / f"{kind}-{fold}" / checkpoint.CHECKPOINT for kind in ("mask", "refinement")])
+    mask, look = (runs / f"{kind}-{fold}" / checkpoint.CHECKPOINT for kind in KINDS)
     paths = [runs / f"{name}-{fold}.npz" for name in ("predictions", "negatives")]
-    mark = runs / f"predictions-{fold}.key"
-    if mark.exists() and mark.read_text() == key and all(path.exists() for path in paths):
-        return Predictions.load(paths[0]), Negatives.load(paths[1])
-    made = predict_fold(fold, data=data, runs=runs), ask_negatives(fold, data=data, runs=runs)
-    for each, path in zip(made, paths, strict=True):
-        each.save(path)
-    mark.write_text(key)
-    return made
+    if not _is_made_by(paths[0], [mask, look]):
+        predict_fold(fold, data=data, runs=runs).save(paths[0])
+        _mark(paths[0], [mask, look])
+    if not _is_made_by(paths[1], [mask]):
+        ask_negatives(fold, data=data, runs=runs).save(paths[1])
+        _mark(paths[1], [mask])
+    return Predictions.load(paths[0]), Negatives.load(paths[1])
+
+
+def _is_made_by(path: Path, checkpoints: Sequence[Path]) -> bool:
+    mark = path.with_suffix(".key")
+    return path.exists() and mark.exists() and mark.read_text() == _key(checkpoints)
+
+
+def _mark(path: Path, checkpoints: Sequence[Path]) -> None:
+    path.with_suffix(".key").write_text(_key(checkpoints))
 
 
 def _key(paths: Sequence[Path]) -> str:
@@ -128,8 +139,12 @@ def _epochs(run: Path) -> dict[str, Any]:
     if not path.exists():
         return {"done": 0}
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    planned = checkpoint.config_of(checkpoint.read(run / checkpoint.CHECKPOINT))["epochs"]
-    return {"done": len(lines), "planned": planned, "seconds": sum(line["seconds"] for line in lines)}
+    config = checkpoint.config_of(checkpoint.read(run / checkpoint.CHECKPOINT))
+    planned = config["epochs"]
+    for source in (*config["train"], *config["validation"]):
+        source.pop("fold")
+    recipe = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:8]
+    return {"done": len(lines), "planned": planned, "seconds": sum(line["seconds"] for line in lines), "recipe": recipe}
 
 
 def _axes(cases: Sequence[Case], axes: Sequence[Any]) -> dict[str, Any]:
@@ -141,66 +156,6 @@ def _orientation(predictions: Predictions) -> dict[str, float]:
     logits = predictions.normal_logits[np.char.startswith(predictions.names, "psfhs/")]
     known = logits[np.isfinite(logits)]
     return {"frames": len(known), "right": float((known > 0).mean())} if len(known) else {"frames": 0}
-
-
-def _as_text(content: Mapping[str, Any]) -> str:
-    """The tables for people."""
-    runs = content["epochs"].items()
-    done = ", ".join(f"{name} {each['done']} of {each['planned']}" for name, each in runs if each["done"])
-    parts = [
-        f"Out-of-fold figures of folds {', '.join(map(str, content['folds']))} of {FOLDS}: {content['frames']} frames"
-        f" in {content['groups']} groups. Epochs trained: {done}.\n",
-        ONE_FOLD if len(content["folds"]) == 1 else "",
-        "AoP error by `fhps2023`, degrees: mean (95 % interval over groups) / median / p95, bias.\n",
-    ]
-    kinds = [name for name in ("axis of the mask", "axis of the second look", "axis of both") if name in content]
-    rows = [
-        [part, *(_error_cell(content[kind]["errors"][part]) for kind in kinds)] for part in content[kinds[0]]["errors"]
-    ]
-    parts.append(markdown_table(["frames", *kinds], rows))
-    parts.append("\nMean AoP error left where parts are replaced by the drawn ones, degrees:\n")
-    rows = [
-        [part, *(f"{content[kind]['drawn instead'][part]:.1f}" for kind in kinds)]
-        for part in content[kinds[0]]["drawn instead"]
-    ]
-    parts.append(markdown_table(["drawn instead", *kinds], rows))
-    parts.append("\n")
-    rows = [
-        [name, *(f"{value[key]:.3f}" for key in ("dice", "asd_px", "hd_px"))]
-        for name, value in content["masks"].items()
-    ]
-    parts.append(markdown_table(["masks at 256 x 256", "Dice", "ASD, px", "HD, px"], rows))
-    parts.append("\n")
-    rows = [[name, _error_cell(value)] for name, value in content["protocols, masks"].items()]
-    parts.append(markdown_table(["AoP of the masks alone by", "error"], rows))
-    parts.append("\n")
-    gate = content["gate"]
-    rows = [
-        [name, str(value["frames"]), f"{100 * value['pass']:.1f} %", f"{100 * value['pass and measured']:.1f} %"]
-        for name, value in gate.items()
-        if isinstance(value, dict)
-    ]
-    parts.append(markdown_table(["gate: frames", "", "pass", "pass and are measured"], rows))
-    areas = [f"{name} {value:.3f}" for name, value in gate.items() if isinstance(value, float)]
-    parts.append(f"\n{'; '.join(areas)}.\n")
-    if "quality" in content:
-        rows = [[name, *(f"{number:.2f}" for number in value.values())] for name, value in content["quality"].items()]
-        header = list(next(iter(content["quality"].values())))
-        parts.append("\nAoP error of the joint axis, degrees, of frames sorted by a doubt:\n")
-        parts.append(markdown_table(["doubt", *header], rows))
-        parts.append(f"\nShare of the second look: {json.dumps(rounded(content['fusion']))}.\n")
-    return "\n".join(parts)
-
-
-def _error_cell(figures: Mapping[str, Any]) -> str:
-    if not figures.get("measured"):
-        return f"none of {figures['frames']}"
-    interval = figures["interval"]
-    around = f" ({interval[0]:.1f} to {interval[1]:.1f})" if interval else ""
-    return (
-        f"{figures['mean']:.1f}{around} / {figures['median']:.1f} / {figures['p95']:.1f}, {figures['bias']:+.1f};"
-        f" {figures['measured']} of {figures['frames']}"
-    )
 
 
 @click.command(help="Judge the folds trained in RUNS on the sets in DATA; the tables go to OUT.")
