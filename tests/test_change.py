@@ -116,7 +116,7 @@ def test_a_cut_to_another_scan_is_told_and_a_gap_in_time_is_none() -> None:
 def test_the_whole_screen_is_flipped_with_a_sector_that_is_not_in_its_middle() -> None:
     screen = Screen(left=250, top=200, name="")
     screens = [screen.draw(picture) for picture in pictures()[:12]]
-    inside = np.zeros(small_copy(screens[0]).shape, np.uint8)
+    inside = np.zeros_like(small_copy(screens[0]))
     factor = WIDTH / inside.shape[1]
     inside[round(200 / factor) : round(600 / factor), round(250 / factor) : round(650 / factor)] = 255
     detector = ChangeDetector(inside)

@@ -82,7 +82,7 @@ class Recorder:
             for measurement in measurements:
                 sight = SIGHTS.get(measurement.reason, Sight.NEW) if measurement.reason else Sight.NEW
                 part = self._encode(measurement.frame) if sight is Sight.NEW else None
-                field = self._field(measurement.frame)
+                field = self._field(measurement.frame) if part is not None else None
                 self._lines.add(json.dumps(_line(measurement.frame, sight, part, field)) + "\n")
         finally:
             try:

@@ -138,11 +138,12 @@ class RecordedSource(Recording):
                     raise SourceTruncated(
                         f"{self._folder}: picture of frame {recorded.index} is missing; the recording was cut off there"
                     ) from None
-            if recorded.field != field:
+            if recorded.field is not None and recorded.field != field:
                 field, field_of_view = recorded.field, _field_of_view(self._folder, recorded.field)
             is_damaged = image is None
+            is_shown = recorded.part is not None and recorded.field is not None and not is_damaged
             image = BLANK.copy() if image is None else image
-            if field_of_view is not None and field_of_view.shape != image.shape and not is_damaged:
+            if is_shown and field_of_view is not None and field_of_view.shape != image.shape:
                 raise SourceUnreadable(
                     f"{self._folder}: the field of view of frame {recorded.index} is of another size"
                 )
@@ -158,7 +159,7 @@ class RecordedSource(Recording):
                 segment=recorded.segment,
                 segment_cause=recorded.segment_cause,
                 origin=recorded.origin,
-                field_of_view=None if is_damaged else field_of_view,
+                field_of_view=field_of_view if is_shown else None,
                 refusal=Reason.DAMAGED if is_damaged else None,
             )
         _tell_left_over(self._folder, part, pictures)
