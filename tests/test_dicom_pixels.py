@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -43,6 +45,19 @@ SAMPLINGS = [
     cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
     cv2.IMWRITE_JPEG_SAMPLING_FACTOR_411,
 ]
+
+RAMP = np.add.outer(np.arange(16), np.arange(16)) * 130
+"""12 bits; coded below by libjpeg-turbo and OpenJPH, as nothing that is installed here writes these formats."""
+EXTENDED_JPEG = (
+    b"c-s4a<NpH&0WUXCHwH#V1_nkTWcYuZ!I^=Xi3x;&fCY$HIapa)SXjB(+1WUFxOjNDxwyG``Gf>``2_j6xdp@o1cgOJMMZh|#U;c<"
+    b"B!omnMgAXT;O1cvU=Uzr6lC~+gh3Q+J~H3|2}=twFtRWs3v)B5o4bT07X81)zyZ=?&!DJqy=}jk>5MCum%=u{nQePae{5WHY~i^{"
+    b"TisyH>Hlv60DJ!~J^"
+)
+HTJ2K = (
+    b"c-s5#|38pH(}4j91fUoOQ2C7fjEw&S7&sW1fE=#>K@2=V79#^I3yTBe{}={gg^meGprfPXe+q**1EYUIYMxhsheB9tk%EDqk(r*c"
+    b"-v0><Two*H7#ROgKER;1{TnNL2?N6c24M#VVFtIK%s?K51PTFB!-9rSOid*W3s{~qEDiw*iUu&SMtDq6aQw8Yh^dspL&>q}$pI(E"
+    b"H`{=6x*QCw%b1|x`KhX^!lnuaCZIDx;NRb#gz9gGjc;}_{J#kRR$xN>"
+)
 
 
 def images(path: Path) -> NDArray[np.uint8]:
@@ -314,6 +329,21 @@ def test_lossless_jpeg_samples_are_what_the_header_says(tmp_path: Path) -> None:
     for photometric, expected in (("RGB", luma(RGB)), ("YBR_FULL", RGB[..., 0])):
         path = encapsulated(tmp_path / "a.dcm", frames, SHAPE, photometric=photometric, syntax=uid.JPEGLosslessSV1)
         assert difference(images(path), expected) <= 1
+
+
+@pytest.mark.parametrize("header_bits", [12, 16])
+@pytest.mark.parametrize(
+    ("coded", "syntax", "tolerance"), [(EXTENDED_JPEG, uid.JPEGExtended12Bit, 1), (HTJ2K, uid.HTJ2KLossless, 0)]
+)
+def test_formats_that_few_decoders_know(
+    tmp_path: Path, coded: bytes, syntax: str, tolerance: int, header_bits: int
+) -> None:
+    frame = zlib.decompress(base64.b85decode(coded))
+    attributes: dict[str, Any] = {"bits": 16, "BitsStored": header_bits}
+    path = encapsulated(tmp_path / "a.dcm", [frame], (16, 16), syntax=syntax, **attributes)
+    # OpenJPH wrote 16 bits for the values of 12, so that there the header decides; in JPEG there are 12.
+    white = 4095 if syntax == uid.JPEGExtended12Bit else (1 << header_bits) - 1
+    assert difference(images(path)[0], np.rint(RAMP / white * 255)) <= tolerance
 
 
 @pytest.mark.parametrize("bits", [8, 12, 16])

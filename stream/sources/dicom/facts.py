@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[A-Z0-9_ ]{1,16}")
 _ROOT = "1.2.840.10008.1.2"
 _ENHANCED_US_VOLUME = "1.2.840.10008.5.1.4.1.1.6.2"
-_MOST_PIXELS = 1 << 26
+_MOST_PIXELS = 1 << 24
 _MOST_PADDING = 16  # bytes behind the pixels; the standard asks for one at most
 _OTHER_MODALITIES = frozenset({"CR", "CT", "DX", "ES", "MG", "MR", "NM", "OP", "PT", "RF", "SM", "XA"})
 

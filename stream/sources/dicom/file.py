@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import struct
 import tempfile
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 _UID = re.compile(r"[0-9.]{1,64}")
 _CHUNK_BYTES = 1 << 20
+_SPARE_BYTES, _MOST_INFLATED = 64 << 20, 200
+"""A byte of a sound file becomes this many at most; one that is made to fill the disk reads as one that has ended."""
 PREFIX_BYTES = 132
 """The preamble of 128 bytes, and "DICM"."""
 _GROUP_2_END = 0x00030000
@@ -147,7 +150,8 @@ def _inflated(file: IO[bytes], start: int) -> IO[bytes]:
     inflate = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
     file.seek(start)
     pending = file.read(_CHUNK_BYTES)
-    while pending and not inflate.eof:
+    most = _SPARE_BYTES + _MOST_INFLATED * (os.fstat(file.fileno()).st_size - start)
+    while pending and not inflate.eof and plain.tell() < most:
         try:
             plain.write(inflate.decompress(pending, _CHUNK_BYTES))
         except zlib.error:

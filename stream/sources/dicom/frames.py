@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _ITEM, _DELIMITER = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 _END_OF_IMAGE = b"\xff\xd9"  # of JPEG, JPEG-LS and JPEG 2000 alike
 _PADDING = 16  # bytes that may follow it
+_MOST_FRAGMENTS = 1_000_000  # eleven hours at 25 frames a second
 
 
 class Span(NamedTuple):
@@ -174,7 +175,7 @@ class FragmentStream(io.RawIOBase):
 
 def _items(file: IO[bytes], offset: int) -> Iterator[Span]:
     """The items of the pixel data, the offset table first, up to the delimiter or the end of the file."""
-    while True:
+    for _ in range(_MOST_FRAGMENTS):
         file.seek(offset)
         head = file.read(8)
         if len(head) < 8 or head[:4] != _ITEM:
