@@ -19,6 +19,8 @@ EDGE_S = 0.2
 """Readings so near to a refusal are doubted: the view is sliding off the plane, or not yet back on it."""
 EDGE_WEIGHT = 0.05
 """What the reading next to a refusal is worth. It rises in a straight line to 1 at `EDGE_S` from that reading."""
+MEMORY_S = 1.0
+"""So long it is remembered what each reading was worth."""
 LEAST_WEIGHT = 0.02
 """A reading worth less is not taken in."""
 OUTLIER_WEIGHT = 0.25
@@ -32,12 +34,19 @@ class Reading:
     Attributes:
         t_s: when its frame was taken.
         value: in the unit of the track.
-        weight: what it is worth against a clean reading far from any refusal, 0 to 1.
+        quality: 0 to 1.
+        edge: what its nearness to a refusal leaves of its worth, see `edge_weight`.
     """
 
     t_s: float
     value: float
-    weight: float
+    quality: float
+    edge: float = 1.0
+
+    @property
+    def weight(self) -> float:
+        """What it is worth against a clean reading far from any refusal, 0 to 1."""
+        return self.quality * self.edge
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -49,7 +58,7 @@ class Hypothesis:
         first_s: time of the first of them.
         last_s: time of the last of them.
         evidence: sum of their weights.
-        voters: times and weights of the last ones.
+        voters: times and weights of those of the last `MEMORY_S` seconds.
         recent: those within `EDGE_S` of the last one, each with the hypothesis before it: what a refusal casts
             doubt on.
     """
@@ -78,7 +87,7 @@ class Hypothesis:
         """Time since the last reading that agreed."""
         return t_s - self.last_s
 
-    def with_reading(self, reading: Reading, *, noise: FilterNoise, vote_s: float) -> Hypothesis | None:
+    def with_reading(self, reading: Reading, *, noise: FilterNoise) -> Hypothesis | None:
         """The hypothesis after one more reading; None where the reading contradicts it.
 
         Whether it does is judged as if the reading were clean: a bad one far off is no better for being bad.
@@ -96,7 +105,7 @@ class Hypothesis:
             first_s=self.first_s,
             last_s=t_s,
             evidence=self.evidence + reading.weight,
-            voters=(*(vote for vote in self.voters if t_s - vote[0] <= vote_s), (t_s, reading.weight)),
+            voters=(*(vote for vote in self.voters if t_s - vote[0] <= MEMORY_S), (t_s, reading.weight)),
             recent=(
                 *(one for one in self.recent if t_s - one[0].t_s <= EDGE_S),
                 (reading, replace(self, recent=())),
@@ -109,11 +118,11 @@ class Hypothesis:
         y, HPH = innovation(prior, reading.value)
         return y * y / (HPH + noise.white_sd**2 / max(reading.weight, LEAST_WEIGHT))
 
-    def votes_up_to(self, t_s: float, *, vote_s: float) -> float:
-        """What the readings of the time before `t_s` are worth together."""
-        return math.fsum(weight for at_s, weight in self.voters if t_s - at_s <= vote_s)
+    def worth(self, t_s: float, *, within_s: float) -> float:
+        """What the readings of the `within_s` seconds (up to `MEMORY_S`) before `t_s` are worth together."""
+        return math.fsum(weight for at_s, weight in self.voters if 0.0 <= t_s - at_s <= within_s)
 
-    def doubted(self, *, noise: FilterNoise, vote_s: float) -> Hypothesis | None:
+    def doubted(self, *, noise: FilterNoise) -> Hypothesis | None:
         """The hypothesis once a refusal has followed its last reading: those just before it weigh less.
 
         None where nothing is left of it.
@@ -123,11 +132,11 @@ class Hypothesis:
         last_s = self.recent[-1][0].t_s
         found = self.recent[0][1]
         for reading, _ in self.recent:
-            doubted = replace(reading, weight=reading.weight * edge_weight(last_s - reading.t_s))
+            doubted = replace(reading, edge=max(EDGE_WEIGHT, reading.edge * edge_weight(last_s - reading.t_s)))
             if found is None:
                 found = Hypothesis.begun(doubted, noise=noise)
             else:
-                found = found.with_reading(doubted, noise=noise, vote_s=vote_s) or found
+                found = found.with_reading(doubted, noise=noise) or found
         return replace(found, recent=()) if found else None
 
 

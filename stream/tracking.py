@@ -28,6 +28,9 @@ accepted in this time before them, and `ENOUGH`: the track goes on from them. In
 ENOUGH = 1.0
 """A value rests on readings worth more than this many clean ones: nothing is shown, held or overturned on a single one,
 nor on many that are worth nothing."""
+LEAST_WORTH = 0.25
+"""What is shown rests on readings of the last `SHOW_S` that are worth so much together: one beside a refusal does not
+prolong what is held."""
 LARGEST_VALUE = 1e9
 """No angle and no distance is larger; far beyond it squares would overflow."""
 
@@ -131,7 +134,7 @@ class Track:
         if self._is_refused:
             self._edge_s, self._is_refused = t_s, False
         since_s, self._time_s = t_s - self._time_s, t_s
-        self._take(Reading(t_s=t_s, value=value, weight=quality * edge_weight(t_s - self._edge_s)), since_s)
+        self._take(Reading(t_s=t_s, value=value, quality=quality, edge=edge_weight(t_s - self._edge_s)), since_s)
         return self.predict(t_s)
 
     def refuse(self, t_s: float) -> Estimate | None:
@@ -160,6 +163,8 @@ class Track:
         self._check_time(t_s)
         lead = self._lead
         if lead is None or lead.evidence <= ENOUGH or lead.age_s(t_s) > SHOW_S:
+            return None
+        if lead.worth(t_s, within_s=SHOW_S) < LEAST_WORTH:
             return None
         age_s = lead.age_s(t_s)
         held = age_s > COAST_S
@@ -193,14 +198,14 @@ class Track:
         if lead.age_s(reading.t_s) > SHOW_S and self._edge_s > lead.last_s:
             lead = replace(lead, evidence=0.0)  # nothing was shown meanwhile: it must be found again
         self._learn(lead, reading, since_s)
-        taken = lead.with_reading(reading, noise=self._noise, vote_s=VOTE_S)
+        taken = lead.with_reading(reading, noise=self._noise)
         if taken is not None:
             self._lead, self._rival = taken, None
             return
         self._lead = lead
-        rival = self._rival and self._rival.with_reading(reading, noise=self._noise, vote_s=VOTE_S)
+        rival = self._rival and self._rival.with_reading(reading, noise=self._noise)
         self._rival = rival = rival or Hypothesis.begun(reading, noise=self._noise)
-        if rival.evidence > max(lead.votes_up_to(rival.first_s, vote_s=VOTE_S), ENOUGH):
+        if rival.evidence > max(lead.worth(rival.first_s, within_s=VOTE_S), ENOUGH):
             self._lead, self._rival = rival, None
 
     def _learn(self, lead: Hypothesis, reading: Reading, since_s: float) -> None:
@@ -210,7 +215,7 @@ class Track:
         self._noise = self._nominal.at_level(self._level)
 
     def _doubted(self, hypothesis: Hypothesis | None) -> Hypothesis | None:
-        return hypothesis and hypothesis.doubted(noise=self._noise, vote_s=VOTE_S)
+        return hypothesis and hypothesis.doubted(noise=self._noise)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

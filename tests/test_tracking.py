@@ -347,6 +347,24 @@ def test_the_first_reading_after_a_short_gap_hardly_moves_what_is_shown() -> Non
     assert beside.lo95 < 120.0 < beside.hi95
 
 
+def test_one_reading_between_refusals_does_not_prolong_what_is_held() -> None:
+    track, t_s = steady_track()
+    estimates = {}
+    for k in range(1, 60):
+        at_s = t_s + k / 30
+        estimates[k] = track.update(at_s, 118.0) if k == 24 else track.refuse(at_s)
+    last = max(k for k, estimate in estimates.items() if estimate)
+    assert 25 <= last <= 30  # a second after the good ones, not after the lone one
+
+
+def test_what_flickers_between_measured_and_refused_is_shown_when_enough_agrees() -> None:
+    track, rng = Track(AOP_NOISE_DEG), np.random.default_rng(2)
+    estimates = [track.update(k / 25, 120.0 + rng.normal()) if k % 2 == 0 else track.refuse(k / 25) for k in range(100)]
+    first = next(k for k, estimate in enumerate(estimates) if estimate)
+    assert 0.5 < first / 25 < 2.0
+    assert all(shown(estimate).value == pytest.approx(120.0, abs=2.0) for estimate in estimates[first:])
+
+
 def test_one_reading_alone_is_never_shown_nor_held() -> None:
     track = Track(AOP_NOISE_DEG)
     assert track.update(0.0, 131.0) is None
