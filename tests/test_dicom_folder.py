@@ -134,6 +134,7 @@ def test_an_index_leads_to_its_files(tmp_path: Path, given: str) -> None:
     frames, info = play(tmp_path / given)
     assert levels(frames) == [6, 5]
     assert "2 files of the index are missing" in info.note
+    assert ("not in the index, and not played: 1 DICOM files" in info.note) == (given == ".")
     assert "Secret" not in repr(info)
 
 
@@ -160,3 +161,12 @@ def test_a_folder_plays_the_same_frames_as_its_files(tmp_path: Path) -> None:
     assert dcmread(tmp_path / "a.dcm").get("SeriesInstanceUID") is None
     frames, _ = play(tmp_path)
     assert np.array_equal(np.stack([frame.image for frame in frames]), np.concatenate([GREY, film]))
+
+
+@pytest.mark.parametrize("content", [b"text", bytes(128) + b"DICM" + b"junk" * 30, b""])
+def test_files_beside_a_damaged_index_are_played(tmp_path: Path, content: bytes) -> None:
+    still(tmp_path / "a.dcm", 5)
+    (tmp_path / "DICOMDIR").write_bytes(content)
+    frames, info = play(tmp_path)
+    assert levels(frames) == [5]
+    assert "its index (DICOMDIR) leads to no file" in info.note

@@ -66,7 +66,7 @@ class DicomFolderSource(Recording):
             SourceUnreadable: no file holds pictures that can be read.
         """
         self._path, self._clock, self._spacing = Path(path), clock, spacing
-        paths, missing = _listed(self._path)
+        paths, listing = _listed(self._path)
         files, errors = [], []
         for each in paths:
             try:
@@ -77,7 +77,6 @@ class DicomFolderSource(Recording):
             raise errors[0] if errors else SourceUnreadable(f"{path}: lists no DICOM file that is there; copy it whole")
         self._files = sorted(files, key=lambda file: file.order)
         passed_over = f"not played, of this folder: {len(errors)} DICOM files" if errors else ""
-        lost = f"{missing} files of the index are missing" if missing else ""
         first = self._files[0].info
         counts = [file.info.frame_count for file in self._files]
         stills = sum(file.is_still for file in self._files)
@@ -88,7 +87,7 @@ class DicomFolderSource(Recording):
                 first,
                 uri=str(path),
                 frame_count=None if None in counts else sum(count or 0 for count in counts),
-                note=joined_notes(passed_over, lost, *once),
+                note=joined_notes(passed_over, listing, *once),
             )
         )
 
@@ -137,14 +136,32 @@ def _is_directory(path: Path) -> bool:
         return _DIRECTORY_STORAGE.encode() in file.read(1024)
 
 
-def _listed(path: Path) -> tuple[list[Path], int]:
-    """The files of a folder or an index, and how many that the index lists are not there."""
-    index = path if path.is_file() else path / DIRECTORY
+def _listed(path: Path) -> tuple[list[Path], str]:
+    """The files of a folder or of an index, and words on those that are missing or not listed."""
+    if path.is_file():
+        listed, missing = _in_index(path)
+        return listed, f"{missing} files of the index are missing" if missing else ""
     try:
-        if not index.is_file():
-            return sorted(entry for entry in path.iterdir() if entry.is_file() and is_dicom(entry)), 0
+        files = sorted(entry for entry in path.iterdir() if entry.is_file() and is_dicom(entry))
     except OSError as error:
         raise SourceUnreadable(f"{path}: cannot be listed ({error.strerror}); check its permissions") from error
+    index = path / DIRECTORY
+    files = [file for file in files if file != index]
+    if not index.is_file():
+        return files, ""
+    try:
+        listed, missing = _in_index(index)
+    except SourceError:
+        listed, missing = [], 0
+    if not listed and files:
+        return files, f"its index ({DIRECTORY}) leads to no file; the files beside it are played"
+    beside = len(set(files) - set(listed))
+    lost = f"{missing} files of the index are missing" if missing else ""
+    return listed, joined_notes(lost, f"not in the index, and not played: {beside} DICOM files" if beside else "")
+
+
+def _in_index(index: Path) -> tuple[list[Path], int]:
+    """The files that an index lists, and how many of them are not there."""
     with open_dicom(index) as file:
         records = read_header(file, index, keywords=("DirectoryRecordSequence",)).items("DirectoryRecordSequence")
     names = [record.texts("ReferencedFileID") for record in records if record.text("DirectoryRecordType") == "IMAGE"]
