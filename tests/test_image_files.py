@@ -128,6 +128,23 @@ def test_imagej_says_its_count_and_its_interval(tmp_path: Path) -> None:
         read(path)
 
 
+def test_channels_in_pages_of_their_own_are_no_frames(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.stack([PICTURES, 255 - PICTURES], 1), imagej=True, metadata={"axes": "TCYX"})
+    with pytest.raises(SourceUnreadable, match="has 2 channels"):
+        read(path)
+
+
+def test_the_shape_of_pixels_of_a_gif(tmp_path: Path) -> None:
+    path = write_film(tmp_path / "a.gif", PICTURES)
+    data = bytearray(path.read_bytes())
+    data[12] = 113
+    path.write_bytes(data)
+    assert {frame.pixel_aspect for frame in frames_of(open_source(str(path)))} == {2.0}
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].sample_aspect_ratio == 2
+
+
 def test_thumbnails_of_a_tiff_are_no_frames(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     with tifffile.TiffWriter(path) as tiff:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import struct
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -13,20 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.errors import SourceError, SourceNotFound, SourceUnreadable
+from stream.biometry import Reason
+from stream.errors import SourceNotFound, SourceUnreadable
 from stream.frame import PixelSpacing, SegmentCause
 from stream.sources.images import ImageFolderSource, natural_key
-from tests.source_files import CLOCK, bars, frames_of, frames_to_error, pictures_of, waves, write_images
+from tests.source_files import CLOCK, bars, frames_of, pictures_of, waves, write_film, write_images
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from stream.frame import Frame
-
-
-def read_to_error(folder: Path) -> tuple[list[Frame], SourceError | None]:
-    """The frames delivered, and the error that ended them."""
-    return frames_to_error(ImageFolderSource(folder, clock=CLOCK))
 
 
 def test_images_come_in_natural_order(tmp_path: Path) -> None:
@@ -132,8 +127,12 @@ def test_other_and_hidden_files_are_passed_over(tmp_path: Path) -> None:
         (".png", "flipped"),  # the others have no check sums
     ],
 )
-def test_a_broken_image_is_named_after_the_frames_before_it(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], damage: str, suffix: str
+def test_a_broken_image_among_others_is_refused_and_named(
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    damage: str,
+    suffix: str,
 ) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (5, 64, 96), dtype=np.uint8)
     folder = write_images(tmp_path / "images", noise, suffix=suffix)
@@ -149,12 +148,35 @@ def test_a_broken_image_is_named_after_the_frames_before_it(
             "text": b"not an image",
         }[damage]
     )
-    frames, error = read_to_error(folder)
-    assert len(frames) == 3
-    assert isinstance(error, SourceUnreadable)
-    assert str(error).startswith(f"{path}: ")
-    assert "\n" not in str(error)
+    source = ImageFolderSource(folder, clock=CLOCK)
+    with caplog.at_level(logging.WARNING):
+        frames = frames_of(source)
+    assert [frame.refusal for frame in frames] == [None, None, None, Reason.DAMAGED, None]
+    assert [frame.pts for frame in frames] == list(range(5))
+    assert f"1 images could not be read and were refused; the first: {path}: " in caplog.text
+    for alone in (path, folder):
+        for other in set(folder.iterdir()) - {path}:
+            other.unlink()
+        with pytest.raises(SourceUnreadable) as caught:
+            ImageFolderSource(alone, clock=CLOCK)
+        assert str(caught.value).startswith(f"{path}: ")
+        assert "\n" not in str(caught.value)
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_film_that_is_cut_off_among_pictures_keeps_its_places(tmp_path: Path) -> None:
+    folder = write_images(tmp_path / "images", waves(3))
+    path = write_film(folder / "image1.gif", waves(6))
+    (folder / "image1.png").unlink()
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    source = ImageFolderSource(folder, clock=CLOCK)
+    frames = frames_of(source)
+    assert frames[0].refusal is frames[-1].refusal is None
+    assert {frame.refusal for frame in frames[1:-1]} >= {Reason.DAMAGED}
+    for frame in frames[1:-1]:
+        if frame.refusal is None:
+            np.testing.assert_array_equal(frame.image, waves(6)[frame.index - 1])
 
 
 def test_images_of_other_sizes_are_segments_of_their_own(tmp_path: Path) -> None:

@@ -364,3 +364,56 @@ def test_colour_that_the_header_does_not_tell_is_refused(tmp_path: Path) -> None
     stored = np.repeat(PICTURES[..., None], 3, -1)
     with pytest.raises(SourceUnreadable, match="would be 36 of that size"):
         opened(write_metaimage(tmp_path / "a.mha", stored, sizes=(96, 64, COUNT)))
+
+
+@pytest.mark.parametrize("kind", ["mha", "nrrd"])
+def test_compressed_pixels_that_the_header_calls_raw_are_refused(tmp_path: Path, kind: str) -> None:
+    if kind == "mha":
+        path = write_metaimage(tmp_path / "a.mha", PICTURES, compressed=True)
+        path.write_bytes(path.read_bytes().replace(b"CompressedData = True", b"CompressedData = False"))
+    else:
+        path = write_nrrd(tmp_path / "a.nrrd", PICTURES, encoding="gzip")
+        path.write_bytes(path.read_bytes().replace(b"encoding: gzip", b"encoding: raw"))
+    with pytest.raises(SourceUnreadable, match="its pixels are compressed"):
+        opened(path)
+
+
+def test_bytes_that_are_not_there_are_not_skipped(tmp_path: Path) -> None:
+    path = write_metaimage(tmp_path / "a.mhd", PICTURES, data_name="a.raw", fields={"HeaderSize": "100"})
+    with pytest.raises(SourceUnreadable, match=r"skips 100 bytes of a\.raw, which has none too many"):
+        opened(path)
+    path = write_metaimage(tmp_path / "b.mhd", PICTURES, data_name="b.raw")
+    (tmp_path / "b.raw").write_bytes(bytes(50) + PICTURES.tobytes())  # a header that nobody declares
+    with pytest.raises(SourceUnreadable, match="50 bytes lie behind"):
+        opened(path)
+
+
+@pytest.mark.parametrize(
+    ("unit", "steps", "spacing", "aspect", "words"),
+    [
+        ("um", "200 300 1", PixelSpacing(0.2, 0.3), 2 / 3, ""),
+        ("\u00b5m", "200 300 1", PixelSpacing(0.2, 0.3), 2 / 3, ""),
+        ("inch", "0.01 0.02 1", PixelSpacing(0.254, 0.508), 0.5, ""),
+        ("furlong", "0.2 0.3 1", None, 2 / 3, "a scale in 'furlong' is not understood"),
+        ("pixel", "1 1 1", None, 1.0, ""),
+    ],
+)
+def test_units_of_length(
+    tmp_path: Path, unit: str, steps: str, spacing: PixelSpacing | None, aspect: float, words: str
+) -> None:
+    fields = {"spacings": steps, "units": f'"{unit}" "{unit}" ""'}
+    source = opened(write_nrrd(tmp_path / "a.nrrd", PICTURES, fields=fields))
+    frame = frames_of(source)[0]
+    assert frame.pixel_aspect == pytest.approx(aspect)
+    assert (frame.spacing is None) == (spacing is None)
+    if frame.spacing and spacing:
+        assert (frame.spacing.x_mm, frame.spacing.y_mm) == pytest.approx((spacing.x_mm, spacing.y_mm))
+    assert words in source.info.note
+
+
+def test_a_count_beyond_reason_takes_no_memory(tmp_path: Path) -> None:
+    pairs = {"axis 2 index values": "0 0.1 0.2 0.3"}
+    path = write_nrrd(tmp_path / "a.nrrd", PICTURES, pairs=pairs, fields={"sizes": "96 64 2147483648"})
+    frames, error = frames_to_error(opened(path))
+    assert len(frames) == COUNT
+    assert "after 12 of 2147483648 frames" in str(error)

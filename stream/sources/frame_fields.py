@@ -53,7 +53,8 @@ class FrameFields:
 
     def stamps(self, count: int) -> Stamps:
         """Times of so many pictures."""
-        return believed([self.times_s.get(index) for index in range(count)] if self.times_s else [])
+        known = min(count, max(self.times_s, default=-1) + 1)  # a broken header may claim any count
+        return believed([self.times_s.get(index) for index in range(known)])
 
     def too_many(self, count: int) -> str:
         """Words for a note where there are fields of more pictures than the file holds; else ""."""

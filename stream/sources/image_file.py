@@ -55,6 +55,7 @@ _ORIENTATION, _FIRST_ON_ITS_SIDE = 274, 5
 _NEW_SUBFILE_TYPE, _BITS, _PHOTOMETRIC, _DESCRIPTION, _PLANAR, _SAMPLE_FORMAT = 254, 258, 262, 270, 284, 339
 _REDUCED_OR_MASK = 5
 _WHITE_IS_ZERO, _SEPARATE_PLANES, _UNSIGNED = 0, 2, 1
+_IMAGEJ_CHANNELS = re.compile(r"^channels=(\d+)$", re.MULTILINE)
 _IMAGEJ_COUNT = re.compile(r"^images=(\d+)$", re.MULTILINE)
 _IMAGEJ_INTERVAL_S = re.compile(r"^finterval=([0-9.eE+-]+)$", re.MULTILINE)
 
@@ -215,6 +216,9 @@ def _pages(path: Path, image: Image.Image) -> list[int]:
         raise SourceUnreadable(
             f"{path}: declares {declared[1]} pictures and holds {count}; save it as a TIFF of as many pages"
         )
+    channels = _IMAGEJ_CHANNELS.search(_imagej(image))
+    if channels and int(channels[1]) > 1:
+        raise SourceUnreadable(f"{path}: has {channels[1]} channels, each in pages of its own; export one of them")
     pages = []
     for page in range(count):
         image.seek(page)
@@ -294,7 +298,7 @@ def _picture(path: Path, image: Image.Image, page: int) -> Picture:
     is_on_its_side = image.getexif().get(_ORIENTATION, 1) >= _FIRST_ON_ITS_SIDE
     image.load()  # turns a TIFF by its orientation, and then says no more of it
     levels = _levels(path, ImageOps.exif_transpose(image))
-    aspect = pixel_aspect(image)
+    aspect = _gif_aspect(path) if image.format == "GIF" else pixel_aspect(image)
     if is_on_its_side and aspect:
         aspect = 1 / aspect
     return Picture(np.invert(levels) if _is_inverted(image) else levels, _duration_s(image), aspect)
@@ -317,6 +321,13 @@ def pixel_aspect(image: Image.Image) -> float | None:
         return 1.0
     narrow, wide = PLAUSIBLE_ASPECT
     return ratio if narrow <= ratio <= wide else None
+
+
+def _gif_aspect(path: Path) -> float:
+    """Of the header's byte 12: 0 says nothing, else (value + 15) / 64, 1/4 to 4."""
+    with path.open("rb") as file:
+        value = file.read(13)[12]
+    return (value + 15) / 64 if value else 1.0
 
 
 def _cut(path: Path, count: int, declared: int | None) -> SourceTruncated:

@@ -14,17 +14,19 @@ from stream.sources.base import joined_notes
 from stream.sources.frame_fields import FrameFields, parse_number
 from stream.sources.raster import (
     PLANES_NOTE,
+    UNKNOWN_SCALE,
+    Scale,
     StackHeader,
     axis_layout,
     checked_orientation,
     frame_scales,
     kept_axes,
     scale_note,
-    scale_of,
 )
 from stream.sources.stamps import Stamps, believed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 _TYPES = {
@@ -43,7 +45,18 @@ _TYPES = {
 _COLOUR_KINDS = frozenset({"rgb-color", "3-color", "rgba-color", "4-color", "vector"})
 _SPATIAL_KINDS = frozenset({"domain", "space"})
 _TIME_KINDS = frozenset({"list", "time"})
-_MM_PER_UNIT = {"": 1.0, "mm": 1.0, "cm": 10.0, "m": 1000.0, "um": 0.001}
+_MM_PER_UNIT = {
+    **dict.fromkeys(("", "mm", "millimeter", "millimeters", "millimetre", "millimetres"), 1.0),
+    "cm": 10.0,
+    "m": 1000.0,
+    "um": 0.001,
+    "\u00b5m": 0.001,
+    "\u03bcm": 0.001,
+    "in": 25.4,
+    "inch": 25.4,
+}
+"""Both micro signs."""
+
 _S_PER_UNIT = {"s": 1.0, "sec": 1.0, "ms": 0.001, "us": 1e-6}
 _MAX_HEADER_BYTES = 64 << 20
 _MAX_LINE_BYTES = 1 << 20
@@ -69,8 +82,8 @@ def read_header(path: Path) -> StackHeader:
     kinds = [kinds[axis] for axis in axes] if len(kinds) == len(all_sizes) else []
     layout = _layout(path, kinds) or axis_layout(sizes, is_sequence=bool(frames.times_s))
     data_path, data_offset = _data_place(path, fields, header_bytes)
-    steps_mm = _steps_mm(path, fields, len(all_sizes))
-    scale, of_frames = scale_of(layout, [steps_mm[axis] for axis in axes]), frame_scales(frames)
+    steps = _steps(path, fields, len(all_sizes))
+    scale, of_frames = _scale(layout, [steps[axis] for axis in axes]), frame_scales(frames)
     orientation, turn = checked_orientation(path, fields)
     count = sizes[layout.index("t")] if "t" in layout and len(layout) == len(sizes) else 1
     is_guess = layout == "xyc" and not kinds
@@ -143,26 +156,34 @@ def _stamps(path: Path, fields: dict[str, str], axis: int, count: int) -> Stamps
         return believed([], period_s=period_s)
     scale = _S_PER_UNIT.get(unit, 1.0)
     times_s: list[float | None] = [parse_number(path, "index values", word, float) * scale for word in words[:count]]
-    stamps = believed(times_s + [None] * (count - len(times_s)), period_s=period_s)
+    stamps = believed(times_s, period_s=period_s)
     mismatch = f"{count} frames, {len(words)} index values" if len(words) != count else ""
     return replace(stamps, note=joined_notes(mismatch, stamps.note))
 
 
-def _steps_mm(path: Path, fields: dict[str, str], count: int) -> list[float]:
-    """Step along each axis in mm; nan where there is none or its unit is not one of length."""
+def _steps(path: Path, fields: dict[str, str], count: int) -> list[tuple[float, str]]:
+    """Step along each axis, nan where there is none, and its unit."""
     if "space directions" in fields:
         vectors = re.findall(r"\([^)]*\)|\S+", fields["space directions"])
-        steps, units = (
-            [_length(path, vector) for vector in vectors],
-            _words(fields, "space units")[:1] * count,
-        )
+        steps, units = [_length(path, vector) for vector in vectors], _words(fields, "space units")[:1] * count
     else:
         steps = [parse_number(path, "spacings", word, float) for word in fields.get("spacings", "").split()]
         units = _words(fields, "units")
     if len(steps) != count:
-        return [math.nan] * count
+        return [(math.nan, "")] * count
     units += [""] * (count - len(units))
-    return [step * _MM_PER_UNIT.get(unit, math.nan) for step, unit in zip(steps, units, strict=False)]
+    return list(zip(steps, units, strict=False))
+
+
+def _scale(layout: str, steps: Sequence[tuple[float, str]]) -> Scale:
+    """Scale of columns and rows; where their unit is not known, the shape of the pixels still is."""
+    if "x" not in layout or "y" not in layout or len(steps) != len(layout):
+        return UNKNOWN_SCALE
+    (x, x_unit), (y, y_unit) = steps[layout.index("x")], steps[layout.index("y")]
+    x_factor, y_factor = (_MM_PER_UNIT.get(unit.lower(), math.nan) for unit in (x_unit, y_unit))
+    if math.isnan(x_factor) and x_unit == y_unit:
+        return Scale.declared(x, y, unit=x_unit)
+    return Scale.declared(x * x_factor, y * y_factor)
 
 
 def _length(path: Path, vector: str) -> float:

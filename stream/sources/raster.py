@@ -56,8 +56,8 @@ class Scale:
     note: str = ""
 
     @classmethod
-    def declared(cls, x_mm: float, y_mm: float) -> Self:
-        """The scale that a header declares.
+    def declared(cls, x_mm: float, y_mm: float, *, unit: str = "mm") -> Self:
+        """The scale that a header declares, in mm or in a unit that is not known.
 
         A step of exactly 1 for both is what writers leave there when they know nothing, so it counts as unknown, and
         so do steps that are zero or no numbers; neither needs a word.
@@ -66,6 +66,8 @@ class Scale:
         if not (0 < x_mm < math.inf and 0 < y_mm < math.inf) or (x_mm, y_mm) == (1.0, 1.0):
             return cls()
         try:
+            if unit != "mm":
+                raise ValueError(f"a scale in {unit[:20]!r} is not understood")
             return cls(PixelSpacing.checked(x_mm, y_mm), x_mm / y_mm)
         except ValueError as error:
             narrow, wide = PLAUSIBLE_ASPECT

@@ -19,6 +19,12 @@ _CHUNK_BYTES = 1 << 20
 OTHER_ELEMENTS = (2, 3, 4, 8)
 """Where the pixels are so many times as many bytes as declared, or as few, they are of another type or in colour."""
 
+MOST_PADDING = 3
+"""Bytes behind the pixels that mean nothing: a line feed, or what fills a word."""
+
+COMPRESSED = (b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
+"""How gzip and zlib streams begin."""
+
 _GROUP_BYTES = 64 << 20
 _GZIP_MAGIC = b"\x1f\x8b"
 
@@ -57,18 +63,16 @@ def with_stored_count(header: StackHeader, file: IO[bytes]) -> StackHeader:
     """
     if header.compressed or header.data_offset is None:
         return header
-    declared_bytes = header.frame_bytes * header.frame_count
-    stored_bytes = max(0, file.seek(0, 2) - header.data_offset)
-    if any(
-        stored_bytes * ratio == declared_bytes or stored_bytes == declared_bytes * ratio for ratio in OTHER_ELEMENTS
-    ):
+    declared_bytes, file_bytes = header.frame_bytes * header.frame_count, file.seek(0, 2)
+    stored_bytes = max(0, file_bytes - header.data_offset)
+    _check_place(header, file, file_bytes, declared_bytes)
+    if any(declared_bytes in (stored_bytes * ratio, stored_bytes / ratio) for ratio in OTHER_ELEMENTS):
         raise SourceUnreadable(
             f"{header.path}: its header declares {header.frame_count} pictures, and the pixels would be"
             f" {stored_bytes / header.frame_bytes:g} of that size; the type or the number of values a pixel is another"
         )
     extra = stored_bytes - declared_bytes
-    row_bytes = header.frame_bytes // header.sizes[header.layout.index("y")]
-    if extra < row_bytes:  # a line feed, or some padding
+    if extra <= MOST_PADDING:
         return header
     if extra % header.frame_bytes or header.layout not in ("xyt", "cxyt", "xyct"):
         raise SourceUnreadable(
@@ -78,6 +82,19 @@ def with_stored_count(header: StackHeader, file: IO[bytes]) -> StackHeader:
     stored = header.frame_count + extra // header.frame_bytes
     note = f"{stored} frames stored, {header.frame_count} declared"
     return replace(header, sizes=(*header.sizes[:-1], stored), notes=(*header.notes, note))
+
+
+def _check_place(header: StackHeader, file: IO[bytes], file_bytes: int, declared_bytes: int) -> None:
+    """Raises SourceUnreadable where the pixels are not where, or not as, the header says."""
+    offset = header.data_offset or 0
+    if offset and header.data_path != header.path and file_bytes == declared_bytes:
+        raise SourceUnreadable(
+            f"{header.path}: skips {offset} bytes of {header.data_path.name}, which has none too many;"
+            " the header does not belong to these pixels"
+        )
+    file.seek(offset)
+    if file_bytes - offset < declared_bytes and file.read(2) in COMPRESSED:
+        raise SourceUnreadable(f"{header.path}: its pixels are compressed, though its header says that they are not")
 
 
 def frame_blocks(header: StackHeader, file: IO[bytes]) -> Iterator[bytes]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from stream.frame import SegmentCause
-
 if TYPE_CHECKING:
     from fractions import Fraction
 
@@ -37,11 +35,6 @@ class Timeline:
         self._standing = 0
         self._origin: int | None = None
         self.segment = 0
-
-    @property
-    def segment_cause(self) -> SegmentCause:
-        """Why the segment began."""
-        return SegmentCause.TIME if self.segment else SegmentCause.START
 
     def place(self, stamp: int | None) -> int:
         """Returns the frame's pts; `segment` is then the frame's segment.
