@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """What is read of all that Pillow knows; MPO counts as JPEG."""
 
-MAX_PIXELS = 100_000_000
+MAX_PIXELS = 1 << 25
 """A header that asks for more is taken for a broken one."""
 
 DAMAGE = (
