@@ -64,7 +64,7 @@ def engine_of(network: Mapping[str, object], folder: Path) -> Engine:
 
     config = replace(load_config("default.toml"), network=network)
     checkpoint, model = folder / "candidate.pt", folder / "candidate.onnx"
-    save(facts_of(make_network(config.network), config, fingerprint=""), checkpoint)
+    save(facts_of(make_network(config.network), config, fingerprint="", seen={}), checkpoint)
     export_checkpoint(checkpoint, model)
     return load_engine(model, "openvino")
 

@@ -21,6 +21,7 @@ from engines.base import ModelSpec
 from engines.errors import ModelMismatch, ModelNotFound
 from engines.network.build import Network, make_network
 from engines.runtime import reason
+from engines.training_frames import write_training_frames
 
 CHECKPOINT_SCHEMA = "partum.checkpoint/1"
 HALVED_FROM = 1024
@@ -92,7 +93,10 @@ def halve_weights(model: onnx.ModelProto) -> None:
 
 
 def export_checkpoint(checkpoint: Path, path: Path) -> ModelSpec:
-    """Exports a checkpoint written by `calibration.training.train` (keys schema, spec, weights).
+    """Exports a checkpoint written by `calibration.training.train` (keys schema, spec, weights, perhaps seen).
+
+    Where the checkpoint says what frames it was trained on, that is written beside the model
+    (`engines.training_frames`).
 
     Raises:
         ModelNotFound: there is no such file.
@@ -116,4 +120,6 @@ def export_checkpoint(checkpoint: Path, path: Path) -> ModelSpec:
     except (KeyError, RuntimeError) as error:
         raise ModelMismatch(f"{checkpoint}: its weights do not fit its network ({reason(error)})") from error
     export_onnx(network, spec, path)
+    if seen := stored.get("seen"):
+        write_training_frames(path, seen["signatures"], frames=seen["frames"])
     return spec

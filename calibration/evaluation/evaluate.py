@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -10,11 +11,14 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from calibration.datasets.training_frames import TrainingFrames
 from calibration.errors import DataSetError
 from calibration.evaluation.frames import evaluate_frames, orientation_of_truth, protocols_for
 from calibration.evaluation.metrics import REGIONS
 from calibration.evaluation.pictures import Case, choose_cases, draw_agreement, draw_cases
 from calibration.evaluation.report import FILES, Report, metrics, write_whole
+from engines.registry import WEIGHTS
+from engines.training_frames import find_training_frames, read_signatures
 from stream.biometry import Orientation
 from stream.errors import OptionError
 from stream.masks import read_mask
@@ -23,13 +27,14 @@ from stream.results import prepare_folder
 from stream.sinks.manifest import NOTICE, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from calibration.datasets.base import DataSet, LabelledFrame
     from calibration.evaluation.frames import FrameResult
     from engines.base import Engine
-    from stream.mask_orientation import MaskOrientation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +85,11 @@ def run_evaluation(options: EvaluationOptions, dataset: DataSet, engine: Engine)
     truth = None
     if options.orientation is Orientation.AUTO:
         truth = orientation_of_truth(dataset.frames(options.split))
-    results = _evaluate(options, dataset, engine, folder, frame_count=frame_count, truth=truth)
+    learned = training_frames_of(engine, options.model)
+    frames = evaluate_frames(
+        dataset.frames(options.split), engine, orientation=options.orientation, truth=truth, learned=learned
+    )
+    results = _evaluate(options, frames, folder, frame_count=frame_count)
     if not any(result.scores or result.plane is not None for result in results):
         raise DataSetError(
             f"{options.dataset}: none of its {len(results)} frames has a mask or a plane label to compare with"
@@ -108,14 +117,18 @@ def check_split(options: EvaluationOptions, dataset: DataSet) -> int:
     return count
 
 
+def training_frames_of(engine: Engine, model: Path | None) -> TrainingFrames | None:
+    """What the model was trained on, from beside its file; None where nobody wrote it down."""
+    path = find_training_frames(engine.spec, WEIGHTS if model is None else Path(model).parent)
+    return None if path is None else TrainingFrames(read_signatures(path))
+
+
 def _evaluate(
     options: EvaluationOptions,
-    dataset: DataSet,
-    engine: Engine,
+    frames: Iterable[tuple[FrameResult, NDArray[np.uint8]]],
     folder: Path,
     *,
     frame_count: int,
-    truth: MaskOrientation | None,
 ) -> list[FrameResult]:
     results = []
     console = Console(stderr=True)
@@ -132,8 +145,7 @@ def _evaluate(
         ) as progress,
     ):
         task = progress.add_task("evaluate", total=frame_count)
-        frames = dataset.frames(options.split)
-        for result, labels in evaluate_frames(frames, engine, orientation=options.orientation, truth=truth):
+        for result, labels in frames:
             report.add(result, labels)
             results.append(result)
             progress.advance(task)
@@ -182,6 +194,7 @@ def summary_lines(content: dict[str, object]) -> list[tuple[str, str]]:
     """What a run ends with: a label and a text for each line, of what `metrics.json` says about all frames."""
     overall = content["overall"]
     lines = [("frames", f"{_at(overall, 'frames'):.0f}, {_at(overall, 'frames_with_mask'):.0f} with a mask")]
+    lines.append(("trained on", _trained_line(content.get("trained_on"))))
     if (orientation := content.get("orientation_of_truth")) is not None:
         lines.append(("annotated masks", _orientation_line(orientation)))
     for region in REGIONS:
@@ -197,6 +210,14 @@ def summary_lines(content: dict[str, object]) -> list[tuple[str, str]]:
         texts = [f"{name} {'-' if value is None else f'{value:.3f}'}" for name, value in planes]
         lines.append((f"planes, {_at(overall, 'planes.frames'):.0f} frames", ", ".join(texts)))
     return lines
+
+
+def _trained_line(found: object) -> str:
+    if not isinstance(found, dict):
+        return "not known which of these frames: the model does not say"
+    if not found["frames"]:
+        return f"none of these {found['of']} frames"
+    return f"{found['frames']} of these {found['of']} frames, or nearly the same ones: these numbers flatter the model"
 
 
 def _orientation_line(found: object) -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from calibration.datasets.base import LabelledFrame
+    from calibration.datasets.training_frames import TrainingFrames
     from calibration.evaluation.metrics import RegionScore
     from engines.base import Engine
 
@@ -39,6 +40,7 @@ class FrameResult:
         found: by protocol, measured on the predicted mask whatever the plane head says.
         scores: by region of `REGIONS`; empty where the frame has no annotated mask.
         truth: by protocol, measured on the annotated mask; likewise.
+        was_trained_on: whether the model has learned from this frame or one nearly the same; None where not known.
     """
 
     name: str
@@ -55,6 +57,7 @@ class FrameResult:
     found: Mapping[str, Biometry]
     scores: Mapping[str, RegionScore]
     truth: Mapping[str, Biometry]
+    was_trained_on: bool | None = None
 
     @property
     def mean_dice(self) -> float | None:
@@ -82,12 +85,14 @@ def evaluate_frames(
     *,
     orientation: Orientation = Orientation.AUTO,
     truth: MaskOrientation | None = None,
+    learned: TrainingFrames | None = None,
 ) -> Iterator[tuple[FrameResult, NDArray[np.uint8]]]:
     """Yields each frame's result and its predicted labels, (H, W) uint8 at the frame's own size, one frame at a time.
 
     Every frame is read as the first of a stream: nothing, the picture's orientation neither, is remembered from the
     frames before it. Under `AUTO` a predicted mask whose orientation is not clear is refused, as in the pipeline; an
-    annotated one is read as all of the data set are (`truth`), and without that it is read alone.
+    annotated one is read as all of the data set are (`truth`), and without that it is read alone. Frames that the model
+    has `learned` from are marked.
     """
     for index, labelled in enumerate(frames):
         frame = Frame(image=labelled.image, index=index, pts=index, time_base=Fraction(1, 25), captured_ns=0)
@@ -114,6 +119,7 @@ def evaluate_frames(
             found=found,
             scores={} if labelled.mask is None else score_labels(labels, labelled.mask),
             truth={} if labelled.mask is None else measure_truth(labelled.mask, orientation=orientation, found=truth),
+            was_trained_on=learned.holds(labelled.image) if learned else None,
         )
         yield result, labels
 

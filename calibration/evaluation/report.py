@@ -45,6 +45,8 @@ DEFINITIONS = {
     "gated": "as the pipeline: frames below the plane threshold are refused",
     "normal_log_odds": "natural logarithm of the odds that the picture is normal, as the mask alone shows",
     "orientation_of_truth": "decided once, from all annotated masks; those that contradict it are not measured",
+    "trained_on": "frames that the model has learned from, or nearly the same ones, told by their thumbnails; null"
+    " where the model does not say; on such frames these numbers flatter it",
     "share_measured": "of the frames whose annotated mask can be measured",
     "risk_coverage": "mean absolute error of the most confident share of frames; confidence: mean probability of a"
     " structure over the pixels given to it, PS or FH, whichever is less",
@@ -109,7 +111,7 @@ def columns(protocols: Sequence[str]) -> list[str]:
     """The header of `per_image.csv`."""
     names = ["name", "group", "split", "look", "width", "height"]
     names += ["plane", "plane_probability", "called_standard", "mask_confidence"]
-    names += ["normal_log_odds_true", "normal_log_odds"]
+    names += ["normal_log_odds_true", "normal_log_odds", "was_trained_on"]
     names += [f"{region}_{score}" for region in REGIONS for score in SCORES]
     return names + [f"{protocol}_{value}" for protocol in protocols for value in VALUES]
 
@@ -120,6 +122,7 @@ def row(result: FrameResult) -> list[str]:
     cells += ["" if result.plane is None else str(result.plane).lower(), _number(result.plane_probability)]
     cells += [str(result.is_called_standard).lower(), _number(result.confidence)]
     cells += [_number(found.normal_log_odds or None) if found else "" for found in _robust(result)]
+    cells += ["" if result.was_trained_on is None else str(result.was_trained_on).lower()]
     for region in REGIONS:
         score = result.scores.get(region)
         cells += [_number(getattr(score, name)) if score else "" for name in SCORES]
@@ -167,6 +170,7 @@ def metrics(
         "splits": list(dataset.splits),
         "engine": engine.name,
         "model": {"name": spec.name, "sha256": spec.sha256, "plane_threshold": spec.plane_threshold},
+        "trained_on": trained_on(results),
         "orientation_of_truth": _orientation(truth) if truth and truth.views else None,
         **environment_facts(),
         "definitions": DEFINITIONS,
@@ -174,6 +178,12 @@ def metrics(
         "by_split": rounded(_parts(results, "split", spec.plane_threshold)),
         "by_look": rounded(_parts(results, "look", spec.plane_threshold)),
     }
+
+
+def trained_on(results: Sequence[FrameResult]) -> dict[str, int] | None:
+    """How many of the frames the model has learned from; None where it does not say what it was trained on."""
+    known = [result.was_trained_on for result in results if result.was_trained_on is not None]
+    return {"frames": sum(known), "of": len(known)} if known else None
 
 
 def _orientation(truth: MaskOrientation) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ from engines.errors import ModelMismatch
 from engines.graph.editing import read_graph, written
 from engines.model_file import ModelFile, read_model_file
 from engines.openvino import OpenVinoEngine
+from engines.training_frames import find_training_frames
 from stream.errors import OptionError
 from stream.sinks.manifest import NOTICE, environment_facts, now_utc, write_json
 
@@ -114,6 +116,9 @@ def run_quantize(options: QuantizeOptions) -> AcceptanceReport:
         mark = f"engine not accepted: {'; '.join(report.refusals)}"
         candidate = _rewritten(candidate, mark=mark)
     write_whole(options.out, candidate.content)
+    seen = find_training_frames(candidate.spec, options.model.parent)
+    if seen and options.out.parent.resolve() != seen.parent.resolve():
+        shutil.copy2(seen, options.out.parent)
     write_json(options.out.with_suffix(".json"), _facts(options, candidate, report, sensitivities, names))
     console.print(f"written: {options.out}")
     return report

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from calibration.datasets.training_frames import joined, packed, unpacked
 from calibration.errors import ConfigError, TrainingError
 from calibration.training.config_file import build_config
 from engines.base import ModelSpec
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from calibration.datasets.groups import Seen
     from calibration.training.config import TrainConfig
     from calibration.training.refinement.config import RefinementConfig
     from engines.network.build import Network
@@ -28,8 +30,8 @@ if TYPE_CHECKING:
 CHECKPOINT, BEST, HISTORY = "checkpoint.pt", "best.pt", "history.jsonl"
 
 
-def facts_of(network: Network, config: TrainConfig, *, fingerprint: str) -> dict[str, Any]:
-    """What every checkpoint says of itself beside its state; `engines.export` needs schema, spec and weights."""
+def facts_of(network: Network, config: TrainConfig, *, fingerprint: str, seen: Mapping[str, Any]) -> dict[str, Any]:
+    """What every checkpoint says of itself beside its state; `engines.export` needs schema, spec, weights and seen."""
     stride = network.output_stride
     spec = ModelSpec(
         name=config.name,
@@ -48,10 +50,24 @@ def facts_of(network: Network, config: TrainConfig, *, fingerprint: str) -> dict
         "spec": spec.to_metadata(),
         "config": as_text(config),
         "data_fingerprint": fingerprint,
+        "seen": dict(seen),
         "versions": {name: version(name) for name in ("torch", "numpy", "opencv-python-headless")}
         | {"python": platform.python_version()},
         "weights": network.state_dict(),
     }
+
+
+def seen_frames(learned: Seen, start: Path | None) -> dict[str, Any]:
+    """How the frames look that a run learns from, those of the run it started from too: signatures and their number.
+
+    Raises:
+        TrainingError: `start` is no checkpoint.
+    """
+    signatures = packed(learned.thumbnails)
+    before = read(start).get("seen") if start else None
+    if before:
+        signatures = joined(signatures, before["signatures"])
+    return {"signatures": signatures, "frames": len(unpacked(signatures))}
 
 
 def as_text(config: TrainConfig | RefinementConfig) -> str:

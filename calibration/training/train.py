@@ -137,6 +137,7 @@ def train(config: TrainConfig, *, data: Path, out: Path, start: Path | None = No
         console.print(f"{kind}: " + ", ".join(f"{pool.name} {len(pool.batch)}" for pool in pools))
 
     run = new_run(config, device, start)
+    seen = checkpoint.seen_frames(store.seen, start)
     out.mkdir(parents=True, exist_ok=True)
     stored = checkpoint.load(out / checkpoint.CHECKPOINT, config, fingerprint=store.fingerprint)
     if stored:
@@ -154,7 +155,7 @@ def train(config: TrainConfig, *, data: Path, out: Path, start: Path | None = No
             score = chosen_by(scores)
             line = {"epoch": run.epoch + 1, **means, **scores, "score": score}
             run.history.append(line | {"seconds": round(time.monotonic() - began, 1)})
-            facts = checkpoint.facts_of(kept, config, fingerprint=store.fingerprint)
+            facts = checkpoint.facts_of(kept, config, fingerprint=store.fingerprint, seen=seen)
             if score > run.best and with_planes and is_settled(run, config) and not is_early:
                 run.best = score
                 checkpoint.save(facts | {"scores": scores}, out / checkpoint.BEST)
