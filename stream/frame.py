@@ -103,7 +103,8 @@ class Frame:
         origin: column and row, in the picture the source gave, of this image's first pixel.
         field_of_view: (H, W) uint8, 255 where this image shows ultrasound and not the screen around it, which is black;
             None where all of it does. Frames of one stretch share it.
-        refusal: why the source itself says that this picture must not be measured: it is `DAMAGED`, or `INVALID`.
+        refusal: why the source itself says that this picture must not be measured: it is `DAMAGED`, `INVALID`, or
+            was not decoded for want of time (`OVERLOAD`).
         regions: what the source says is where in the picture it gave, each with its scale (`stream.regions`).
     """
 

@@ -8,8 +8,8 @@ Frames are dropped in one place, the first channel, and only where its overflow 
 
 from __future__ import annotations
 
+import heapq
 import threading
-from collections import deque
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -96,7 +96,8 @@ class Pipeline:
         self._clock = clock or MonotonicClock()
         self._reader = Reader(protocol=protocol, plane_threshold=engine.spec.plane_threshold, orientation=orientation)
         self._tracker = Tracker()
-        self._dropped: deque[Frame] = deque()
+        self._dropped: list[tuple[int, Frame]] = []
+        self._dropped_lock = threading.Lock()
         self._stretch = 0, SegmentCause.START
         self._frames: Channel[tuple[Frame, Trail]] = Channel(
             CHANNEL_CAPACITY, overflow=overflow, on_drop=lambda dropped: self._note_drop(dropped[0])
@@ -183,6 +184,9 @@ class Pipeline:
 
     def _capture(self) -> None:
         for frame in self._source:
+            if frame.refusal is Reason.OVERLOAD:  # it must not take the place of one that was decoded
+                self._note_drop(frame)
+                continue
             trail = Trail(frame.captured_ns)
             trail.leave(Stage.READ, self._clock.now_ns())
             self._frames.send((frame, trail))
@@ -260,8 +264,8 @@ class Pipeline:
         if before is not None:
             self._stretch = before.segment, before.segment_cause
         segment, cause = self._stretch
-        while self._dropped and (before is None or self._dropped[0].index < before.index):
-            frame = replace(self._dropped.popleft(), segment=segment, segment_cause=cause)
+        while (dropped := self._next_dropped(before)) is not None:
+            frame = replace(dropped, segment=segment, segment_cause=cause)
             self._measurements.send(
                 Measurement(
                     frame=frame,
@@ -273,9 +277,18 @@ class Pipeline:
                 )
             )
 
+    def _next_dropped(self, before: Frame | None) -> Frame | None:
+        """Takes the first of the dropped frames, where it comes before frame `before`."""
+        with self._dropped_lock:
+            if not self._dropped or (before is not None and self._dropped[0][0] > before.index):
+                return None
+            return heapq.heappop(self._dropped)[1]
+
     def _note_drop(self, frame: Frame) -> None:
         """Keeps what the record of a dropped frame needs, not its pixels: there may be many while an engine stalls."""
-        self._dropped.append(replace(frame, image=np.zeros((1, 1), np.uint8)))
+        small = replace(frame, image=np.zeros((1, 1), np.uint8))
+        with self._dropped_lock:
+            heapq.heappush(self._dropped, (frame.index, small))
 
     def _latency_ms(self, frame: Frame) -> float:
         return (self._clock.now_ns() - frame.captured_ns) / 1e6

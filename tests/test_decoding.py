@@ -47,7 +47,7 @@ def encoded(codec: str, count: int = COUNT, *, options: str = "", key_every: int
     context.options = {**said, "keyint_min": str(key_every)} if name == "libx264" else _joined(plain)
     packets = []
     for number in range(count):
-        picture = av.VideoFrame.from_ndarray(scene(number), format="gray").reformat(format="yuv420p")
+        picture = av.VideoFrame.from_ndarray(scene(number % 70), format="gray").reformat(format="yuv420p")
         picture.pts, picture.time_base = number, Fraction(1, 25)
         packets += context.encode(picture)
     return [bytes(packet) for packet in [*packets, *context.encode(None)]]

@@ -190,3 +190,16 @@ def test_what_its_source_refuses_is_not_measured(refusal: Reason, *, is_watched:
     assert [result.reason for result in results] == [None, None, None, refusal, None, None]
     assert results[3].aop is None
     assert results[3].biometry is None
+
+
+def test_what_its_source_left_out_is_dropped_in_order_and_takes_no_other_frame_s_place() -> None:
+    class Skipping(DrawnSource):
+        def __iter__(self) -> Iterator[Frame]:
+            for frame in super().__iter__():
+                yield frame if frame.index % 12 == 0 else replace(frame, refusal=Reason.OVERLOAD)
+
+    with Pipeline(Skipping(48), GreyLevelEngine()) as pipeline:
+        found = list(pipeline)
+    assert [measurement.frame.index for measurement in found] == list(range(48))
+    assert [m.frame.index for m in found if m.state is State.MEASURED] == [0, 12, 24, 36]
+    assert {m.reason for m in found if m.state is State.DROPPED} == {Reason.OVERLOAD}

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import socket
 import threading
-from typing import TYPE_CHECKING
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
 
+import av
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,18 +17,21 @@ from hypothesis import strategies as st
 from stream.biometry import Reason
 from stream.clock import ManualClock, MonotonicClock
 from stream.errors import SourceDenied, SourceError, SourceUnreadable
+from stream.sources.decoding import CheckedDecoder
 from stream.sources.h264 import units_of
 from stream.sources.network import open_network
 from stream.sources.rtp import H264, H265, Assembler, Packet
 from stream.sources.rtsp import CodecNotCounted, RtspFeed
 from stream.sources.rtsp_client import RtspClient
 from stream.sources.rtsp_words import Address, Media
+from stream.sources.video_pictures import VideoPictures
 from tests.rtsp_server import RtspServer, packets_of
-from tests.test_decoding import COUNT, decoded, encoded
+from tests.test_decoding import COUNT, KEY_EVERY, decoded, encoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from stream.sources.decoding import Decoded
     from stream.sources.live import Picture
 
 PICTURES = {"H264": encoded("h264"), "H265": encoded("hevc")}
@@ -252,3 +257,38 @@ def test_any_answer_is_one_or_an_error_of_ours(data: bytes) -> None:
         theirs.close()
         with pytest.raises(SourceError):
             answer_all(client)
+
+
+@pytest.mark.parametrize(("decode_ms", "is_slow"), [(100, True), (10, False)])
+def test_a_machine_that_decodes_too_slowly_gives_key_pictures_and_says_that_it_left_out_the_others(
+    decode_ms: int, is_slow: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coded = encoded("h264", 240)
+    clock = ManualClock()
+    context = av.CodecContext.create("h264", "r")
+    assert isinstance(context, av.VideoCodecContext)
+    pictures = VideoPictures(context, clock)
+    decode = CheckedDecoder.decode
+
+    def slowly(self: CheckedDecoder, packet: av.Packet[Any], **facts: Any) -> Iterator[Decoded]:
+        clock.advance(decode_ms * 1_000_000)
+        yield from decode(self, packet, **facts)
+
+    monkeypatch.setattr(CheckedDecoder, "decode", slowly)
+    found: list[Picture] = []
+    late_ms = []
+    for number, data in enumerate(coded):
+        packet: av.Packet[Any] = av.Packet(data)
+        packet.pts, packet.time_base, packet.is_keyframe = number, Fraction(1, 25), number % KEY_EVERY == 0
+        clock.wait_until(number * 40_000_000, threading.Event())
+        for picture in pictures.of(packet):
+            found.append(picture)
+            late_ms.append((clock.now_ns() - picture.captured_ns) / 1e6)
+    refusals = [picture.refusal for picture in found]
+    assert len(found) == 240
+    assert set(refusals) == ({None, Reason.OVERLOAD} if is_slow else {None})
+    assert late_ms[-1] < 1000
+    if is_slow:
+        assert 60 < refusals.count(Reason.OVERLOAD) < 200
+        assert max(late_ms) < 3000
+        assert not any(picture.refusal is Reason.DAMAGED for picture in found)

@@ -113,6 +113,18 @@ class CheckedDecoder:
         if is_torn:
             self._lose()
 
+    @property
+    def can_skip(self) -> bool:
+        """Whether pictures may be left out: some are built on others, and they come in the order they are shown."""
+        return not self._is_jpeg and not self._context.has_b_frames
+
+    def skip(self, lost: int = 0) -> None:
+        """Leaves a packet out; what is built on its picture is damaged then."""
+        self.lost += lost
+        if self._numbers:
+            self._numbers.forget()
+        self._lose()
+
     def _judged(self, picture: VideoFrame, *, is_torn: bool) -> Decoded:
         came = picture.opaque if isinstance(picture.opaque, int) else self._count
         if picture.is_corrupt and not self._needs_key:

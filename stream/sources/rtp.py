@@ -67,12 +67,14 @@ class AccessUnit:
         timestamp: as sent.
         lost: packets that were lost before or within it.
         is_torn: a part of this picture is missing, or may be.
+        is_key: it is built on no other.
     """
 
     data: bytes
     timestamp: int
     lost: int
     is_torn: bool
+    is_key: bool
 
 
 class Payload(Protocol):
@@ -86,6 +88,9 @@ class Payload(Protocol):
 
     def begins_picture(self, payload: bytes) -> bool:
         """Whether a packet is the first of a picture."""
+
+    def is_key(self, unit: bytes) -> bool:
+        """Whether a NAL unit is of a picture that is built on no other."""
 
 
 class H264:
@@ -115,6 +120,9 @@ class H264:
         # A slice whose first macroblock is number 0; parameter sets and the like stand before slices.
         return bool(payload[at] & 0x80) if kind in (1, 2, 5) else kind >= 6
 
+    def is_key(self, unit: bytes) -> bool:
+        return unit[0] & 31 == 5
+
 
 class H265:
     """RFC 7798 without decoding order numbers."""
@@ -141,6 +149,9 @@ class H265:
                 return False
             kind, at = payload[2] & 63, 3
         return bool(payload[at] & 0x80) if kind < 32 else 32 <= kind <= 39
+
+    def is_key(self, unit: bytes) -> bool:
+        return 16 <= unit[0] >> 1 & 63 <= 21
 
 
 def _aggregated(payload: bytes, start: int) -> Iterator[tuple[bytes, bool, bool]]:
@@ -170,7 +181,7 @@ class Assembler:
         self._timestamp: int | None = None
         self._expected: tuple[int, int] | None = None
         self._lost = 0
-        self._is_torn = self._is_open = False
+        self._is_torn = self._is_open = self._is_key = False
         self.unreadable = 0
 
     def add(self, packet: Packet) -> Iterator[AccessUnit]:
@@ -218,6 +229,7 @@ class Assembler:
                     self._is_torn = True
                     if not begins:
                         return
+                self._is_key = self._is_key or (begins and self._payload.is_key(data))
                 self._parts.append(START_CODE + data if begins else data)
                 self._bytes += len(data)
                 self._is_open = not ends
@@ -228,7 +240,8 @@ class Assembler:
     def _taken(self) -> AccessUnit:
         """The picture at hand; nothing is at hand then."""
         assert self._timestamp is not None
-        unit = AccessUnit(b"".join(self._parts), self._timestamp, self._lost, self._is_torn or self._is_open)
+        is_torn = self._is_torn or self._is_open
+        unit = AccessUnit(b"".join(self._parts), self._timestamp, self._lost, is_torn, self._is_key)
         self._parts, self._bytes, self._timestamp, self._lost = [], 0, None, 0
-        self._is_torn = self._is_open = False
+        self._is_torn = self._is_open = self._is_key = False
         return unit

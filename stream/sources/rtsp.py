@@ -112,6 +112,7 @@ class RtspFeed:
         packet: av.Packet[Any] = av.Packet(unit.data)
         packet.pts = packet.dts = self._unwrapped(unit.timestamp)
         packet.time_base = self._time_base
+        packet.is_keyframe = unit.is_key
         return packet
 
     def _unwrapped(self, stamp: int) -> int:

@@ -27,8 +27,12 @@ class Sight(StrEnum):
     INVALID = "invalid"
     """The source says of the picture that it is not valid."""
     OVERLOAD = "overload"
-    """Known from a recorded stream: it was dropped when the stream was live."""
+    """It was dropped before it was decoded, or, of a recorded stream, when that was live."""
 
 
-REFUSED_BY_SOURCE = {Reason.DAMAGED: Sight.DAMAGED, Reason.INVALID: Sight.INVALID}
+REFUSED_BY_SOURCE = {
+    Reason.DAMAGED: Sight.DAMAGED,
+    Reason.INVALID: Sight.INVALID,
+    Reason.OVERLOAD: Sight.OVERLOAD,
+}
 """What a frame is whose source says that it must not be measured (`Frame.refusal`)."""
