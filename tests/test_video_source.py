@@ -382,11 +382,14 @@ def test_of_several_streams_the_film_is_played_and_it_is_said(tmp_path: Path) ->
 
 
 def test_several_stills_are_no_film(tmp_path: Path) -> None:
-    path = tmp_path / "a.avif"
-    Image.fromarray(waves(1)[0]).convert("RGBA").save(path)  # alpha is a picture of its own, as tiles are
-    with av.open(str(path)) as container:
-        if len(container.streams.video) == 1:
-            pytest.skip("this encoder writes one stream")
+    path = tmp_path / "a.mp4"  # as the tiles of a large HEIC picture come
+    with av.open(str(path), "w") as output:
+        streams = [output.add_stream("libx264", rate=25) for _ in range(2)]
+        for stream in streams:
+            stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        for stream, picture in zip(streams, waves(2), strict=True):
+            output.mux(stream.encode(from_grey(picture)))
+            output.mux(stream.encode(None))
     with pytest.raises(SourceUnreadable, match="holds 2 stills"):
         VideoSource(path, clock=CLOCK)
 
