@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import re
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -71,23 +71,3 @@ def _jpeg_end(data: bytes) -> int:
         scan += 2 + int.from_bytes(data[scan + 2 : scan + 4], "big")
     end = data.find(b"\xff\xd9", scan)
     return len(data) if end < 0 else end + 2
-
-
-def linked_pages(path: Path) -> int:
-    """Pages that a TIFF's directories link, one to the next; one that lies beyond the end of the file counts."""
-    with path.open("rb") as file:
-        head = file.read(16)
-        order: Literal["little", "big"] = "little" if head[:2] == b"II" else "big"
-        is_big = int.from_bytes(head[2:4], order) == 43
-        width, counter, entry = (8, 8, 20) if is_big else (4, 2, 12)
-        offset, seen = int.from_bytes(head[width : 2 * width], order), set[int]()
-        while offset and offset not in seen:
-            seen.add(offset)
-            file.seek(offset)
-            entries = int.from_bytes(file.read(counter), order)
-            file.seek(offset + counter + entry * entries)
-            link = file.read(width)
-            offset = int.from_bytes(link, order)
-            if len(link) < width:
-                return len(seen) + 1  # the directory itself is cut
-        return len(seen)

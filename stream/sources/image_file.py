@@ -6,9 +6,7 @@ with a hole, and pictures that lie behind the first where the format declares no
 
 from __future__ import annotations
 
-import ctypes
 import math
-import re
 import struct
 import threading
 import warnings
@@ -16,14 +14,15 @@ import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageOps, _imaging
+from PIL import Image, ImageOps
 
 from stream.errors import SourceNotFound, SourceTruncated, SourceUnreadable
 from stream.frame import PLAUSIBLE_ASPECT
-from stream.sources.image_checks import check_end, linked_pages
+from stream.sources import tiff
+from stream.sources.image_checks import check_end
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,27 +51,8 @@ ROUNDING = 0.005
 """Resolutions that differ by less are the same: files keep them as whole numbers."""
 
 _ORIENTATION, _FIRST_ON_ITS_SIDE = 274, 5
-_NEW_SUBFILE_TYPE, _BITS, _PHOTOMETRIC, _DESCRIPTION, _PLANAR, _SAMPLE_FORMAT = 254, 258, 262, 270, 284, 339
-_REDUCED_OR_MASK = 5
-_WHITE_IS_ZERO, _SEPARATE_PLANES, _UNSIGNED = 0, 2, 1
-_IMAGEJ_CHANNELS = re.compile(r"^channels=(\d+)$", re.MULTILINE)
-_IMAGEJ_COUNT = re.compile(r"^images=(\d+)$", re.MULTILINE)
-_IMAGEJ_INTERVAL_S = re.compile(r"^finterval=([0-9.eE+-]+)$", re.MULTILINE)
 
 _remarks_lock = threading.Lock()
-
-
-def _silence_libtiff() -> None:
-    """Keeps the C library inside Pillow from writing its complaints to stderr: errors are raised all the same."""
-    try:
-        library = ctypes.CDLL(_imaging.__file__)
-        for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
-            getattr(library, name)(None)
-    except (OSError, AttributeError):  # a Pillow that was built in another way
-        return
-
-
-_silence_libtiff()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +94,7 @@ def image_facts(path: Path) -> ImageFacts:
         SourceUnreadable: it is no image that can be read, or holds another number of pictures than it declares.
     """
     with _opened(path) as image, quiet():
-        interval = _IMAGEJ_INTERVAL_S.search(_imagej(image))
-        return ImageFacts(len(_pages(path, image)), _is_wide(image), _period_s(interval[1]) if interval else None)
+        return ImageFacts(len(_pages(path, image)), _is_wide(image), tiff.imagej_period_s(image))
 
 
 def read_pictures(path: Path) -> Iterator[Picture]:
@@ -199,50 +178,11 @@ def quiet() -> Iterator[None]:
 
 
 def _pages(path: Path, image: Image.Image) -> list[int]:
-    """Numbers of the pictures to be shown: thumbnails and masks of a TIFF are none, nor is a PNG's stand-in.
-
-    Raises SourceUnreadable where the file declares another number.
-    """
-    count: int = getattr(image, "n_frames", 1)
-    if image.format == "PNG" and image.info.get("default_image"):
-        return list(range(1, count))
-    if image.format != "TIFF":
-        return list(range(count))
-    linked = linked_pages(path)
-    if linked != count:
-        raise SourceUnreadable(f"{path}: cut off or damaged: {count} pages are readable of the {linked} that it links")
-    declared = _IMAGEJ_COUNT.search(_imagej(image))
-    if declared and int(declared[1]) != count:
-        raise SourceUnreadable(
-            f"{path}: declares {declared[1]} pictures and holds {count}; save it as a TIFF of as many pages"
-        )
-    channels = _IMAGEJ_CHANNELS.search(_imagej(image))
-    if channels and int(channels[1]) > 1:
-        raise SourceUnreadable(f"{path}: has {channels[1]} channels, each in pages of its own; export one of them")
-    pages = []
-    for page in range(count):
-        image.seek(page)
-        if not int(_tag(image, _NEW_SUBFILE_TYPE, 0)) & _REDUCED_OR_MASK:
-            pages.append(page)
-    image.seek(0)
-    return pages or [0]
-
-
-def _tag(image: Image.Image, number: int, default: Any) -> Any:
-    """A field of a TIFF page; the first of several values."""
-    value = getattr(image, "tag_v2", {}).get(number, default)
-    return value[0] if isinstance(value, tuple) and value else value
-
-
-def _imagej(image: Image.Image) -> str:
-    """What ImageJ wrote of the film; "" where another program wrote it."""
-    text = _tag(image, _DESCRIPTION, "")
-    return text.replace("\r\n", "\n") if isinstance(text, str) and text.startswith("ImageJ=") else ""
-
-
-def _period_s(text: str) -> Fraction | None:
-    seconds = float(text)
-    return Fraction(seconds).limit_denominator(1_000_000) if 1e-3 <= seconds <= 60 else None
+    """Numbers of the pictures to be shown; the stand-in of an animated PNG is none."""
+    if image.format == "TIFF":
+        return tiff.pages(path, image)
+    first = 1 if image.format == "PNG" and image.info.get("default_image") else 0
+    return list(range(first, getattr(image, "n_frames", 1)))
 
 
 def _duration_s(image: Image.Image) -> Fraction | None:
@@ -255,23 +195,7 @@ def _duration_s(image: Image.Image) -> Fraction | None:
 
 def _is_wide(image: Image.Image) -> bool:
     """Whether 16-bit levels may fill the lower bits only: what PNM and JPEG 2000 declare is scaled by Pillow."""
-    return image.mode.startswith("I") and image.format in ("PNG", "TIFF") and int(_tag(image, _BITS, 16)) == 16
-
-
-def _check_layout(path: Path, image: Image.Image) -> None:
-    """Raises SourceUnreadable for a TIFF page that Pillow would garble."""
-    if image.format != "TIFF":
-        return
-    bits = int(_tag(image, _BITS, 1))
-    if _tag(image, _SAMPLE_FORMAT, _UNSIGNED) != _UNSIGNED:
-        raise SourceUnreadable(f"{path}: its levels are signed or floating point; store it as 8 or 16 unsigned bits")
-    if bits > 8 and _tag(image, _PLANAR, 1) == _SEPARATE_PLANES:
-        raise SourceUnreadable(f"{path}: a TIFF of {bits} bits in planes; store it as grey, or by pixel")
-
-
-def _is_inverted(image: Image.Image) -> bool:
-    """Whether levels still run from white to black: Pillow turns those of up to 8 bits."""
-    return image.format == "TIFF" and _tag(image, _PHOTOMETRIC, None) == _WHITE_IS_ZERO and image.mode.startswith("I")
+    return image.mode.startswith("I") and image.format in ("PNG", "TIFF") and int(tiff.tag(image, tiff.BITS, 16)) == 16
 
 
 def _levels(path: Path, image: Image.Image) -> NDArray[np.uint8] | NDArray[np.uint16]:
@@ -282,7 +206,7 @@ def _levels(path: Path, image: Image.Image) -> NDArray[np.uint8] | NDArray[np.ui
         if wide.dtype.kind not in "iu" or wide.min() < 0 or wide.max() > 0xFFFF:
             raise SourceUnreadable(f"{path}: its levels do not fit 16 bits; store it with 8 or 16 bits")
         levels: NDArray[np.uint16] = wide.astype(np.uint16)
-        bits = int(_tag(image, _BITS, 16))
+        bits = int(tiff.tag(image, tiff.BITS, 16))
         return levels if bits >= 16 else (levels * (0xFFFF / ((1 << bits) - 1))).astype(np.uint16)
     if mode == "F":
         raise SourceUnreadable(f"{path}: its levels are floating point; store it with 8 or 16 bits")
@@ -294,14 +218,16 @@ def _levels(path: Path, image: Image.Image) -> NDArray[np.uint8] | NDArray[np.ui
 def _picture(path: Path, image: Image.Image, page: int) -> Picture:
     """One of the pictures of an open file."""
     image.seek(page)
-    _check_layout(path, image)
+    is_tiff = image.format == "TIFF"
+    if is_tiff:
+        tiff.check_layout(path, image)
     is_on_its_side = image.getexif().get(_ORIENTATION, 1) >= _FIRST_ON_ITS_SIDE
     image.load()  # turns a TIFF by its orientation, and then says no more of it
     levels = _levels(path, ImageOps.exif_transpose(image))
     aspect = _gif_aspect(path) if image.format == "GIF" else pixel_aspect(image)
     if is_on_its_side and aspect:
         aspect = 1 / aspect
-    return Picture(np.invert(levels) if _is_inverted(image) else levels, _duration_s(image), aspect)
+    return Picture(np.invert(levels) if is_tiff and tiff.is_inverted(image) else levels, _duration_s(image), aspect)
 
 
 def pixel_aspect(image: Image.Image) -> float | None:
