@@ -288,17 +288,14 @@ def frames_of(source: SourceSettings, data: Path, *, size: int, seed: int) -> It
         yield from phantoms(source.count, size, seed)
         return
     dataset = open_dataset(data / source.path, source.layout or None)
-    chosen = [
-        frame
-        for frame in dataset.frames(source.split or None)
-        if frame.name not in source.exclude and source.look in ("", frame.look)
-    ]
+    chosen = [frame for frame in dataset.frames(source.split or None) if source.look in ("", frame.look)]
     if source.folds:
         groups = content_groups((frame.image for frame in chosen), [frame.group for frame in chosen])
         chosen = [replace(frame, group=group) for frame, group in zip(chosen, groups, strict=True)]
         strata = [stratum_of(frame) for frame in chosen]
         held_out = grouped_folds(groups, source.folds, seed=0, strata=strata)[source.fold]
         chosen = [frame for k, frame in enumerate(chosen) if (k in held_out) == (source.take == "held_out")]
+    chosen = [frame for frame in chosen if frame.name not in source.exclude]  # folds do not depend on it
     if source.share < 1:
         kept = grouped_holdout([frame.group for frame in chosen], source.share, seed=source.share_seed)
         if source.rest_unlabelled:
