@@ -12,6 +12,7 @@ import pytest
 
 from calibration.datasets import open_dataset
 from calibration.datasets.groups import content_groups
+from calibration.training.frames import phantoms
 from tests import dataset_files as make
 from tests.dataset_damage import add_mask, drop, edit, error_of, opening_error_of, read, rewrite
 from tests.dataset_files import EXAM
@@ -89,6 +90,26 @@ def test_groups_that_are_known_are_kept_and_joined_by_content() -> None:
     """b and c hold one picture: all of both are one group, though their other pictures are alike to none."""
     pictures = [make.picture(number) for number in (1, 2, 3, 3, 4)]
     assert content_groups(pictures, ["a", "b", "b", "c", "c"]) == ["a", "b", "b", "b", "b"]
+
+
+COPIES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "black bars beside it": lambda image: cv2.copyMakeBorder(image, 3, 9, 20, 5, cv2.BORDER_CONSTANT),
+    "mirrored": lambda image: image[:, ::-1],
+    "cut at its edges": lambda image: image[8:-8, 8:-8],
+    "squeezed": lambda image: cv2.resize(image, (image.shape[1], image.shape[0] // 2)),
+    "darker": lambda image: (image * 0.5).astype(np.uint8),
+    "coarse JPEG": lambda image: cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 30])[1], 0),
+    "turned a little": lambda image: cv2.warpAffine(
+        image, cv2.getRotationMatrix2D((image.shape[1] / 2, image.shape[0] / 2), 2, 1), image.shape[::-1]
+    ),
+}
+
+
+@pytest.mark.parametrize("change", COPIES)
+def test_a_copy_that_was_made_anew_is_found(change: str) -> None:
+    frames = [frame.image for frame in phantoms(3, 160, seed=5) if frame.plane]
+    groups = content_groups([*frames, COPIES[change](frames[1])], list("abcd"))
+    assert groups == ["a", "b", "c", "b"]
 
 
 def test_pictures_of_any_size_and_name_are_grouped_by_content(tmp_path: Path) -> None:

@@ -23,37 +23,74 @@ ALIKE = 0.9
 Held against the near-duplicate groups that accompany 979 PSFHS frames: three quarters of the pairs in one group are
 alike, and of the pairs in two groups 2 in 1000. Frames of one video of JNU-IFM, seen side by side, go down to 0.86.
 """
-_BLOCK = 2048
+COPY = 0.98
+"""The same where one frame is first mirrored, freed of black borders, or cut at its edges: a copy, made anew so."""
+TRIMS = (0.05, 0.1)
+"""Shares of the side that are cut off at every edge."""
+_BLACK = 12
+_BLOCK = 512
 
 
-def thumbnail(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """A picture (H, W) averaged down to 16 x 16, freed of its mean and scale: (256,), length 1, or all 0 if flat."""
-    small = cv2.resize(image, (THUMBNAIL_PX, THUMBNAIL_PX), interpolation=cv2.INTER_AREA).astype(np.float32).ravel()
+def looks_of(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Thumbnails (4, 256) of a picture (H, W): whole, without black borders, and without each of `TRIMS` at its edges.
+
+    Each is averaged down to 16 x 16 and freed of its mean and scale: length 1, or all 0 where it is flat.
+    """
+    height, width = image.shape
+    parts = [image, _without_borders(image)]
+    for share in TRIMS:
+        top, left = int(height * share), int(width * share)
+        parts.append(image[top : height - top, left : width - left])
+    return np.stack([_thumbnail(part) for part in parts])
+
+
+def all_looks(images: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """The looks of pictures of any sizes, (n, 4, 256)."""
+    rows = [looks_of(image) for image in images]
+    return np.stack(rows) if rows else np.zeros((0, 2 + len(TRIMS), THUMBNAIL_PX**2), np.float32)
+
+
+def _thumbnail(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    side = (THUMBNAIL_PX, THUMBNAIL_PX)
+    small = cv2.resize(np.ascontiguousarray(image), side, interpolation=cv2.INTER_AREA).astype(np.float32).ravel()
     small -= small.mean()
     length = float(np.linalg.norm(small))
     return small / length if length > 0 else np.zeros_like(small)
 
 
-def thumbnails(images: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
-    """The thumbnails of pictures of any sizes, (n, 256)."""
-    rows = [thumbnail(image) for image in images]
-    return np.stack(rows) if rows else np.zeros((0, THUMBNAIL_PX**2), np.float32)
+def _without_borders(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The picture without rows and columns at its edges that are black but for a few pixels; itself if all are."""
+    lit = image > _BLACK
+    rows, columns = (np.flatnonzero(lit.mean(axis=axis) > 0.02) for axis in (1, 0))
+    if min(len(rows), len(columns)) < THUMBNAIL_PX // 2:
+        return image
+    return image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
 def alike_pairs(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.intp]:
-    """Which rows of two sets of thumbnails are alike: (k, 2) indices into the first and the second."""
-    found = [
-        np.argwhere(first[start : start + _BLOCK] @ second.T >= ALIKE) + np.array((start, 0))
-        for start in range(0, len(first), _BLOCK)
-    ]
-    return np.concatenate(found) if found else np.zeros((0, 2), np.intp)
+    """Which frames of two sets of looks are alike: (k, 2) indices into the first and the second.
+
+    Convention: alike are frames whose whole thumbnails correlate by at least `ALIKE`, or any of whose looks do by at
+    least `COPY`, the second's mirrored or not. Worked value: a frame and the same with black bars beside it are alike.
+    """
+    mirrored = second.reshape(*second.shape[:2], THUMBNAIL_PX, THUMBNAIL_PX)[..., ::-1].reshape(second.shape)
+    found = [np.zeros((0, 2), np.intp)]
+    for start in range(0, len(first), _BLOCK):
+        block = first[start : start + _BLOCK]
+        alike = block[:, 0] @ second[:, 0].T >= ALIKE
+        for looks in (second, mirrored):
+            for own in range(looks.shape[1]):
+                for other in range(looks.shape[1]):
+                    alike |= block[:, own] @ looks[:, other].T >= COPY
+        found.append(np.argwhere(alike) + np.array((start, 0)))
+    return np.concatenate(found)
 
 
 def content_groups(images: Iterable[NDArray[np.uint8]], known: Sequence[str]) -> list[str]:
     """Groups frames that are alike, directly or by way of others, on top of the groups that are known.
 
-    Convention: two frames belong together where their thumbnails correlate by at least `ALIKE` or their known groups
-    are the same; groups are what chains of such pairs hold together. A picture of one grey level is like no other.
+    Convention: two frames belong together where they are alike (`alike_pairs`) or their known groups are the same;
+    groups are what chains of such pairs hold together. A picture of one grey level is like no other.
     Worked value: a picture, the same at half gain, and its negative with known groups a, b, c are a, a, c.
 
     Args:
@@ -63,7 +100,7 @@ def content_groups(images: Iterable[NDArray[np.uint8]], known: Sequence[str]) ->
     Returns:
         For each frame the known group that comes first in its chain.
     """
-    shown = thumbnails(images)
+    shown = all_looks(images)
     if len(shown) != len(known):
         raise ValueError(f"{len(shown)} images, but {len(known)} known groups")
     names = list(dict.fromkeys(known))
@@ -89,11 +126,11 @@ class Seen:
 
     Attributes:
         names: of the frames, with their data set.
-        thumbnails: (n, 256) of them.
+        looks: (n, 4, 256) of them.
     """
 
     names: Sequence[str]
-    thumbnails: NDArray[np.float32]
+    looks: NDArray[np.float32]
 
 
 def check_unlike(train: Seen, validation: Seen) -> None:
@@ -102,7 +139,7 @@ def check_unlike(train: Seen, validation: Seen) -> None:
     Raises:
         DataSetError: some frames of the two are alike, whatever their names; names them.
     """
-    pairs = alike_pairs(validation.thumbnails, train.thumbnails)
+    pairs = alike_pairs(validation.looks, train.looks)
     if len(pairs):
         shown = [f"{validation.names[judged]} and {train.names[learned]}" for judged, learned in pairs]
         frames = len(set(pairs[:, 0].tolist()))

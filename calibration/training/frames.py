@@ -17,7 +17,7 @@ from calibration.datasets import open_dataset
 from calibration.datasets.bands import drawn_angles, stratum_of
 from calibration.datasets.base import LabelledFrame
 from calibration.datasets.fingerprint import Fingerprint
-from calibration.datasets.groups import Seen, content_groups, thumbnail, thumbnails
+from calibration.datasets.groups import Seen, all_looks, content_groups, looks_of
 from calibration.datasets.split import grouped_folds, grouped_holdout
 from calibration.errors import ConfigError, DataSetError
 from calibration.training.batch import Batch
@@ -111,7 +111,7 @@ def load_store(sources: Sequence[SourceSettings], data: Path, *, size: int, seed
                 continue
             groups.add(f"{_origin(source, seed + place)}/{frame.group}")
             if source.path != PHANTOM:
-                looks[f"{source.path}/{frame.name}"] = thumbnail(frame.image)
+                looks[f"{source.path}/{frame.name}"] = looks_of(frame.image)
             found[kind].append(example)
             members[kind].append(frame.group)
         for reason, count in skipped.items():
@@ -126,7 +126,7 @@ def load_store(sources: Sequence[SourceSettings], data: Path, *, size: int, seed
                     likely = evened(likely, concatenate(found[kind]).masks.numpy(), source.even)
                 reach = likely.cumsum(0)
                 pools.append(Pool(f"{source.path}/{kind}", mass, concatenate(found[kind]), reach))
-    seen = Seen(tuple(looks), np.stack([*looks.values()]) if looks else thumbnails(()))
+    seen = Seen(tuple(looks), np.stack([*looks.values()]) if looks else all_looks(()))
     return FrameStore(tuple(pools), fingerprint.hexdigest(), frozenset(groups), seen)
 
 
