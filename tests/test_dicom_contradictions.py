@@ -41,6 +41,7 @@ LIES: list[Lie] = [
     {"Columns": SHAPE[1] - 2},
     {"Columns": SHAPE[1] + 1},
     {"Rows": SHAPE[1], "Columns": SHAPE[0] - 1},
+    {"Rows": SHAPE[1], "Columns": SHAPE[0]},
     {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7},
     {"BitsAllocated": 16, "BitsStored": 16, "HighBit": 15},
     {"BitsAllocated": 16, "BitsStored": 12, "HighBit": 11},
@@ -199,3 +200,15 @@ def test_a_wrong_length_of_the_file_meta_information_does_not_matter(tmp_path: P
         for length in (0, 16, 1 << 20):
             path.write_bytes(data[:140] + length.to_bytes(4, "little") + data[144:])
             assert np.array_equal(pictures_of(path)[0], GREY)
+
+
+@pytest.mark.parametrize("codec", ["native grey", "native deep", "native colour", "RLE grey", "RLE colour"])
+def test_exchanged_rows_and_columns_are_told(tmp_path: Path, codec: str) -> None:
+    path = with_lie(CODECS[codec](tmp_path / "a.dcm"), {"Rows": SHAPE[1], "Columns": SHAPE[0]})
+    with pytest.raises(SourceUnreadable, match="torn at 64x80 and whole at 80x64"):
+        play(path)
+
+
+def test_noise_and_flat_pictures_are_not_taken_for_torn_ones(tmp_path: Path) -> None:
+    for pixels in (np.random.default_rng(0).integers(0, 256, (2, *SHAPE)), np.full((2, *SHAPE), 9), np.eye(64)[None]):
+        assert len(pictures_of(native(tmp_path / "a.dcm", pixels.astype(np.uint8)))[0]) == len(pixels)

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+import cv2
 import numpy as np
 
 from stream.biometry import Reason
@@ -163,10 +164,10 @@ def _stills(file: IO[bytes], header: Header, element: PixelElement, facts: Pictu
     if not facts.is_coded:
         decode = native_decoder(facts, is_little_endian=element.is_little_endian)
         _check_grey(file, element, facts)
-        return _decoded(native_frames(file, element, facts), decode, levels), facts.frame_count or 0
+        return _decoded(native_frames(file, element, facts), decode, levels, facts), facts.frame_count or 0
     fragments = read_fragments(file, element, header.data("ExtendedOffsetTable"))
     frames = coded_frames(file, fragments, facts.declared_count)
-    return _decoded(frames.read(file), CodedDecoder(facts), levels), frames.found
+    return _decoded(frames.read(file), CodedDecoder(facts), levels, facts), frames.found
 
 
 def _check_grey(file: IO[bytes], element: PixelElement, facts: PictureFacts) -> None:
@@ -186,9 +187,30 @@ def _check_grey(file: IO[bytes], element: PixelElement, facts: PictureFacts) -> 
         )
 
 
-def _decoded(blocks: Iterator[bytes], decode: Callable[[bytes], Stored], levels: GreyLevels) -> Images:
+def _decoded(
+    blocks: Iterator[bytes], decode: Callable[[bytes], Stored], levels: GreyLevels, facts: PictureFacts
+) -> Images:
+    is_first = True
     for block in blocks:
         try:
-            yield levels(decode(block))
+            image = levels(decode(block))
         except PictureError as error:
             yield error
+            continue
+        if is_first and _is_torn(image):
+            raise SourceUnreadable(
+                f"{facts.path}: its pictures are torn at {facts.columns}x{facts.rows} and whole at {facts.rows}x"
+                f"{facts.columns}: its header exchanges Rows and Columns; export the file again"
+            )
+        is_first = False
+        yield image
+
+
+def _is_torn(image: NDArray[np.uint8]) -> bool:
+    """Whether rows that follow each other differ, and would not if height and width were exchanged."""
+    levels = image.ravel()
+    by_width, by_height = (
+        float(cv2.absdiff(levels[step:], levels[:-step]).mean()) if step < levels.size else 0.0
+        for step in (image.shape[1], image.shape[0])
+    )
+    return by_width > 1 and by_height < by_width / 2
