@@ -98,7 +98,7 @@ COPIES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "cut at its edges": lambda image: image[8:-8, 8:-8],
     "squeezed": lambda image: cv2.resize(image, (image.shape[1], image.shape[0] // 2)),
     "darker": lambda image: (image * 0.5).astype(np.uint8),
-    "coarse JPEG": lambda image: cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 30])[1], 0),
+    "blurred": lambda image: cv2.GaussianBlur(image, (5, 5), 1.5),
     "turned a little": lambda image: cv2.warpAffine(
         image, cv2.getRotationMatrix2D((image.shape[1] / 2, image.shape[0] / 2), 2, 1), image.shape[::-1]
     ),

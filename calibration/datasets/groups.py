@@ -32,16 +32,13 @@ _BLOCK = 512
 
 
 def looks_of(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Thumbnails (4, 256) of a picture (H, W): whole, without black borders, and without each of `TRIMS` at its edges.
-
-    Each is averaged down to 16 x 16 and freed of its mean and scale: length 1, or all 0 where it is flat.
-    """
+    """Thumbnails (4, 256) of a picture (H, W): whole, without black borders, and without each of `TRIMS` at its edges."""
     height, width = image.shape
     parts = [image, _without_borders(image)]
     for share in TRIMS:
         top, left = int(height * share), int(width * share)
         parts.append(image[top : height - top, left : width - left])
-    return np.stack([_thumbnail(part) for part in parts])
+    return np.stack([thumbnail(part) for part in parts])
 
 
 def all_looks(images: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
@@ -50,12 +47,19 @@ def all_looks(images: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
     return np.stack(rows) if rows else np.zeros((0, 2 + len(TRIMS), THUMBNAIL_PX**2), np.float32)
 
 
-def _thumbnail(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+def thumbnail(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """A picture (H, W) averaged down to 16 x 16, freed of its mean and scale: (256,), length 1, or all 0 if flat."""
     side = (THUMBNAIL_PX, THUMBNAIL_PX)
     small = cv2.resize(np.ascontiguousarray(image), side, interpolation=cv2.INTER_AREA).astype(np.float32).ravel()
     small -= small.mean()
     length = float(np.linalg.norm(small))
     return small / length if length > 0 else np.zeros_like(small)
+
+
+def thumbnails(images: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """The thumbnails of whole pictures of any sizes, (n, 256)."""
+    rows = [thumbnail(image) for image in images]
+    return np.stack(rows) if rows else np.zeros((0, THUMBNAIL_PX**2), np.float32)
 
 
 def _without_borders(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -131,6 +135,11 @@ class Seen:
 
     names: Sequence[str]
     looks: NDArray[np.float32]
+
+    @property
+    def thumbnails(self) -> NDArray[np.float32]:
+        """Of the whole frames, (n, 256)."""
+        return self.looks[:, 0]
 
 
 def check_unlike(train: Seen, validation: Seen) -> None:
