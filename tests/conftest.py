@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -49,6 +50,21 @@ def no_thread_outlives_a_test() -> Iterator[None]:
     yield
     left = [thread.name for thread in threading.enumerate() if thread not in before and not thread.daemon]
     assert not left, f"threads left running: {left}"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, driven by playwright."""
+    from tests.browser import ARGUMENTS
+
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
+    if path is None:
+        pytest.skip("needs Chromium, which is not installed")
+    with playwright.sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=path, args=list(ARGUMENTS))
+        yield running
+        running.close()
 
 
 @pytest.fixture(scope="module")

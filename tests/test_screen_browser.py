@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import threading
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,78 +13,20 @@ from stream.measurement import State
 from stream.pipeline import Pipeline
 from stream.screen.board import Board
 from stream.screen.server import ScreenServer
-from stream.sources.live import Link, LinkStatus
+from stream.sources.live import Link
+from tests.browser import Feeder, Peer, until
 from tests.fakes import DrawnSource, GreyLevelEngine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from stream.measurement import Measurement
 
 pytestmark = [pytest.mark.browser]
-ARGUMENTS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-)
-
-
-class Peer:
-    """A live source's status, as the test says it."""
-
-    def __init__(self) -> None:
-        self.status = LinkStatus(link=Link.LIVE, reason="", connections=1, frames=1, lost=0, last_frame_ns=None)
-
-    def now(self, link: Link, reason: str = "") -> None:
-        self.status = replace(self.status, link=link, reason=reason)
-
-
-class Feeder:
-    """Writes one measurement to a board again and again, as a running stream does."""
-
-    def __init__(self, board: Board) -> None:
-        self._board = board
-        self.measurement: Measurement | None = None
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        index = 0
-        while not self._stop.wait(0.04):
-            if self.measurement is not None:
-                frame = replace(self.measurement.frame, index=index, pts=index, captured_ns=time.monotonic_ns())
-                self._board.write(replace(self.measurement, frame=frame))
-                index += 1
-
-    def close(self) -> None:
-        self._stop.set()
-        self._thread.join()
 
 
 @pytest.fixture(scope="module")
 def measurements() -> list[Measurement]:
     with Pipeline(DrawnSource(40, off_plane=range(30, 40)), GreyLevelEngine()) as pipeline:
         return list(pipeline)
-
-
-@pytest.fixture
-def browser() -> Iterator[Any]:
-    path = shutil.which("chromium") or shutil.which("google-chrome")
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
-    if path is None:
-        pytest.skip("needs Chromium, which is not installed")
-    with playwright.sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=path, args=list(ARGUMENTS))
-        yield running
-        running.close()
-
-
-def until(page: Any, state: str, *, within_s: float = 8.0) -> None:
-    """Waits until the state line says so."""
-    give_up = time.monotonic() + within_s
-    while page.inner_text("#state").lower() != state:
-        assert time.monotonic() < give_up, (state, page.inner_text("#state"), page.inner_text("#reason"))
-        page.wait_for_timeout(50)
 
 
 def dark_share(page: Any) -> float:

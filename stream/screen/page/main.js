@@ -45,7 +45,7 @@ function lose(reason) {
   show();
 }
 
-let drawing = 0, slow = 0;
+let drawing = 0, slow = 0, drawnSlowly = -Infinity, shownState = "";
 function show() {
   showState(view.message);
   showNumbers(view.message);
@@ -54,10 +54,15 @@ function show() {
     drawPicture(picture, view);
     $("legend").classList.toggle("unused", !(view.overlay && view.message.drawing));
   });
-  slow ||= setTimeout(() => { slow = 0; showSlowly(); }, SLOW_MS());
+  if (view.message.state !== shownState) showSlowly();
+  else slow ||= setTimeout(showSlowly, Math.max(0, drawnSlowly + SLOW_MS() - performance.now()));
 }
 
 function showSlowly() {
+  clearTimeout(slow);
+  slow = 0;
+  drawnSlowly = performance.now();
+  shownState = view.message.state;
   showFacts(view.message, view.facts);
   showNote(view.message, view.facts);
   showFeeds(view.feeds);

@@ -147,6 +147,8 @@ function label(context, words, x, y, text, colour, right = Infinity) {
 }
 
 function line(context, x0, y0, x1, y1) {
+  if (x0 === x1) x0 = x1 = Math.round(x0) + 0.5;       // on whole pixels it is sharp
+  if (y0 === y1) y0 = y1 = Math.round(y0) + 0.5;
   context.beginPath();
   context.moveTo(x0, y0);
   context.lineTo(x1, y1);
