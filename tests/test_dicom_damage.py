@@ -102,6 +102,21 @@ def test_a_cut_video_ends_in_an_error(tmp_path: Path) -> None:
     assert f"after {len(sound)} of 40 frames" in message
 
 
+@pytest.mark.parametrize("declared", [None, 4])
+@pytest.mark.parametrize("container", ["mp4", "mpegts"])
+def test_a_video_that_holds_more_than_declared_is_played_whole(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, declared: int | None, container: str
+) -> None:
+    stream = video(smooth(9, *SHAPE), codec="libx264", container=container)
+    options: dict[str, Any] = {"syntax": uid.MPEG4HP41, "has_table": False, "NumberOfFrames": declared}
+    path = encapsulated(tmp_path / "a.dcm", [stream], SHAPE, photometric="YBR_PARTIAL_420", **options)
+    with open_source(path) as source:
+        assert len(list(source)) == 9
+    words = "9 frames found; the file says it holds 4" if declared else "9 frames found"
+    assert words in caplog.text
+    assert (words in source.info.note) == (container == "mp4")  # the other says no number at its start
+
+
 def test_a_video_keeps_the_place_of_what_is_damaged(tmp_path: Path) -> None:
     stream = video(smooth(40, *SHAPE), codec="libx264", container="mpegts")
     options: dict[str, Any] = {"syntax": uid.MPEG4HP41, "has_table": False, "NumberOfFrames": 40}

@@ -105,9 +105,9 @@ def read_facts(header: Header, element: PixelElement | None, path: Path) -> tupl
     Raises:
         SourceUnreadable: there are no pictures, or none of a kind that can be read.
     """
-    sop_class = header.text("SOPClassUID")
+    sop_class = header.text("SOPClassUID") or header.media_class
     if element is None:
-        kind = name_of(sop_class or header.media_class)
+        kind = name_of(sop_class)
         raise SourceUnreadable(f"{path}: DICOM without pictures (kind: {kind}); give an ultrasound recording")
     if sop_class == _ENHANCED_US_VOLUME:
         raise SourceUnreadable(

@@ -78,6 +78,7 @@ class DicomSource(Recording):
             if facts.coding is Coding.VIDEO:
                 video = EmbeddedVideo(file, read_fragments(file, element, b""), facts)
                 held.callback(video.close)
+                note = joined_notes(note, count_note(facts.declared_count, video.frame_count))
                 self._images, video_times, aspect = video.images(), video.frame_times, video.pixel_aspect
             else:
                 self._images, found = _stills(file, header, element, facts)

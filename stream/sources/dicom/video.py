@@ -62,6 +62,11 @@ class EmbeddedVideo:
         return FrameTimes.at_rate(Fraction(rate_hz)) if rate_hz else None
 
     @property
+    def frame_count(self) -> int:
+        """As the stream's container declares; 0 where it declares none."""
+        return self._stream.frames
+
+    @property
     def pixel_aspect(self) -> float | None:
         """Width of a pixel over its height, by the stream; None where it says nothing."""
         aspect = self._stream.codec_context.sample_aspect_ratio
