@@ -96,6 +96,7 @@ def run_build(request: BuildRequest, *, cache: EngineCache | None = None) -> Acc
 
 def _try_compiled(request: BuildRequest, backend: str, model: ModelFile, console: Console) -> AcceptanceReport:
     """These back-ends compile when they load, in well under a second: nothing is kept, but they too are tried."""
+    _check_compiled(request, backend)
     stored = model.spec.precision
     if request.precision not in (None, stored) and not (
         backend == OPENVINO and (stored, request.precision) == ("fp32", "bf16")
@@ -112,6 +113,14 @@ def _try_compiled(request: BuildRequest, backend: str, model: ModelFile, console
     if not report.accepted and not request.force:
         raise AcceptanceError(f"{engine.name}: {'; '.join(report.refusals)}")
     return report
+
+
+def _check_compiled(request: BuildRequest, backend: str) -> None:
+    """Raises OptionError for what only TensorRT's builds have: an option must not be passed over in silence."""
+    usual = BuildRequest()
+    for option, name in (("--batch", "batch"), ("--device", "device"), ("--early-exit", "early_exit")):
+        if getattr(request, name) != getattr(usual, name):
+            raise OptionError(f"{option} is for --backend tensorrt; {backend} compiles when it loads: leave it out")
 
 
 def _compiled(request: BuildRequest, backend: str, model: ModelFile) -> RuntimeEngine:

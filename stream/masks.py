@@ -83,6 +83,11 @@ def pictures_in(masks: Path, *, folders: bool) -> list[Path]:
     return found
 
 
+def _is_file_or_lost(path: Path) -> bool:
+    """A link that leads nowhere was meant as a file too: to pass over it in silence would lose a row."""
+    return path.is_file() or (path.is_symlink() and not path.exists())
+
+
 def _listed(folder: Path, *, folders: bool) -> list[Path]:
     try:
         entries = [path for path in folder.iterdir() if not path.name.startswith(".")]
@@ -90,7 +95,7 @@ def _listed(folder: Path, *, folders: bool) -> list[Path]:
         raise MaskError(f"{folder}: cannot be listed ({error.strerror}); check its permissions") from error
     suffixes = (*MASK_SUFFIXES, *OTHER_PICTURE_SUFFIXES)
     found = sorted(
-        (path for path in entries if path.is_file() and path.suffix.lower() in suffixes),
+        (path for path in entries if _is_file_or_lost(path) and path.suffix.lower() in suffixes),
         key=natural_path_key,
     )
     if not folders:

@@ -117,8 +117,8 @@ def run_measure(options: MeasureOptions) -> None:
         f"{options.out}: {len(rows)} masks, {len(rows) - refused.total()} measured{reasons}{_said(found)}", err=True
     )
     if errors:
-        others = f"; {len(rows) - len(errors)} others are in {options.out}" if len(rows) > len(errors) else ""
-        raise MaskError(f"{len(errors)} of {len(rows)} masks cannot be read: {errors[0]}{others}")
+        rest = f"; the others are in {options.out}" if len(rows) > len(errors) else ""
+        raise MaskError(f"{len(errors)} of {len(rows)} masks cannot be read: {errors[0]}{rest}")
 
 
 def measure_file(path: Path, options: MeasureOptions, found: MaskOrientation | None) -> Row:
@@ -205,7 +205,8 @@ def write_csv(out: Path, rows: Iterable[Row]) -> None:
     """Writes rows of `COLUMNS` beside `out` and renames the file once it is whole."""
     partial = out.with_name(f"{out.name}.part")
     try:
-        with partial.open("w", encoding="utf-8", newline="") as file:
+        # A file name need not be text; what is none is written as \udcXX.
+        with partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)

@@ -176,7 +176,7 @@ class Pipeline:
         except BaseException as error:  # noqa: BLE001 - a thread's boundary: raised again at the caller
             with self._error_lock:
                 self._error = self._error or error
-            self._source.close()
+            close_after(error, self._source.close)
         finally:
             if taken:
                 taken.cancel()

@@ -301,6 +301,25 @@ def test_a_pipeline_ends_at_an_answer_that_is_not_its_frames(*, short: bool) -> 
     assert len(measured) <= 1  # the first frame, where its answer was its own
 
 
+class UnclosableSource(DrawnSource):
+    """Fails whenever it is closed."""
+
+    def close(self) -> None:
+        super().close()
+        raise OSError("the device does not let go")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_pipeline_closes_its_engine_whatever_its_source_does_and_says_the_first_error(*, fails: bool) -> None:
+    engine = GreyLevelEngine(error=InferenceError("the card is gone") if fails else None, fail_at=1)
+    with (
+        pytest.raises(InferenceError if fails else OSError, match="card is gone" if fails else "let go"),
+        Pipeline(UnclosableSource(3), engine) as pipeline,
+    ):
+        list(pipeline)
+    assert engine.closed
+
+
 @pytest.mark.parametrize("short", [False, True])
 def test_no_stream_is_given_the_rows_of_another(*, short: bool) -> None:
     with SharedEngine(Confused(short=short)) as shared:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import struct
 import subprocess
 import sys
 import zlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -24,8 +26,6 @@ from tests.anatomy import at_aop
 from tests.conftest import REPOSITORY
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
 CODES = np.array([0, 7, 8], np.uint8)
@@ -156,7 +156,7 @@ def test_the_others_are_written_where_one_mask_is_bad_and_that_one_says_why(mask
     assert isinstance(result.exception, MaskError)
     assert str(result.exception) == (
         f"4 of 7 masks cannot be read: {masks / 'm4.png'}: holds the values 42; expected background/PS/FH coded as"
-        f" one of 0/1/2; 0/7/8; 0/127/255; 3 others are in {out}"
+        f" one of 0/1/2; 0/7/8; 0/127/255; the others are in {out}"
     )
     assert "7 masks, 2 measured, unreadable 4, no_ps 1" in result.stderr
     rows = {row["name"]: row for row in _rows(out)}
@@ -194,6 +194,18 @@ def test_masks_in_folders_below_are_found_and_named_by_their_path(masks: Path, t
     out = tmp_path / "out.csv"
     assert isinstance(_run(tmp_path / "set", "--out", out).exception, MaskError)  # 2.mha is none
     assert [row["name"] for row in _rows(out)] == ["top", "a/masks/2", "a/masks/10", "b/2.mha", "b/2.png"]
+
+
+def test_odd_names_and_dead_links_have_their_rows(masks: Path, tmp_path: Path) -> None:
+    odd = os.fsencode(str(masks)) + b"/\xff.png"
+    Path(os.fsdecode(odd)).write_bytes((masks / "m2.png").read_bytes())
+    (masks / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    (masks / "folder.png").mkdir()
+    out = tmp_path / "out.csv"
+    with pytest.raises(MaskError, match=r"1 of 5 masks cannot be read: .*gone\.png"):
+        raise _run(masks, "--out", out, "--orientation", "normal").exception or AssertionError
+    rows = {row["name"]: row["reason"] for row in _rows(out)}
+    assert rows == {"m2": "", "m3": "no_ps", "m10": "", "gone": UNREADABLE, "\\udcff": ""}
 
 
 def test_a_folder_of_folders_without_masks_says_what_it_looked_for(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from calibration.datasets import open_dataset
-from calibration.datasets.groups import thumbnail, thumbnails
+from calibration.datasets.groups import all_looks, looks_of
 from calibration.datasets.training_frames import TrainingFrames, joined, packed, unpacked
 from calibration.errors import DataSetError
 from calibration.evaluation.evaluate import EvaluationOptions, run_evaluation, summary_lines, training_frames_of
@@ -24,6 +24,7 @@ from engines.training_frames import find_training_frames, read_signatures, write
 from tests.training_data import SIDE, make_data, small_config, write_masks, write_pictures
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -38,6 +39,10 @@ def textured(seed: int, size: int = 64) -> NDArray[np.uint8]:
     return np.asarray(np.clip(128 + 60 * smooth, 0, 255), np.uint8)
 
 
+def thumbnails(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    return all_looks(images)[:, 0]
+
+
 def test_signatures_know_a_frame_and_its_like_and_no_other() -> None:
     frames = [textured(seed) for seed in range(60)]
     text = packed(thumbnails(frames))
@@ -47,6 +52,8 @@ def test_signatures_know_a_frame_and_its_like_and_no_other() -> None:
     for frame in frames:
         assert learned.holds(frame)
         assert learned.holds(frame // 2)
+        assert learned.holds(np.ascontiguousarray(frame[:, ::-1]))
+        assert learned.holds(np.pad(frame, ((0, 0), (16, 16))))
         assert learned.holds(cv2.resize(frame, (90, 80)).astype(np.uint8))
         coded = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, 50])[1]
         assert learned.holds(np.asarray(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE), np.uint8))
@@ -96,7 +103,7 @@ def test_what_is_trained_says_what_it_was_trained_on(model: Path, data: Path) ->
     for part in ("drawn/train", "other"):  # one of `bare` has a weight of 0
         frames = list(open_dataset(data / part).frames())
         assert all(learned.holds(frame.image) for frame in frames), part
-    exact = {thumbnail(frame.image).tobytes() for frame in open_dataset(data / "drawn/val").frames()}
+    exact = {looks_of(frame.image)[0].tobytes() for frame in open_dataset(data / "drawn/val").frames()}
     assert not exact & {row.tobytes() for row in unpacked(read_signatures(path))}
 
 

@@ -1,7 +1,7 @@
 """Signatures of the frames a model was trained on: small, no pictures, and enough to know a frame or its like again.
 
-A signature is a frame's thumbnail (`calibration.datasets.groups`) in 31 levels, spaced by the square root, about 100
-bytes packed. Of 979 PSFHS frames, each compared with all others, 997 in 1000 are told as from whole thumbnails.
+A signature is a frame's whole thumbnail (`calibration.datasets.groups`) in 31 levels, spaced by the square root, about
+100 bytes packed. Of 979 PSFHS frames, each compared with all others, 997 in 1000 are told as from the thumbnails.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from calibration.datasets.groups import ALIKE, THUMBNAIL_PX, thumbnail
+from calibration.datasets.groups import ALIKE, COPY, THUMBNAIL_PX, looks_of
 from calibration.errors import DataSetError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _VALUES = THUMBNAIL_PX**2
 
 
 def packed(thumbnails: NDArray[np.float32]) -> str:
-    """Thumbnails (n, 256) as text; `unpacked` gives them back but for rounding."""
+    """Whole thumbnails (n, 256), the first of `looks_of`, as text; `unpacked` gives them back but for rounding."""
     greatest = np.abs(thumbnails).max(axis=1, keepdims=True)
     share = np.divide(np.abs(thumbnails), greatest, out=np.zeros_like(thumbnails), where=greatest > 0)
     levels = np.round(np.sign(thumbnails) * np.sqrt(share) * LEVELS).astype(np.int8)
@@ -68,8 +68,16 @@ class TrainingFrames:
         return len(self._thumbnails)
 
     def holds(self, image: NDArray[np.uint8]) -> bool:
-        """Whether a frame, (H, W), or one nearly the same, was trained on; never so of a picture of one grey level."""
-        return bool((self._thumbnails @ thumbnail(image) >= ALIKE).any())
+        """Whether a frame, (H, W), or one nearly the same, was trained on; never so of a picture of one grey level.
+
+        Nearly the same is what `calibration.datasets.groups` says: alike as a whole, or a copy that was mirrored, or
+        freed of black borders.
+        """
+        looks = looks_of(image)
+        if (self._thumbnails @ looks[0] >= ALIKE).any():
+            return True
+        mirrored = looks.reshape(-1, THUMBNAIL_PX, THUMBNAIL_PX)[..., ::-1].reshape(looks.shape)
+        return bool((self._thumbnails @ np.concatenate([looks, mirrored]).T >= COPY).any())
 
 
 def joined(*signatures: str) -> str:

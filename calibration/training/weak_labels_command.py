@@ -14,7 +14,7 @@ from rich.markup import escape
 from calibration.datasets import LAYOUTS, open_dataset
 from calibration.datasets.base import SPLITS
 from engines.registry import AUTO, BACKENDS
-from stream.cli import Folder, verbose_option
+from stream.cli import Folder, Number, verbose_option
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Frames to label: all not known to be other planes, or only those known to be standard planes.",
 )
-@click.option("--min-confidence", type=click.FloatRange(0.0, 1.0), help="Least mean probability of PS and FH [0.8].")
+@click.option("--min-confidence", type=Number(0.0, 1.0), help="Least mean probability of PS and FH [0.8].")
 @verbose_option
 def weak_labels_command(
     dataset: Path,

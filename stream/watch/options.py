@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import dataclass
-from operator import index
 from typing import TYPE_CHECKING, Any
 
 from stream.errors import OptionError
@@ -13,9 +12,11 @@ from stream.frame import PixelSpacing
 from stream.watch.sector import Panes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 AUTO, WHOLE = "auto", "whole"
+MOST_SIDE_PX = 100_000
 _BOX = re.compile(r"(\d+)x(\d+)\+(\d+)\+(\d+)")
 
 Box = tuple[int, int, int, int]
@@ -79,27 +80,42 @@ def read_profile(path: Path) -> WatchOptions:
     unknown = sorted(table.keys() - known)
     if unknown:
         raise OptionError(f"{path}: {unknown[0]!r} is none of {', '.join(sorted(known))}")
-    try:
-        return WatchOptions(
-            sector=parse_sector(str(table.get("sector", AUTO))),
-            pane=Panes(table["pane"]) if "pane" in table else None,
-            tick_mm=_positive(table["tick_mm"]) if "tick_mm" in table else None,
-            spacing=PixelSpacing.checked(*map(_positive, table["spacing_mm"])) if "spacing_mm" in table else None,
-            size=_size(*table["screen"]) if "screen" in table else None,
-        )
-    except (ValueError, TypeError, LookupError, ArithmeticError) as error:
-        raise OptionError(f"{path}: {error}") from error
+    readers: Mapping[str, Callable[[Any], Any]] = {
+        "sector": lambda value: parse_sector(str(value)),
+        "pane": Panes,
+        "tick_mm": _positive,
+        "spacing_mm": lambda value: PixelSpacing.checked(*map(_positive, _pair(value))),
+        "screen": lambda value: _size(*_pair(value)),
+    }
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        try:
+            found[key] = readers[key](value)
+        except (ValueError, TypeError, LookupError, ArithmeticError) as error:
+            raise OptionError(f"{path}: {key}: {error}") from error
+    return WatchOptions(
+        sector=found.get("sector", AUTO),
+        pane=found.get("pane"),
+        tick_mm=found.get("tick_mm"),
+        spacing=found.get("spacing_mm"),
+        size=found.get("screen"),
+    )
+
+
+def _pair(value: Any) -> tuple[Any, Any]:
+    if not isinstance(value, list) or len(value) != 2:
+        raise ValueError(f"{value!r} is no list of two numbers")
+    return value[0], value[1]
 
 
 def _size(width: Any, height: Any) -> tuple[int, int]:
-    size = index(width), index(height)
-    if min(size) < 1:
-        raise ValueError(f"a screen of {size[0]}x{size[1]} pixels")
-    return size
+    for side in (width, height):
+        if type(side) is not int or not 1 <= side <= MOST_SIDE_PX:
+            raise ValueError(f"a screen of {width!r} x {height!r} pixels; give whole numbers from 1 to {MOST_SIDE_PX}")
+    return width, height
 
 
 def _positive(value: Any) -> float:
-    number = float(value)
-    if not 0.001 <= number <= 1000.0:
+    if type(value) not in (int, float) or not 0.001 <= value <= 1000.0:
         raise ValueError(f"{value!r} is no length in millimetres")
-    return number
+    return float(value)
