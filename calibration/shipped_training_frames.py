@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from calibration.datasets import open_dataset
-from calibration.datasets.groups import all_looks
+from calibration.datasets.groups import thumbnails
 from calibration.datasets.training_frames import packed, unpacked
 from calibration.training.frames import thinned
 from engines.registry import DEFAULT_MODEL
@@ -47,7 +47,7 @@ def learned_frames(data: Path) -> Iterator[NDArray[np.uint8]]:
 
 def main(data: Path) -> None:
     """Writes the file beside the model that ships."""
-    signatures = packed(all_looks(learned_frames(data))[:, 0])
+    signatures = packed(thumbnails(learned_frames(data)))
     path = write_training_frames(DEFAULT_MODEL, signatures, frames=len(unpacked(signatures)))
     sys.stdout.write(f"{path}: {len(unpacked(signatures))} frames, {path.stat().st_size} bytes\n")
 

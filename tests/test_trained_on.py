@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from calibration.datasets import open_dataset
-from calibration.datasets.groups import all_looks, looks_of
+from calibration.datasets.groups import thumbnail, thumbnails
 from calibration.datasets.training_frames import TrainingFrames, joined, packed, unpacked
 from calibration.errors import DataSetError
 from calibration.evaluation.evaluate import EvaluationOptions, run_evaluation, summary_lines, training_frames_of
@@ -24,7 +24,6 @@ from engines.training_frames import find_training_frames, read_signatures, write
 from tests.training_data import SIDE, make_data, small_config, write_masks, write_pictures
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -37,10 +36,6 @@ def textured(seed: int, size: int = 64) -> NDArray[np.uint8]:
     noise = np.random.default_rng(seed).normal(size=(size // 8, size // 8)).astype(np.float32)
     smooth = cv2.resize(noise, (size, size), interpolation=cv2.INTER_CUBIC)
     return np.asarray(np.clip(128 + 60 * smooth, 0, 255), np.uint8)
-
-
-def thumbnails(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-    return all_looks(images)[:, 0]
 
 
 def test_signatures_know_a_frame_and_its_like_and_no_other() -> None:
@@ -103,7 +98,7 @@ def test_what_is_trained_says_what_it_was_trained_on(model: Path, data: Path) ->
     for part in ("drawn/train", "other"):  # one of `bare` has a weight of 0
         frames = list(open_dataset(data / part).frames())
         assert all(learned.holds(frame.image) for frame in frames), part
-    exact = {looks_of(frame.image)[0].tobytes() for frame in open_dataset(data / "drawn/val").frames()}
+    exact = {thumbnail(frame.image).tobytes() for frame in open_dataset(data / "drawn/val").frames()}
     assert not exact & {row.tobytes() for row in unpacked(read_signatures(path))}
 
 

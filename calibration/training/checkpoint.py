@@ -63,7 +63,7 @@ def seen_frames(learned: Seen, start: Path | None) -> dict[str, Any]:
     Raises:
         TrainingError: `start` is no checkpoint.
     """
-    signatures = packed(learned.looks[:, 0])
+    signatures = packed(learned.thumbnails)
     before = read(start).get("seen") if start else None
     if before:
         signatures = joined(signatures, before["signatures"])
