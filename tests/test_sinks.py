@@ -23,9 +23,11 @@ from stream.sinks.drawing import PICTURE_PX, YELLOW, Painter
 from stream.sinks.overlay import Overlay
 from stream.sinks.together import Together
 from stream.sinks.trend import COLUMNS, MOST_POINTS, Trend
+from tests.browser import contrast, luminance
 from tests.fakes import DrawnSource, GreyLevelEngine
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -236,6 +238,26 @@ def test_a_plot_of_nothing_has_the_usual_axes_and_says_so(frames: int, tmp_path:
     assert cv2.imread(str(tmp_path / "trend.png")) is not None
 
 
+def with_drops() -> Iterator[Measurement]:
+    """Twenty seconds of a machine that measures one frame of ten, and then none for two seconds."""
+    for index in range(500):
+        is_measured = index % 10 == 0 and not 300 < index < 350
+        yield result(index) if is_measured else replace(result(index, hsd_px=None), state=State.DROPPED)
+
+
+def test_dropped_frames_leave_no_gap_but_a_long_stretch_of_them_does(tmp_path: Path) -> None:
+    trend = Trend(tmp_path / "trend.png", "drops")
+    for measurement in with_drops():
+        trend.write(measurement)
+    below = trend.figure().axes[1]
+    drawn = np.asarray(below.lines[0].get_ydata())
+    assert np.isfinite(drawn).sum() == 46
+    gaps = np.flatnonzero(np.diff(np.concatenate(([False], np.isnan(drawn), [False])).astype(int)) == 1)
+    assert len(gaps) == 1  # one gap: the line is drawn before and after it
+    grey = [patch for patch in below.patches if np.isfinite(patch.get_extents().width)]
+    assert len(grey) <= 2  # that gap, and the one of the legend
+
+
 def test_one_plot_has_one_unit_whatever_the_last_frame_is(tmp_path: Path) -> None:
     trend = Trend(tmp_path / "trend.png", "a scale that is found late")
     for index in range(20):
@@ -266,3 +288,24 @@ def test_the_film_of_a_live_feed_says_what_came_late(
     monkeypatch.setattr("stream.sinks.drawing.write", lambda canvas, text, *rest, **options: written.append(text))
     Painter("", is_live=is_late).paint(replace(result(0), latency_ms=latency_ms))
     assert written[0] == status
+
+
+@pytest.mark.parametrize("grey", range(0, 256, 15))
+def test_lines_of_the_film_stand_out_from_any_grey(measurements: list[Measurement], grey: int) -> None:
+    good = measurements[5]
+    assert good.biometry is not None
+    assert good.biometry.landmarks is not None
+    found = good.biometry.landmarks
+    assert found.hsd_min_foot is not None
+    frame = replace(good.frame, image=np.full((128, 128), grey, np.uint8))
+    canvas = Painter("").paint(replace(good, frame=frame))[..., ::-1]
+    for one, other in ((found.ps_superior, found.ps_inferior), (found.hsd_min_foot, found.ps_inferior)):
+        start, end = ((np.array(point) + 0.5) * PICTURE_PX / 128 - 0.5 for point in (one, other))
+        along = (end - start) / np.hypot(*(end - start))
+        ways = [
+            start + (end - start) * 0.4 + np.array([-along[1], along[0]]) * step for step in np.arange(-6, 6.1, 0.5)
+        ]
+        colours = [tuple(canvas[round(y), round(x)]) for x, y in ways]
+        line, casing = max(colours[8:17], key=luminance), min(colours, key=luminance)
+        assert contrast(line, casing) >= 3
+        assert max(contrast(line, (grey,) * 3), contrast(casing, (grey,) * 3)) >= 3

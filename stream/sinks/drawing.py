@@ -25,11 +25,12 @@ if TYPE_CHECKING:
 # Okabe-Ito colours, told apart by colour-blind eyes too; BGR.
 ORANGE: Colour = (0, 159, 230)
 SKY: Colour = (233, 180, 86)
-GREEN: Colour = (115, 158, 0)
+GREEN: Colour = (168, 230, 46)  # lighter than theirs: on black it must be seen on any grey
 YELLOW: Colour = (66, 228, 240)
 WHITE: Colour = (245, 245, 245)
 GREY: Colour = (150, 150, 150)
 DIM: Colour = (95, 95, 95)
+BLACK: Colour = (0, 0, 0)
 INK: Colour = (24, 22, 20)
 
 PICTURE_PX = 640
@@ -38,6 +39,8 @@ PANEL_PX = 300
 TREND_PX = 130
 TREND_S = 30.0
 """How much of the past the strip below the picture shows."""
+GAP_S = 0.5
+"""Dropped frames leave no gap in it that is shorter."""
 TREND_RANGE_DEG = (70.0, 180.0)
 
 WORDS = {
@@ -155,7 +158,9 @@ class Painter:
         if past and now < past[-1][0]:
             past.clear()
         aop = measurement.aop
-        past.append((now, aop.value, aop.lo95, aop.hi95) if aop else (now, np.nan, np.nan, np.nan))
+        # Of a dropped frame nothing is known: it is no gap between those beside it, unless there are none for long.
+        if measurement.state is not State.DROPPED or not past or now - past[-1][0] > GAP_S:
+            past.append((now, aop.value, aop.lo95, aop.hi95) if aop else (now, np.nan, np.nan, np.nan))
         while past[0][0] < now - TREND_S:
             past.popleft()
         left, right = 44, self.size[0] - 12
@@ -206,12 +211,20 @@ def _polyline(
     cv2.polylines(canvas, [fixed.reshape(-1, 1, 2)], closed, colour, thickness, cv2.LINE_AA, shift=4)
 
 
+def _cased(
+    canvas: NDArray[np.uint8], points: NDArray[np.float64], colour: Colour, thickness: int, *, closed: bool = False
+) -> None:
+    """Draws a line on the picture with a black edge on both sides, so that it is seen on any grey (WCAG 1.4.11)."""
+    _polyline(canvas, points, BLACK, thickness + 3, closed=closed)
+    _polyline(canvas, points, colour, thickness, closed=closed)
+
+
 def _paint_outlines(canvas: NDArray[np.uint8], measurement: Measurement, view: View) -> None:
     """Thin outlines of both structures and the lines the numbers were read from."""
     if measurement.outlines:
         for outline, colour in ((measurement.outlines.fh_px, SKY), (measurement.outlines.ps_px, ORANGE)):
             if len(outline):
-                _polyline(canvas, view.place(outline.astype(np.float64)), colour, 1, closed=True)
+                _cased(canvas, view.place(outline.astype(np.float64)), colour, 2, closed=True)
     if measurement.biometry and measurement.biometry.landmarks:
         _paint_landmarks(canvas, measurement.biometry.landmarks, view, is_mirrored=measurement.biometry.mirrored)
 
@@ -224,16 +237,16 @@ def _paint_landmarks(canvas: NDArray[np.uint8], found: Landmarks, view: View, *,
 
     vertex, superior, tangent = spot(found.ps_inferior), spot(found.ps_superior), spot(found.tangent)
     beyond = vertex + (tangent - vertex) * 1.25
-    _polyline(canvas, np.array([superior, vertex]), ORANGE, 2)
-    _polyline(canvas, np.array([vertex, beyond]), WHITE, 2)
+    _cased(canvas, np.array([superior, vertex]), ORANGE, 2)
+    _cased(canvas, np.array([vertex, beyond]), WHITE, 2)
     if found.hsd_min_foot:
-        _polyline(canvas, np.array([vertex, spot(found.hsd_min_foot)]), GREEN, 2)
+        _cased(canvas, np.array([vertex, spot(found.hsd_min_foot)]), GREEN, 2)
     towards = [np.arctan2(*(end - vertex)[::-1]) for end in (superior, tangent)]
     turn = (towards[1] - towards[0]) % (2 * np.pi)
     if not is_mirrored:  # the head lies counter-clockwise of the axis on the screen, y pointing down
         turn -= 2 * np.pi
     sweep = towards[0] + np.linspace(0, turn, 40)
-    _polyline(canvas, vertex + 26 * np.column_stack([np.cos(sweep), np.sin(sweep)]), YELLOW, 1)
+    _cased(canvas, vertex + 26 * np.column_stack([np.cos(sweep), np.sin(sweep)]), YELLOW, 1)
     cv2.circle(canvas, (round(vertex[0] * 16), round(vertex[1] * 16)), 4 * 16, YELLOW, -1, cv2.LINE_AA, 4)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import warnings
 from array import array
 from typing import TYPE_CHECKING
@@ -26,6 +27,8 @@ MOST_POINTS = 20_000
 """Kept for the plot; beyond it every second one goes, so that a run of any length takes the same memory."""
 
 COLUMNS = ("pts_s", "measured", "aop_raw", "aop", "aop_lo", "aop_hi", "hsd_raw", "hsd", "hsd_lo", "hsd_hi", "mm_per_px")
+GAP_S = 0.5
+"""Dropped frames leave no gap that is shorter."""
 EMPTY_RANGES = {"aop": (70.0, 180.0), "hsd": (0.0, 60.0)}
 """Of the axes where there is nothing to draw: what is usual, in degrees, and in mm or px."""
 
@@ -43,8 +46,14 @@ class Trend:
         self._points = array("d")
         self._stride, self._seen = 1, 0
         self._closed = False
+        self._last_s = -math.inf
 
     def write(self, measurement: Measurement) -> None:
+        # Of a dropped frame nothing is known: it is no gap between those beside it, unless there are none for long.
+        if measurement.state is not State.DROPPED:
+            self._last_s = measurement.frame.pts_s
+        elif measurement.frame.pts_s - self._last_s < GAP_S:
+            return
         self._seen += 1
         if (self._seen - 1) % self._stride:
             return
