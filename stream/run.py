@@ -144,7 +144,8 @@ class Run:
         if isinstance(self.source, LiveSource) and not self.statistics.frames_in:
             name = self.options.shown_source
             why = self.source.status.reason.removeprefix(f"{name}: ") or "nothing has answered yet"
-            raise SourceUnreadable(f"{name}: no picture came ({why}); check the address, and that the sender is on")
+            mend = "" if "check" in why else "; check the address, and that the sender is on"
+            raise SourceUnreadable(f"{name}: no picture came ({why}){mend}")
 
     def _pump(self, advance: Callable[[], None]) -> None:
         options = self.options

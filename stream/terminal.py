@@ -23,8 +23,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from stream.screen.shown import state_of
-from stream.sources.live import Link
+from stream.screen.shown import Shown, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
     from stream.run import Run
     from stream.screen.board import Board
 
+SEEN = frozenset({Shown.LIVE, Shown.REPLAY, Shown.HOLD, Shown.NO_PLANE, Shown.FROZEN})
+"""States in which pictures of the feed are looked at in time."""
 LOOK_S = 0.25
 """A log is told of a change at most so long after it."""
 
@@ -113,15 +114,14 @@ class ChangeLog:
         self._was_overloaded = False
 
     def news(self) -> list[str]:
-        """Lines to write: the link to the source and why it is as it is, and that the machine does not keep up."""
+        """Lines to write: whether the feed is seen, why not, and that the machine does not keep up."""
         lines = []
-        link = self._board.moment().link
-        if link is not None and link.link is not Link.CLOSED:
-            reason = link.reason.removeprefix(f"{self._board.name}: ")
-            # Seconds that are counted up in a reason are no news.
-            said = str(link.link).replace("_", " "), re.sub(r"\d+", "", reason)
-            if said != self._said:
-                lines.append(f"{self._board.name}: {said[0]}" + (f" ({reason})" if reason else ""))
+        state, reason = state_of(self._board.moment())
+        # What a view shows comes and goes with the probe: that is no news of the feed.
+        words, reason = ("live", "") if state in SEEN else (str(state), reason.removeprefix(f"{self._board.name}: "))
+        said = words, re.sub(r"\d+", "", reason)  # seconds that are counted up in a reason are no news
+        if said != self._said and state is not Shown.ENDED:
+            lines.append(f"{self._board.name}: {words}" + (f" ({reason})" if reason else ""))
             self._said = said
         overload = _overload(self._board)
         if overload and not self._was_overloaded:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 WINDOW_S = 3.0
 """Rates are those of so many seconds."""
 FEWEST_FRAMES = 5
-OVERLOADED_SHARE = 0.1
+OVERLOADED_SHARE = 0.15
 """From this share of frames dropped for want of time on, the machine does not keep up."""
 
 

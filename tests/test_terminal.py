@@ -90,7 +90,9 @@ def test_a_machine_that_does_not_keep_up_says_so_and_what_would_help() -> None:
 
 def test_a_log_gets_a_line_for_each_change_and_none_for_seconds_that_pass() -> None:
     clock, source = ManualClock(), Source()
-    log = ChangeLog(board_of(source, clock))
+    board = board_of(source, clock)
+    log = ChangeLog(board)
+    board.write(measurement(0, clock))
     lines = []
     for link, reason in (
         (Link.CONNECTING, ""),
@@ -112,6 +114,13 @@ def test_a_log_gets_a_line_for_each_change_and_none_for_seconds_that_pass() -> N
         f"{NAME}: reconnecting (lost (End of file))",
         f"{NAME}: live",
     ]
+    source.now(Link.LIVE)
+    clock.advance(1_500_000_000)
+    assert log.news() == [f"{NAME}: delayed (the newest result is 2 s old: its picture came late)"]
+    board.write(measurement(1, clock, state=State.REFUSED, reason=Reason.NO_PS))
+    assert log.news() == [f"{NAME}: live"]
+    board.write(measurement(2, clock))
+    assert log.news() == []
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])
