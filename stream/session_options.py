@@ -118,6 +118,7 @@ class SessionOptions:
         shown["token"] = None if self.token is None else "given"
         own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "watch"}
         of_screen = {field.name: getattr(self.watch, field.name) for field in fields(self.watch)}
+        del of_screen["typed"]  # that is `spacing`
         of_screen["profile_spacing"], of_screen["profile_screen"] = of_screen.pop("spacing"), of_screen.pop("size")
         return {_key(name): _plain(value) for name, value in (own | of_screen | shown).items()}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from dataclasses import replace
 from fractions import Fraction
@@ -281,17 +282,40 @@ def test_a_profile_says_what_stays_and_the_command_line_goes_before_it(tmp_path:
     assert watch.look(frame(SCREEN.draw(pictures()[0]), 0))[1] is Sight.NEW
     assert watch.look(frame(pictures()[1], 1))[1] is Sight.NO_SECTOR  # later on it must not end the run
     assert watch.look(frame(SCREEN.draw(pictures()[2]), 2))[1] is Sight.NEW
-    for text, said in (
-        ("sector = 3\n", "give auto, whole"),
-        ("colour = 1\n", "'colour' is none of"),
-        ("spacing_mm = [0.2]\n", "profile|missing|spacing"),
-        ("tick_mm = -1\n", "no length"),
-        ("pane = 'up'\n", "up"),
+    path.write_text('\ufeffpane = "left"\n', encoding="utf-8")  # as some editors write it
+    assert read_profile(path) == WatchOptions(pane=Panes.LEFT)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("sector = 3", "sector = 3: give a text"),
+        ("sector = '9999999999999x20+0+0'", "give auto, whole"),
+        ("sector = 'WHOLE'", "give auto, whole"),
+        ("colour = 1", "'colour' is none of"),
+        ("spacing_mm = [0.2]", "as [0.25, 0.25]"),
+        ("spacing_mm = [200, 200]", "another unit"),
+        ("spacing_mm = [0.2, nan]", "positive"),
+        ("spacing_mm = ['0.2', '0.2']", "as [0.25, 0.25]"),
+        ("tick_mm = -1", "tick_mm = -1: give"),
+        ("tick_mm = true", "tick_mm = True: give"),
+        ("tick_mm = nan", "tick_mm = nan: give"),
+        ("pane = 'up'", '"left" or "right"'),
+        ("pane = 'two'", '"left" or "right"'),
+        ("pane = ['left']", '"left" or "right"'),
+        ("screen = '1920x1080'", "as [1920, 1080]"),
+        ("screen = [1920.5, 1080]", "as [1920, 1080]"),
+        ("screen = [1920]", "as [1920, 1080]"),
         ("= =", "no profile"),
-    ):
-        path.write_text(text)
-        with pytest.raises(OptionError, match=said):
-            read_profile(path)
+    ],
+)
+def test_what_a_profile_cannot_mean_is_said_with_its_key(text: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "scanner.toml"
+    path.write_text(f"{text}\n")
+    with pytest.raises(OptionError, match=re.escape(said)) as caught:
+        read_profile(path)
+    assert str(path) in str(caught.value)
+    assert "_" not in str(caught.value).removeprefix(str(path)).replace("tick_mm", "").replace("spacing_mm", "")
 
 
 def test_pixels_of_unknown_shape_give_no_angle() -> None:

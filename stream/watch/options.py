@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import dataclass
+from operator import index
 from typing import TYPE_CHECKING, Any
 
 from stream.errors import OptionError
@@ -12,11 +13,12 @@ from stream.frame import PixelSpacing
 from stream.watch.sector import Panes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
 AUTO, WHOLE = "auto", "whole"
-MOST_SIDE_PX = 100_000
+LONGEST_SIDE_PX = 100_000
+"""Of any screen: a longer one is a mistyped number."""
 _BOX = re.compile(r"(\d+)x(\d+)\+(\d+)\+(\d+)")
 
 Box = tuple[int, int, int, int]
@@ -55,7 +57,7 @@ def parse_sector(text: str) -> str | Box:
     if text in (AUTO, WHOLE):
         return text
     match = _BOX.fullmatch(text)
-    if match is None or int(match[1]) < 16 or int(match[2]) < 16:
+    if match is None or min(int(match[1]), int(match[2])) < 16 or max(map(int, match.groups())) > LONGEST_SIDE_PX:
         raise OptionError(
             f"sector {text!r}: give auto, whole, or a box as 800x600+100+50 (width x height + left + top)"
         )
@@ -73,49 +75,71 @@ def read_profile(path: Path) -> WatchOptions:
         OptionError: it cannot be read, or says something else.
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors of some systems begin a file with a mark
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise OptionError(f"{path}: is no profile that can be read ({error})") from error
-    known = {"screen", "sector", "pane", "tick_mm", "spacing_mm"}
-    unknown = sorted(table.keys() - known)
+    unknown = sorted(table.keys() - _KEYS.keys())
     if unknown:
-        raise OptionError(f"{path}: {unknown[0]!r} is none of {', '.join(sorted(known))}")
-    readers: Mapping[str, Callable[[Any], Any]] = {
-        "sector": lambda value: parse_sector(str(value)),
-        "pane": Panes,
-        "tick_mm": _positive,
-        "spacing_mm": lambda value: PixelSpacing.checked(*map(_positive, _pair(value))),
-        "screen": lambda value: _size(*_pair(value)),
-    }
-    found: dict[str, Any] = {}
-    for key, value in table.items():
-        try:
-            found[key] = readers[key](value)
-        except (ValueError, TypeError, LookupError, ArithmeticError) as error:
-            raise OptionError(f"{path}: {key}: {error}") from error
-    return WatchOptions(
-        sector=found.get("sector", AUTO),
-        pane=found.get("pane"),
-        tick_mm=found.get("tick_mm"),
-        spacing=found.get("spacing_mm"),
-        size=found.get("screen"),
-    )
+        raise OptionError(f"{path}: {unknown[0]!r} is none of {', '.join(sorted(_KEYS))}")
+    return WatchOptions(**{_KEYS[key].name: _read(path, key, value) for key, value in table.items()})
 
 
-def _pair(value: Any) -> tuple[Any, Any]:
-    if not isinstance(value, list) or len(value) != 2:
-        raise ValueError(f"{value!r} is no list of two numbers")
-    return value[0], value[1]
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """A key of a profile: the option it sets, what reads its value, and what that must be, for people."""
+
+    name: str
+    read: Callable[[Any], object]
+    wanted: str
 
 
-def _size(width: Any, height: Any) -> tuple[int, int]:
-    for side in (width, height):
-        if type(side) is not int or not 1 <= side <= MOST_SIDE_PX:
-            raise ValueError(f"a screen of {width!r} x {height!r} pixels; give whole numbers from 1 to {MOST_SIDE_PX}")
+def _read(path: Path, key: str, value: Any) -> Any:
+    try:
+        return _KEYS[key].read(value)
+    except OptionError as error:  # says itself what is wrong
+        raise OptionError(f"{path}: {error}") from error
+    except (ValueError, TypeError, LookupError, ArithmeticError) as error:
+        raise OptionError(f"{path}: {key} = {value!r}: give {_KEYS[key].wanted}") from error
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value
+
+
+def _number(value: Any) -> float:
+    """A number that stands in the file as one: TOML's true is 1 in Python."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(value)
+    return float(value)
+
+
+def _size(value: Any) -> tuple[int, int]:
+    width, height = (index(_number(side) and side) for side in value)
+    if not (0 < width <= LONGEST_SIDE_PX and 0 < height <= LONGEST_SIDE_PX):
+        raise ValueError(value)
     return width, height
 
 
-def _positive(value: Any) -> float:
-    if type(value) not in (int, float) or not 0.001 <= value <= 1000.0:
-        raise ValueError(f"{value!r} is no length in millimetres")
-    return float(value)
+def _tick(value: Any) -> float:
+    if not 0.1 <= (tick_mm := _number(value)) <= 100.0:
+        raise ValueError(value)
+    return tick_mm
+
+
+def _spacing(value: Any) -> PixelSpacing:
+    x_mm, y_mm = (_number(side) for side in value)
+    try:
+        return PixelSpacing.checked(x_mm, y_mm)
+    except ValueError as error:
+        raise OptionError(f"spacing_mm: {error}") from error
+
+
+_KEYS = {
+    "screen": _Key("size", _size, "width and height in pixels, as [1920, 1080]"),
+    "sector": _Key("sector", lambda value: parse_sector(_text(value)), 'a text such as "800x600+100+50"'),
+    "pane": _Key("pane", {str(side): side for side in (Panes.LEFT, Panes.RIGHT)}.__getitem__, '"left" or "right"'),
+    "tick_mm": _Key("tick_mm", _tick, "millimetres from 0.1 to 100, as 10"),
+    "spacing_mm": _Key("spacing", _spacing, "millimetres per pixel in x and y, as [0.25, 0.25]"),
+}
