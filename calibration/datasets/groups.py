@@ -32,7 +32,7 @@ _BLOCK = 512
 
 
 def looks_of(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Thumbnails (4, 256) of a picture (H, W): whole, without black borders, and without each of `TRIMS` at its edges."""
+    """Thumbnails (4, 256) of a picture (H, W): whole, without black borders, and without each of `TRIMS` around it."""
     height, width = image.shape
     parts = [image, _without_borders(image)]
     for share in TRIMS:
