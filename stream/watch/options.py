@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import dataclass
-from operator import index
 from typing import TYPE_CHECKING, Any
 
 from stream.errors import OptionError
@@ -116,10 +115,10 @@ def _number(value: Any) -> float:
 
 
 def _size(value: Any) -> tuple[int, int]:
-    width, height = (index(_number(side) and side) for side in value)
-    if not (0 < width <= LONGEST_SIDE_PX and 0 < height <= LONGEST_SIDE_PX):
+    width, height = (_number(side) for side in value)
+    if not all(side.is_integer() and 1 <= side <= LONGEST_SIDE_PX for side in (width, height)):
         raise ValueError(value)
-    return width, height
+    return int(width), int(height)
 
 
 def _tick(value: Any) -> float:
