@@ -220,6 +220,14 @@ def test_what_is_kept_comes_back_and_joins(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["two.npz"]
 
 
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off"])
+def test_a_damaged_file_of_predictions_says_what_to_do(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "two.npz"
+    path.write_bytes(content)
+    with pytest.raises(TrainingError, match=r"two\.npz: cannot be read .*take it away, and it is made anew"):
+        Two.load(path)
+
+
 def test_a_frame_held_out_twice_is_an_error() -> None:
     table = predictions([drawn()] * 2)
     check_same_frames(table)

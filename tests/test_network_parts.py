@@ -149,6 +149,9 @@ def test_a_model_of_parts_runs_alike_in_every_runtime(tmp_path: Path) -> None:
 def test_the_second_look_answers_seven_numbers_a_crop() -> None:
     with torch.inference_mode():
         answer = RefinementNetwork(side=64).eval()(torch.zeros(3, 1, 64, 64, dtype=torch.uint8))
+        small = RefinementNetwork(side=48, levels=4).eval()
+        assert small(torch.zeros(2, 1, 48, 48, dtype=torch.uint8)).shape == (2, 7)
     assert answer.shape == (3, len(OUTPUTS)) == (3, 7)
+    assert sum(each.numel() for each in small.parameters()) < 1.1e6
     with pytest.raises(ValueError, match="side is 100, and must be a multiple of 32"):
         RefinementNetwork(side=100)

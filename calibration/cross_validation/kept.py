@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Self
+from zipfile import BadZipFile
 
 import numpy as np
+
+from calibration.errors import TrainingError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,9 +34,16 @@ class Kept:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Reads what `save` wrote."""
-        with np.load(path) as stored:
-            return cls(**{entry.name: stored[entry.name] for entry in fields(cls)})
+        """Reads what `save` wrote.
+
+        Raises:
+            TrainingError: the file is damaged.
+        """
+        try:
+            with path.open("rb") as file, np.load(file) as stored:
+                return cls(**{entry.name: stored[entry.name] for entry in fields(cls)})
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            raise TrainingError(f"{path}: cannot be read ({error}); take it away, and it is made anew") from error
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:

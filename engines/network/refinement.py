@@ -20,7 +20,8 @@ class RefinementNetwork(nn.Module):
 
     Args:
         encoder: a name in `engines.network.encoders.ENCODERS`.
-        side: of the crop, in pixels, a multiple of 32.
+        levels: of the encoder that are used, 1 to 5: with 4 the network has a quarter of the weights.
+        side: of the crop, in pixels, a multiple of 2 ** levels.
         channels: to which the encoder's coarsest map is reduced.
         hidden: width of the layer before the last.
     """
@@ -29,6 +30,7 @@ class RefinementNetwork(nn.Module):
         self,
         *,
         encoder: Literal["efficientnet_lite0"] = "efficientnet_lite0",
+        levels: int = 5,
         side: int = 128,
         channels: int = 64,
         hidden: int = 128,
@@ -37,18 +39,19 @@ class RefinementNetwork(nn.Module):
         grey_std: float = 128.0,
     ) -> None:
         super().__init__()
-        if side <= 0 or side % 32:
-            raise ValueError(f"side is {side}, and must be a multiple of 32")
+        step = 2**levels
+        if side <= 0 or side % step:
+            raise ValueError(f"side is {side}, and must be a multiple of {step}")
         self.side = side
         self.grey_mean, self.grey_std = grey_mean, grey_std
-        self.encoder = ENCODERS[encoder]()
+        self.encoder = ENCODERS[encoder](levels)
         self.reduce = nn.Sequential(
             nn.Conv2d(self.encoder.channels[-1], channels, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU()
         )
         self.read = nn.Sequential(
             nn.Flatten(),
             nn.Dropout(dropout),
-            nn.Linear(channels * (side // 32) ** 2, hidden),
+            nn.Linear(channels * (side // step) ** 2, hidden),
             nn.ReLU(),
             nn.Linear(hidden, len(OUTPUTS)),
         )
