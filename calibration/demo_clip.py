@@ -24,6 +24,7 @@ import av
 import cv2
 import numpy as np
 
+from stream.biometry import Orientation
 from stream.protocols import measure
 from stream.sources.images import read_grey
 from stream.watch.ruler import read_ruler
@@ -108,12 +109,12 @@ class Still:
     """A frame with its mask, ready to be moved.
 
     Args:
-        image, mask: (H, W) uint8; mask 0, 1 PS, 2 FH.
+        image, mask: (H, W) uint8, the PS on the left; mask 0, 1 PS, 2 FH.
     """
 
     def __init__(self, image: NDArray[np.uint8], mask: NDArray[np.uint8]) -> None:
         self._image, self._mask, self._fan = image, mask, sector(image)
-        biometry = measure(mask)
+        biometry = measure(mask, orientation=Orientation.NORMAL)
         if biometry.landmarks is None or biometry.aop_deg is None or biometry.hsd_min is None:
             raise ValueError(f"the still cannot be measured: {biometry.reason}; choose another frame")
         self._vertex = np.array(biometry.landmarks.ps_inferior)

@@ -80,8 +80,13 @@ class MaskOrientation:
     def measured(
         self, labels: NDArray[np.uint8], *, protocol: str, pixel_size: tuple[float, float] = (1.0, 1.0)
     ) -> Biometry:
-        """One of them measured the way round that all are; see `stream.protocols.measure`."""
+        """One of them measured the way round that all are; see `stream.protocols.measure`.
+
+        The challenge protocols presume normal pictures: of mirrored ones they measure nothing.
+        """
         read_as = self.orientation or Orientation.NORMAL
+        if protocol in CHALLENGE_SIDE_PX and read_as is Orientation.MIRRORED:
+            return Biometry(protocol=protocol, reason=Reason.AXIS_AMBIGUOUS)
         found = measure(labels, protocol=protocol, pixel_size=pixel_size, orientation=read_as)
         if protocol in CHALLENGE_SIDE_PX or not found.normal_log_odds or self.of_mask(found.normal_log_odds):
             return found

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -20,7 +22,7 @@ from calibration.errors import DataSetError
 from calibration.evaluation.command import evaluate_command
 from calibration.evaluation.metrics import dice
 from calibration.evaluation.report import FILES, SCHEMA
-from engines.errors import ModelNotFound
+from engines.errors import ModelNotFound, RemoteError
 from engines.registry import load_engine
 from stream.errors import OptionError, OutputError
 from stream.frame import Frame
@@ -217,3 +219,32 @@ def test_psfhs_val_by_the_command(shared_data: Path, tmp_path: Path) -> None:
     overall = json.loads((tmp_path / "out" / "metrics.json").read_text())["overall"]
     assert overall["segmentation"]["all"]["dice"]["mean"] > 0.9
     assert overall["planes"]["reason"] == "no frame has a plane label"
+
+
+def test_a_mirrored_data_set_is_evaluated_too_without_being_told(phantoms: Path, tmp_path: Path) -> None:
+    mirrored = shutil.copytree(phantoms, tmp_path / "mirrored")
+    for path in (*(mirrored / "images").iterdir(), *(mirrored / "masks").iterdir()):
+        cv2.imwrite(str(path), grey(path)[:, ::-1])
+    result = CliRunner().invoke(evaluate_command, [str(mirrored), "--out", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.exception
+    found = json.loads((tmp_path / "out" / "metrics.json").read_text())["orientation_of_truth"]
+    assert found["log_odds"] < 0
+    rows = table(tmp_path / "out")
+    assert {row["iugc2024_aop_true_deg"] for row in rows} == {""} or found["read_as"] is None
+    assert all(float(row["normal_log_odds_true"]) < 0 for row in rows if row["normal_log_odds_true"])
+
+
+def test_a_file_whose_name_is_no_text_is_named_before_anything_runs(phantoms: Path, tmp_path: Path) -> None:
+    odd = shutil.copytree(phantoms, tmp_path / "odd")
+    for folder in ("images", "masks"):
+        first = sorted((odd / folder).iterdir())[0]
+        first.rename(Path(os.fsdecode(os.fsencode(str(odd / folder)) + b"/\xff.png")))
+    (odd / "labels.csv").unlink(missing_ok=True)
+    with pytest.raises(DataSetError, match=r"\\udcff.* is no text in UTF-8; rename the file"):
+        raise CliRunner().invoke(evaluate_command, [str(odd), "--out", str(tmp_path / "out")]).exception or RuntimeError
+
+
+def test_a_model_on_a_server_may_be_evaluated(phantoms: Path, tmp_path: Path) -> None:
+    words = [str(phantoms), "--out", str(tmp_path / "out"), "--model", "triton://127.0.0.1:1/net?patience=0.2"]
+    with pytest.raises(RemoteError, match="no answer"):
+        raise CliRunner().invoke(evaluate_command, words).exception or RuntimeError

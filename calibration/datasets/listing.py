@@ -49,6 +49,9 @@ class Listing(Generic[Item]):
         self._items = list(items)
         if not self._items:
             raise DataSetError(f"{path}: holds no frames; give a data set that is unpacked and whole")
+        odd = [name for name in (item.name for item in self._items) if not _is_text(name)]
+        if odd:
+            raise DataSetError(f"{path}: {shortened(map(ascii, odd))} is no text in UTF-8; rename the file")
         twice = [name for name, times in Counter(item.name for item in self._items).items() if times > 1]
         if twice:
             raise DataSetError(f"{path}: named more than once: {shortened(twice)}; rename or take away the doubles")
@@ -73,6 +76,15 @@ class Listing(Generic[Item]):
         if split not in self.splits:
             raise DataSetError(f"{self.path}: has no split '{split}'; it has {', '.join(self.splits) or 'none'}")
         return [item for item in self._items if item.split == split]
+
+
+def _is_text(name: str) -> bool:
+    """Whether a file's name can be written to a table."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def shortened(names: Iterable[str]) -> str:

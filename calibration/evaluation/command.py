@@ -9,14 +9,14 @@ import click
 from calibration.datasets import LAYOUTS, open_dataset
 from engines.registry import AUTO, BACKENDS
 from stream.biometry import Orientation
-from stream.cli import Folder, orientation_option, verbose_option
+from stream.cli import Folder, Text, orientation_option, verbose_option
 
 
 @click.command("evaluate", help="Run a model on DATASET, a folder with annotated frames, and say how right it is.")
 @click.argument("dataset", type=Folder(path_type=Path))
 @click.option("--out", type=Folder(path_type=Path), required=True, help="Folder for the results.")
 @click.option("--backend", type=click.Choice(BACKENDS), default=AUTO, show_default=True, help="What runs the network.")
-@click.option("--model", type=click.Path(path_type=Path), help="ONNX model; default: the one that ships.")
+@click.option("--model", type=Text(), help="ONNX model, or triton://host/model; default: the one that ships.")
 @click.option("--split", help="Only this part of the data set: train, val or test. Default: all of it.")
 @click.option("--layout", type=click.Choice(LAYOUTS), help="How the data set lies on disk. Default: found out.")
 @orientation_option
@@ -25,7 +25,7 @@ def evaluate_command(
     dataset: Path,
     out: Path,
     backend: str,
-    model: Path | None,
+    model: str | None,
     split: str | None,
     layout: str | None,
     orientation: str,

@@ -17,7 +17,7 @@ from calibration.evaluation.frames import evaluate_frames, orientation_of_truth,
 from calibration.evaluation.metrics import REGIONS
 from calibration.evaluation.pictures import Case, choose_cases, draw_agreement, draw_cases
 from calibration.evaluation.report import FILES, Report, metrics, write_whole
-from engines.registry import WEIGHTS
+from engines.registry import REMOTE, WEIGHTS
 from engines.training_frames import find_training_frames, read_signatures
 from stream.biometry import Orientation
 from stream.errors import OptionError
@@ -55,7 +55,7 @@ class EvaluationOptions:
     layout: str | None = None
     split: str | None = None
     backend: str = "auto"
-    model: Path | None = None
+    model: str | Path | None = None
     orientation: Orientation = Orientation.AUTO
 
     def as_json(self) -> dict[str, object]:
@@ -117,9 +117,10 @@ def check_split(options: EvaluationOptions, dataset: DataSet) -> int:
     return count
 
 
-def training_frames_of(engine: Engine, model: Path | None) -> TrainingFrames | None:
-    """What the model was trained on, from beside its file; None where nobody wrote it down."""
-    path = find_training_frames(engine.spec, WEIGHTS if model is None else Path(model).parent)
+def training_frames_of(engine: Engine, model: str | Path | None) -> TrainingFrames | None:
+    """What the model was trained on, from beside its file or the one that ships; None where nobody wrote it down."""
+    is_elsewhere = model is None or str(model).startswith(REMOTE)
+    path = find_training_frames(engine.spec, WEIGHTS if is_elsewhere else Path(str(model)).parent)
     return None if path is None else TrainingFrames(read_signatures(path))
 
 

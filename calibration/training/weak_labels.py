@@ -11,6 +11,7 @@ import numpy as np
 
 from calibration.evaluation.metrics import dice
 from engines.postprocess import class_labels
+from stream.biometry import Orientation
 from stream.outline import largest_contour
 from stream.protocols import measure
 
@@ -226,7 +227,7 @@ def anatomy_refusal(mask: NDArray[np.uint8], wholeness: Pair, limits: Limits) ->
         refusal = Refusal.PS_BELOW_FH
     elif min(solidity(ps), solidity(fh)) < limits.solidity:
         refusal = Refusal.RAGGED
-    elif measure(mask, protocol="robust").reason:
+    elif all(measure(mask, orientation=one).reason for one in (Orientation.NORMAL, Orientation.MIRRORED)):
         refusal = Refusal.NOT_MEASURABLE
     return refusal
 
