@@ -11,6 +11,7 @@ from PIL import Image
 
 from stream.errors import MaskError
 from stream.frame import PLAUSIBLE_ASPECT
+from stream.sources import png
 from stream.sources.image_file import DAMAGE, quiet
 from stream.sources.images import natural_path_key
 from stream.sources.metaimage import read_element_spacing, read_image
@@ -200,6 +201,8 @@ def _open_png(data: bytes, *, origin: str) -> Image.Image:
             image = Image.open(io.BytesIO(data), formats=["PNG"])
             count = getattr(image, "n_frames", 1)
             image.load()
+        if not png.has_all_rows(data):
+            raise EOFError
     except DAMAGE as error:
         raise MaskError(f"{origin}: the PNG is damaged or cut off; copy or save it again") from error
     if count != 1:

@@ -27,6 +27,8 @@ def print_summary(run: Run) -> None:
     )
     if engine.spec.mark:
         table.add_row("attention", escape(engine.spec.mark))
+    if run.source.info.note:
+        table.add_row("note", escape(printable(run.source.info.note)))
     table.add_row("frames in", str(statistics.frames_in))
     table.add_row("measured", str(statistics.states["measured"]))
     table.add_row("refused", str(statistics.states["refused"]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import av
@@ -14,7 +15,7 @@ import tifffile
 from PIL import Image
 
 from stream.errors import SourceError, SourceTruncated, SourceUnreadable
-from stream.sources import open_source
+from stream.sources import open_source, png
 from stream.sources.image_file import read_grey
 from stream.sources.images import ImageFolderSource
 from tests.source_files import (
@@ -337,6 +338,86 @@ def test_pixels_have_the_shape_that_the_file_declares(
         Image.fromarray(PICTURES[0]).save(on_its_side, exif=exif, **options)
         (frame,) = frames_of(open_source(str(on_its_side), clock=CLOCK))
         assert frame.pixel_aspect == (pytest.approx(1 / aspect, abs=0.005) if aspect else None)
+
+
+def with_png_size(data: bytes, *, height: int) -> bytes:
+    """The same PNG with another height, and the check sum of that."""
+    header = data[12:20] + height.to_bytes(4, "big") + data[24:29]
+    return data[:12] + header + zlib.crc32(header).to_bytes(4, "big") + data[33:]
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "P", "1", "I;16", "LA", "RGBA"])
+@pytest.mark.parametrize("height", [20, 63, 65, 200])
+def test_a_png_of_other_rows_than_it_declares_is_refused(tmp_path: Path, mode: str, height: int) -> None:
+    image = Image.fromarray(PICTURES[0].astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(PICTURES[0])
+    memory = io.BytesIO()
+    (image if mode == "I;16" else image.convert(mode)).save(memory, "PNG")
+    path = tmp_path / "a.png"
+    path.write_bytes(memory.getvalue())
+    assert read(path).shape == (1, 64, 96)
+    path.write_bytes(with_png_size(memory.getvalue(), height=height))
+    with pytest.raises(SourceUnreadable, match="cut off"):
+        read(path)
+
+
+def interlaced(picture: NDArray[np.uint8]) -> bytes:
+    """A PNG of grey levels in the seven passes of Adam7."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return len(content).to_bytes(4, "big") + name + content + zlib.crc32(name + content).to_bytes(4, "big")
+
+    starts = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+    passes = [picture[top::down, left::across] for left, top, across, down in starts]
+    rows = b"".join(b"\0" + row.tobytes() for part in passes if part.size for row in part)
+    header = picture.shape[1].to_bytes(4, "big") + picture.shape[0].to_bytes(4, "big") + bytes([8, 0, 0, 0, 1])
+    return (
+        encoded(picture, "PNG")[:8] + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (5, 8), (13, 17), (64, 96)])
+def test_rows_of_an_interlaced_png_are_counted_by_pass(tmp_path: Path, size: tuple[int, int]) -> None:
+    height, width = size
+    picture = np.ascontiguousarray(PICTURES[0][:height, :width])
+    (tmp_path / "a.png").write_bytes(interlaced(picture))
+    np.testing.assert_array_equal(grey(tmp_path / "a.png"), picture)
+    assert not png.has_all_rows(with_png_size(interlaced(picture), height=height + 1))
+
+
+def test_levels_above_the_highest_that_a_pgm_declares_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.pgm"
+    path.write_bytes(b"P5 96 64 100\n" + PICTURES[0].tobytes())
+    with pytest.raises(SourceUnreadable, match=r"has levels up to 24\d, its header says 100"):
+        read(path)
+    path.write_bytes(b"P5 96 40 255\n" + PICTURES[0].tobytes())
+    with pytest.raises(SourceUnreadable, match="2304 bytes lie behind the picture"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("marker", "bits", "words"),
+    [(0xC1, 12, "a JPEG of 12 bits"), (0xC3, 16, "a lossless JPEG of 16 bits"), (0xC3, 8, "a lossless JPEG of 8 bits")],
+)
+def test_a_sound_jpeg_that_is_not_decoded_here_is_not_called_damaged(
+    tmp_path: Path, marker: int, bits: int, words: str
+) -> None:
+    data = encoded(PICTURES[0], "JPEG")
+    at = data.index(b"\xff\xc0")
+    (tmp_path / "a.jpg").write_bytes(
+        data[: at + 1] + bytes([marker]) + data[at + 2 : at + 4] + bytes([bits]) + data[at + 5 :]
+    )
+    with pytest.raises(SourceUnreadable, match=f"{words}, which cannot be decoded here"):
+        read(tmp_path / "a.jpg")
+
+
+def test_a_hole_in_a_later_picture_of_an_mpo(tmp_path: Path) -> None:
+    path = write_film(tmp_path / "a.mpo", PICTURES[:2], mode="RGB")
+    data = path.read_bytes()
+    second = data.rindex(b"\xff\xd8\xff")
+    path.write_bytes(data[: (second + len(data)) // 2] + b"\xff\xd9")
+    frames, error = opened_to_error(path)
+    assert len(frames) == 1
+    assert isinstance(error, SourceTruncated)
 
 
 def test_jpegs_in_a_row_are_a_film_under_the_name_of_one(tmp_path: Path) -> None:

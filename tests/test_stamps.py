@@ -19,7 +19,9 @@ REGULAR = [index * 0.04 for index in range(6)]
         ([time + 1.7e9 for time in REGULAR], None, [time + 1.7e9 for time in REGULAR], 0.04, ""),
         ([0, 0.04, NAN, 0.12, math.inf], None, [0, 0.04, None, 0.12, None], 0.06, "2 of 5 time stamps are no numbers"),
         ([0, 0.04, 0.08, 3000.08, 3000.12], None, [0, 0.04, 0.08, 3000.08, 3000.12], 0.04, ""),  # a pause
-        ([0, 0, 0.04, 0.04, 0.08], None, [0, 0, 0.04, 0.04, 0.08], 0.04, ""),
+        ([0, 0, 0.08, 0.08, 0.16, 0.16], None, [0, 0, 0.08, 0.08, 0.16, 0.16], 0.032, ""),  # each twice
+        ([0.0] * 30 + [1.0] * 30, None, [0.0] * 30 + [1.0] * 30, 1 / 59, ""),  # a clock of whole seconds
+        ([0, 0.04, 0.08, 0.02, 0.06, 0.1], None, [0, 0.04, 0.08, 0.02, 0.06, 0.1], 0.04, ""),  # begins anew once
         ([5.0] * 5, None, [], None, "do not move forward: 25 frames/s assumed"),
         ([5 - time for time in REGULAR], None, [], None, "do not move forward"),
         ([NAN] * 5, None, [], None, "25 frames/s assumed"),

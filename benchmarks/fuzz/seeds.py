@@ -92,7 +92,7 @@ def tiff() -> tuple[bytes, ...]:
 def pnm() -> tuple[bytes, ...]:
     picture = pictures()[0]
     text = f"P2\n# of a test\n{WIDTH} {HEIGHT}\n255\n" + "\n".join(" ".join(map(str, row)) for row in picture)
-    wide = f"P5 {WIDTH} {HEIGHT} 4095\n".encode() + (picture.astype(">u2") * 16).tobytes()
+    wide = f"P5 {WIDTH} {HEIGHT} 4095\n".encode() + (picture.astype(np.uint16) * 16).astype(">u2").tobytes()
     return _still("PPM"), _still("PPM", mode="RGB"), text.encode(), wide
 
 

@@ -7,14 +7,17 @@ import itertools
 import re
 from typing import TYPE_CHECKING
 
+import numpy as np
 from PIL import Image
 
 from stream.errors import SourceUnreadable
-from stream.sources import jpeg
+from stream.sources import jpeg, png
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+_FRAME_MARKERS = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
+_LOSSLESS = frozenset({0xC3, 0xC7, 0xCB, 0xCF})
 _NUMBER = re.compile(rb"\d+")
 
 
@@ -31,14 +34,20 @@ def check_end(path: Path, image: Image.Image) -> None:
     data = path.read_bytes()
     if image.format == "PNG":
         Image.open(io.BytesIO(data), formats=("PNG",)).verify()
+        if not png.has_all_rows(data):
+            raise EOFError
     if image.format in ("JPEG", "MPO") and not jpeg.is_whole(data):
         raise EOFError
     behind = data[_end_of(image, data) :].lstrip(b"\0\xff\r\n\t ")
+    if image.format == "PPM":
+        _check_levels(path, image, data)
     mark = data[: 1 if image.format == "PPM" else 3].lstrip(b"\xff")
     if image.format != "MPO" and behind.startswith(mark):
         raise SourceUnreadable(
             f"{path}: another picture lies behind the first; store them one by one, or name a film of JPEGs .mjpeg"
         )
+    if image.format == "PPM" and behind:
+        raise SourceUnreadable(f"{path}: {len(behind)} bytes lie behind the picture that its header declares")
 
 
 def _end_of(image: Image.Image, data: bytes) -> int:
@@ -54,8 +63,39 @@ def _end_of(image: Image.Image, data: bytes) -> int:
         return len(data)
     if tile.codec_name == "ppm_plain":
         return _plain_end(data, int(tile.offset), image.width * image.height * len(image.getbands()))
-    maxval = tile.args[1] if isinstance(tile.args, tuple) and isinstance(tile.args[1], int) else 255
-    return int(tile.offset) + image.width * image.height * len(image.getbands()) * (2 if maxval > 255 else 1)
+    return int(tile.offset) + image.width * image.height * len(image.getbands()) * (2 if _pnm_white(image) > 255 else 1)
+
+
+def _pnm_white(image: Image.Image) -> int:
+    """The highest level, by the header."""
+    arguments = image.tile[0].args  # type: ignore[attr-defined]
+    if isinstance(arguments, tuple) and isinstance(arguments[1], int):
+        return arguments[1]
+    return 0xFFFF if image.mode.startswith("I") else 0xFF
+
+
+def _check_levels(path: Path, image: Image.Image, data: bytes) -> None:
+    """Raises SourceUnreadable where levels are higher than the header's highest, to which Pillow cuts them."""
+    tile, white = image.tile[0], _pnm_white(image)  # type: ignore[attr-defined]
+    if tile.codec_name != "ppm":
+        return
+    stored = data[int(tile.offset) : _end_of(image, data)]
+    highest = int(np.frombuffer(stored[: len(stored) // 2 * 2], ">u2" if white > 255 else "u1").max(initial=0))
+    if highest > white:
+        raise SourceUnreadable(f"{path}: has levels up to {highest}, its header says {white}; the header is damaged")
+
+
+def coding_words(data: bytes) -> str:
+    """What is special about a JPEG that no decoder here knows: its bits, or its process; "" where nothing is."""
+    at = 2
+    while data[at : at + 1] == b"\xff" and len(data) > at + 4:
+        marker = data[at + 1]
+        if marker in _FRAME_MARKERS:
+            bits = data[at + 4]
+            kind = "lossless " if marker in _LOSSLESS else ""
+            return f"a {kind}JPEG of {bits} bits" if kind or bits != 8 else ""
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return ""
 
 
 def _plain_end(data: bytes, start: int, count: int) -> int:

@@ -11,7 +11,7 @@ import struct
 import threading
 import warnings
 import zlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -21,8 +21,8 @@ from PIL import Image, ImageOps
 
 from stream.errors import SourceNotFound, SourceTruncated, SourceUnreadable
 from stream.frame import PLAUSIBLE_ASPECT
-from stream.sources import tiff
-from stream.sources.image_checks import check_end
+from stream.sources import jpeg, tiff
+from stream.sources.image_checks import check_end, coding_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -164,9 +164,17 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except FileNotFoundError as error:
         raise SourceNotFound(f"{path}: no such file; check the path") from error
     except DAMAGE as error:
-        raise SourceUnreadable(
-            f"{path}: not an image that can be decoded, or cut off; copy it again or take it away"
-        ) from error
+        raise SourceUnreadable(f"{path}: {_reason(path)}") from error
+
+
+def _reason(path: Path) -> str:
+    """Why an image could not be read: it is sound, but of a kind that is not decoded here; else it is damaged."""
+    with suppress(OSError):
+        data = path.read_bytes()
+        words = coding_words(data) if data.startswith(b"\xff\xd8") else ""
+        if words:
+            return f"{words}, which cannot be decoded here; export it as PNG"
+    return "not an image that can be decoded, or cut off; copy it again or take it away"
 
 
 @contextmanager
@@ -222,6 +230,8 @@ def _picture(path: Path, image: Image.Image, page: int) -> Picture:
     if is_tiff:
         tiff.check_layout(path, image)
     is_on_its_side = image.getexif().get(_ORIENTATION, 1) >= _FIRST_ON_ITS_SIDE
+    if image.format == "MPO" and not jpeg.is_whole(path.read_bytes()[int(getattr(image, "offset", 0)) :]):
+        raise EOFError
     image.load()  # turns a TIFF by its orientation, and then says no more of it
     levels = _levels(path, ImageOps.exif_transpose(image))
     aspect = _gif_aspect(path) if image.format == "GIF" else pixel_aspect(image)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stream.errors import SourceNotFound, SourceUnreadable
-from stream.sources.base import joined_notes
+from stream.sources.base import RATE_NOTE, joined_notes
 from stream.sources.frame_fields import FrameFields, parse_number
 from stream.sources.raster import (
     PLANES_NOTE,
@@ -155,7 +155,10 @@ def _stamps(path: Path, fields: dict[str, str], axis: int, count: int) -> Stamps
     if not words or not is_time or fields.get(f"axis {axis} index type", "numeric") != "numeric":
         return believed([], period_s=period_s)
     scale = _S_PER_UNIT.get(unit, 1.0)
-    times_s: list[float | None] = [parse_number(path, "index values", word, float) * scale for word in words[:count]]
+    try:
+        times_s = [float(word) * scale for word in words[:count]]
+    except ValueError:
+        return replace(believed([], period_s=period_s), note=f"index values that are no numbers: {RATE_NOTE}")
     stamps = believed(times_s, period_s=period_s)
     mismatch = f"{count} frames, {len(words)} index values" if len(words) != count else ""
     return replace(stamps, note=joined_notes(mismatch, stamps.note))
