@@ -19,7 +19,7 @@ from engines.closing import close_after, close_all
 from engines.errors import InferenceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -28,24 +28,19 @@ if TYPE_CHECKING:
 
 SLOTS = 2
 """Batches that may be under way: while the device works on one, the host fills or reads the other."""
-NUMBER_BYTES = 8
-"""A batch's number, an int64."""
+UNANSWERED = np.frombuffer(b"\xee\xff\xc0\xff", np.uint8)
+"""What stands at the end of every output until the device writes over it: a NaN that no network computes."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class _Slot:
-    """One batch's page-locked memory on the host: what goes in, one array for each output, and when it is there.
-
-    `number` goes to the device with the images, and comes back with the answers as `answered`.
-    """
+    """One batch's page-locked memory on the host: what goes in, one array for each output, and when it is there."""
 
     done: Any
-    number: NDArray[np.uint8]
     images: NDArray[np.uint8]
     outputs: tuple[NDArray[np.uint8], ...]
-    answered: NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +58,8 @@ class DeviceRun:
     Convention: `submit` copies (B, 1, H, W) uint8 images into pinned memory, starts everything and returns the batch's
     number; `collect` waits for that batch, the oldest, and returns fresh float32 arrays. At most `SLOTS` batches may be
     under way. Copies and kernels go to one stream and are recorded once for each batch size and slot as a CUDA graph,
-    where the context allows it. The number takes the same way as the images, and answers that come back with another
-    one are an error.
+    where the context allows it. An output that the device did not write, wholly to its end, is an error and not what
+    the batch before it left there.
 
     After any error the device is waited for and what was under way is forgotten, so that no later answer can be one of
     those. A device that cannot even be waited for runs nothing any more.
@@ -109,23 +104,19 @@ class DeviceRun:
             raise
 
     def _on_device(self) -> dict[str, int]:
-        """Addresses of the images and of each output, which the context is told, and of the batch's number."""
+        """Addresses of the images and of each output, which the context is told."""
         cuda, addresses = self._cuda, {}
         for name, size in {"image": self._frame_bytes, **self._sizes}.items():
             addresses[name] = self._held(cuda.allocate(size * self._max_batch), cuda.free)
             if not self._context.set_tensor_address(name, addresses[name]):
                 raise InferenceError(f"the engine has no tensor {name}; build it again from this model")
-        self._number_address = self._held(cuda.allocate(NUMBER_BYTES), cuda.free)
         return addresses
 
     def _slot(self) -> _Slot:
         cuda = self._cuda
         sizes = [size * self._max_batch for size in (self._frame_bytes, *self._sizes.values())]
-        number, answered, images, *outputs = (
-            self._held(cuda.pinned(size), cuda.free_pinned) for size in (NUMBER_BYTES, NUMBER_BYTES, *sizes)
-        )
-        done = self._held(cuda.new_event(), cuda.free_event)
-        return _Slot(done=done, number=number, images=images, outputs=tuple(outputs), answered=answered)
+        images, *outputs = (self._held(cuda.pinned(size), cuda.free_pinned) for size in sizes)
+        return _Slot(self._held(cuda.new_event(), cuda.free_event), images, tuple(outputs))
 
     def _held(self, thing: Any, release: Callable[[Any], object]) -> Any:
         """Notes how to give a thing back."""
@@ -166,7 +157,8 @@ class DeviceRun:
         pinned = slot.images[: size * self._frame_bytes]
         pinned[:given] = images.reshape(-1)
         pinned[given:] = 0
-        slot.number.view(np.int64)[0] = batch.number
+        for tail in self._tails(batch):
+            tail[:] = UNANSWERED
         self._shape_for(size)
         graph = self._graph_for(batch.slot, size)
         if graph is None:
@@ -192,17 +184,20 @@ class DeviceRun:
     def _answers(self, batch: _Batch, number: int) -> tuple[NDArray[np.float32], ...]:
         slot, spec = self._slots[batch.slot], self._spec
         self._cuda.wait_for(slot.done)
-        answered = int(slot.answered.view(np.int64)[0])
-        if not number == batch.number == answered:
-            raise InferenceError(
-                f"the device answered batch {answered} where {number} was asked for, and {batch.number} was next;"
-                " start the program again"
-            )
+        if batch.number != number:
+            raise InferenceError(f"batch {number} was asked for, and {batch.number} was next; start the program again")
+        if any(np.array_equal(tail, UNANSWERED) for tail in self._tails(batch)):
+            raise InferenceError(f"the device gave no answer to batch {number}; start the program again")
         shapes = {"class_logits": (batch.count, 3, spec.output_height, spec.output_width)}
         return tuple(
             pinned[: batch.count * size].view(np.float32).reshape(shapes.get(name, (batch.count,))).copy()
             for (name, size), pinned in zip(self._sizes.items(), slot.outputs, strict=True)
         )
+
+    def _tails(self, batch: _Batch) -> Iterator[NDArray[np.uint8]]:
+        """The last value of each output of a batch."""
+        for size, output in zip(self._sizes.values(), self._slots[batch.slot].outputs, strict=True):
+            yield output[batch.count * size - len(UNANSWERED) : batch.count * size]
 
     def abandon(self, error: BaseException) -> None:
         """Waits for the device and forgets what was under way, on the way out of `error`, which is noted."""
@@ -269,14 +264,12 @@ class DeviceRun:
             return None
 
     def _enqueue(self, slot: int, batch: int) -> None:
-        """Number and images up, network, answers and number down."""
+        """Images up, network, answers down."""
         cuda, stream, pinned = self._cuda, self._stream, self._slots[slot]
-        cuda.to_device(self._number_address, pinned.number.ctypes.data, NUMBER_BYTES, stream)
         cuda.to_device(self._addresses["image"], pinned.images.ctypes.data, batch * self._frame_bytes, stream)
         self._execute()
         for (name, size), output in zip(self._sizes.items(), pinned.outputs, strict=True):
             cuda.to_host(output, self._addresses[name], batch * size, stream)
-        cuda.to_host(pinned.answered, self._number_address, NUMBER_BYTES, stream)
 
     def _execute(self) -> None:
         if not self._context.execute_async_v3(int(self._stream)):

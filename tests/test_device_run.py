@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from types import SimpleNamespace
 from typing import Any
 
@@ -143,7 +144,7 @@ def test_the_answer_to_another_batch_is_an_error_and_what_was_under_way_is_forgo
     run = make_run(cuda)
     run.submit(some_images(1))
     second = run.submit(some_images(2))
-    with pytest.raises(InferenceError, match=f"answered batch 1 where {second} was asked for"):
+    with pytest.raises(InferenceError, match=f"batch {second} was asked for, and 1 was next"):
         run.collect(second)
     assert run.free_slots == SLOTS
     assert not cuda.waiting
@@ -160,10 +161,27 @@ def test_a_batch_that_the_device_never_ran_has_no_answer(cuda: FakeCuda, use_gra
     number = run.submit(some_images(1, seed=9))
     cuda.waiting.clear()  # the card lost it without a word
     cuda.done = max(cuda.marks.values())
-    with pytest.raises(InferenceError, match=f"answered batch 1 where {number} was asked for"):
+    with pytest.raises(InferenceError, match=f"no answer to batch {number}"):
         run.collect(number)
     run.close()
     assert cuda.leaks == {}
+
+
+@pytest.mark.parametrize("lost", range(len(SPEC.output_names)))
+def test_an_output_that_never_came_is_not_the_one_before(
+    cuda: FakeCuda, lost: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(cuda, use_graph=False)
+    for _ in range(SLOTS):
+        run.collect(run.submit(some_images(2)))
+    copy, calls = cuda.to_host, itertools.count()
+    monkeypatch.setattr(cuda, "to_host", lambda *words: None if next(calls) == lost else copy(*words))
+    number = run.submit(some_images(2, seed=9))
+    with pytest.raises(InferenceError, match=f"no answer to batch {number}"):
+        run.collect(number)
+    images = some_images(2, seed=10)
+    assert_same(run.collect(run.submit(images)), alone(images))
+    run.close()
 
 
 def test_a_failed_recording_runs_call_by_call(cuda: FakeCuda, caplog: pytest.LogCaptureFixture) -> None:
