@@ -87,6 +87,7 @@ def bad_archive(folder: Path, kind: str) -> Path:
         "no files": [],
         "no recording": [("a.txt", b"x"), ("b.txt", b"x")],
         "archive in archive": [("b.zip", zipped(folder / "b.zip", [(name, data)]).read_bytes())],
+        "recording of our own": [("run/frames.jsonl", b"{}\n"), ("run/0000.nut", b"x")],
         "bomb": [("a.mha", bytes(80 << 20))],
         "several folders": [(f"one/{name}", data), (f"two/{name}", data)],
     }
@@ -112,7 +113,15 @@ def bad_archive(folder: Path, kind: str) -> Path:
 @pytest.mark.parametrize(
     "kind",
     [
-        *("no files", "no recording", "archive in archive", "bomb", "several folders", "two files of one name"),
+        *(
+            "no files",
+            "no recording",
+            "archive in archive",
+            "recording of our own",
+            "bomb",
+            "several folders",
+            "two files of one name",
+        ),
         *("cut off", "damaged", "encrypted"),
     ],
 )

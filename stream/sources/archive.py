@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 MAX_MEMBERS = 100_000
 MAX_RATIO = 200
 """Bytes that a byte of a sound archive of pictures may become; bombs go to 1000."""
+UNPACKED_BY_HAND = {Kind.ARCHIVE: "another archive", Kind.RECORDED: "a recording of our own"}
 _SPARE_BYTES = 64 << 20
 
 _DAMAGE = (
@@ -123,8 +124,9 @@ def _recording_in(path: Path, folder: Path) -> Path:
     if not inside:
         raise SourceUnreadable(f"{path}: holds no files; give a .zip with a recording in it")
     found = inside[0] if len(inside) == 1 else _header_of(inside) or folder
-    if found.is_file() and kind_of(found) is Kind.ARCHIVE:
-        raise SourceUnreadable(f"{path}: an archive in an archive; unpack it by hand")
+    kind = kind_of(found)
+    if kind in UNPACKED_BY_HAND:
+        raise SourceUnreadable(f"{path}: holds {UNPACKED_BY_HAND[kind]}; unpack it by hand")
     return found
 
 

@@ -32,7 +32,7 @@ HIDDEN_PACKETS = frozenset({"av1", "h264", "libdav1d", "vp8", "vp9", "vvc"})
 
 
 @dataclass(frozen=True, slots=True)
-class Decoded:
+class ReadPicture:
     """A picture of the stream.
 
     Attributes:
@@ -91,7 +91,7 @@ class PictureReader:
         """No key picture has come since the last damage; at the end it means the recording is cut off."""
         return self._damaged_from is not None
 
-    def __iter__(self) -> Iterator[Decoded]:
+    def __iter__(self) -> Iterator[ReadPicture]:
         try:
             for packet in self._container.demux(self._stream):
                 if packet.size:  # the one that ends the stream is empty
@@ -102,13 +102,13 @@ class PictureReader:
         yield from self._counted(self._lost_before(None, self._order + MAX_DELAY + 1))
         self._take_marks(self._order + 1)
 
-    def _counted(self, pictures: Iterator[Decoded]) -> Iterator[Decoded]:
+    def _counted(self, pictures: Iterator[ReadPicture]) -> Iterator[ReadPicture]:
         for picture in pictures:
             self.sound += picture.is_sound
             self.damaged += not picture.is_sound
             yield picture
 
-    def _decode(self, packet: Packet[VideoStream]) -> Iterator[Decoded]:
+    def _decode(self, packet: Packet[VideoStream]) -> Iterator[ReadPicture]:
         self._order += 1
         packet.opaque = self._order
         self._waiting[self._order] = packet.pts
@@ -119,7 +119,7 @@ class PictureReader:
             self.end = max(self.end, (stamp or 0) + (packet.duration or 0))
         yield from self._pictures(packet)
 
-    def _pictures(self, packet: Packet[VideoStream] | None) -> Iterator[Decoded]:
+    def _pictures(self, packet: Packet[VideoStream] | None) -> Iterator[ReadPicture]:
         """Sends one packet, or the end, to the decoder and yields the pictures that come out."""
         context = self._stream.codec_context
         try:
@@ -141,7 +141,7 @@ class PictureReader:
             picture, order, aspect = self._held.popleft()
             yield from self._lost_before(picture.pts, order)
             is_sound = self._is_sound(order, is_key=picture.key_frame) and not picture.is_corrupt
-            yield Decoded(picture, picture.pts, is_sound, aspect)
+            yield ReadPicture(picture, picture.pts, is_sound, aspect)
 
     def _may_go(self, order: int) -> bool:
         """Whether all pictures that this one may be built on have come, so that their marks are known.
@@ -150,7 +150,7 @@ class PictureReader:
         """
         return len(self._held) > MAX_REORDER or all(each > order for each in self._waiting.keys() - self._failed)
 
-    def _lost_before(self, stamp: int | None, order: int) -> Iterator[Decoded]:
+    def _lost_before(self, stamp: int | None, order: int) -> Iterator[ReadPicture]:
         """Pictures that had to come before the one with this stamp and order, and will not come any more."""
         late = [
             (waiting, each)
@@ -161,7 +161,7 @@ class PictureReader:
             del self._waiting[each]
             if each in self._failed or ((self._damaged_to >= 0 or self._marks) and not self._has_hidden):
                 self._failed.discard(each)
-                yield Decoded(None, waiting, is_sound=False)
+                yield ReadPicture(None, waiting, is_sound=False)
 
     def _hides_damage(self, data: bytes) -> bool:
         """Whether a packet is cut, or others are missing before it, in a way that its decoder does not tell."""
