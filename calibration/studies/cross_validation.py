@@ -3,7 +3,7 @@
     partum folds --data DATA --out RUNS
     python -m calibration.studies.cross_validation DATA RUNS OUT
 
-Takes what folds are trained in RUNS, keeps their out-of-fold predictions there (`predictions-N.npz`, `negatives-N.npz`,
+Takes the folds in RUNS whose mask network is trained to its end, keeps their out-of-fold predictions there (`predictions-N.npz`, `negatives-N.npz`,
 made anew where a checkpoint has changed), and writes `cross_validation.json` and `cross_validation.md` to OUT.
 """
 
@@ -51,15 +51,16 @@ NAME = "cross_validation"
 
 
 def study(data: Path, runs: Path, out: Path) -> dict[str, Any]:
-    """Judges all folds whose mask network has a checkpoint; returns what is written to `cross_validation.json`.
+    """Judges all folds whose mask network is trained; returns what is written to `cross_validation.json`.
 
     Raises:
         TrainingError: there is none.
     """
     console = Console(stderr=True)
-    folds = [fold for fold in range(FOLDS) if (runs / f"mask-{fold}" / checkpoint.CHECKPOINT).exists()]
+    epochs = {run.name: _epochs(runs / run.name) for run in ALL}
+    folds = [fold for fold in range(FOLDS) if epochs[f"mask-{fold}"]["done"] == epochs[f"mask-{fold}"].get("planned")]
     if not folds:
-        raise TrainingError(f"{runs}: no mask-N/{checkpoint.CHECKPOINT} in it; run partum folds --out {runs} first")
+        raise TrainingError(f"{runs}: no mask-N in it that is trained to its end; run partum folds --out {runs} first")
     kept = []
     for fold in folds:
         console.print(f"fold {fold}")
@@ -71,7 +72,7 @@ def study(data: Path, runs: Path, out: Path) -> dict[str, Any]:
     own, others = out_of_fold(predictions, negatives)
     content: dict[str, Any] = {
         "folds": folds,
-        "epochs": {run.name: _epochs(runs / run.name) for run in ALL},
+        "epochs": epochs,
         "frames": len(predictions),
         "groups": len(set(predictions.groups.tolist())),
         "axis of the mask": _axes(cases, [case.mask_axis for case in cases]),
