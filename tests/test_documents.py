@@ -54,6 +54,17 @@ def validation() -> dict[str, Any]:
     return found
 
 
+def test_the_readme_says_the_figures_of_the_grouped_folds() -> None:
+    found = json.loads((RESULTS / "cross_validation.json").read_text())
+    mask, look, both = (found[f"axis of {what}"]["errors"] for what in ("the mask", "the second look", "both"))
+    means = [f"{errors['all']['mean']:.1f}" for errors in (mask, look, both)]
+    said = (
+        f"errs by {means[0]} degrees (`fhps2023`), the second look's by {means[1]} and the joint one by {means[2]},"
+        f" {both['>=140']['mean']:.1f} where AoP is 140 and more"
+    )
+    assert said in words_of(README)
+
+
 def test_the_model_card_and_the_results_are_of_the_model_that_ships_and_of_the_one_before_it() -> None:
     digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in SHIPPED]
     for digest in digests:

@@ -3,8 +3,9 @@
     partum folds --data DATA --out RUNS
     python -m calibration.studies.cross_validation DATA RUNS OUT
 
-Takes the folds in RUNS whose mask network is trained to its end, keeps their out-of-fold predictions there (`predictions-N.npz`, `negatives-N.npz`,
-made anew where a checkpoint has changed), and writes `cross_validation.json` and `cross_validation.md` to OUT.
+Takes the folds in RUNS whose mask network is trained to its end, keeps their out-of-fold predictions there
+(`predictions-N.npz`, `negatives-N.npz`, made anew where a checkpoint has changed), and writes `cross_validation.json`
+and `cross_validation.md` to OUT.
 """
 
 from __future__ import annotations
