@@ -548,3 +548,27 @@ def test_probes_tell_the_truth(measurements: Sequence[Measurement]) -> None:
         assert ready() == (503, "no signal, no signal")
         board.close()
         assert ready()[0] == 503
+
+
+def test_a_client_that_never_ends_its_tls_handshake_is_let_go(
+    certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream.screen.server.REQUEST_TIMEOUT_S", 0.3)
+    with serving(tls_cert=certificate[0], tls_key=certificate[1]) as server:
+        for words in (b"", b"\x16\x03\x01\x02\x00", b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 100):
+            with socket.create_connection(("127.0.0.1", port_of(server)), timeout=10) as connection:
+                connection.sendall(words)
+                with contextlib.suppress(ConnectionResetError):
+                    while connection.recv(100):
+                        pass
+
+
+def test_health_is_not_well_where_viewers_are_not_fed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fails(self: object) -> None:
+        raise ValueError("a defect")
+
+    monkeypatch.setattr(broadcast.Broadcast, "run", fails)
+    with serving() as server:
+        assert status_of(server, "/healthz", "127.0.0.1") == 500
+        for task in server._feeding:
+            task.exception()

@@ -3,7 +3,7 @@
     GET /           the page, and its files below /static/
     WS  /stream     what is to be shown, see `stream.screen.broadcast`; ?feed=2 for the second of several streams
     GET /metrics    Prometheus
-    GET /healthz    200 while the server runs
+    GET /healthz    200 while the server runs and feeds its viewers
     GET /readyz     200 while results are fresh, else 503
 
 Each viewer gets the newest picture when it has taken the one before: a slow one sees fewer, and slows nobody.
@@ -15,6 +15,7 @@ import asyncio
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
@@ -23,7 +24,7 @@ from stream.errors import OutputError
 from stream.screen.access import Access
 from stream.screen.broadcast import LONGEST_MESSAGE, MOST_MESSAGES_HZ, MOST_VIEWERS, TOO_MUCH, TRY_LATER, Broadcast
 from stream.screen.picture import LONGEST_SIDE_PX, encode_picture
-from stream.screen.settings import ScreenSettings, is_loopback, parse_address
+from stream.screen.settings import REQUEST_TIMEOUT_S, ScreenSettings, is_loopback, parse_address
 from stream.screen.shown import Shown, state_of
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class ScreenServer:
         self._boards, self._listening = boards, listening
         self._port = self.settings.port
         self._broadcasts: list[Broadcast] = []
+        self._feeding: list[asyncio.Task[None]] = []
         self._ready = threading.Event()
         self._error: BaseException | None = None
         self._server = self._make()
@@ -155,12 +157,15 @@ class ScreenServer:
     async def _serve(self) -> None:
         assert self._listening is not None
         self._broadcasts = [Broadcast(board, self._boards) for board in self._boards]
-        feeding = [asyncio.create_task(broadcast.run()) for broadcast in self._broadcasts]
+        self._feeding = [asyncio.create_task(broadcast.run()) for broadcast in self._broadcasts]
+        if self.settings.tls:
+            loop: Any = asyncio.get_running_loop()
+            loop.create_server = partial(loop.create_server, ssl_handshake_timeout=REQUEST_TIMEOUT_S)
         self._ready.set()
         try:
             await self._server.serve(sockets=[self._listening])
         finally:
-            for task in feeding:
+            for task in self._feeding:
                 task.cancel()
             self._listening.close()
 
@@ -181,6 +186,8 @@ class ScreenServer:
     async def _healthz(self, request: Any) -> Any:
         from starlette.responses import PlainTextResponse
 
+        if any(task.done() for task in self._feeding):
+            return PlainTextResponse("a stream is not sent to its viewers any more", 500)
         return PlainTextResponse("ok")
 
     async def _readyz(self, request: Any) -> Any:

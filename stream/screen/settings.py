@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?\])")
+REQUEST_TIMEOUT_S = 10.0
+"""A connection whose TLS handshake, or whose first request, is not whole by then is closed."""
 _PACKAGES = ("starlette", "uvicorn", "websockets", "prometheus_client")
 
 

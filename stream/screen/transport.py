@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from stream.screen.settings import REQUEST_TIMEOUT_S
+
 if TYPE_CHECKING:
     import asyncio
     from asyncio.transports import BaseTransport
 
 MOST_CONNECTIONS = 200
 """Beyond it connections are closed at once: they must not use up the files that this process may open."""
-REQUEST_TIMEOUT_S = 10.0
-"""A connection whose first request is not whole by then is closed."""
 SLOW_VIEWER_S = 10.0
 """A viewer that has taken nothing for so long is let go."""
 

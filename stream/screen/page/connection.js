@@ -4,12 +4,13 @@
 const FIRST_PAUSE_MS = 500, LONGEST_PAUSE_MS = 5000;
 
 /**
- * @param {(message: object, image: ImageBitmap | null) => void} onMessage takes each message, in order
+ * @param {(message: object) => void} onMessage takes each message, in order
+ * @param {(image: ImageBitmap) => void} onImage takes each picture, before the message it belongs to
  * @param {(reason: string) => void} onLost is told that the connection is gone
  * @returns {{ send: (text: string) => boolean }} `send` says whether it could be sent
  */
-export function connect(onMessage, onLost) {
-  let socket = null, pauseMs = FIRST_PAUSE_MS, waiting = 0, queue = Promise.resolve();
+export function connect(onMessage, onImage, onLost) {
+  let socket = null, unseen = null, pauseMs = FIRST_PAUSE_MS, waiting = 0, queue = Promise.resolve();
 
   function open() {
     const address = new URL("stream" + location.search, location.href);
@@ -32,11 +33,18 @@ export function connect(onMessage, onLost) {
     const length = new DataView(data).getUint32(0);
     const message = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 4, length)));
     const picture = new Uint8Array(data, 4 + length);
-    const isLate = waiting > 2 || document.hidden;     // its successor is here already: the picture is not decoded
-    const image = picture.length && !isLate ? await createImageBitmap(new Blob([picture], { type: "image/jpeg" })) : null;
-    if (from === socket) onMessage(message, image);    // not from the connection before
-    else image?.close();
+    if (picture.length) unseen = new Blob([picture], { type: "image/jpeg" });
+    if (waiting <= 2) await decode();                  // else its successor is here already
+    if (from === socket) onMessage(message);           // not from the connection before
   }
+
+  async function decode() {
+    if (!unseen || document.hidden) return;
+    const picture = unseen;
+    unseen = null;
+    onImage(await createImageBitmap(picture));
+  }
+  document.addEventListener("visibilitychange", decode);
 
   open();
   return {

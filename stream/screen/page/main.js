@@ -20,19 +20,20 @@ const view = {
 const picture = document.querySelector("#picture canvas"), trend = document.querySelector("#trend canvas");
 const redrawTrend = () => drawTrend(trend, { ...view, marks: { marks: view.marks, seams: seamsOf(view.trend) } });
 
-const connection = connect(take, reason => lose(reason || "no word from the program"));
+const connection = connect(take, takeImage, reason => lose(reason || "no word from the program"));
 
-function take(message, image) {
+function takeImage(image) {
+  view.image?.close();
+  view.image = image;
+}
+
+function take(message) {
   view.heard = performance.now();
   if (message.facts) {                                 // the first of a connection: all of the trend so far
     view.facts = message.facts;
     view.trend = [];
     extend(view.trend, message.trend);
     return;
-  }
-  if (image) {
-    view.image?.close();
-    view.image = image;
   }
   extend(view.trend, message.trend);
   Object.assign(view, { message, feeds: message.feeds, marks: message.marks, now: message.now_s });
