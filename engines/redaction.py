@@ -57,7 +57,7 @@ def redacted(address: str) -> str:
     """
     match = _ADDRESS.fullmatch(address)
     if match is None or not _SCHEME.fullmatch(match["scheme"]):
-        return HIDDEN if match is None or not match["slashes"] else f"{HIDDEN}://{_network(match['rest'])}"
+        return f"{HIDDEN}://{_network(match['rest'])}" if match and match["slashes"] == "//" else HIDDEN
     scheme, slashes, rest = match["scheme"].lower(), match["slashes"], match["rest"]
     if scheme == "v4l2":
         device = _DEVICE.fullmatch(slashes + rest)

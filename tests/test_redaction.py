@@ -66,6 +66,7 @@ PLACES = {
     "no slashes": "admin:SEKRET@127.0.0.1:1/live",
     "one slash": "/admin:SEKRET@127.0.0.1:1/live",
     "three slashes": "///admin:SEKRET@127.0.0.1:1/live",
+    "of a file": "///SEKRET/SEKRET.mp4",
     "of a device": "/dev/video0?password=SEKRET",
     "for a device": "/dev/SEKRET",
     "line feed": "//127.0.0.1:1/live\nSEKRET",
