@@ -70,7 +70,7 @@ def wait(page: Any, condition: str, *, within_s: float = 15.0) -> None:
 
 def text_of(page: Any, name: str, beginning: str) -> None:
     """Waits until an element's text begins so."""
-    wait(page, f"document.querySelector({name!r}).textContent.startsWith({beginning!r})")
+    wait(page, f"document.querySelector({name!r})?.textContent.startsWith({beginning!r})")
 
 
 def luminance(colour: Any) -> float:

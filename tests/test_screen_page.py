@@ -514,6 +514,33 @@ def test_tabs_and_title_say_the_state_of_each_feed(browser: Any, good: Measureme
     page.close()
 
 
+@pytest.mark.parametrize("size", [(320, 568), (844, 390), (1440, 900)], ids=lambda size: f"{size[0]}x{size[1]}")
+def test_tabs_of_eight_feeds_are_not_cut(browser: Any, good: Measurement, size: tuple[int, int]) -> None:
+    peer = Peer()
+    peer.now(Link.RECONNECTING, "nobody answers")
+    names = [f"rtsp://camera-{number}.ward.hospital.example:554/live" for number in range(1, 9)]
+    boards = [Board(clock=MonotonicClock(), source=peer, name=name) for name in names]  # type: ignore[arg-type]
+    page = browser.new_page(viewport={"width": size[0], "height": size[1]})
+    with ScreenServer(boards, host="127.0.0.1", port=0) as server:
+        page.goto(server.address)
+        text_of(page, "#feeds a:nth-child(8)", "8 reconnecting")
+        assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
+        outside = """() => [...document.querySelectorAll('#feeds a')].filter(tab => {
+            const box = tab.getBoundingClientRect(), words = tab.querySelector('b').getBoundingClientRect();
+            return words.right > box.right - 3 || words.left < box.left + 3;
+        }).length"""
+        assert page.evaluate(outside) == 0
+    page.close()
+
+
+def test_colours_of_the_user_s_own_still_tell_pressed_from_not(browser: Any, good: Measurement) -> None:
+    with shown(browser, good) as screen:
+        screen.page.emulate_media(forced_colors="active")
+        screen.page.wait_for_timeout(200)
+        pressed, unpressed = (screen.page.evaluate(STYLE, name)["ground"] for name in ("#overlay", "#flip"))
+        assert contrast(pressed, unpressed) >= 3
+
+
 def test_nothing_moves_where_motion_is_not_wanted(browser: Any, good: Measurement) -> None:
     with shown(browser, good) as screen:
         screen.page.emulate_media(reduced_motion="reduce")

@@ -42,7 +42,8 @@ function take(message) {
 }
 
 function lose(reason) {
-  view.message = { ...view.message, state: "lost", reason, aop: null, hsd: null, drawing: null, overload: null };
+  view.message = { ...view.message, state: "lost", reason, aop: null, hsd: null, drawing: null, overload: null,
+    rate_hz: null, latency_ms: null };
   show();
 }
 
