@@ -19,8 +19,8 @@ from engines.network.build import make_network, size_step
 from engines.network.encoders import PRETRAINED_PACKAGE, EfficientNetLite0
 from engines.network.multitask import MultiTaskNetwork
 from engines.network.refinement import OUTPUTS, RefinementNetwork
+from engines.network.unet import MultiTaskUNet
 from engines.registry import load_engine
-from engines.unet import MultiTaskUNet
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -21,8 +21,8 @@ from calibration.training.frames import FrameStore, load_store
 from calibration.training.losses import dice_focal, segmentation_loss
 from calibration.training.optimisation import learning_rate
 from engines.export import export_checkpoint
+from engines.network.unet import MultiTaskUNet
 from engines.registry import load_engine
-from engines.unet import MultiTaskUNet
 from tests.training_data import SIDE, make_data, small_config
 
 if TYPE_CHECKING:

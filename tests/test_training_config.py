@@ -20,7 +20,7 @@ from calibration.training.network_settings import TYPES, check_network
 from calibration.training.refinement.config import RefinementConfig, load_refinement_config
 from engines.network.multitask import MultiTaskNetwork
 from engines.network.refinement import RefinementNetwork
-from engines.unet import MultiTaskUNet
+from engines.network.unet import MultiTaskUNet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -11,7 +11,7 @@ import torch
 
 from engines.base import ModelSpec
 from engines.export import export_onnx
-from engines.unet import MultiTaskUNet
+from engines.network.unet import MultiTaskUNet
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

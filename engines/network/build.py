@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from engines.network.multitask import MultiTaskNetwork
-from engines.unet import MultiTaskUNet
+from engines.network.unet import MultiTaskUNet
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
