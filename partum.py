@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import sys
+import threading
 from contextlib import suppress
 from difflib import get_close_matches
 from importlib import import_module
@@ -90,11 +91,37 @@ def partum() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command and exits: 0 done or stopped, 1 the run failed, 2 the command line is wrong, 130 interrupted."""
+    if arguments is not None:
+        _run(list(arguments))
+        return
+    try:
+        _run(sys.argv[1:])
+    except SystemExit as end:
+        _leave(end)
+    _leave(SystemExit(0))
+
+
+def _leave(end: SystemExit) -> None:
+    """Ends the process, at once where threads are left that nobody waits for.
+
+    Such a thread is in a call that cannot be cut short, an address that FFmpeg still tries to open. An interpreter that
+    is taken down under it crashes when it comes back.
+    """
+    others = [thread for thread in threading.enumerate() if thread.daemon and thread is not threading.current_thread()]
+    if not others:
+        raise end
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(end.code if isinstance(end.code, int) else int(end.code is not None))
+
+
+def _run(words: list[str]) -> None:
     _prepare_terminal()
     if COMPLETE in os.environ:
         sys.exit(shell_complete(partum, {}, "partum", COMPLETE, os.environ[COMPLETE]))
     # Not Click's own main: it takes every EOFError, a truncated recording too, for the user's.
-    words = list(sys.argv[1:] if arguments is None else arguments)
     given = [*words, *(word.partition("=")[2] for word in words)]  # what may hold a password
     try:
         with partum.make_context("partum", words or ["--help"], obj=given) as context:

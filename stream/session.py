@@ -160,15 +160,18 @@ def _shown(screen: tuple[ScreenSettings, socket.socket] | None, runs: Sequence[R
 
 @contextmanager
 def _stopped_by_signals(stops: Sequence[Callable[[], None]]) -> Iterator[Sequence[int]]:
-    """The first SIGINT (Ctrl-C) or SIGTERM closes the sources, so that frames under way are still written.
+    """The first SIGINT (Ctrl-C), SIGTERM or SIGHUP (the terminal is gone) closes the sources.
 
-    A second one does what it would have done without this. Yields the signals that came.
+    What is under way is still written. A second one does what it would have done without this; one that the caller
+    ignores (`nohup`) stays ignored. Yields the signals that came.
     """
     came: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield came  # signals reach the main thread only
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handled = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in handled}
+    before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
 
     def restore() -> None:
         for number, handler in before.items():

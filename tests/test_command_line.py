@@ -126,6 +126,19 @@ def test_a_reader_who_has_had_enough_gets_no_complaint() -> None:
     assert complaint == b""
 
 
+def test_a_thread_that_nobody_waits_for_neither_delays_the_end_nor_changes_it() -> None:
+    probe = (
+        "import threading, time, partum\n"
+        "threading.Thread(target=time.sleep, args=(300,), daemon=True).start()\n"
+        "print('all of it')\n"
+        "partum._leave(SystemExit(3))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", probe], cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (3, "all of it\n", "")
+
+
 # What is wrong is said before anything heavy is done
 
 

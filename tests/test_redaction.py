@@ -230,3 +230,8 @@ def test_a_run_of_many_feeds_writes_and_serves_no_password(tmp_path: Path) -> No
 def test_a_board_is_named_by_what_may_be_shown() -> None:
     options = SessionOptions(source="rtsp://admin:SEKRET@host/live", live=True)
     assert Board(clock=ManualClock(), name=options.name).name == f"rtsp://{HIDDEN}@host/live"
+
+
+def test_words_of_a_message_are_left_alone() -> None:
+    said = "v4l2:/dev/null: the driver refuses (Inappropriate ioctl for device)"
+    assert scrubbed(said, "v4l2:/dev/null").endswith("(Inappropriate ioctl for device)")

@@ -145,7 +145,7 @@ def test_without_a_folder_each_run_makes_a_new_one(tmp_path: Path) -> None:
         assert len(records(tmp_path / "partum-runs" / number)) == 3
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0), (signal.SIGHUP, 0)])
 def test_an_interruption_leaves_what_was_measured(tmp_path: Path, number: signal.Signals, code: int) -> None:
     out = tmp_path / "out"
     process = subprocess.Popen(
