@@ -32,6 +32,7 @@ TYPES: Mapping[str, Any] = {
     "side": PositiveCount,
     "channels": Annotated[int, Range(0, 4096, above=True)],
     "hidden": Annotated[int, Range(0, 4096, above=True)],
+    "levels": Annotated[int, Range(1, 5)],
     "dropout": Annotated[float, Range(0, 1, below=True)],
 }
 
