@@ -24,20 +24,24 @@ from stream.clock import ManualClock, MonotonicClock
 from stream.errors import OptionError, OutputError
 from stream.measurement import STALE_S, Measurement, State
 from stream.pipeline import Pipeline
+from stream.reading import Grid, _outline
 from stream.screen.board import Board
 from stream.screen.metrics import metrics_text
 from stream.screen.server import LONGEST_SIDE_PX, ScreenServer, encode_picture, is_loopback, parse_address
-from stream.screen.shown import Moment, Shown, message_of, state_of
+from stream.screen.shown import OUTLINE_POINTS, Moment, Shown, message_of, state_of
 from stream.screen.trend import TREND_S
 from stream.sinks.marks import MarkFile
 from stream.sources.live import Link, LinkStatus
 from stream.stages import Stage
+from stream.throughput import Throughput
 from stream.tracking import Status
 from tests.fakes import DrawnSource, GreyLevelEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 LIVE = LinkStatus(link=Link.LIVE, reason="", connections=1, frames=9, lost=0, last_frame_ns=0)
 
@@ -179,6 +183,40 @@ def test_a_delay_is_said_with_its_cause(measurements: list[Measurement]) -> None
         state, reason = state_of(moment(replace(slow, stage_ms=stage_ms), age_s=1.6))
         assert state is Shown.DELAYED
         assert reason == f"the newest result is 2 s old: {words}"
+
+
+def test_a_recording_played_faster_than_this_machine_measures_is_behind_and_not_without_signal(
+    measurements: list[Measurement],
+) -> None:
+    slow = replace(measurements[20], latency_ms=19_100.0)
+    late = moment(slow, age_s=19.2, link=None, throughput=Throughput(measured_hz=6.5))
+    assert state_of(late) == (
+        Shown.DELAYED,
+        "19 s behind the pace of the recording: this machine does not keep up",
+    )
+    assert message_of(late)["aop"] is None
+    stopped = moment(measurements[20], age_s=19.2, link=None, throughput=Throughput(measured_hz=6.5))
+    assert state_of(stopped)[0] is Shown.NO_SIGNAL
+
+
+def disc_of(radius_px: float, side_px: int = 256) -> NDArray[np.uint8]:
+    y, x = np.mgrid[:side_px, :side_px]
+    return ((x - 128.3) ** 2 + (y - 126.8) ** 2 < radius_px**2).astype(np.uint8)
+
+
+def test_outlines_on_their_way_to_the_page_are_sub_pixel(measurements: list[Measurement]) -> None:
+    """The outline of a disc of labels lies on its circle: the pixel's steps are gone, and so is their inset."""
+    grid = Grid(width=256, height=256, scale_x=1.0, scale_y=1.0)
+    outline = _outline(disc_of(60.0) * 2, 2, grid)
+    assert measurements[20].outlines is not None
+    drawn = replace(measurements[20], outlines=replace(measurements[20].outlines, fh_px=outline))
+    points = np.array(message_of(moment(drawn))["drawing"]["fh"])
+    assert len(points) == OUTLINE_POINTS
+    radii = np.hypot(points[:, 0] - 128.3, points[:, 1] - 126.8)
+    assert abs(radii.mean() - 60.0) < 0.1  # the labels' own contour: 59.5
+    assert np.abs(radii - 60.0).max() < 0.4  # 1.1
+    steps = np.hypot(*np.diff(points, axis=0, append=points[:1]).T)
+    assert steps.std() < 0.05 * steps.mean()
 
 
 def test_a_held_value_is_as_old_as_the_reading_it_rests_on(measurements: list[Measurement]) -> None:

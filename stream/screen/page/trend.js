@@ -113,13 +113,17 @@ function drawPart(context, area, quantity, part, y) {
 function drawMarks(context, area, text, { marks, seams }, bottom) {
   context.textAlign = "left";
   context.textBaseline = "middle";
+  let free = -Infinity;                                // where the next label would not cover the one before
   for (const [time, cause] of seams) {
     if (time < area.start) continue;
     context.setLineDash([0.3 * text, 0.3 * text]);
     context.strokeStyle = css("--warn");
     line(context, area.x(time), 0, area.x(time), bottom);
     context.setLineDash([]);
-    label(context, SEAMS[cause] ?? cause, area.x(time) + 0.3 * text, bottom - 0.8 * text, text, css("--warn"), area.right);
+    const words = SEAMS[cause] ?? cause, left = area.x(time) + 0.3 * text;
+    if (left < free) continue;
+    free = left + context.measureText(words).width + 0.6 * text;
+    label(context, words, left, bottom - 0.8 * text, text, css("--warn"), area.right);
   }
   context.strokeStyle = css("--angle");
   for (const time of marks) {
