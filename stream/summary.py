@@ -10,6 +10,7 @@ from rich.table import Table
 
 from stream.sinks.manifest import NOTICE
 from stream.text import printable
+from stream.throughput import overload_of
 
 if TYPE_CHECKING:
     from stream.run import Run
@@ -37,6 +38,8 @@ def print_summary(run: Run) -> None:
     table.add_row("dropped", str(statistics.states["dropped"]))
     for cause, count in statistics.drops.most_common():
         table.add_row(f"  {cause}", str(count))
+    if overload := overload_of(statistics, run.board.moment().remedies):
+        table.add_row("overload", overload)
     for name, label, unit in (
         ("aop_deg", "AoP, median", "°"),
         ("hsd_min_mm", "HSD (shortest), median", " mm"),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from stream.measurement import Measurement
     from stream.session_options import SessionOptions
+    from stream.telemetry import RunStatistics
 
 WINDOW_S = 3.0
 """Rates are those of so many seconds."""
@@ -91,6 +92,14 @@ class ThroughputMeter:
     def _forget(self, now_ns: int) -> None:
         while self._events and now_ns - self._events[0][0] > WINDOW_S * 1e9:
             self._counts[self._events.popleft()[1]] -= 1
+
+
+def overload_of(statistics: RunStatistics, helps: Sequence[str]) -> str:
+    """What is said of a whole run on a machine that did not keep up, and what would help; empty where it did."""
+    dropped, frames = statistics.drops[str(Reason.OVERLOAD)], statistics.frames_in
+    if dropped < FEWEST_FRAMES or dropped <= OVERLOADED_SHARE * frames:
+        return ""
+    return f"this machine measured {frames - dropped} of {frames} frames; what helps: {', '.join(helps)}"
 
 
 def remedies(options: SessionOptions, *, feeds: int = 1) -> Sequence[str]:

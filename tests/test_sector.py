@@ -148,3 +148,12 @@ def test_the_sector_of_real_clips_is_found(shared_data: Path, name: str, box: tu
     found = sector_in(images)
     tolerance = 0.1 * max(images[0].shape)
     assert np.abs(np.subtract(found.box, box)).max() < tolerance, found.box
+
+
+def test_overlap_is_a_share_and_that_of_nothing_is_none() -> None:
+    empty, left = np.zeros((8, 8), np.uint8), np.zeros((8, 8), np.uint8)
+    left[:, :4] = 255
+    assert overlap(empty, empty) == 0.0
+    assert overlap(left, empty) == 0.0
+    assert overlap(left, left) == 1.0
+    assert overlap(left, np.full((8, 8), 255, np.uint8)) == 0.5

@@ -20,7 +20,7 @@ from stream.screen.board import Board
 from stream.session_options import SessionOptions
 from stream.sources.live import Link, LinkStatus
 from stream.terminal import ChangeLog, progress_of, state_line
-from stream.throughput import Throughput, ThroughputMeter, remedies
+from stream.throughput import Throughput, ThroughputMeter, overload_of, remedies
 
 if TYPE_CHECKING:
     pass
@@ -86,6 +86,17 @@ def test_a_machine_that_does_not_keep_up_says_so_and_what_would_help() -> None:
     log = ChangeLog(board)
     assert log.news() == [f"{NAME}: live", f"{NAME}: {words}"]
     assert log.news() == []
+
+
+def test_a_run_ends_with_what_the_machine_did_not_manage() -> None:
+    clock = ManualClock()
+    board = board_of(Source(), clock)
+    feed(board, clock, every=8)
+    words = "this machine measured 16 of 125 frames; what helps: --early-exit"
+    assert overload_of(board.statistics, ["--early-exit"]) == words
+    kept_up = board_of(Source(), clock)
+    feed(kept_up, clock, every=1)
+    assert overload_of(kept_up.statistics, ["--early-exit"]) == ""
 
 
 def test_a_log_gets_a_line_for_each_change_and_none_for_seconds_that_pass() -> None:
