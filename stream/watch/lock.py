@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from stream.frame import SegmentCause
-from stream.watch.sector import Gathered, Panes, Sector, find_outline, is_zoomed, overlap
+from stream.regions import RegionKind
+from stream.watch.sector import Gathered, Outline, Panes, Sector, find_outline, is_zoomed, overlap
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-    from stream.watch.sector import Outline
+    from stream.regions import Box, Region
 
 GATHER_LIVE = 12
 """New pictures of a live feed that a sector is found over: 0.4 s at 30 Hz."""
@@ -28,12 +32,13 @@ SAME_PLACE = 0.75
 """Intersection over union of two sectors in one place."""
 SAME_TWICE = 0.9
 """Likewise of a sector that is found elsewhere, and found there again."""
-SURE = 0.8
-"""Least confidence of a sector that is taken in place of the one that is locked."""
 WITHIN = 0.95
 """A sector of which this share lies in another one lies in it."""
 SMALLER, MOSTLY_WITHIN = 0.7, 0.5
 """For a sector smaller than this share of the locked one it is enough that so much of it lies there."""
+
+REGION, LEAST_OF_REGION = "region, as its source says", 0.2
+"""A sector that covers less than this share of the regions of tissue is a part of one, as the near field in air."""
 
 
 class SectorLock:
@@ -60,6 +65,7 @@ class SectorLock:
         self.inside: NDArray[np.uint8] = np.zeros((1, 1), np.uint8)
         self.lost: SegmentCause | None = None
         self.panes = Panes.ONE
+        self._boxes: Sequence[Box] = ()
         self._start((0, 0))
 
     def _start(self, shape: tuple[int, int]) -> None:
@@ -76,12 +82,19 @@ class SectorLock:
         """Forgets the sector: it will be found anew."""
         self._start(self._shape)
 
-    def place(self, image: NDArray[np.uint8], small: NDArray[np.uint8]) -> bool:
+    def place(self, image: NDArray[np.uint8], small: NDArray[np.uint8], *, regions: Sequence[Region] = ()) -> bool:
         """Takes a new picture and its small copy; returns whether a sector was locked with it.
 
         `sector` then is the one that holds; `lost` says whether the one before was let go.
+
+        Args:
+            image: (H, W) uint8.
+            small: its small copy.
+            regions: where its source says that ultrasound is. The sector is looked for there alone, and where none is
+                told, in air or all but dark, the only region of tissue is taken for it.
         """
         self.lost = None
+        self._boxes = [region.box for region in regions if region.kind is RegionKind.TISSUE]
         shape = (image.shape[0], image.shape[1])
         if shape != self._shape:
             self._start(shape)
@@ -104,7 +117,7 @@ class SectorLock:
         """Looks for the sector in what was gathered so far, little as it may be; returns whether one was locked."""
         if self._gathered is None or self.sector is not None:
             return False
-        found = find_outline(self._gathered, pane=self._pane)
+        found = self._found(self._gathered)
         self.panes = found.panes if found else Panes.ONE
         if found is None or found.panes is Panes.TWO:
             self._start(self._shape)
@@ -116,6 +129,31 @@ class SectorLock:
         self._screen = self._gathered.brightest.copy()
         self._gathered = Gathered(self._shape)
         return True
+
+    def _found(self, gathered: Gathered) -> Outline | None:
+        """The sector in some pictures, or what stands for it."""
+        if not self._boxes or self._pane is not None:  # a pane that is chosen may lie in none of them
+            return find_outline(gathered, pane=self._pane)
+        within = np.zeros(gathered.size[::-1], np.uint8)
+        for box in self._boxes:
+            left, top, right, bottom = self._small_box(box, gathered.size)
+            within[top:bottom, left:right] = 255
+        found = find_outline(gathered, within=within)
+        if found is not None and found.panes is Panes.TWO:
+            return found
+        most = cv2.countNonZero(within)
+        if found is not None and cv2.countNonZero(found.mask) >= LEAST_OF_REGION * most:
+            return found
+        if len(self._boxes) > 1:
+            return found or find_outline(gathered)
+        return Outline(mask=within, confidence=1.0, shape=REGION, panes=Panes.ONE)
+
+    def _small_box(self, box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
+        """Left, top, right and bottom of a box of the picture on its small copy."""
+        across, down = size[0] / self._shape[1], size[1] / self._shape[0]
+        left, top, width, height = box
+        right, bottom = math.ceil((left + width) * across), math.ceil((top + height) * down)
+        return int(left * across), int(top * down), right, bottom
 
     def _change(self, small: NDArray[np.uint8]) -> SegmentCause | None:
         """Why the locked sector is no longer what it was, if it is not.
@@ -155,8 +193,8 @@ class SectorLock:
 
     def _found_elsewhere(self, recent: Gathered) -> Outline | None:
         """The sector in these pictures, where it is another one than that which is locked."""
-        found = find_outline(recent, pane=self._pane)
-        if found is None or found.confidence < SURE:
+        found = self._found(recent)
+        if found is None:
             return None  # a dark picture is no other place
         if found.panes is Panes.TWO or is_zoomed(found.mask, self.inside):
             return found

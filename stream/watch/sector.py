@@ -8,13 +8,14 @@ Everything is done on a small copy of the picture: a sector's border is wanted t
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
+from stream.watch.confidence import confidence
 from stream.watch.fan import Fan, fit_fan
 
 if TYPE_CHECKING:
@@ -50,7 +51,9 @@ FACE = 0.06
 """The top share of a sector's height in which the probe's face lies."""
 USUAL_FILLING = 0.5
 """Share of a sector that is speckle, not shadow; where there is less, so is the confidence."""
+LEAST_EXPLAINED = 0.5
 LEAST_CONFIDENCE = 0.5
+"""Least probability that it is ultrasound; see `stream.watch.confidence`."""
 SAME_SHAPE = 0.95
 """Intersection over union of two sectors, one of them brought to the other's size, that differ in size alone."""
 ZOOMED = 1.12
@@ -97,7 +100,7 @@ class Sector:
     Attributes:
         mask: (H, W) uint8 of the picture it was found in, 255 inside.
         box: left, top, width, height of its pixels.
-        confidence: 0 to 1: the share of what looks like ultrasound that the outline explains and fills.
+        confidence: 0 to 1: the probability that it is ultrasound.
         shape: `fan`, `outline` (any other convex shape), or `whole` (no screen around it).
         panes: `TWO` where two stand side by side and none was chosen.
     """
@@ -150,14 +153,33 @@ def find_sector(gathered: Gathered, *, pane: Panes | None = None) -> Sector | No
     return found.enlarged(gathered.shape) if found else None
 
 
-def find_outline(gathered: Gathered, *, pane: Panes | None = None) -> Outline | None:
+def find_outline(
+    gathered: Gathered, *, pane: Panes | None = None, within: NDArray[np.uint8] | None = None
+) -> Outline | None:
     """The sector on the small copy of the pictures gathered; None where nothing looks like one.
 
     Args:
         gathered: one picture or more; movement tells a sector from a screen's other parts, and fills dark places.
         pane: which of two panes is wanted; None wants the only one.
+        within: (H, W) uint8, 255 where it may lie; None for anywhere.
+    """
+    found = propose_outline(gathered, pane=pane, within=within)
+    if found is None:
+        return None
+    sure = confidence(gathered.brightest, found.mask, ground=ground_of(gathered.brightest))
+    return replace(found, confidence=round(sure, 3)) if sure >= LEAST_CONFIDENCE else None
+
+
+def propose_outline(
+    gathered: Gathered, *, pane: Panes | None = None, within: NDArray[np.uint8] | None = None
+) -> Outline | None:
+    """What would be the sector if this is ultrasound, which `confidence` then tells; arguments as of `find_outline`.
+
+    Its `confidence` is the share of what looks like ultrasound that the outline explains and fills.
     """
     speckle = _speckle(gathered)
+    if within is not None:
+        speckle = np.asarray(cv2.bitwise_and(speckle, within), np.uint8)
     pieces = _pieces(speckle)
     if not pieces:
         return None
@@ -175,7 +197,7 @@ def find_outline(gathered: Gathered, *, pane: Panes | None = None) -> Outline | 
 def _speckle(gathered: Gathered) -> NDArray[np.uint8]:
     """Pixels that may be ultrasound, 255: brighter than the ground, textured, and moving where anything moves."""
     brightest = gathered.brightest
-    ground = _ground(brightest)
+    ground = ground_of(brightest)
     kernel = np.ones((3, 3), np.uint8)
     spread = cv2.subtract(cv2.dilate(brightest, kernel), cv2.erode(brightest, kernel))
     found = (brightest > ground + GROUND_LEVELS) & (spread >= TEXTURE_LEVELS)
@@ -187,7 +209,7 @@ def _speckle(gathered: Gathered) -> NDArray[np.uint8]:
     return np.asarray(opened, np.uint8)
 
 
-def _ground(image: NDArray[np.uint8]) -> int:
+def ground_of(image: NDArray[np.uint8]) -> int:
     """The grey level of the screen behind everything: the commonest of the dark ones, flat as it is."""
     counts = np.bincount(image.ravel(), minlength=256)[:64]
     return int(counts.argmax()) if counts.max() > 0.02 * image.size else 0
@@ -306,11 +328,11 @@ def _outlined(speckle: NDArray[np.uint8], hull: NDArray[np.int32], panes: Panes)
     fan = fit_fan(hull, region, speckle)
     inside = fan_region(fan, region) if fan is not None else region
     explained = float((speckle[inside > 0] > 0).sum() / max(1, (speckle[region > 0] > 0).sum()))
-    confidence = min(1.0, explained) * min(1.0, filling / USUAL_FILLING)
-    if confidence < LEAST_CONFIDENCE:
+    explains = min(1.0, explained) * min(1.0, filling / USUAL_FILLING)
+    if explains < LEAST_EXPLAINED:
         return None
     shape = "fan" if fan else "outline"
-    return Outline(mask=inside, confidence=round(confidence, 3), shape=shape, panes=panes)
+    return Outline(mask=inside, confidence=round(explains, 3), shape=shape, panes=panes)
 
 
 def fan_region(fan: Fan, region: NDArray[np.uint8]) -> NDArray[np.uint8]:

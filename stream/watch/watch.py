@@ -118,7 +118,9 @@ class Watch:
         lock, first = SectorLock(gather=LOOK_AHEAD, pane=self._options.pane), None
         for frame, _ in zip(frames, range(LOOK_AHEAD), strict=False):
             first = first or frame
-            if frame.image.shape != first.image.shape or lock.place(frame.image, small_copy(frame.image)):
+            if frame.image.shape != first.image.shape or lock.place(
+                frame.image, small_copy(frame.image), regions=frame.regions
+            ):
                 break
         if first is None or not self._has_its_size(first):
             return
@@ -228,7 +230,7 @@ class Watch:
         return np.asarray(cv2.resize(sector.mask, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
 
     def _follow_sector(self, frame: Frame, small: NDArray[np.uint8]) -> None:
-        is_locked = self._lock.place(frame.image, small)
+        is_locked = self._lock.place(frame.image, small, regions=frame.regions)
         if self._lock.lost is not None:
             self._detector = None
             self._stretch.begin(self._lock.lost)
