@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from engines.errors import EngineUnavailable
-from engines.runtime import RuntimeEngine, available_cores, check_precision, heads_spec, refused, unavailable
+from engines.runtime import (
+    RuntimeEngine,
+    available_cores,
+    check_precision,
+    heads_spec,
+    reason,
+    refused,
+    unavailable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -103,30 +111,40 @@ class OpenVinoEngine(RuntimeEngine):
 
 
 def _precision_of(compiled: Any) -> str:
-    """What most convolutions of a compiled model compute in: a hint is no promise, and is passed over in silence."""
+    """What most convolutions and products of a compiled model compute in: a hint is no promise, and makes no noise."""
     found: Counter[str] = Counter()
     for layer in compiled.get_runtime_model().get_ops():
         facts = layer.get_rt_info()
-        if facts["layerType"].astype(str) == "Convolution":
+        if facts["layerType"].astype(str) in ("Convolution", "FullyConnected", "MatMul"):
             found[facts["runtimePrecision"].astype(str)] += 1
     most = found.most_common(1)[0][0] if found else "f32"
     return _NAMES.get(most, most)
 
 
-def compiled_graph(content: bytes, precision: Precision, *, threads: int | None = None) -> Callable[[], object]:
+def compiled_graph(content: bytes, precision: str, *, threads: int | None = None) -> Callable[[], object]:
     """Any ONNX model of one float32 input, compiled; calling it runs it once. For measuring what a machine can do.
 
+    Args:
+        content: of the model.
+        precision: what it must compute in: `fp32`, `bf16`, or `int8` of a quantised one.
+        threads: cores it may keep busy; None takes all this process may run on.
+
     Raises:
-        EngineUnavailable: openvino is not installed.
+        EngineUnavailable: openvino is not installed, or does not run the precision on this CPU.
     """
     runtime = import_openvino()
     core = runtime.Core()
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": str(threads or available_cores()),
-        "INFERENCE_PRECISION_HINT": _HINTS[precision],
+        "INFERENCE_PRECISION_HINT": _HINTS.get(precision, "f32"),
     }
-    request: Any = core.compile_model(core.read_model(content), "CPU", settings).create_infer_request()
+    try:
+        compiled = core.compile_model(core.read_model(content), "CPU", settings)
+    except RuntimeError as error:
+        raise EngineUnavailable(f"{BACKEND}: this CPU does not run {precision} ({reason(error)})") from error
+    check_precision(BACKEND, asked=precision, runs=_precision_of(compiled))
+    request: Any = compiled.create_infer_request()
     run: Callable[[], object] = request.infer
     return run
 

@@ -182,7 +182,7 @@ def test_operations_are_counted_from_the_graph() -> None:
     assert 1e9 < plain.operations < 2e10
     assert quantised.weight_bytes < 0.6 * plain.weight_bytes
     for is_int8 in (False, True):
-        compiled_graph(matrix_product(side, int8=is_int8), "fp32")()
+        compiled_graph(matrix_product(side, int8=is_int8), "int8" if is_int8 else "fp32")()
 
 
 def test_the_roofline_is_the_larger_of_arithmetic_and_memory() -> None:

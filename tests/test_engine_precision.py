@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 def on_an_older_cpu(code: str) -> subprocess.CompletedProcess[str]:
     """Runs code in a process whose OpenVINO takes the CPU for one without bfloat16."""
-    limited = {**os.environ, "OV_CPU_MAX_ISA": "AVX2"}
+    limited = {**os.environ, "OV_CPU_MAX_ISA": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
     command = [sys.executable, "-c", code]
     return subprocess.run(command, env=limited, capture_output=True, text=True, check=False, cwd=REPOSITORY)
 
@@ -39,6 +39,17 @@ def test_bf16_on_a_cpu_without_it_is_refused_and_not_compared_in_fp32() -> None:
     assert found.returncode == 1, found.stderr
     assert "no bfloat16; take precision fp32" in found.stderr
     assert "accepted" not in found.stderr
+
+
+def test_a_peak_in_bf16_is_not_measured_in_fp32() -> None:
+    found = on_an_older_cpu(
+        "from engines.graph.cost import matrix_product\n"
+        "from engines.openvino import compiled_graph\n"
+        "for precision in ('fp32', 'int8', 'bf16'):\n"
+        "    compiled_graph(matrix_product(64, int8=precision == 'int8'), precision)()"
+    )
+    assert "bf16" in found.stderr.splitlines()[-1]
+    assert "EngineUnavailable" in found.stderr
 
 
 def test_what_auto_takes_on_a_cpu_without_bf16_says_what_it_runs() -> None:
