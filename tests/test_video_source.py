@@ -30,6 +30,7 @@ from tests.source_files import (
     from_luma,
     pictures_of,
     waves,
+    write_film,
     write_video,
     write_waves,
 )
@@ -369,15 +370,13 @@ def test_a_picture_that_is_not_whole_is_refused_and_all_are_counted(
 
 
 def test_of_several_streams_the_film_is_played_and_it_is_said(tmp_path: Path) -> None:
-    first, *rest = [Image.fromarray(picture).convert("RGB") for picture in waves(12)]
-    path = tmp_path / "a.avif"  # a still in front of the film
-    first.save(path, save_all=True, append_images=rest, duration=40, quality=100)
+    path = write_film(tmp_path / "a.avif", waves(12), mode="RGB", quality=100)  # a still in front of the film
     with av.open(str(path)) as container:
         assert [stream.frames for stream in container.streams.video] == [1, 12]
     source = VideoSource(path, clock=CLOCK)
     assert "stream 2 of 2 is played" in source.info.note
     assert np.abs(pictures_of(source).astype(int) - waves(12)).mean() < 3
-    first.save(tmp_path / "still.avif")
+    Image.fromarray(waves(1)[0]).convert("RGB").save(tmp_path / "still.avif")
     assert len(frames_of(VideoSource(tmp_path / "still.avif", clock=CLOCK))) == 1
 
 

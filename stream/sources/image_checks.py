@@ -58,17 +58,23 @@ def _end_of(image: Image.Image, data: bytes) -> int:
         return data.index(b"IEND") + 8
     if image.format == "BMP":
         return int.from_bytes(data[2:6], "little") or len(data)
-    tile = image.tile[0]  # type: ignore[attr-defined]
     if image.mode == "1":
         return len(data)
-    if tile.codec_name == "ppm_plain":
-        return _plain_end(data, int(tile.offset), image.width * image.height * len(image.getbands()))
-    return int(tile.offset) + image.width * image.height * len(image.getbands()) * (2 if _pnm_white(image) > 255 else 1)
+    codec, start, _ = _tile(image)
+    if codec == "ppm_plain":
+        return _plain_end(data, start, image.width * image.height * len(image.getbands()))
+    return start + image.width * image.height * len(image.getbands()) * (2 if _pnm_white(image) > 255 else 1)
+
+
+def _tile(image: Image.Image) -> tuple[str, int, object]:
+    """How Pillow will decode an image: by which codec, from which byte on, with what arguments."""
+    codec, _, start, arguments = image.tile[0]  # type: ignore[attr-defined]
+    return codec, int(start), arguments
 
 
 def _pnm_white(image: Image.Image) -> int:
     """The highest level, by the header."""
-    arguments = image.tile[0].args  # type: ignore[attr-defined]
+    arguments = _tile(image)[2]
     if isinstance(arguments, tuple) and isinstance(arguments[1], int):
         return arguments[1]
     return 0xFFFF if image.mode.startswith("I") else 0xFF
@@ -76,10 +82,10 @@ def _pnm_white(image: Image.Image) -> int:
 
 def _check_levels(path: Path, image: Image.Image, data: bytes) -> None:
     """Raises SourceUnreadable where levels are higher than the header's highest, to which Pillow cuts them."""
-    tile, white = image.tile[0], _pnm_white(image)  # type: ignore[attr-defined]
-    if tile.codec_name != "ppm":
+    (codec, start, _), white = _tile(image), _pnm_white(image)
+    if codec != "ppm":
         return
-    stored = data[int(tile.offset) : _end_of(image, data)]
+    stored = data[start : _end_of(image, data)]
     highest = int(np.frombuffer(stored[: len(stored) // 2 * 2], ">u2" if white > 255 else "u1").max(initial=0))
     if highest > white:
         raise SourceUnreadable(f"{path}: has levels up to {highest}, its header says {white}; the header is damaged")
