@@ -75,7 +75,7 @@ class Measurement:
 
     def age_s(self, now_ns: int) -> float:
         """How long ago its frame was captured, in seconds; `now_ns` on the clock that stamped the frame."""
-        return (now_ns - self.frame.captured_ns) / 1e9
+        return max(0, now_ns - self.frame.captured_ns) / 1e9
 
     @property
     def mm_per_px(self) -> float | None:

@@ -35,10 +35,6 @@ class Fingerprint:
         else:
             self._take_pixels(frame.mask)
 
-    def add_text(self, text: str) -> None:
-        """Takes in whatever else the result depends on."""
-        self._take(text.encode())
-
     def hexdigest(self) -> str:
         """The fingerprint so far, 64 hexadecimal digits."""
         return self._hash.hexdigest()

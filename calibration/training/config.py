@@ -18,7 +18,6 @@ from engines.network.build import network_kind, size_step
 Rate = Annotated[float, Range(0, 10, above=True)]
 Side = Annotated[int, Range(0, 8192, above=True)]
 Seed = Annotated[int, Range(0, 2**40)]
-SomeOf = Annotated[float, Range(0, 1, above=True)]
 Decay = Annotated[float, Range(0, 1, below=True)]
 
 SHIPPED = files("calibration.training") / "configs"

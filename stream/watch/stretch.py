@@ -100,13 +100,8 @@ class Stretch:
         self._words = self._note = ""
 
     @property
-    def has_scale(self) -> bool:
-        """Whether the millimetres per pixel of the frame passed on last are known."""
-        return self._spacing is not None
-
-    @property
     def scale(self) -> str:
-        """Where they come from, or why there are none any more; "" where there never were."""
+        """Where the millimetres per pixel come from, or why there are none any more; "" where there never were."""
         return self._words if self._spacing is not None else self._note
 
     @property
