@@ -31,10 +31,13 @@ class Format:
         seeds: makes sound inputs, the same at every call.
         read: reads one input to its end in an empty folder of its own, and returns how many pictures (or messages,
             or settings) it held. It may raise a `PartumError` and nothing else.
+        mend: makes the check sums of a mutated input right again, so that what lies behind them is reached; used on
+            every second case.
     """
 
     seeds: Callable[[], Sequence[bytes]]
     read: Callable[[bytes, Path], int]
+    mend: Callable[[bytes], bytes] | None = None
 
 
 def count_frames(path: Path) -> int:
@@ -107,7 +110,7 @@ FORMATS: dict[str, Format] = {
     "avi": Format(seeds.avi, as_file("a.avi")),
     "ts": Format(seeds.ts, as_file("a.ts")),
     "gif": Format(seeds.gif, as_file("a.gif")),
-    "png": Format(seeds.png, as_file("a.png")),
+    "png": Format(seeds.png, as_file("a.png"), seeds.with_png_sums),
     "png-folder": Format(seeds.png, in_folder("2.png", beside={"1.png": seeds.one_png, "3.png": seeds.one_png})),
     "jpeg": Format(seeds.jpeg, as_file("a.jpg")),
     "tiff": Format(seeds.tiff, as_file("a.tif")),
@@ -125,7 +128,7 @@ FORMATS: dict[str, Format] = {
     "zip": Format(seeds.zip_archive, as_file("a.zip")),
     "recording": Format(seeds.recording_lines, in_folder("frames.jsonl", beside={"0000.nut": seeds.one_nut})),
     "nut": Format(seeds.nut, in_folder("0000.nut", beside={"frames.jsonl": seeds.recording_index})),
-    "mask-png": Format(seeds.mask_png, _mask(".png")),
+    "mask-png": Format(seeds.mask_png, _mask(".png"), seeds.with_png_sums),
     "mask-mha": Format(seeds.mask_mha, _mask(".mha")),
     "profile": Format(seeds.profile, _profile),
     "igtl": Format(seeds.openigtlink, _openigtlink),
