@@ -231,7 +231,7 @@ def test_an_interrupt_leaves_whole_rows_and_no_summary(tmp_path: Path) -> None:
 
 
 def test_nothing_to_compare_with_is_said(tmp_path: Path) -> None:
-    with pytest.raises(DataSetError, match=r"none of its 2 frames has a mask or a plane label"):
+    with pytest.raises(DataSetError, match=r"none of its 2 frames has a mask, landmarks or a plane label"):
         evaluated([drawn(0, mask=False), drawn(1, mask=False)], tmp_path / "out")
     assert len(list((tmp_path / "out" / "masks").iterdir())) == 2
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from calibration.datasets import folder, iugc2024, iugc2024_kit, jnu_ifm, mha_pairs, recordings
+from calibration.datasets import folder, iugc2024, iugc2024_kit, jnu_ifm, landmark_tables, mha_pairs, recordings
 from calibration.errors import DataSetError
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ _KNOWN = (
     _Layout("iugc2024", iugc2024_kit.LOOKED_FOR, iugc2024_kit.matches, iugc2024_kit.open_iugc2024_kit),
     _Layout("mha_pairs", mha_pairs.LOOKED_FOR, mha_pairs.matches, mha_pairs.open_mha_pairs),
     _Layout("jnu_ifm", jnu_ifm.LOOKED_FOR, jnu_ifm.matches, jnu_ifm.open_jnu_ifm),
+    _Layout("landmarks", landmark_tables.LOOKED_FOR, landmark_tables.matches, landmark_tables.open_landmark_table),
     _Layout("recordings", recordings.LOOKED_FOR, recordings.matches, recordings.open_recordings),
     _Layout("folder", folder.LOOKED_FOR, folder.matches, folder.open_folder),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from stream.sources.images import read_grey
 from stream.sources.kinds import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -38,6 +38,7 @@ class Picture:
         image_path: of the picture.
         mask_path: of its mask; None where there is none.
         is_empty: nothing is to be seen in it, so that its mask is empty though there is no file.
+        landmarks: points (x, y) in its pixels, by name.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Picture:
     split: str = ""
     look: str = ""
     plane: bool | None = None
+    landmarks: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 class PictureSet(Listing[Picture]):
@@ -77,6 +79,7 @@ class PictureSet(Listing[Picture]):
                 image=image,
                 mask=mask,
                 plane=picture.plane,
+                landmarks=picture.landmarks,
             )
         if refitted:
             _log.warning("%s: masks one pixel off their images' size, resampled: %s", self.path, shortened(refitted))

@@ -90,10 +90,10 @@ def run_evaluation(options: EvaluationOptions, dataset: DataSet, engine: Engine)
         dataset.frames(options.split), engine, orientation=options.orientation, truth=truth, learned=learned
     )
     results = _evaluate(options, frames, folder, frame_count=frame_count)
-    if not any(result.scores or result.plane is not None for result in results):
+    if not any(result.scores or result.drawn or result.plane is not None for result in results):
         raise DataSetError(
-            f"{options.dataset}: none of its {len(results)} frames has a mask or a plane label to compare with"
-            f" (read as layout {dataset.layout}); the predicted masks are in {folder / 'masks'}"
+            f"{options.dataset}: none of its {len(results)} frames has a mask, landmarks or a plane label to compare"
+            f" with (read as layout {dataset.layout}); the predicted masks are in {folder / 'masks'}"
         )
     content = metrics(results, dataset=dataset, engine=engine, options=options.as_json(), truth=truth)
     write_json(folder / "metrics.json", content)
@@ -206,6 +206,11 @@ def summary_lines(content: dict[str, object]) -> list[tuple[str, str]]:
     for protocol in protocols():
         for choice in ("ungated", "gated"):
             lines += _error_line(overall, protocol, choice)
+    for protocol in protocols():
+        if (radial := _at(overall, f"landmarks.{protocol}.radial_error_px.mean")) is not None:
+            angle = _at(overall, f"landmarks.{protocol}.aop_deg.mean")
+            off = "-" if angle is None else f"{angle:.1f}°"
+            lines.append((f"landmarks, {protocol}", f"{radial:.1f} px mean radial error, AoP {off}"))
     planes = [(name, _at(overall, f"planes.{name}")) for name in ("accuracy", "auc", "f1", "mcc")]
     if any(value is not None for _, value in planes):
         texts = [f"{name} {'-' if value is None else f'{value:.3f}'}" for name, value in planes]

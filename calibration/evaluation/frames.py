@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -58,6 +58,7 @@ class FrameResult:
     scores: Mapping[str, RegionScore]
     truth: Mapping[str, Biometry]
     was_trained_on: bool | None = None
+    drawn: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def mean_dice(self) -> float | None:
@@ -119,6 +120,7 @@ def evaluate_frames(
             found=found,
             scores={} if labelled.mask is None else score_labels(labels, labelled.mask),
             truth={} if labelled.mask is None else measure_truth(labelled.mask, orientation=orientation, found=truth),
+            drawn=labelled.landmarks,
             was_trained_on=learned.holds(labelled.image) if learned else None,
         )
         yield result, labels

@@ -41,6 +41,8 @@ DEFINITIONS = {
     "all": "PS and FH together as one class",
     "aop_deg": "measured on the predicted mask minus measured by the same protocol on the annotated one, degrees",
     "hsd_min": "shortest distance, likewise; robust: pixels of the image; iugc2024: pixels of 512 x 512",
+    "landmarks": "distance of the found points from the published ones, pixels of the image, ends of the PS by x; and"
+    " measured AoP minus that of the published points",
     "ungated": "every predicted mask is measured, whatever the plane head says",
     "gated": "as the pipeline: frames below the plane threshold are refused",
     "normal_log_odds": "natural logarithm of the odds that the picture is normal, as the mask alone shows",

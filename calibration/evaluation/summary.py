@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from calibration.evaluation.agreement import bland_altman, risk_coverage, spread
+from calibration.evaluation.landmarks import POINTS, angle_error, found_landmarks, radial_errors
 from calibration.evaluation.metrics import REGIONS
 from calibration.evaluation.planes import plane_metrics
 from calibration.evaluation.resampling import mean_interval
@@ -27,6 +28,7 @@ COVERAGES = tuple(round(0.05 * step, 2) for step in range(1, 21))
 DISTANCES = ("asd_px", "hd_px", "hd95_px")
 NO_MASK = "no frame has an annotated mask"
 NO_PLANE = "no frame has a plane label"
+NO_LANDMARKS = "no frame has the three published landmarks"
 
 Section = dict[str, object]
 
@@ -41,8 +43,28 @@ def summarise(results: Sequence[FrameResult], *, plane_threshold: float) -> Sect
         "frames_with_mask": len(with_mask),
         "planes": _planes(results, plane_threshold),
         "segmentation": _segmentation(with_mask) if with_mask else {"reason": NO_MASK},
+        "landmarks": _landmarks(results, protocols),
         "protocols": {name: _protocol(results, with_mask, name) for name in protocols},
     }
+
+
+def _landmarks(results: Sequence[FrameResult], protocols: Sequence[str]) -> Section:
+    """Radial errors of the three published points and the error of their angle, whatever the plane head says."""
+    drawn = [result for result in results if result.drawn.keys() >= set(POINTS)]
+    section: Section = {"frames": len(drawn)}
+    if not drawn:
+        return section | {"reason": NO_LANDMARKS}
+    for name in protocols:
+        errors = [(result, radial_errors(found_landmarks(result.found[name]), result.drawn)) for result in drawn]
+        measured = [(result.group, each) for result, each in errors if each]
+        angles = [(result.group, angle_error(result.found[name], result.drawn)) for result in drawn]
+        section[name] = {
+            "measured": len(measured),
+            "radial_error_px": _spread((group, sum(each.values()) / len(each)) for group, each in measured),
+            **{point: _spread((group, each[point]) for group, each in measured) for point in POINTS},
+            "aop_deg": _spread((group, abs(angle)) for group, angle in angles if angle is not None),
+        }
+    return section
 
 
 def _planes(results: Sequence[FrameResult], threshold: float) -> Section:

@@ -1,0 +1,35 @@
+"""Landmarks as the benchmarks IUGC 2025 and FU_Biometry score them: mean radial error and error of the angle."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from calibration.datasets.landmark_tables import aop_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from stream.biometry import Biometry, Point
+
+POINTS = ("ps_left", "ps_right", "aop_tangency")
+
+
+def found_landmarks(biometry: Biometry) -> dict[str, Point]:
+    """The three points of a measurement by their published names; {} where nothing was measured."""
+    points = biometry.landmarks
+    if points is None:
+        return {}
+    left, right = sorted((points.ps_superior, points.ps_inferior))
+    return {"ps_left": left, "ps_right": right, "aop_tangency": points.tangent}
+
+
+def radial_errors(found: Mapping[str, Point], drawn: Mapping[str, Point]) -> dict[str, float]:
+    """Distances in pixels between found and drawn points, of those that both have."""
+    return {name: math.dist(found[name], drawn[name]) for name in POINTS if name in found and name in drawn}
+
+
+def angle_error(found: Biometry, drawn: Mapping[str, Point]) -> float | None:
+    """Measured AoP minus that of the drawn points, degrees; None where either is missing."""
+    truth = aop_of(drawn)
+    return None if truth is None or found.aop_deg is None else found.aop_deg - truth
