@@ -174,6 +174,7 @@ WRONG = {
     "no model": (["replay", "--model", ""], "the value is empty"),
     "empty token": (["attach", "rtsp://a/1", "--serve", "8400", "--token", ""], "the value is empty"),
     "empty address": (["attach", ""], "the feed's address is empty"),
+    "device without its scheme": (["attach", "/dev/video0"], "v4l2:/dev/video0"),
     "mistyped command": (["replya"], "Did you mean 'replay'?"),
     "model of a bench": (["bench", "model", "nothing.onnx"], "nothing.onnx: no model can be read"),
     "no data": (["train", "default.toml"], "--data"),

@@ -189,13 +189,13 @@ def test_a_recording_played_faster_than_this_machine_measures_is_behind_and_not_
     measurements: list[Measurement],
 ) -> None:
     slow = replace(measurements[20], latency_ms=19_100.0)
-    late = moment(slow, age_s=19.2, link=None, throughput=Throughput(measured_hz=6.5))
+    late = moment(slow, age_s=19.2, link=None, throughput=Throughput(processed_hz=6.5))
     assert state_of(late) == (
         Shown.DELAYED,
         "19 s behind the pace of the recording: this machine does not keep up",
     )
     assert message_of(late)["aop"] is None
-    stopped = moment(measurements[20], age_s=19.2, link=None, throughput=Throughput(measured_hz=6.5))
+    stopped = moment(measurements[20], age_s=19.2, link=None, throughput=Throughput(processed_hz=6.5))
     assert state_of(stopped)[0] is Shown.NO_SIGNAL
 
 

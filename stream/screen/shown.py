@@ -100,7 +100,7 @@ def state_of(moment: Moment) -> tuple[Shown, str]:
 
 def _state_when_stale(moment: Moment, measurement: Measurement) -> tuple[Shown, str]:
     """The newest result is too old: of a recording none came, or late; of a feed, whose link is live, it came late."""
-    came_late = measurement.latency_ms > 1e3 * STALE_S and moment.throughput.measured_hz > 0
+    came_late = measurement.latency_ms > 1e3 * STALE_S and moment.throughput.processed_hz > 0
     if moment.link is None and came_late:
         return Shown.DELAYED, f"{moment.age_s:.0f} s behind the pace of the recording: this machine does not keep up"
     if moment.link is None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,6 +85,8 @@ def open_live(uri: str, *, clock: Clock | None = None, spacing: PixelSpacing | N
         return open_igtl(uri, clock=clock, spacing=spacing)
     if scheme in LIVE_SCHEMES:
         raise OptionError(f"{scheme}: cannot be read by this version; see the README for what can")
+    if re.fullmatch(r"/dev/video\d+", uri):
+        raise OptionError(f"{uri}: a capture card or camera is watched as v4l2:{uri}")
     known = ", ".join(sorted(f"{name}:" for name in LIVE_SCHEMES - {"srt"}))
     named = uri if os.path.exists(uri) else redacted(uri)
     nearest = _nearest(scheme, LIVE_SCHEMES)
