@@ -10,9 +10,11 @@ import cv2
 import numpy as np
 import pytest
 
+from stream.clock import ManualClock
 from stream.sources.decoding import Aspects, CheckedDecoder
 from stream.sources.h264 import FrameNumbers, Sequence, units_of
 from stream.sources.jpeg import is_whole
+from stream.sources.video_pictures import VideoPictures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence as Several
@@ -197,3 +199,13 @@ def test_an_aspect_is_that_of_the_picture_and_unknown_after_a_change_until_it_is
     assert [said.of(None, 720, 576), said.of(1.5, 720, 576), said.of(None, 720, 576)] == [16 / 15, 1.5, None]
     assert Aspects(Fraction(100)).of(None, 512, 512) == 1.0  # no picture's
     assert Aspects(None).of(None, 720, 576) is None
+
+
+@pytest.mark.parametrize(("height", "width", "aspect"), [(576, 720, None), (512, 512, 1.0)])
+def test_a_jpeg_s_one_to_one_says_nothing(height: int, width: int, aspect: float | None) -> None:
+    data = bytes(cv2.imencode(".jpg", np.full((height, width), 90, np.uint8))[1])
+    context = av.CodecContext.create("mjpeg", "r")
+    assert isinstance(context, av.VideoCodecContext)
+    (picture,) = VideoPictures(context, ManualClock(), has_stamps=False).of(av.Packet(data))
+    assert context.sample_aspect_ratio == 1
+    assert picture.pixel_aspect == aspect

@@ -102,7 +102,7 @@ class CheckedDecoder:
             self._lose()
             yield Decoded(None, True, None)
             return
-        self._aspects[self._count] = plausible_aspect(self._context.sample_aspect_ratio)
+        self._aspects[self._count] = self._said_aspect()
         self._aspects.pop(self._count - MOST_UNDER_WAY, None)
         for picture in pictures:
             decoded = self._judged(picture, is_torn=is_torn)
@@ -112,6 +112,10 @@ class CheckedDecoder:
                 yield decoded
         if is_torn:
             self._lose()
+
+    def _said_aspect(self) -> float | None:
+        aspect = plausible_aspect(self._context.sample_aspect_ratio)
+        return None if aspect == 1 and self._is_jpeg else aspect  # JPEG's writers put that where they know nothing
 
     @property
     def can_skip(self) -> bool:

@@ -232,7 +232,9 @@ class LiveSource:
         finally:
             with self._lock:
                 self._feed = None
-                self._status = replace(self._status, skipped=self._skipped_before + feed.skipped)
+                status = self._status
+                reason = status.reason or ("" if status.frames else feed.note)
+                self._status = replace(status, skipped=self._skipped_before + feed.skipped, reason=reason)
             feed.close()
         return None
 

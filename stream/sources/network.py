@@ -120,7 +120,7 @@ class NetworkFeed:
             self._pictures = VideoPictures(
                 context,
                 clock,
-                declared=streams[0].sample_aspect_ratio,
+                declared=None if context.name == "mjpeg" else streams[0].sample_aspect_ratio,
                 has_stamps=self._container.format.name in WITH_STAMPS,
             )
 
