@@ -59,6 +59,8 @@ class RtspServer:
         answer: takes a request's method and may give another answer than the usual one.
         early: packets that are sent before the answer to PLAY.
         sdp: another description.
+        stays: keeps the session when all is sent.
+        channel: of the packets.
 
     Attributes:
         asked: the methods of all requests, in order.
@@ -74,9 +76,10 @@ class RtspServer:
         early: int = 0,
         sdp: str | None = None,
         stays: bool = False,
+        channel: int = 0,
     ) -> None:
         self._packets, self._codec, self._login, self._other = packets, codec, login, answer
-        self._early, self._sdp, self._stays = early, sdp, stays
+        self._early, self._sdp, self._stays, self._channel = early, sdp, stays, channel
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._server.getsockname()[1]
         self.asked: list[str] = []
@@ -117,7 +120,7 @@ class RtspServer:
                 self._reply(connection, method, url, headers)
                 if method == "PLAY" and self._other(method) is None:
                     for packet in self._packets[self._early :]:
-                        connection.sendall(_framed(packet))
+                        connection.sendall(_framed(packet, self._channel))
                     if not self._stays:
                         return
 

@@ -180,6 +180,19 @@ def test_other_codecs_are_left_to_ffmpeg(serving: Callable[..., RtspServer]) -> 
             feed_of(serving([], sdp=sdp).port)
 
 
+def test_a_session_that_sends_no_picture_is_left(serving: Callable[..., RtspServer]) -> None:
+    class Hurried(ManualClock):
+        def now_ns(self) -> int:
+            self.advance(300_000_000)
+            return super().now_ns()
+
+    server = serving([b"rtcp"] * 1000, channel=1)
+    feed = RtspFeed(f"rtsp://127.0.0.1:{server.port}/live", Hurried(), threading.Event())
+    with pytest.raises(SourceUnreadable, match=r"it sends, but no picture came for 5 s$"):
+        list(feed)
+    assert feed.note == "waiting for a whole key picture"
+
+
 def test_closing_ends_a_waiting_read_at_once(serving: Callable[..., RtspServer]) -> None:
     server = serving(only(packets_of(PICTURES["H264"], "H264")), stays=True)
     source = open_network(f"rtsp://127.0.0.1:{server.port}/live", clock=MonotonicClock())

@@ -82,12 +82,13 @@ class CheckedDecoder:
         """
         data = bytes(packet)
         left_out = self._numbers.missing_before(data) if self._numbers else 0
-        missing = lost or left_out  # the same loss, told by the network or else by the pictures
+        # The same loss, told by the network, by the pictures, or by the container, which does not say how much it was.
+        missing = lost or left_out or int(packet.is_corrupt)
         self.lost += missing
         is_torn = is_torn or packet.is_corrupt or (self._is_jpeg and bool(data) and not is_whole(data))
         if missing or is_torn:
             self._lose()
-        if lost and self._numbers:
+        if (lost or packet.is_corrupt) and self._numbers:
             self._numbers.forget()
         self._count += 1
         if is_torn and not data:  # nothing of it came; the decoder would take it for the end of the stream

@@ -183,7 +183,8 @@ class LiveSource:
         """How the source stands now; safe from any thread."""
         status, feed = self._status, self._feed
         if feed is not None:
-            status = replace(status, skipped=self._skipped_before + feed.skipped, reason=status.reason or feed.note)
+            reason = status.reason if status.link is Link.LIVE else status.reason or feed.note
+            status = replace(status, skipped=self._skipped_before + feed.skipped, reason=reason)
         last_ns = status.last_frame_ns
         if status.link is Link.LIVE and last_ns is not None:
             silent_s = (self._clock.now_ns() - last_ns) / 1e9

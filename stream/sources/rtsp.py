@@ -102,9 +102,7 @@ class RtspFeed:
     def _read(self) -> Iterator[Picture]:
         for data in self._client.packets():
             packet = Packet.parse(data)
-            if packet is None:
-                continue
-            for unit in self._assembler.add(packet):
+            for unit in self._assembler.add(packet) if packet else ():
                 yield from self._pictures.of(self._as_packet(unit), lost=unit.lost, is_torn=unit.is_torn)
             self._pictures.check_time()
 

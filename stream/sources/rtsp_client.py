@@ -109,7 +109,7 @@ class RtspClient:
         self._check(self._ask("PLAY", self._base, {"Range": "npt=0.000-"}), "PLAY")
 
     def packets(self) -> Iterator[bytes]:
-        """The RTP packets of the video, as they come.
+        """The RTP packets of the video, as they come; an empty one for whatever else comes between.
 
         Raises:
             SourceUnreadable: the server closed, or sends something else.
@@ -124,10 +124,10 @@ class RtspClient:
                 raise SourceUnreadable("the server ended the session")
             if first[0] == INTERLEAVED:
                 channel, data = self._packet()
-                if channel == self._channel:
-                    yield data
+                yield data if channel == self._channel else b""
             else:
                 self._passed_over(bytes(first))
+                yield b""
             self._keep_alive()
 
     def _packet(self) -> tuple[int, bytes]:

@@ -125,7 +125,9 @@ class VideoPictures:
     @property
     def note(self) -> str:
         """What must be known of the pictures, for people."""
-        return self.sender.note if self._last is not None else "waiting for a key picture"
+        if self._last is not None:
+            return self.sender.note
+        return f"waiting for a whole key picture{', with losses on the way' if self._decoder.lost else ''}"
 
     def _picture(self, decoded: Decoded, captured_ns: int) -> Picture | None:
         """What is passed on of a picture; None where there is nothing that could be shown."""
