@@ -206,6 +206,8 @@ def parse_image(header: Header, body: memoryview) -> ImageMessage:
         raise SourceUnreadable(f"{where}: cut short, {len(content) - IMAGE.size} bytes of {count * kind.itemsize}")
     ordered = kind.newbyteorder(_ORDERS.get(endian, "="))
     pixels = np.frombuffer(content, ordered, count, IMAGE.size).reshape(height, width, components)
+    if kind.kind == "i" and int(pixels.min()) < 0:
+        raise SourceUnreadable(f"{where}: negative values, which grey levels do not have; is it a raw signal?")
     spacing, aspect, doubt = _spacing(matrix)
     return ImageMessage(_as_grey(pixels), spacing, aspect, f"{where}: {doubt}" if doubt else "")
 

@@ -28,6 +28,7 @@ from stream.openigtlink import (
     content_of,
     pack,
     pack_image,
+    pack_status,
     pack_string,
     parse_image,
 )
@@ -207,6 +208,8 @@ CUT_STATUS = HEADER.pack(1, b"STATUS", b"Scanner", 0, 1, 0) + b"\0"
         (image(image_body(bytes(11))), 1, "a body of 83 bytes, where its picture needs 84"),
         (image(image_body(bytes(24), scalar=4, endian=9)), 1, "its byte order is 9"),
         (image(image_body(bytes(48), scalar=10)), 1, "of type 10"),
+        (image(image_body(b"\xff" * 12, scalar=2)), 1, "negative values"),
+        (image(image_body(b"\x80\x00" * 12, scalar=4, endian=1)), 1, "is it a raw signal"),
         (image(LYING_METADATA, version=2), 1, "its headers do not fit"),
         (
             image(EXTENDED.pack(3, 0, 0, 0) + image_body(bytes(12)), version=2),
@@ -276,6 +279,16 @@ def test_a_peer_that_sends_no_picture_is_left_and_what_it_sends_is_said() -> Non
         list(feed)
     feed.close()
     thread.join()
+
+
+def test_a_peer_that_is_not_well_is_noted_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    ill = pack_status(13, "NOT READY", "warming up", "Scanner", timestamp_ns=0)
+    found, feed = pictures_of((ill + GOOD) * 5)
+    assert len(found) == 5
+    assert feed.note == "the peer says NOT READY: warming up (13)"
+    assert len(caplog.records) == 1
+    _, feed = pictures_of(ill + GOOD + pack_status(1, "OK", "", "Scanner", timestamp_ns=0) + GOOD)
+    assert feed.note == ""
 
 
 def test_a_device_that_is_mistyped_is_said_at_once() -> None:

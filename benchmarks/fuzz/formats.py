@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 
 from benchmarks.fuzz import dicom_seeds, seeds
 from stream.clock import MonotonicClock
+from stream.errors import SourceUnreadable
 from stream.masks import read_mask
 from stream.sources import open_source
 from stream.sources.igtl import IgtlFeed
+from stream.sources.rtsp import RtspFeed
 from stream.watch.options import read_profile
 
 if TYPE_CHECKING:
@@ -99,6 +101,32 @@ def _openigtlink(data: bytes, folder: Path) -> int:
         sender.join()
 
 
+def _rtsp(data: bytes, folder: Path) -> int:
+    """Reads the input as all that an RTSP server says, from its first answer on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        answering = threading.Thread(target=_answer, args=(server, data))
+        answering.start()
+        found: list[object] = []
+        try:
+            feed = RtspFeed(f"rtsp://127.0.0.1:{server.getsockname()[1]}/live", MonotonicClock(), threading.Event())
+            found.extend(feed)
+        except SourceUnreadable as error:
+            if not found or not str(error).endswith("the server ended the session"):
+                raise
+        finally:
+            answering.join()
+        return len(found)
+
+
+def _answer(server: socket.socket, data: bytes) -> None:
+    connection, _ = server.accept()
+    with connection, suppress(OSError):
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(1 << 16):  # a reset would throw away what the reader has not read yet
+            pass
+
+
 def _send(connection: socket.socket, data: bytes) -> None:
     with connection, suppress(OSError):  # the reader may have had enough
         connection.sendall(data)
@@ -131,5 +159,6 @@ FORMATS: dict[str, Format] = {
     "mask-png": Format(seeds.mask_png, _mask(".png"), seeds.with_png_sums),
     "mask-mha": Format(seeds.mask_mha, _mask(".mha")),
     "profile": Format(seeds.profile, _profile),
+    "rtsp": Format(seeds.rtsp, _rtsp),
     "igtl": Format(seeds.openigtlink, _openigtlink),
 }

@@ -24,6 +24,7 @@ from stream.frame import Frame, PixelSpacing
 from stream.measurement import Measurement, State
 from stream.openigtlink import EXTENDED, HEADER, pack, pack_image, pack_status, pack_string
 from stream.sinks.recorder import Recorder
+from stream.sources.h264 import units_of
 
 if TYPE_CHECKING:
     from av.video.stream import VideoStream
@@ -316,3 +317,45 @@ def openigtlink() -> tuple[bytes, ...]:
     wide = struct.pack(">HBBBB", 1, 1, 5, 2, 1) + image[HEADER.size + 6 :] + picture.tobytes()
     sixteen = pack("IMAGE", "Probe", wide, timestamp_ns=now_ns)
     return image, second, sixteen, status + image, words + status + image, image + second + sixteen + image
+
+
+@cache
+def rtsp() -> tuple[bytes, ...]:
+    """A server's answers and packets, of H.264 whole, in aggregates and in fragments, and of H.265."""
+    return _session("H264", coded_units("libx264"), 5), _session("H265", coded_units("libx265"), 10)
+
+
+def coded_units(codec: str) -> list[bytes]:
+    """The NAL units of six pictures."""
+    context = cast("av.VideoCodecContext", av.CodecContext.create(codec, "w"))
+    context.width, context.height, context.pix_fmt, context.time_base = WIDTH, HEIGHT, "yuv420p", Fraction(1, 25)
+    quiet = {"x265-params": "log-level=none"} if codec == "libx265" else {}
+    context.options = {"tune": "zerolatency", "preset": "ultrafast", **quiet}
+    coded = b""
+    for picture in [*pictures(), None]:
+        frame = (
+            av.VideoFrame.from_ndarray(picture, format="gray").reformat(format="yuv420p")
+            if picture is not None
+            else None
+        )
+        coded += b"".join(bytes(packet) for packet in context.encode(frame))
+    return [unit.rstrip(b"\0") for unit in units_of(coded, 0)]
+
+
+def _session(codec: str, units: list[bytes], most: int) -> bytes:
+    sdp = f"v=0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 {codec}/90000\r\na=control:t\r\n"
+    said = f"RTSP/1.0 200 OK\r\nCSeq: 1\r\nContent-Length: {len(sdp)}\r\n\r\n{sdp}"
+    said += "RTSP/1.0 200 OK\r\nCSeq: 2\r\nSession: 1;timeout=60\r\n\r\nRTSP/1.0 200 OK\r\nCSeq: 3\r\n\r\n"
+    sent, sequence = said.encode(), 0
+    for number, unit in enumerate(units):
+        parts = [unit]
+        if len(unit) > 100 * most and codec == "H264":
+            parts = [bytes([unit[0] & 0xE0 | 28, 0x80 | unit[0] & 31]) + unit[1:99]]
+            parts += [bytes([unit[0] & 0xE0 | 28, 0x40 | unit[0] & 31]) + unit[99:]]
+        elif number < most and codec == "H264":
+            parts = [b"\x18" + len(unit).to_bytes(2) + unit]
+        for part in parts:
+            packet = struct.pack(">BBHII", 0x80, 0x80 | 96, sequence, 3600 * number, 7) + part
+            sent += b"$\0" + len(packet).to_bytes(2) + packet
+            sequence += 1
+    return sent

@@ -98,13 +98,13 @@ class IgtlFeed:
         self._messages, self._sender = MessageReader(self._socket, clock), SenderClock()
         self._wanted, self._heard = device, dict[str, None]()
         self._has_pictures = False
-        self._problem = self._doubt = ""
+        self._problem = self._doubt = self._peer_says = ""
         self.format, self.skipped = "", 0
 
     @property
     def note(self) -> str:
         waiting = "" if self._has_pictures else self._said_of_waiting()
-        return "; ".join(filter(None, (waiting, self._doubt, self._sender.note)))
+        return "; ".join(filter(None, (waiting, self._peer_says, self._doubt, self._sender.note)))
 
     def __iter__(self) -> Iterator[Picture]:
         picture_ns = self._clock.now_ns()
@@ -162,14 +162,16 @@ class IgtlFeed:
         )
 
     def _take_status(self, header: Header, body: memoryview) -> None:
-        """A peer that says it is not well goes to the log: its pictures, or their absence, say the rest."""
+        """A peer that says it is not well is noted and logged: its pictures, or their absence, say the rest."""
         try:
             code, name, text = parse_status(header, body)
         except SourceUnreadable as error:
             self._skip(str(error))
             return
-        if code != STATUS_OK:
-            _log.warning("%s says: %s %s (%d)", self._name, name, text, code)
+        said = "" if code == STATUS_OK else " ".join(f"the peer says {name}: {text} ({code})".split())
+        if said and said != self._peer_says:  # once, and not with every picture
+            _log.warning("%s: %s", self._name, said)
+        self._peer_says = said
 
     def _skip(self, problem: str) -> None:
         self.skipped += 1

@@ -62,7 +62,7 @@ class RtspFeed:
         try:
             self._client = RtspClient(Address.parse(uri), clock)
         except SourceError as error:
-            raise type(error)(f"{self._name}: {error}") from error
+            raise self._named(error) from error
         except OSError as error:
             raise SourceUnreadable(f"{self._name}: {_said(error)}") from error
         media = self._client.media
@@ -92,12 +92,16 @@ class RtspFeed:
             yield from self._read()
         except SourceError as error:
             if not self._is_closed():
-                raise type(error)(f"{self._name}: {error}") from error
+                raise self._named(error) from error
         except (OSError, av.error.FFmpegError) as error:
             if not self._is_closed():
                 raise SourceUnreadable(f"{self._name}: lost ({_said(error)})") from error
         finally:
             self._client.close()
+
+    def _named(self, error: SourceError) -> SourceError:
+        """The error with the session's name, in one line whatever the server wrote."""
+        return type(error)(" ".join(f"{self._name}: {error}".split()))
 
     def _read(self) -> Iterator[Picture]:
         for data in self._client.packets():
