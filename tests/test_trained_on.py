@@ -130,7 +130,12 @@ def test_an_evaluation_says_how_many_of_its_frames_were_trained_on(model: Path, 
     with load_engine(model, "openvino") as engine:
         content = run_evaluation(options, open_dataset(mixed), engine)
     assert content["trained_on"] == {"frames": 3, "of": 5}
-    assert dict(summary_lines(content))["trained on"].startswith("3 of these 5 frames, or nearly the same ones")
+    lines = dict(summary_lines(content))
+    assert lines["trained on"].startswith("3 of these 5 frames, or nearly the same ones")
+    assert lines["the others alone"].startswith("Dice PS 0.")
+    new = content["new_frames"]
+    assert isinstance(new, dict)
+    assert new["frames"] == 2
     rows = (tmp_path / "out" / "per_image.csv").read_text().splitlines()
     column = rows[0].split(",").index("was_trained_on")
     found = {row.split(",")[0]: row.split(",")[column] for row in rows[1:]}
@@ -143,7 +148,7 @@ def test_a_model_that_does_not_say_is_said_not_to(model: Path, data: Path, tmp_p
     options = EvaluationOptions(dataset=data / "drawn", out=tmp_path / "out", model=alone, split="val")
     with load_engine(alone, "openvino") as engine:
         content = run_evaluation(options, open_dataset(data / "drawn"), engine)
-    assert content["trained_on"] is None
+    assert content["trained_on"] is content["new_frames"] is None
     assert dict(summary_lines(content))["trained on"] == "not known which of these frames: the model does not say"
 
 

@@ -196,6 +196,10 @@ def summary_lines(content: dict[str, object]) -> list[tuple[str, str]]:
     overall = content["overall"]
     lines = [("frames", f"{_at(overall, 'frames'):.0f}, {_at(overall, 'frames_with_mask'):.0f} with a mask")]
     lines.append(("trained on", _trained_line(content.get("trained_on"))))
+    if (dice := _at(content.get("new_frames"), "segmentation.ps.dice.mean")) is not None:
+        error = _at(content["new_frames"], "protocols.robust.ungated.aop_deg.absolute_error.mean")
+        shown = "-" if error is None else f"{error:.1f}°"
+        lines.append(("the others alone", f"Dice PS {dice:.3f}, AoP error, robust, ungated {shown} on average"))
     if (orientation := content.get("orientation_of_truth")) is not None:
         lines.append(("annotated masks", _orientation_line(orientation)))
     for region in REGIONS:

@@ -48,7 +48,7 @@ DEFINITIONS = {
     "normal_log_odds": "natural logarithm of the odds that the picture is normal, as the mask alone shows",
     "orientation_of_truth": "decided once, from all annotated masks; those that contradict it are not measured",
     "trained_on": "frames that the model has learned from, or nearly the same ones, told by their thumbnails; null"
-    " where the model does not say; on such frames these numbers flatter it",
+    " where the model does not say; on such frames these numbers flatter it, and new_frames leaves them out",
     "share_measured": "of the frames whose annotated mask can be measured",
     "risk_coverage": "mean absolute error of the most confident share of frames; confidence: mean probability of a"
     " structure over the pixels given to it, PS or FH, whichever is less",
@@ -179,6 +179,7 @@ def metrics(
         "overall": rounded(summarise(results, plane_threshold=spec.plane_threshold)),
         "by_split": rounded(_parts(results, "split", spec.plane_threshold)),
         "by_look": rounded(_parts(results, "look", spec.plane_threshold)),
+        "new_frames": rounded(_new_frames(results, spec.plane_threshold)),
     }
 
 
@@ -213,6 +214,12 @@ def _parts(results: Sequence[FrameResult], attribute: str, plane_threshold: floa
         return {}
     parts = {name: [result for result in results if getattr(result, attribute) == name] for name in names}
     return {name: summarise(part, plane_threshold=plane_threshold) for name, part in parts.items()}
+
+
+def _new_frames(results: Sequence[FrameResult], plane_threshold: float) -> dict[str, object] | None:
+    """The same numbers of the frames alone that the model has not learned from; None where there are none, or all."""
+    new = [result for result in results if result.was_trained_on is False]
+    return summarise(new, plane_threshold=plane_threshold) if 0 < len(new) < len(results) else None
 
 
 def write_whole(path: Path, data: bytes) -> None:
