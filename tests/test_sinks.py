@@ -277,6 +277,16 @@ def test_one_plot_has_one_unit_whatever_the_last_frame_is(tmp_path: Path) -> Non
     assert np.asarray(below.lines[0].get_ydata()) == pytest.approx(60.0)
 
 
+def test_a_reading_that_nothing_agrees_with_yet_is_told_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[tuple[str, int]] = []
+    monkeypatch.setattr(
+        "stream.sinks.drawing.write", lambda canvas, text, at, size, *rest, **options: written.append((text, size))
+    )
+    Painter("").paint(result(0))
+    assert ("this frame alone: 120°", 14) in written
+    assert not [text for text, size in written if "120" in text and size > 14]
+
+
 @pytest.mark.parametrize(
     ("latency_ms", "is_late", "status"),
     [(900.0, True, "MEASURED"), (11_000.0, True, "NOT LIVE: 11 s late"), (11_000.0, False, "MEASURED")],

@@ -259,7 +259,10 @@ def _paint_panel(canvas: NDArray[np.uint8], measurement: Measurement, *, is_late
     scale = measurement.mm_per_px
     unit = "mm" if scale else "px"
     write(canvas, "AoP  angle of progression", (x, 84), 13, GREY)
+    reading = measurement.biometry
     _paint_value(canvas, measurement.aop, "°", (x, 100), 1.0, 62)
+    if measurement.aop is None and reading and reading.aop_deg is not None:
+        write(canvas, f"this frame alone: {reading.aop_deg:.0f}°", (x, 178), 14, GREY)
     write(canvas, "HSD  head-symphysis distance", (x, 224), 13, GREY)
     _paint_value(canvas, measurement.hsd_min, f" {unit}", (x, 240), scale or 1.0, 40)
     if not scale:
