@@ -27,6 +27,8 @@ COPY = 0.98
 """The same where one frame is first mirrored, freed of black borders, or cut at its edges: a copy, made anew so."""
 TRIMS = (0.05, 0.1)
 """Shares of the side that are cut off at every edge."""
+MOST_FOR_COPIES = 8000
+"""Frames up to which mirrored, padded and cut copies are looked for within one set: the pairs grow with the square."""
 _BLACK = 12
 _BLOCK = 512
 
@@ -71,18 +73,19 @@ def _without_borders(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
-def alike_pairs(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.intp]:
+def alike_pairs(first: NDArray[np.float32], second: NDArray[np.float32], *, copies: bool = True) -> NDArray[np.intp]:
     """Which frames of two sets of looks are alike: (k, 2) indices into the first and the second.
 
     Convention: alike are frames whose whole thumbnails correlate by at least `ALIKE`, or any of whose looks do by at
-    least `COPY`, the second's mirrored or not. Worked value: a frame and the same with black bars beside it are alike.
+    least `COPY`, the second's mirrored or not; without `copies` the whole thumbnails alone count. Worked value: a frame
+    and the same with black bars beside it are alike.
     """
     mirrored = second.reshape(*second.shape[:2], THUMBNAIL_PX, THUMBNAIL_PX)[..., ::-1].reshape(second.shape)
     found = [np.zeros((0, 2), np.intp)]
     for start in range(0, len(first), _BLOCK):
         block = first[start : start + _BLOCK]
         alike = block[:, 0] @ second[:, 0].T >= ALIKE
-        for looks in (second, mirrored):
+        for looks in (second, mirrored) if copies else ():
             for own in range(looks.shape[1]):
                 for other in range(looks.shape[1]):
                     alike |= block[:, own] @ looks[:, other].T >= COPY
@@ -110,7 +113,11 @@ def content_groups(images: Iterable[NDArray[np.uint8]], known: Sequence[str]) ->
     names = list(dict.fromkeys(known))
     order = {group: number for number, group in enumerate(names)}
     numbers = np.array([order[group] for group in known], np.intp)
-    links = np.unique(numbers[alike_pairs(shown, shown)], axis=0) if names else np.zeros((0, 2), np.intp)
+    links = (
+        np.unique(numbers[alike_pairs(shown, shown, copies=len(shown) <= MOST_FOR_COPIES)], axis=0)
+        if names
+        else np.zeros((0, 2), np.intp)
+    )
     first = list(range(len(names)))  # of each group, an earlier one of its chain, or itself
 
     def root(group: int) -> int:
