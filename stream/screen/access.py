@@ -58,7 +58,9 @@ class Access:
             return
         kind = "websocket.http.response" if scope["type"] == "websocket" else "http.response"
         body = refusal.encode()
-        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
+        headers = [(b"content-type", b"text/plain; charset=utf-8")]
+        if scope["type"] == "http":  # of a refused WebSocket the server writes it
+            headers.append((b"content-length", str(len(body)).encode()))
         await send_with_headers({"type": f"{kind}.start", "status": 403, "headers": headers})
         await send({"type": f"{kind}.body", "body": body})
 
