@@ -2,8 +2,9 @@
 
     python -m benchmarks.accuracy DATA [MODEL.onnx]
 
-Writes `results/accuracy.json`. The frames are the validation sources of `default.toml` other than PSFHS: no model of
-that recipe, or of `final.toml`, has learned from them, but others may have. The threshold is the model's own. How right
+Writes `results/accuracy.json`. The frames are the validation sources of `default.toml` other than PSFHS, which hold out
+whole groups by content. Those that the model was trained on all the same, as far as it says, are counted
+(`trained_on`): they flatter it. The threshold is the model's own. How right
 masks are is what `partum evaluate` says.
 """
 
@@ -19,6 +20,7 @@ from rich.console import Console
 
 from benchmarks.environment import write_result
 from calibration.evaluation.agreement import spread
+from calibration.evaluation.evaluate import training_frames_of
 from calibration.evaluation.ranks import area_under_roc
 from engines.registry import load_engine
 from stream.clock import MonotonicClock
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from calibration.datasets.training_frames import TrainingFrames
     from engines.base import Engine
 
 
@@ -67,6 +70,11 @@ def plane_auc(
     return area_under_roc(np.array(logits), np.arange(len(logits)) < len(standard))
 
 
+def trained_on(learned: TrainingFrames | None, images: Sequence[NDArray[np.uint8]]) -> int | None:
+    """How many of the frames, or near copies of them, the model has learned from; None where it does not say."""
+    return None if learned is None else sum(learned.holds(image) for image in images)
+
+
 def simulated_recording(engine: Engine, uri: str) -> dict[str, object]:
     """Error of the tracked AoP against the exact truth, and how often the truth lies in its 95 % interval."""
     source = PhantomSource(uri, clock=MonotonicClock())
@@ -94,11 +102,13 @@ def main(data: Path, model: Path | None) -> None:
 
     with load_engine(model) as engine:
         planes = held_out_frames(data, size=engine.spec.width)
+        learned = training_frames_of(engine, model)
         results: dict[str, object] = {
             "engine": engine.name,
             "model_sha256": engine.spec.sha256,
             "plane_auc_on_held_out_planes": plane_auc(engine, planes["planes/labelled"], planes["planes/negative"]),
             "plane_gate_on_held_out_frames": {name: plane_gate(engine, images) for name, images in planes.items()},
+            "trained_on": {name: trained_on(learned, images) for name, images in planes.items()},
         }
     results["simulated_recordings"] = {uri: simulated_recording(load_engine(model), uri) for uri in SIMULATED}
     path = write_result("accuracy", results, command="python -m benchmarks.accuracy DATA")
