@@ -393,3 +393,41 @@ def test_a_mask_of_256_px_takes_about_a_millisecond() -> None:
         taken_s.append((time.process_time() - start) / 10)
     # 0.5 to 0.7 ms where this was written; the bound leaves room for a slower machine.
     assert min(taken_s) < 0.002
+
+
+def slanted(labels: NDArray[np.uint8], whole: Biometry, lost_px: float) -> NDArray[np.bool_]:
+    """A field whose edge leans, as a fan's does, and leaves so much of the head away where the tangent touches it."""
+    assert whole.landmarks is not None
+    x, y = whole.landmarks.tangent
+    centre_y, centre_x = np.argwhere(labels == 2).mean(axis=0)
+    across, down = np.array([x - centre_x, y - centre_y]) / np.hypot(x - centre_x, y - centre_y)
+    columns, rows = np.meshgrid(np.arange(labels.shape[1]), np.arange(labels.shape[0]))
+    beyond = (columns - x) * across + (rows - y) * down
+    farthest = float(beyond[labels == 2].max())
+    return np.asarray((beyond < farthest - lost_px) | (columns < x - 60))  # the PS lies on the left
+
+
+def test_a_head_that_a_slanted_edge_cuts_at_the_tangent_is_refused_and_one_that_it_grazes_is_measured() -> None:
+    labels = at_aop(150).draw()
+    whole = measure(labels)
+    assert whole.aop_deg is not None
+    for lost_px, reason in ((12.0, Reason.CUT_BY_SECTOR), (25.0, Reason.CUT_BY_SECTOR), (0.0, None), (-3.0, None)):
+        field = slanted(labels, whole, lost_px)
+        found = measure(np.where(field, labels, 0).astype(np.uint8), field_of_view=field)
+        assert found.reason is reason, lost_px
+        if found.aop_deg is not None:
+            assert found.aop_deg == pytest.approx(whole.aop_deg, abs=3.0)
+
+
+@pytest.mark.parametrize("side", [200, 256, 400])
+def test_a_small_sector_in_a_large_mask_is_measured_as_by_itself(side: int) -> None:
+    pixel_mm = 0.36 * 512 / side
+    small = at_aop(120).draw((side, side), pixel_mm=(pixel_mm, pixel_mm))
+    alone = measure(small)
+    large = np.zeros((1080, 1920), np.uint8)
+    large[300 : 300 + side, 700 : 700 + side] = small
+    field = np.zeros(large.shape, bool)
+    field[300 : 300 + side, 700 : 700 + side] = True
+    assert alone.aop_deg is not None
+    assert measure(large).aop_deg == pytest.approx(alone.aop_deg, abs=0.01)
+    assert measure(large, field_of_view=field).aop_deg == pytest.approx(alone.aop_deg, abs=0.01)

@@ -76,3 +76,10 @@ def test_the_figures_are_of_the_threshold_that_ships() -> None:
     assert sum(row["accepted"] for row in drawn) <= 0.01 * sum(row["pictures"] for row in drawn)
     for row in result["ultrasound"].values():
         assert row["accepted"] >= 0.98 * row["pictures"]
+
+
+def test_the_figures_of_the_watch_are_what_the_readme_says() -> None:
+    result = json.loads((REPOSITORY / "benchmarks" / "results" / "watch.json").read_text())
+    assert all(row["right"] == row["made"] for row in result["changes"].values())
+    assert all(row["every 1"] == 0 for row in result["false_seams"].values())
+    assert result["cut_heads"]["kept_error_max_deg"] < 2.0
