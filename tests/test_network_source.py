@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -14,8 +15,9 @@ import pytest
 
 from benchmarks.publisher import number_of
 from stream.clock import MonotonicClock
+from stream.session_options import DEMO_CLIP
 from stream.sources.live import Link
-from stream.sources.network import open_network
+from stream.sources.network import NetworkFeed, open_network
 from tests.conftest import REPOSITORY
 from tests.triton_server import free_ports
 
@@ -142,6 +144,16 @@ def test_a_publisher_that_goes_away_and_comes_back_is_found_again(publisher: Pub
     assert len(segments) > 1
     assert Link.NO_SIGNAL in states
     assert Link.RECONNECTING in states
+
+
+def test_a_feed_that_is_closed_before_its_first_read_is_given_back() -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    feed = NetworkFeed(str(DEMO_CLIP), {}, MonotonicClock(), threading.Event())
+    assert len(os.listdir("/proc/self/fd")) > before
+    feed.close()
+    feed.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert list(feed) == []
 
 
 def test_opening_can_be_given_up_at_once() -> None:

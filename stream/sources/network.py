@@ -130,6 +130,8 @@ class NetworkFeed:
 
     def __iter__(self) -> Iterator[Picture]:
         with self._reading:
+            if self._closed.is_set():
+                return
             try:
                 yield from self._read()
             except SourceUnreadable as error:
