@@ -3,7 +3,8 @@
 
 import { prepared, css } from "./canvas.js";
 
-const BRIGHT = new Set(["live", "replay", "hold", "no plane"]);   // in other states the picture is dimmed
+const BRIGHT = new Set(["live", "replay", "hold", "no plane"]);
+const DIMMED = { frozen: 0.7 };                                    // still looked at; in other states 0.35
 const CASING = 1.5;                                                // pixels on each side, times the scale of lines
 
 /** Draws `image` and, where `overlay`, the message's drawing, into the canvas; mirrored where `flip`. */
@@ -15,7 +16,7 @@ export function drawPicture(canvas, { image, message, overlay, flip }) {
   context.save();
   if (flip) { context.translate(width, 0); context.scale(-1, 1); }
   context.imageSmoothingQuality = "high";
-  context.globalAlpha = BRIGHT.has(message.state) ? 1 : 0.35;
+  context.globalAlpha = BRIGHT.has(message.state) ? 1 : DIMMED[message.state] ?? 0.35;
   context.drawImage(image, left, top, wide * scale, message.height * scale);
   context.globalAlpha = 1;
   if (overlay && message.drawing) {
