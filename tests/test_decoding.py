@@ -37,19 +37,21 @@ def scene(number: int, side: int = SIDE) -> NDArray[np.uint8]:
     return np.ascontiguousarray(smooth[number : number + side, 2 * number % 70 :][:, :side])
 
 
-def encoded(codec: str, count: int = COUNT, *, options: str = "", key_every: int = KEY_EVERY) -> list[bytes]:
+def encoded(
+    codec: str, count: int = COUNT, *, options: str = "", key_every: int = KEY_EVERY, side: int = SIDE
+) -> list[bytes]:
     """A packet for each picture."""
     name, plain = CODECS[codec]
     context = av.CodecContext.create(name, "w")
     assert isinstance(context, av.VideoCodecContext)
-    context.width = context.height = SIDE
+    context.width = context.height = side
     context.pix_fmt, context.time_base, context.framerate = "yuv420p", Fraction(1, 25), Fraction(25)
     context.gop_size = key_every
     said = dict(part.split("=", 1) for part in f"{plain}:{options}".strip(":").split(":"))
     context.options = {**said, "keyint_min": str(key_every)} if name == "libx264" else _joined(plain)
     packets = []
     for number in range(count):
-        picture = av.VideoFrame.from_ndarray(scene(number % 70), format="gray").reformat(format="yuv420p")
+        picture = av.VideoFrame.from_ndarray(scene(number % 70, side), format="gray").reformat(format="yuv420p")
         picture.pts, picture.time_base = number, Fraction(1, 25)
         packets += context.encode(picture)
     return [bytes(packet) for packet in [*packets, *context.encode(None)]]

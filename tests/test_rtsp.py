@@ -305,3 +305,13 @@ def test_a_machine_that_decodes_too_slowly_gives_key_pictures_and_says_that_it_l
         assert 60 < refusals.count(Reason.OVERLOAD) < 200
         assert max(late_ms) < 3000
         assert not any(picture.refusal is Reason.DAMAGED for picture in found)
+
+
+def test_a_change_of_size_in_mid_session_is_seen_and_its_pixels_are_of_unknown_shape(
+    serving: Callable[..., RtspServer],
+) -> None:
+    small = encoded("h264", 12, side=96)
+    server = serving(only(packets_of([*PICTURES["H264"], *small, *PICTURES["H264"][:12]], "H264")))
+    found = read(feed_of(server.port))
+    facts = [(picture.image.shape[0], picture.pixel_aspect, picture.refusal) for picture in found]
+    assert facts == [(128, 1.0, None)] * COUNT + [(96, None, None)] * 12 + [(128, 1.0, None)] * 12
