@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """What is read of all that Pillow knows; MPO counts as JPEG."""
 
-MAX_PIXELS = 1 << 25
+MAX_SIDE, MAX_PIXELS = 1 << 14, 1 << 25
 """A header that asks for more is taken for a broken one."""
 
 DAMAGE = (
@@ -154,7 +154,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         with path.open("rb") as file:
             with quiet():
                 image = Image.open(file, formats=FORMATS)
-            if image.width * image.height > MAX_PIXELS:
+            if max(image.size) > MAX_SIDE or image.width * image.height > MAX_PIXELS:
                 raise SourceUnreadable(
                     f"{path}: its header asks for {image.width}x{image.height} pixels; the header is damaged"
                 )
