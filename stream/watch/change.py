@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 THUMBNAIL_PX = 64
 """Longer side of a thumbnail."""
-CONTRAST_SIGMA_PX = 5.0
+CONTRAST_SIGMA_PX, CONTRAST_KERNEL = 5.0, (21, 21)
 """What is smoother than this is brightness; the rest, over its own spread, is local contrast."""
 LEAST_SPREAD = 4.0
 """Grey levels added to that spread, so that noise on black is not taken for structure."""
@@ -79,9 +79,9 @@ FLIPS = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Look:
-    """A picture's thumbnail, (H, W) float32 grey levels, and the local contrast of the sector in it."""
+    """The part of the small copy around the sector, (H, W) uint8, and the local contrast of the sector's thumbnail."""
 
-    thumbnail: NDArray[np.float32]
+    part: NDArray[np.uint8]
     contrast: NDArray[np.float32]
 
 
@@ -120,7 +120,7 @@ class ChangeDetector:
         """
         part = small[self._box]
         inside = np.asarray(cv2.bitwise_and(part, self._inside), np.uint8)
-        look = _Look(_shrunk(part, self._factor), _contrast(_shrunk(inside, self._factor)))
+        look = _Look(part.copy(), _contrast(_shrunk(inside, self._factor)))
         change = self._change(look, small, time_s - self._time_s)
         if change is not Change.NONE:
             self.forget()
@@ -132,7 +132,7 @@ class ChangeDetector:
         if not self._looks:
             return Change.NONE
         last, oldest = self._looks[-1], self._looks[0]
-        likeness = _likeness(look.contrast, last.contrast)
+        likeness = _likeness(look.contrast, last.contrast, enough=ALIKE)
         was_steady = len(self._likenesses) == STEADY_LOOKS and min(self._likenesses) >= STEADY
         self._likenesses.append(likeness)
         if likeness < ALIKE:
@@ -143,7 +143,7 @@ class ChangeDetector:
                 return change
             if likeness < UNLIKE and was_steady and passed_s <= CUT_WITHIN_S:
                 return Change.CUT
-        since_oldest = _likeness(look.contrast, oldest.contrast) if oldest is not last else 1.0
+        since_oldest = 1.0 if oldest is last else _likeness(look.contrast, oldest.contrast, enough=BLENDED)
         if since_oldest < BLENDED:
             return self._transformed(oldest, look, small, since_oldest, zooms=False)
         return Change.NONE
@@ -157,7 +157,7 @@ class ChangeDetector:
             change: _best_match(screen, np.ascontiguousarray(before.contrast[view])) for change, view in FLIPS.items()
         }
         if zooms:
-            scores[Change.ZOOMED] = max(_zoom_likenesses(before, now))
+            scores[Change.ZOOMED] = max(_zoom_likenesses(*(_shrunk(each.part, self._factor) for each in (before, now))))
         best = max(scores, key=lambda change: scores[change])
         score, gain = scores[best], scores[best] - likeness
         is_clear = score >= CLEAR and gain >= CLEAR_GAIN
@@ -173,16 +173,30 @@ def _shrunk(image: NDArray[np.uint8], factor: float) -> NDArray[np.float32]:
 
 def _contrast(thumbnail: NDArray[np.float32]) -> NDArray[np.float32]:
     """What differs from its surroundings, over how much things differ there."""
-    detail = thumbnail - cv2.GaussianBlur(thumbnail, (0, 0), CONTRAST_SIGMA_PX)
-    spread = np.sqrt(cv2.GaussianBlur(detail * detail, (0, 0), CONTRAST_SIGMA_PX))
+    detail = thumbnail - cv2.GaussianBlur(thumbnail, CONTRAST_KERNEL, CONTRAST_SIGMA_PX)
+    spread = np.sqrt(cv2.GaussianBlur(detail * detail, CONTRAST_KERNEL, CONTRAST_SIGMA_PX))
     return np.asarray(detail / (spread + LEAST_SPREAD), np.float32)
 
 
-def _likeness(one: NDArray[np.float32], other: NDArray[np.float32], *, shift_px: int = SHIFT_PX) -> float:
-    """The best correlation of one with the other's inner part, shifted by up to so much in any direction."""
+def _likeness(
+    one: NDArray[np.float32], other: NDArray[np.float32], *, shift_px: int = SHIFT_PX, enough: float = 1.0
+) -> float:
+    """The best correlation of one with the other's inner part, shifted by up to so much in any direction.
+
+    Where it is `enough` without a shift, none is tried: most pictures are so much like the one before.
+    """
+    unshifted = _correlation(one, other)
+    if unshifted >= enough:
+        return unshifted
     margin = min(shift_px // 2, min(one.shape) // 4)
     inner = other[margin : other.shape[0] - margin, margin : other.shape[1] - margin]
     return _best_match(_bordered(one, shift_px - margin), inner)
+
+
+def _correlation(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    first, second = one - one.mean(), other - other.mean()
+    norm = float(np.linalg.norm(first) * np.linalg.norm(second))
+    return float(np.vdot(first, second)) / norm if norm > 0 else 0.0
 
 
 def _best_match(around: NDArray[np.float32], part: NDArray[np.float32]) -> float:
@@ -196,10 +210,10 @@ def _bordered(contrast: NDArray[np.float32], width_px: int) -> NDArray[np.float3
     return np.asarray(cv2.copyMakeBorder(contrast, *(width_px,) * 4, cv2.BORDER_CONSTANT, value=0.0), np.float32)
 
 
-def _zoom_likenesses(before: _Look, now: _Look) -> Iterator[float]:
-    """How much one picture is like the other made smaller, for each zoom in either direction."""
+def _zoom_likenesses(before: NDArray[np.float32], now: NDArray[np.float32]) -> Iterator[float]:
+    """How much one thumbnail is like the other made smaller, for each zoom in either direction."""
     for larger, smaller in ((now, before), (before, now)):
-        around = _bordered(_contrast(larger.thumbnail), SHIFT_PX)
+        around = _bordered(_contrast(larger), SHIFT_PX)
         for zoom in ZOOMS:
-            shrunk = cv2.resize(smaller.thumbnail, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA)
+            shrunk = cv2.resize(smaller, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA)
             yield _best_match(around, _contrast(np.asarray(shrunk, np.float32)))

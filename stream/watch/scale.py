@@ -81,8 +81,10 @@ class RulerWatch:
 
     def _still_there(self, image: NDArray[np.uint8]) -> bool:
         """Whether the ticks that were read are where they were, and no others between them."""
-        found = cv2.matchTemplate(self._strip_of(image), self._strip, cv2.TM_CCOEFF_NORMED)
-        return float(found[0, 0]) >= ALIKE
+        strip = self._strip_of(image)
+        strip -= strip.mean()
+        norm = float(np.linalg.norm(strip)) * self._norm
+        return norm > 0 and float(np.vdot(strip, self._strip)) >= ALIKE * norm
 
     def _read(self, darkest: NDArray[np.uint8]) -> bool:
         """Reads the ruler; returns whether it differs from the last one that was read."""
@@ -91,17 +93,18 @@ class RulerWatch:
         if ruler is None:
             return False
         last, self._last = self._last, ruler
-        self._strip = self._strip_of(darkest).copy()
+        depth = ruler.depth
+        first, end = max(0, int(depth.first_px) - 2), int(depth.first_px + depth.length_px) + 3
+        self._part = np.s_[first:end, max(0, depth.across_px[0]) : depth.across_px[1]]
+        self._beside = (self._sector[self._part] == 0).astype(np.float32)
+        self._strip = self._strip_of(darkest)
+        self._strip -= self._strip.mean()
+        self._norm = float(np.linalg.norm(self._strip))
         return last is not None and not _is_same(last, ruler)
 
-    def _strip_of(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def _strip_of(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The ruler outside the sector: columns of its ticks, rows from its first to its last."""
-        assert self._last is not None
-        depth = self._last.depth
-        left, right = depth.across_px
-        first, last = max(0, int(depth.first_px) - 2), int(depth.first_px + depth.length_px) + 3
-        part = np.s_[first:last, max(0, left) : right]
-        return np.asarray(cv2.bitwise_and(image[part], image[part], mask=cv2.bitwise_not(self._sector[part])), np.uint8)
+        return np.asarray(image[self._part] * self._beside, np.float32)
 
 
 def _is_same(one: Ruler, other: Ruler) -> bool:
