@@ -351,7 +351,7 @@ def test_ages_count_from_the_sender_s_stamps() -> None:
     def stamped(number: int) -> bytes:
         return pack_image(PICTURE, "Probe", spacing=None, timestamp_ns=NOW_NS + number * 40_000_000)
 
-    clock = StepClock(0.06)  # a picture is read every 120 ms: two looks each
+    clock = StepClock(0.03)  # a picture is read every 120 ms: four looks each
     found, _ = pictures_of(b"".join(stamped(number) for number in range(30)), clock=clock)
     steps = np.diff([picture.captured_ns for picture in found]) / 1e6
     assert steps == pytest.approx(40, abs=1)
@@ -470,6 +470,7 @@ def test_it_connects_again_and_the_scale_rides_on_the_frame() -> None:
     assert [frame.segment for frame in frames] == [0] * 4 + [1] * 4 + [2] * 4
     assert [frame.spacing.x_mm for frame in frames if frame.spacing] == pytest.approx([0.3] * 12)
     assert source.status.connections == 3
+    assert source.status.format == "Probe 60x40"
 
 
 def test_closing_ends_a_waiting_read_at_once() -> None:

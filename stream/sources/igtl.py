@@ -97,7 +97,7 @@ class IgtlFeed:
         self._is_closed = cancelled.is_set
         self._messages, self._sender = MessageReader(self._socket, clock), SenderClock()
         self._wanted, self._heard = device, dict[str, None]()
-        self._has_pictures = False
+        self._has_pictures, self._asked_ns = False, 0
         self._problem = self._doubt = self._peer_says = ""
         self.format, self.skipped = "", 0
 
@@ -107,7 +107,7 @@ class IgtlFeed:
         return "; ".join(filter(None, (waiting, self._peer_says, self._doubt, self._sender.note)))
 
     def __iter__(self) -> Iterator[Picture]:
-        picture_ns = self._clock.now_ns()
+        picture_ns = self._asked_ns = self._clock.now_ns()
         try:
             while (message := self._messages.read()) is not None:
                 now_ns = self._clock.now_ns()
@@ -115,6 +115,7 @@ class IgtlFeed:
                 if picture is not None:
                     picture_ns, self._has_pictures = now_ns, True
                     yield picture
+                    self._asked_ns = self._clock.now_ns()
                 elif now_ns - picture_ns > PICTURE_TIMEOUT_S * 1e9:
                     self._has_pictures = False
                     said = self._said_of_waiting()
@@ -152,7 +153,8 @@ class IgtlFeed:
         self._doubt = found.doubt
         self.format = f"{header.device} {width}x{height}".strip()
         aspect = found.aspect if found.aspect or found.doubt else presumed_aspect(width, height)
-        captured_ns = self._sender.captured_ns(header.timestamp_ns or None, now_ns)
+        stamp_ns, waited_ns = header.timestamp_ns or None, now_ns - self._asked_ns
+        captured_ns = self._sender.captured_ns(stamp_ns, now_ns, reader_waited_ns=waited_ns)
         return Picture(
             image=found.image,
             captured_ns=captured_ns,

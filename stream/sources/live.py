@@ -258,6 +258,7 @@ class LiveSource:
             lost=status.lost + picture.lost_before,
             damaged=status.damaged + (picture.refusal is Reason.DAMAGED),
             last_frame_ns=self._clock.now_ns(),
+            format=feed.format,
             note=feed.note,
         )
         frame = Frame(

@@ -12,7 +12,7 @@ from collections import deque
 
 DRIFT = 300e-6
 """How far two clocks may drift apart, in seconds a second: the least sum is forgotten that fast."""
-LONGEST_QUEUE_NS = 60_000_000_000
+LONGEST_QUEUE_NS = 30_000_000_000
 """Pictures that seem to wait longer than this, at a reader that waits for them, have stamps of another pace."""
 LOOKED_AT = 100
 MOST_STEPS = 5
