@@ -43,7 +43,7 @@ class Off(GreyLevelEngine):
             lower[:, :, 55:] = np.roll(images[:, :, 55:], self._shift, axis=3)  # the head moves, the PS does not
         if number < self._hide:
             lower[:] = 20
-        found = super().infer(lower)
+        found = replace(super().infer(lower), images=images)
         return replace(found, plane_logit=-found.plane_logit) if number < self._flip else found
 
 
@@ -105,7 +105,7 @@ def test_an_engine_that_draws_nothing_is_refused() -> None:
 def test_masks_of_frames_that_neither_takes_for_a_standard_plane_decide_nothing() -> None:
     class BlindOffPlane(GreyLevelEngine):
         def infer(self, images: NDArray[np.uint8]) -> Prediction:
-            return super().infer(images if images[0, 0, 0, 0] else np.zeros_like(images))
+            return replace(super().infer(images if images[0, 0, 0, 0] else np.zeros_like(images)), images=images)
 
     report = judged(BlindOffPlane())
     assert report.dice == {"ps": 1.0, "fh": 1.0}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import get_type_hints
 
 import numpy as np
 import pytest
@@ -20,17 +20,13 @@ from calibration.training.config import SHIPPED, load_config
 from calibration.training.frames import as_float, concatenate, phantoms
 from tests.augmentation_frames import SOME_OF_EACH, chance, codes, frames, only, same, scene
 
-if TYPE_CHECKING:
-    pass
-
-
 PHANTOMS = list(phantoms(4, 64, seed=1))
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-EFFECTS = [entry.name for entry in fields(AugmentationSettings) if entry.type == "Effect"]
+EFFECTS = [name for name, kind in get_type_hints(AugmentationSettings).items() if kind is Effect]
 
 
 def test_every_effect_is_tried_here() -> None:
