@@ -32,8 +32,8 @@ class OrientationMemory:
 
     Convention: natural log odds, positive for a normal picture (`Biometry.normal_log_odds`). Frames without
     evidence (0) are passed over. Mean of at least 0: normal. Below MIRRORED_LOG_ODDS: mirrored. Between: unknown.
-    In a stretch that began with a flip: unknown until the mean of `SETTLING_FRAMES` is clear, and what the user said
-    of the display before no longer holds.
+    In a stretch that began with a flip or a cut: unknown until the mean of `SETTLING_FRAMES` is clear; after a flip
+    what the user said of the display before no longer holds.
     Example: one frame of -5 answers mirrored, one of -1 is no answer.
 
     Args:
@@ -50,6 +50,7 @@ class OrientationMemory:
         self._mean, self._count, self._contradicting = 0.0, 0, 0
         self._is_contradicted = False
         self._is_flipped = cause is SegmentCause.ORIENTATION
+        self._must_settle = cause in (SegmentCause.ORIENTATION, SegmentCause.CUT)
         if self._is_flipped:
             self._fixed = Orientation.AUTO
         elif cause is SegmentCause.LOOP:  # the same recording from its start
@@ -60,7 +61,7 @@ class OrientationMemory:
         """`NORMAL`, `MIRRORED`, or None where the evidence so far does not say."""
         if self._fixed is not Orientation.AUTO:
             return self._fixed
-        if self._is_contradicted or (self._is_flipped and not self._is_settled):
+        if self._is_contradicted or (self._must_settle and not self._is_settled):
             return None
         return self._leaning
 

@@ -104,6 +104,14 @@ def test_a_flip_that_is_blended_in_over_four_pictures_is_told_when_it_is_complet
     assert Change.MIRRORED in found[6:11]
 
 
+def test_a_zoom_over_a_second_is_told_before_it_is_complete() -> None:
+    still = pictures()[0]
+    images = [still] * 10 + [zoomed(still, 1 - 0.3 * min(1, number / 25)) for number in range(40)]
+    found = changes(images)
+    assert Change.ZOOMED in found[10:25]
+    assert set(found) == {Change.NONE, Change.ZOOMED}
+
+
 def test_a_cut_to_another_scan_is_told_and_a_gap_in_time_is_none() -> None:
     rng = np.random.default_rng(2)
     coarse = cv2.GaussianBlur(rng.integers(0, 255, (400, 400)).astype(np.float32), (0, 0), 9)

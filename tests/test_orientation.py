@@ -36,7 +36,7 @@ def test_a_picture_is_normal_until_shown_otherwise() -> None:
     assert after(-5.0) == Orientation.MIRRORED
     memory = OrientationMemory(Orientation.AUTO)
     memory.add(-50.0)
-    memory.begin(SegmentCause.CUT)
+    memory.begin(SegmentCause.SECTOR)
     assert found(memory) == Orientation.NORMAL
 
 

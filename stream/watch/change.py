@@ -52,6 +52,8 @@ FLAT = 0.05
 """Standard deviation of local contrast below which there is nothing to compare."""
 BLENDED = 0.6
 """Pictures less alike than this are looked at for a flip that was blended in."""
+SLOW_EVERY_S, SLOW_OVER_S = 0.25, 1.5
+"""So often a picture is compared with one from so long ago, for a zoom that went slowly."""
 ZOOMS = (0.5, 0.54, 0.58, 0.62, 0.67, 0.72, 0.77, 0.82, 0.87, 0.91, 0.95)
 """Zooms that are tried, and their inverses."""
 
@@ -105,11 +107,13 @@ class ChangeDetector:
         self._looks: deque[_Look] = deque(maxlen=LOOKS_KEPT)
         self._likenesses: deque[float] = deque(maxlen=STEADY_LOOKS)
         self._time_s = 0.0
+        self._ago: deque[tuple[float, _Look]] = deque()
 
     def forget(self) -> None:
         """Begins anew: what was seen before says nothing of what comes."""
         self._looks.clear()
         self._likenesses.clear()
+        self._ago.clear()
 
     def look(self, small: NDArray[np.uint8], time_s: float) -> Change:
         """Takes a new picture and returns what happened since those before it.
@@ -122,6 +126,8 @@ class ChangeDetector:
         inside = np.asarray(cv2.bitwise_and(part, self._inside), np.uint8)
         look = _Look(part.copy(), _contrast(_shrunk(inside, self._factor)))
         change = self._change(look, small, time_s - self._time_s)
+        if change is Change.NONE and self._is_zoomed_slowly(look, time_s):
+            change = Change.ZOOMED
         if change is not Change.NONE:
             self.forget()
         self._looks.append(look)
@@ -147,6 +153,21 @@ class ChangeDetector:
         if since_oldest < BLENDED:
             return self._transformed(oldest, look, small, since_oldest, zooms=False)
         return Change.NONE
+
+    def _is_zoomed_slowly(self, look: _Look, time_s: float) -> bool:
+        """Whether the picture is one from a while ago, zoomed: looked at now and then."""
+        if self._ago and time_s - self._ago[-1][0] < SLOW_EVERY_S:
+            return False
+        self._ago.append((time_s, look))
+        while time_s - self._ago[0][0] > SLOW_OVER_S:
+            self._ago.popleft()
+        before = self._ago[0][1]
+        likeness = _likeness(look.contrast, before.contrast, enough=BLENDED)
+        if likeness >= BLENDED:
+            return False
+        likeness = _likeness(look.contrast, before.contrast, shift_px=SLIDE_PX)
+        score = max(_zoom_likenesses(*(_shrunk(each.part, self._factor) for each in (before, look))))
+        return score >= CLOSE and score - likeness >= CLEAR_GAIN
 
     def _transformed(
         self, before: _Look, now: _Look, small: NDArray[np.uint8], likeness: float, *, zooms: bool
