@@ -170,7 +170,7 @@ def test_age_counts_from_capture_and_what_came_late_is_not_live(measurements: li
         message = message_of(board.moment())
         assert message["age_ms"] == pytest.approx(1e3 * late_s, abs=1)
         assert (message["aop"] is not None) == (state is Shown.REPLAY)
-        assert f'partum_result_age_seconds{{feed="1"}} {late_s}' in metrics_text([board])
+        assert f'partum_result_age_seconds{{feed="1"}} {late_s:g}\n' in metrics_text([board])
 
 
 def test_a_delay_is_said_with_its_cause(measurements: list[Measurement]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from stream.screen.shown import Moment
     from stream.telemetry import LogHistogram, RunStatistics
 
+WHOLE = re.compile(rb"(?<=\d)\.0$", re.MULTILINE)
+"""The fraction of a whole value: counts are written without it, so that scripts read them as counts."""
 BUCKETS_MS = (1, 2, 5, 10, 20, 33, 50, 75, 100, 200, 500, 1000)
 
 
@@ -33,7 +36,7 @@ def metrics_answer(boards: Sequence[Board], accept: str) -> tuple[bytes, str]:
     registry = CollectorRegistry()
     registry.register(_Boards(boards))
     encode, content_type = choose_encoder(accept)
-    return encode(registry), content_type
+    return WHOLE.sub(b"", encode(registry)), content_type
 
 
 class _Boards(Collector):
