@@ -130,7 +130,7 @@ def test_a_publisher_that_goes_away_and_comes_back_is_found_again(publisher: Pub
 
     thread = threading.Thread(target=disturb)
     thread.start()
-    timer = threading.Timer(40, source.close)
+    timer = threading.Timer(90, source.close)  # a bound alone: a busy machine takes its time
     timer.start()
     segments = set()
     for frame in source:

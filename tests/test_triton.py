@@ -104,7 +104,12 @@ def test_a_server_that_stays_away_ends_the_run_in_time(server: TritonServer) -> 
             engine.infer(some_images(1))
         assert time.monotonic() - began < 10
         server.start()
-        engine.infer(some_images(1))  # the connection mends itself
+        while True:  # the connection mends itself, with pauses of its own
+            try:
+                engine.infer(some_images(1))
+                break
+            except RemoteError:
+                assert time.monotonic() - began < 60
 
 
 def test_a_late_answer_is_not_waited_for(server: TritonServer) -> None:
