@@ -297,8 +297,8 @@ def test_a_thousand_losses_leave_nothing_behind() -> None:
     assert all(feed.closed.is_set() for feed in made)
     made.clear()
     gc.collect()
-    assert threading.active_count() == threads
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert threading.active_count() <= threads  # those of a test before may have ended meanwhile
+    assert len(os.listdir("/proc/self/fd")) <= descriptors
     assert source._feed is None
 
 
