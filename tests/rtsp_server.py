@@ -64,6 +64,7 @@ class RtspServer:
 
     Attributes:
         asked: the methods of all requests, in order.
+        authorizations: what came with them of user and password.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class RtspServer:
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._server.getsockname()[1]
         self.asked: list[str] = []
+        self.authorizations: list[str] = []
         self._connections: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
@@ -117,6 +119,7 @@ class RtspServer:
                     headers[name.lower()] = value.strip()
                 method, url, _ = request.split()
                 self.asked.append(method)
+                self.authorizations += [headers["authorization"]] if "authorization" in headers else []
                 self._reply(connection, method, url, headers)
                 if method == "PLAY" and self._other(method) is None:
                     for packet in self._packets[self._early :]:

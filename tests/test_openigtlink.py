@@ -488,6 +488,12 @@ def test_closing_ends_a_waiting_read_at_once() -> None:
     sender.close()
 
 
+@pytest.mark.parametrize("port", ["0", "65536", "x"])
+def test_a_port_that_cannot_be_is_refused_at_once(port: str) -> None:
+    with pytest.raises(OptionError, match="host or port cannot be read"):
+        open_igtl(f"igtl://127.0.0.1:{port}/x", clock=MonotonicClock())
+
+
 @pytest.mark.parametrize("host", ["192.168.1..5", "a" * 70 + ".local", "127.0.0.1:1"])
 def test_a_host_that_cannot_be_is_an_error_of_the_source_in_one_line(host: str) -> None:
     source = open_igtl(f"igtl://{host}/x", clock=MonotonicClock())

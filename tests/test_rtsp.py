@@ -151,6 +151,36 @@ def test_who_may_see_it_does_and_who_may_not_is_told_so(serving: Callable[..., R
     assert server.asked.count("DESCRIBE") == 2 + 1 + 2
 
 
+def test_a_password_is_told_to_no_other_host(serving: Callable[..., RtspServer]) -> None:
+    other = serving([], login=("nurse", "SECRET", "Basic"))
+    moved = f"RTSP/1.0 302 Moved\r\nCSEQLocation: rtsp://localhost:{other.port}/live\r\n\r\n"
+    server = serving([], answer=lambda method: moved)
+    with pytest.raises(SourceDenied, match="redirects to localhost"):
+        feed_of(server.port, login="nurse:SECRET@")
+    assert other.asked == ["DESCRIBE"]
+    assert other.authorizations == []
+
+
+def test_a_server_on_another_port_of_the_host_is_told_the_password(serving: Callable[..., RtspServer]) -> None:
+    other = serving(only(packets_of(PICTURES["H264"], "H264")), login=("nurse", "SECRET", "Basic"))
+    moved = f"RTSP/1.0 302 Moved\r\nCSEQLocation: rtsp://127.0.0.1:{other.port}/live\r\n\r\n"
+    server = serving([], answer=lambda method: moved)
+    assert len(read(feed_of(server.port, login="nurse:SECRET@"))) == COUNT
+
+
+def test_what_a_server_repeats_of_the_password_is_not_shown(serving: Callable[..., RtspServer]) -> None:
+    server = serving([], answer=lambda method: "RTSP/1.0 400 bad user joe:SEKRET\r\nCSEQ\r\n")
+    source = open_network(f"rtsp://joe:SEKRET@127.0.0.1:{server.port}/live", clock=MonotonicClock())
+    thread = threading.Thread(target=lambda: list(source))
+    thread.start()
+    while not source.status.reason:
+        thread.join(0.01)
+    source.close()
+    thread.join()
+    assert "400 bad user" in source.status.reason
+    assert "SEKRET" not in repr(source.status)
+
+
 @pytest.mark.parametrize(
     ("method", "answer", "said"),
     [

@@ -119,6 +119,19 @@ def test_the_trend_survives_reload_and_reconnection(browser: Any, good: Measurem
     page.close()
 
 
+def test_a_program_that_ended_well_is_not_called_lost(browser: Any, good: Measurement) -> None:
+    board = Board(clock=MonotonicClock())
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    with ScreenServer([board], host="127.0.0.1", port=0) as server:
+        board.write(good)
+        page.goto(server.address)
+        board.close()
+        until(page, "ended")
+    page.wait_for_timeout(2000)  # longer than the page waits for a word
+    assert page.inner_text("#state").lower() == "ended"
+    page.close()
+
+
 def test_seams_are_drawn_with_their_cause(browser: Any, good: Measurement) -> None:
     board = Board(clock=MonotonicClock())
     fill_trend(board, good)

@@ -62,7 +62,7 @@ def open_device(uri: str, *, clock: Clock, spacing: PixelSpacing | None = None) 
         def connect(cancelled: threading.Event) -> Feed:
             return V4l2Feed(path, wanted, clock, cancelled)
 
-    return LiveSource(shown, kind=scheme, connect=connect, clock=clock, spacing=spacing)
+    return LiveSource(shown, kind=scheme, connect=connect, clock=clock, spacing=spacing, address=uri)
 
 
 def _screen(rest: str) -> tuple[str, Mapping[str, str]]:

@@ -50,7 +50,9 @@ def open_igtl(uri: str, *, clock: Clock, spacing: PixelSpacing | None = None) ->
         raise OptionError(f"{shown}: OpenIGTLink knows no user names or passwords; {example}")
     try:
         parts = urlsplit(uri)
-        port = parts.port or DEFAULT_PORT
+        port = DEFAULT_PORT if parts.port is None else parts.port
+        if port == 0:
+            raise ValueError("port 0")
     except ValueError as error:
         raise OptionError(f"{shown}: host or port cannot be read; {example}") from error
     host, device = parts.hostname, unquote(parts.path.strip("/"))
@@ -62,6 +64,7 @@ def open_igtl(uri: str, *, clock: Clock, spacing: PixelSpacing | None = None) ->
         connect=lambda cancelled: IgtlFeed(_connected(host, port), f"igtl://{host}:{port}", device, clock, cancelled),
         clock=clock,
         spacing=spacing,
+        address=uri,
     )
 
 

@@ -17,6 +17,7 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import TYPE_CHECKING, Protocol, Self
 
+from engines.redaction import scrubbed
 from stream.biometry import Reason
 from stream.errors import SourceDenied, SourceError
 from stream.frame import Frame, SegmentCause
@@ -147,6 +148,7 @@ class LiveSource:
         clock: stamps and waits.
         spacing: mm per pixel that goes before what a feed says, for pictures of the size of the first.
         chance: spreads the pauses; seeded by the system where none is given, so that no two sources keep step.
+        address: as the user typed it, so that none of its secrets comes back in what a peer or a library says.
     """
 
     def __init__(
@@ -158,8 +160,9 @@ class LiveSource:
         clock: Clock,
         spacing: PixelSpacing | None = None,
         chance: random.Random | None = None,
+        address: str = "",
     ) -> None:
-        self._connect, self._clock = connect, clock
+        self._connect, self._clock, self._address = connect, clock, address
         self._typed = TypedSpacing(spacing)
         self._info = SourceInfo(uri=uri, kind=kind, width=0, height=0, spacing=spacing)
         self._closed = threading.Event()
@@ -180,7 +183,12 @@ class LiveSource:
 
     @property
     def status(self) -> LinkStatus:
-        """How the source stands now; safe from any thread."""
+        """How the source stands now, with no secret of the address in it; safe from any thread."""
+        status = self._standing()
+        reason, note, said = (scrubbed(words, self._address) for words in (status.reason, status.note, status.format))
+        return replace(status, reason=reason, note=note, format=said)
+
+    def _standing(self) -> LinkStatus:
         status, feed = self._status, self._feed
         if feed is not None:
             reason = status.reason if status.link is Link.LIVE else status.reason or feed.note

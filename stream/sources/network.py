@@ -71,6 +71,7 @@ def open_network(
         connect=connect,
         clock=clock,
         spacing=spacing,
+        address=uri,
     )
 
 

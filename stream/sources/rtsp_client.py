@@ -68,7 +68,7 @@ class RtspClient:
         self._address, self._clock = address, clock
         self._count = 0
         self._login = Login(address.user, address.password)
-        self._session = self._base = ""
+        self._session = self._base = self._elsewhere = ""
         self._early: deque[tuple[int, bytes]] = deque(maxlen=MOST_EARLY)
         self._alive_ns, self._every_ns = clock.now_ns(), SESSION_S * 500_000_000
         self._channel = 0
@@ -86,6 +86,8 @@ class RtspClient:
                 break
             there = Address.parse(answer.header("location"))
             self._socket.close()
+            if there.host != self._address.host:  # user and password are for the host that the user named
+                self._login, self._elsewhere = Login("", ""), there.host
             self._address = replace(self._address, host=there.host, port=there.port, path=there.path)
             self._socket = _connected(self._address)
         self._check(answer, "DESCRIBE")
@@ -172,6 +174,11 @@ class RtspClient:
         return answer
 
     def _check(self, answer: Answer, method: str) -> None:
+        if answer.status in (401, 403) and self._elsewhere:
+            raise SourceDenied(
+                f"the server redirects to {self._elsewhere}, which wants a password and is not told it"
+                f" ({answer.status}); name that host in the address if it is the right one"
+            )
         if answer.status in (401, 403):
             raise SourceDenied(f"user name or password is refused ({answer.status} {answer.words})")
         if answer.status != 200:

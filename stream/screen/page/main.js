@@ -42,6 +42,7 @@ function take(message) {
 }
 
 function lose(reason) {
+  if (view.message.state === "ended") return;          // the program said so before it went
   view.message = { ...view.message, state: "lost", reason, aop: null, hsd: null, drawing: null, overload: null,
     rate_hz: null, latency_ms: null };
   show();
