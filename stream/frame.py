@@ -23,6 +23,15 @@ PLAUSIBLE_ASPECT = (0.25, 4.0)
 """Width of a pixel over its height."""
 
 
+def plausible_aspect(x: float, y: float) -> float | None:
+    """Width of a pixel over its height, from both in one unit, whichever; None where no ultrasound picture has it.
+
+    Worked values: 300 and 200 are 1.5; 1 and 100, or 0 and 1, are None.
+    """
+    narrow, wide = PLAUSIBLE_ASPECT
+    return x / y if x > 0 and y > 0 and narrow <= x / y <= wide else None
+
+
 @dataclass(frozen=True, slots=True)
 class PixelSpacing:
     """Millimetres from one pixel centre to the next, in x (columns) and y (rows). Both positive and finite."""
@@ -51,8 +60,7 @@ class PixelSpacing:
                 f"{x_mm:g} x {y_mm:g} mm per pixel is not plausible for ultrasound ({least:g} to {most:g}); "
                 "is it in another unit?"
             )
-        narrow, wide = PLAUSIBLE_ASPECT
-        if not narrow <= x_mm / y_mm <= wide:
+        if plausible_aspect(x_mm, y_mm) is None:
             raise ValueError(f"pixels of {x_mm:g} x {y_mm:g} mm are too far from square to be plausible")
         return spacing
 

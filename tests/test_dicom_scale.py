@@ -292,6 +292,54 @@ def test_the_aspect_ratio_serves_where_nothing_else_is_known(tmp_path: Path) -> 
     assert scale(native(tmp_path / "a.dcm", PICTURES, PixelAspectRatio=["0", "0"]))[:2] == (None, 1.0)
 
 
+def shape_and_note(path: Path) -> tuple[float | None, str]:
+    with DicomSource(path, clock=ManualClock()) as source:
+        return next(iter(source)).pixel_aspect, source.info.note
+
+
+@pytest.mark.parametrize(
+    ("rows_first", "aspect"),
+    [
+        (["200", "300"], 1.5),
+        (["2e-4", "3e-4"], 1.5),
+        (["0.2", "20"], None),
+        (["1", "100"], None),
+        (["-0.2", "0.2"], None),
+    ],
+)
+def test_a_spacing_in_another_unit_still_says_the_shape(
+    tmp_path: Path, rows_first: list[str], aspect: float | None
+) -> None:
+    path = native(tmp_path / "a.dcm", PICTURES, PixelSpacing=rows_first)
+    shape, note = shape_and_note(path)
+    assert shape == (pytest.approx(aspect) if aspect else None)
+    assert "no scale: " in note
+
+
+@pytest.mark.parametrize(
+    ("deltas_cm", "aspect"),
+    [
+        (((30.0, 20.0),), 1.5),
+        (((30.0, -20.0), (60.0, 40.0)), 1.5),
+        (((30.0, 20.0), (20.0, 20.0)), None),
+        (((0.02, 0.2),), None),
+    ],
+)
+def test_regions_in_another_unit_still_say_the_shape(
+    tmp_path: Path, deltas_cm: tuple[tuple[float, float], ...], aspect: float | None
+) -> None:
+    items = [region(box=box, delta_cm=delta) for box, delta in zip((LEFT, RIGHT), deltas_cm, strict=False)]
+    shape, note = shape_and_note(native(tmp_path / "a.dcm", PICTURES, SequenceOfUltrasoundRegions=items))
+    assert shape == (pytest.approx(aspect) if aspect else None)
+    assert "no scale: " in note
+
+
+def test_an_aspect_ratio_that_cannot_be_is_unknown(tmp_path: Path) -> None:
+    shape, note = shape_and_note(native(tmp_path / "a.dcm", PICTURES, PixelAspectRatio=["1", "100"]))
+    assert shape is None
+    assert "a PixelAspectRatio of 1:100 is not plausible" in note
+
+
 def test_an_embedded_video_says_the_shape_of_its_pixels_where_the_header_does_not(tmp_path: Path) -> None:
     stream = video(smooth(5, 32, 48), codec="libx264", container="mp4", aspect=Fraction(16, 15))
     options: dict[str, Any] = {"syntax": uid.MPEG4HP41, "has_table": False, "NumberOfFrames": 5}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from stream.errors import SourceUnreadable
-from stream.frame import PLAUSIBLE_ASPECT, PixelSpacing
+from stream.frame import PixelSpacing, plausible_aspect
 from stream.sources.stamps import Stamps
 
 if TYPE_CHECKING:
@@ -70,8 +70,7 @@ class Scale:
                 raise ValueError(f"a scale in {unit[:20]!r} is not understood")
             return cls(PixelSpacing.checked(x_mm, y_mm), x_mm / y_mm)
         except ValueError as error:
-            narrow, wide = PLAUSIBLE_ASPECT
-            return cls(None, x_mm / y_mm if narrow <= x_mm / y_mm <= wide else None, str(error))
+            return cls(None, plausible_aspect(x_mm, y_mm), str(error))
 
     def transposed(self) -> Scale:
         """The scale of the picture with columns and rows exchanged."""

@@ -6,10 +6,12 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from stream.frame import PixelSpacing
+from stream.frame import PixelSpacing, plausible_aspect
 from stream.regions import Region, RegionKind
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from stream.sources.dicom.header import Header
 
 _SPATIAL_2D, _CENTIMETRES = 1, 3  # PS3.3 C.8.5.5.1
@@ -20,10 +22,10 @@ _TISSUE = (1, 2)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """Size and shape of the pixels; `note` says why a size that the file gives was not taken."""
+    """Size and shape of the pixels, None where unknown; `note` says why what the file gives was not taken."""
 
     spacing: PixelSpacing | None
-    pixel_aspect: float
+    pixel_aspect: float | None
     note: str = ""
     regions: tuple[Region, ...] = ()
 
@@ -33,6 +35,23 @@ class Scale:
         return Scale(spacing=spacing, pixel_aspect=spacing.x_mm / spacing.y_mm, regions=regions)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Size:
+    """What one place in the file says of the size of pixels.
+
+    Attributes:
+        spacing: as far as an ultrasound picture can have it.
+        aspect: width over height, also where `spacing` is not plausible; None where it is not plausible either.
+        is_said: two numbers are there.
+        reason: why there is no `spacing`, or "".
+    """
+
+    spacing: PixelSpacing | None = None
+    aspect: float | None = None
+    is_said: bool = False
+    reason: str = ""
+
+
 def scale_of(header: Header, *, columns: int, rows: int, aspect: float | None = None) -> Scale:
     """Size and shape of the pixels of a picture of `columns` x `rows`, region by region.
 
@@ -40,13 +59,15 @@ def scale_of(header: Header, *, columns: int, rows: int, aspect: float | None = 
     that all its regions of tissue share, and none where they differ; without such regions, PixelSpacing or
     NominalScannedPixelSpacing (rows first), but not 1 and 1, which much software writes for "unknown". A region that
     reaches out of the picture shows that the picture was resized or cut since, so that no region's scale holds.
-    `pixel_aspect` is width over height, from the spacing, else PixelAspectRatio (vertical, horizontal), else `aspect`,
-    which the pictures themselves say, else 1.
+    `pixel_aspect` is width over height, from the spacing, also where only its unit cannot be, else PixelAspectRatio
+    (vertical, horizontal), else `aspect`, which the pictures themselves say, else 1. It is unknown where the file says
+    one that no ultrasound picture has.
     Worked value: PhysicalDeltaX = 0.02, PhysicalDeltaY = -0.03 is 0.2 mm in x and 0.3 mm in y.
     """
     items = header.items("SequenceOfUltrasoundRegions")
     regions = [region for item in items if (region := _region(item, columns=columns, rows=rows))]
     tissue = [region for region in regions if region.kind is RegionKind.TISSUE]
+    sizes: list[_Size] = []
     spacings = {region.spacing for region in tissue}
     spacing, reason = None, next((region.reason for region in tissue if region.reason), "")
     if len(regions) < len(items):
@@ -54,11 +75,29 @@ def scale_of(header: Header, *, columns: int, rows: int, aspect: float | None = 
     elif not _are_alike(spacings):
         reason = "several ultrasound regions of unlike scale: each holds in its own region only"
     elif not (spacing := tissue[0].spacing if tissue else None):
-        spacing, attribute_reason = _spacing_attribute(header)
-        reason = reason or attribute_reason
-    shape = spacing.x_mm / spacing.y_mm if spacing else _aspect_attribute(header) or aspect or 1.0
-    note = f"no scale: {reason}" if reason and not spacing else ""
-    return Scale(spacing=spacing, pixel_aspect=shape, note=note, regions=tuple(regions))
+        attribute = _spacing_attribute(header)
+        spacing, reason = attribute.spacing, reason or attribute.reason
+        sizes = [*(_region_size(item) for item in items if _is_tissue(item)), attribute]
+    if spacing:
+        return Scale(spacing=spacing, pixel_aspect=spacing.x_mm / spacing.y_mm, regions=tuple(regions))
+    shape, doubt = _shape(header, sizes, aspect)
+    note = f"no scale: {reason}" if reason else doubt
+    return Scale(spacing=None, pixel_aspect=shape, note=note, regions=tuple(regions))
+
+
+def _shape(header: Header, sizes: Sequence[_Size], aspect: float | None) -> tuple[float | None, str]:
+    """Width of a pixel over its height where no size is believed, and why it is unknown where it is."""
+    said = [size.aspect for size in sizes if size.is_said]
+    if said:
+        first = said[0]
+        is_one = first and all(other and math.isclose(other, first, rel_tol=_ROUNDING) for other in said)
+        return (first if is_one else None), ""
+    match header.numbers("PixelAspectRatio"):
+        case [vertical, horizontal] if vertical > 0 and horizontal > 0:
+            shape = plausible_aspect(horizontal, vertical)
+            doubt = "" if shape else f"no angle: a PixelAspectRatio of {vertical:g}:{horizontal:g} is not plausible"
+            return shape, doubt
+    return aspect or 1.0, ""
 
 
 def _are_alike(spacings: set[PixelSpacing | None]) -> bool:
@@ -78,14 +117,18 @@ def _region(item: Header, *, columns: int, rows: int) -> Region | None:
     x0, y0, x1, y1 = _corners(item) or (0, 0, columns - 1, rows - 1)
     if not (0 <= x0 <= x1 <= columns and 0 <= y0 <= y1 <= rows):  # one column or row too many is a common slip
         return None
-    is_tissue = item.number("RegionSpatialFormat") == _SPATIAL_2D and item.number("RegionDataType") in _TISSUE
-    spacing, reason = _region_spacing(item) if is_tissue else (None, "")
+    is_tissue = _is_tissue(item)
+    size = _region_size(item) if is_tissue else _Size()
     return Region(
         box=(x0, y0, min(x1, columns - 1) - x0 + 1, min(y1, rows - 1) - y0 + 1),
         kind=RegionKind.TISSUE if is_tissue else RegionKind.OTHER,
-        spacing=spacing,
-        reason=reason,
+        spacing=size.spacing,
+        reason=size.reason,
     )
+
+
+def _is_tissue(item: Header) -> bool:
+    return item.number("RegionSpatialFormat") == _SPATIAL_2D and item.number("RegionDataType") in _TISSUE
 
 
 def _corners(item: Header) -> tuple[int, int, int, int] | None:
@@ -94,37 +137,30 @@ def _corners(item: Header) -> tuple[int, int, int, int] | None:
     return None if x0 is None or y0 is None or x1 is None or y1 is None else (int(x0), int(y0), int(x1), int(y1))
 
 
-def _region_spacing(item: Header) -> tuple[PixelSpacing | None, str]:
+def _region_size(item: Header) -> _Size:
     units = [item.number(f"PhysicalUnits{axis}Direction") for axis in "XY"]
     if units != [_CENTIMETRES, _CENTIMETRES]:
-        return None, "the file's ultrasound region is not in centimetres"
+        return _Size(reason="the file's ultrasound region is not in centimetres")
     delta_x_cm, delta_y_cm = item.number("PhysicalDeltaX"), item.number("PhysicalDeltaY")
     return _plausible(10 * abs(delta_x_cm or 0), 10 * abs(delta_y_cm or 0))
 
 
-def _spacing_attribute(header: Header) -> tuple[PixelSpacing | None, str]:
-    reason = ""
+def _spacing_attribute(header: Header) -> _Size:
+    size = _Size()
     for keyword in ("PixelSpacing", "NominalScannedPixelSpacing"):
         match header.numbers(keyword):
-            case [y_mm, x_mm] if (x_mm, y_mm) != (1, 1):
-                spacing, reason = _plausible(x_mm, y_mm)
-                if spacing:
-                    return spacing, ""
-    return None, reason
+            case [y_mm, x_mm] if (x_mm, y_mm) != (1, 1) and not size.spacing:
+                other = _plausible(x_mm, y_mm)
+                size = other if other.spacing or not size.is_said else size
+    return size
 
 
-def _plausible(x_mm: float, y_mm: float) -> tuple[PixelSpacing | None, str]:
-    """The spacing that the file gives; None and why, where no ultrasound picture has it. Zeros say nothing."""
+def _plausible(x_mm: float, y_mm: float) -> _Size:
+    """The size that the file gives; why it is not taken where no ultrasound picture has it. Zeros say nothing."""
     if not (x_mm or y_mm):
-        return None, ""
+        return _Size()
+    aspect = plausible_aspect(x_mm, y_mm)
     try:
-        return PixelSpacing.checked(x_mm, y_mm), ""
+        return _Size(spacing=PixelSpacing.checked(x_mm, y_mm), aspect=aspect, is_said=True)
     except ValueError as error:
-        return None, str(error)
-
-
-def _aspect_attribute(header: Header) -> float | None:
-    match header.numbers("PixelAspectRatio"):
-        case [vertical, horizontal] if vertical > 0 and horizontal > 0:
-            return horizontal / vertical
-    return None
+        return _Size(aspect=aspect, is_said=True, reason=str(error))
