@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import os
 import zlib
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ import SimpleITK as sitk
 from stream.biometry import Reason
 from stream.errors import SourceTruncated, SourceUnreadable
 from stream.frame import PixelSpacing, SegmentCause
-from stream.masks import read_mask
+from stream.masks import pixel_aspect, read_mask
 from stream.sources import stack_pixels
 from stream.sources.stack import StackSource
 from tests.source_files import (
@@ -417,3 +418,95 @@ def test_a_count_beyond_reason_takes_no_memory(tmp_path: Path) -> None:
     frames, error = frames_to_error(opened(path))
     assert len(frames) == COUNT
     assert "after 12 of 2147483648 frames" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("declared", "spacing", "words"),
+    [
+        ("0.3 0.2", PixelSpacing(0.3, 0.2), "2 spacings for 3 axes: taken in their order"),
+        ("0.3 0.2 1 1", PixelSpacing(0.3, 0.2), "4 spacings for 3 axes: taken in their order"),
+        ("0.3", None, "1 spacings for 3 axes"),
+    ],
+)
+def test_spacings_of_another_number_than_the_axes(
+    tmp_path: Path, declared: str, spacing: PixelSpacing | None, words: str
+) -> None:
+    info = facts(write_metaimage(tmp_path / "a.mha", PICTURES, fields={"ElementSpacing": declared}))
+    assert info.spacing == spacing
+    assert words in info.note
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"axis mins": "0 0 0", "axis maxs": "28.8 12.8 12"}, "a scale by axis mins and maxs is not read"),
+        ({"spacings": "0.3 200 1", "units": '"mm" "micron" ""'}, "a scale in 'mm' and 'micron' is not understood"),
+    ],
+)
+def test_a_scale_that_is_not_read_is_said_and_gives_no_angle(
+    tmp_path: Path, fields: dict[str, str], words: str
+) -> None:
+    source = opened(write_nrrd(tmp_path / "a.nrrd", PICTURES, fields=fields))
+    assert words in source.info.note
+    frame = frames_of(source)[0]
+    assert (frame.spacing, frame.pixel_aspect) == (None, None)
+
+
+@pytest.mark.parametrize("word", ["Big", "BIG", "big"])
+def test_a_byte_order_however_it_is_written(tmp_path: Path, word: str) -> None:
+    path = write_nrrd(tmp_path / "a.nrrd", PICTURES.astype(">u2") * 257, fields={"endian": word})
+    native = write_nrrd(tmp_path / "b.nrrd", PICTURES.astype("<u2") * 257)
+    np.testing.assert_array_equal(pictures_of(opened(path)), pictures_of(opened(native)))
+
+
+@pytest.mark.parametrize("word", ["", "middle"])
+def test_a_byte_order_that_is_not_told_is_refused(tmp_path: Path, word: str) -> None:
+    path = write_nrrd(tmp_path / "a.nrrd", PICTURES.astype("<u2"), fields={"endian": word})
+    with pytest.raises(SourceUnreadable, match="does not say its byte order"):
+        opened(path)
+    bytes_only = write_nrrd(tmp_path / "b.nrrd", PICTURES, fields={"endian": word})
+    np.testing.assert_array_equal(pictures_of(opened(bytes_only)), PICTURES)
+
+
+@pytest.mark.parametrize("word", ["T", "true", "True", "1", "yes"])
+def test_a_flag_however_it_is_written(tmp_path: Path, word: str) -> None:
+    values = PICTURES.astype(">u2") * 257
+    path = write_metaimage(tmp_path / "a.mha", values, fields={"BinaryDataByteOrderMSB": word})
+    native = write_metaimage(tmp_path / "b.mha", PICTURES.astype("<u2") * 257)
+    np.testing.assert_array_equal(pictures_of(opened(path)), pictures_of(opened(native)))
+
+
+@pytest.mark.parametrize("kind", ["mhd", "nhdr"])
+def test_pixels_in_a_pipe_or_a_device_are_refused(tmp_path: Path, kind: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("pipe", "/dev/zero"):
+        path = tmp_path / f"a.{kind}"
+        write = write_metaimage if kind == "mhd" else write_nrrd
+        write(path, PICTURES, data_name="a.raw")
+        path.write_bytes(path.read_bytes().replace(b"a.raw", name.encode()))
+        with pytest.raises(SourceUnreadable, match=r"cannot be opened \(a pipe or a device is no file of pixels\)$"):
+            opened(path)
+
+
+@pytest.mark.parametrize("line", ["Comment this has no sign", "ElementSpacing : 0.2 0.3 1"])
+def test_a_header_line_that_is_broken_is_named(tmp_path: Path, line: str) -> None:
+    path = write_metaimage(tmp_path / "a.mha", PICTURES)
+    path.write_bytes(path.read_bytes().replace(b"ElementDataFile", f"{line}\nElementDataFile".encode(), 1))
+    with pytest.raises(SourceUnreadable, match=f"the line '{line}' of its header"):
+        opened(path)
+
+
+@pytest.mark.parametrize("orientation", ["MF", "MN", "FM", "NM"])
+def test_a_mask_is_turned_as_pictures_are(tmp_path: Path, orientation: str) -> None:
+    labels = np.zeros((64, 96), np.uint8)
+    labels[5:20, 10:30], labels[30:50, 30:60] = 1, 2
+    upright = labels[::-1] if "N" in orientation else labels
+    is_turned = orientation[0] in "FN"
+    stored = np.ascontiguousarray(upright.T if is_turned else upright)
+    fields = {
+        "UltrasoundImageOrientation": orientation,
+        "ElementSpacing": "0.2 0.4 1" if is_turned else "0.4 0.2 1",  # three of two axes
+    }
+    path = write_metaimage(tmp_path / "mask.mha", stored, fields=fields)
+    np.testing.assert_array_equal(read_mask(path), labels)
+    assert pixel_aspect(path) == 2

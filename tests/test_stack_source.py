@@ -162,7 +162,8 @@ def test_depth_runs_downwards(tmp_path: Path, orientation: str, turn: Any) -> No
         ("1 1 1", None),
         ("1 1 0.04", None),
         ("0 0 1", None),
-        ("0.2 0.3", None),
+        ("0.2 0.3", PixelSpacing(0.2, 0.3)),
+        ("0.2", None),
     ],
 )
 def test_metaimage_spacing(tmp_path: Path, text: str, spacing: PixelSpacing | None) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stream.errors import SourceNotFound, SourceUnreadable
+from stream.sources.base import joined_notes
 from stream.sources.frame_fields import FrameFields, Number, parse_number
 from stream.sources.raster import (
     PLANES_NOTE,
@@ -60,10 +61,13 @@ def read_header(path: Path) -> StackHeader:
     fields, frames, header_bytes = _read_fields(path)
     channels = _number(path, fields, "ElementNumberOfChannels", default=1)
     dimensions = _numbers(path, fields, "DimSize", int)
-    steps = _numbers(path, fields, "ElementSpacing", float) or _numbers(path, fields, "ElementSize", float)
+    steps, steps_note = _element_spacing(path, fields), ""
+    if steps and len(steps) != len(dimensions):
+        steps_note = f"{len(steps)} spacings for {len(dimensions)} axes: taken in their order"
+    steps = [*steps, *[math.nan] * len(dimensions)]
     axes = kept_axes(dimensions)
     sizes = [dimensions[axis] for axis in axes]
-    steps_mm = [steps[axis] for axis in axes] if len(steps) == len(dimensions) else []
+    steps_mm = [steps[axis] for axis in axes]
     is_sequence = bool(frames.times_s) or "list" in fields.get("Kinds", "")
     if channels == 1:
         layout = axis_layout(sizes, is_sequence=is_sequence)
@@ -87,12 +91,17 @@ def read_header(path: Path) -> StackHeader:
         orientation=orientation,
         stamps=frames.stamps(count),
         invalid=frozenset(frames.invalid),
-        notes=(scale_note(scale, of_frames), turn, frames.too_many(count), PLANES_NOTE if layout == "xyc" else ""),
+        notes=(
+            joined_notes(steps_note, scale_note(scale, of_frames)),
+            turn,
+            frames.too_many(count),
+            PLANES_NOTE if layout == "xyc" else "",
+        ),
     )
 
 
 def read_image(path: Path) -> NDArray[Any]:
-    """Reads a file that holds a single one-channel picture, such as a mask.
+    """Reads a file that holds a single one-channel picture, such as a mask, turned so that depth runs downwards.
 
     Returns:
         (H, W), with the values and the type of number that are stored.
@@ -107,23 +116,23 @@ def read_image(path: Path) -> NDArray[Any]:
         sizes = " x ".join(map(str, header.sizes))
         raise SourceUnreadable(f"{path}: holds {sizes} values; expected one picture with one channel")
     with open_pixels(header) as file:
-        image = header.pixels(next(frame_blocks(header, file)))
+        image = header.shown(header.pixels(next(frame_blocks(header, file))))
     return image.astype(header.dtype.newbyteorder("="))
 
 
 def read_element_spacing(path: Path) -> tuple[float, float] | None:
-    """The distance between pixels in x and y as the header declares it, in whatever unit; None where it does not.
+    """The distance between pixels in x and y, in whatever unit, of what `read_image` returns; None where undeclared.
 
     Raises:
         SourceNotFound, SourceUnreadable: there is no header that can be read.
     """
     fields, *_ = _read_fields(path)
     dimensions = _numbers(path, fields, "DimSize", int)
-    steps = _numbers(path, fields, "ElementSpacing", float) or _numbers(path, fields, "ElementSize", float)
-    axes = kept_axes(dimensions)
-    if len(steps) != len(dimensions) or len(axes) < 2:
+    steps, axes = _element_spacing(path, fields), kept_axes(dimensions)
+    if len(axes) < 2 or len(steps) <= axes[1]:
         return None
-    return steps[axes[0]], steps[axes[1]]
+    x, y = steps[axes[0]], steps[axes[1]]
+    return (y, x) if checked_orientation(path, fields)[0][0] in "FN" else (x, y)
 
 
 def read_slices(path: Path) -> Iterator[NDArray[Any]]:
@@ -159,6 +168,7 @@ def _read_fields(path: Path) -> tuple[dict[str, str], FrameFields, int]:
                 line = file.readline(_MAX_LINE_BYTES).decode("utf-8", errors="replace")
                 key, separator, value = (part.strip() for part in line.partition("="))
                 if not separator:
+                    _check_line(path, line, is_first=not fields)
                     break
                 if not frames.take(path, key, value):
                     fields[key] = value
@@ -169,6 +179,12 @@ def _read_fields(path: Path) -> tuple[dict[str, str], FrameFields, int]:
     except OSError as error:
         raise SourceUnreadable(f"{path}: cannot be opened ({error.strerror})") from error
     raise SourceUnreadable(f"{path}: not a MetaImage file (no line 'ElementDataFile = ...' in its header)")
+
+
+def _check_line(path: Path, line: str, *, is_first: bool) -> None:
+    """Raises SourceUnreadable, naming the line, that breaks the header; not of a file of another kind."""
+    if line.strip() and not is_first:
+        raise SourceUnreadable(f"{path}: the line {line.strip()[:60]!r} of its header is not of the form 'Key = Value'")
 
 
 def _data_place(path: Path, fields: dict[str, str], header_bytes: int) -> tuple[Path, int | None]:
@@ -192,7 +208,12 @@ def _element_type(path: Path, fields: dict[str, str]) -> np.dtype[Any]:
 
 
 def _flag(fields: dict[str, str], key: str, *, default: str = "False") -> bool:
-    return fields.get(key, default).lower() in ("true", "1")
+    return fields.get(key, default).lower() in ("true", "t", "yes", "y", "1")
+
+
+def _element_spacing(path: Path, fields: dict[str, str]) -> list[float]:
+    """One number for each axis; writers leave some out, or have some too many."""
+    return _numbers(path, fields, "ElementSpacing", float) or _numbers(path, fields, "ElementSize", float)
 
 
 def _number(path: Path, fields: dict[str, str], key: str, *, default: int) -> int:

@@ -57,6 +57,7 @@ _MM_PER_UNIT = {
 }
 """Both micro signs."""
 
+_BOUNDS = {"axis mins", "axis maxs", "axismins", "axismaxs"}
 _S_PER_UNIT = {"s": 1.0, "sec": 1.0, "ms": 0.001, "us": 1e-6}
 _MAX_HEADER_BYTES = 64 << 20
 _MAX_LINE_BYTES = 1 << 20
@@ -84,6 +85,8 @@ def read_header(path: Path) -> StackHeader:
     data_path, data_offset = _data_place(path, fields, header_bytes)
     steps = _steps(path, fields, len(all_sizes))
     scale, of_frames = _scale(layout, [steps[axis] for axis in axes]), frame_scales(frames)
+    if _BOUNDS & set(fields) and not {"spacings", "space directions"} & set(fields):
+        scale = Scale(None, None, "a scale by axis mins and maxs is not read")
     orientation, turn = checked_orientation(path, fields)
     count = sizes[layout.index("t")] if "t" in layout and len(layout) == len(sizes) else 1
     is_guess = layout == "xyc" and not kinds
@@ -184,8 +187,11 @@ def _scale(layout: str, steps: Sequence[tuple[float, str]]) -> Scale:
         return UNKNOWN_SCALE
     (x, x_unit), (y, y_unit) = steps[layout.index("x")], steps[layout.index("y")]
     x_factor, y_factor = (_MM_PER_UNIT.get(unit.lower(), math.nan) for unit in (x_unit, y_unit))
-    if math.isnan(x_factor) and x_unit == y_unit:
+    is_understood = not (math.isnan(x_factor) or math.isnan(y_factor))
+    if not is_understood and x_unit == y_unit:
         return Scale.declared(x, y, unit=x_unit)
+    if not is_understood and x and y and math.isfinite(x) and math.isfinite(y):
+        return Scale(None, None, f"a scale in {x_unit[:20]!r} and {y_unit[:20]!r} is not understood")
     return Scale.declared(x * x_factor, y * y_factor)
 
 
@@ -233,4 +239,7 @@ def _element_type(path: Path, fields: dict[str, str]) -> np.dtype[Any]:
     code = next((code for code, names in _TYPES.items() if name in names), None)
     if code is None:
         raise SourceUnreadable(f"{path}: type '{name}' is not an integer of 8 to 32 bits, float or double")
-    return np.dtype((">" if fields.get("endian", "little") == "big" else "<") + code)
+    order = fields.get("endian", "").lower()
+    if np.dtype(code).itemsize > 1 and order not in ("big", "little"):
+        raise SourceUnreadable(f"{path}: does not say its byte order ('endian: {order[:20]}'); it is little or big")
+    return np.dtype((">" if order == "big" else "<") + code)

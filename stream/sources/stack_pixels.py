@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import zlib
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Protocol
@@ -38,9 +39,11 @@ def open_pixels(header: StackHeader) -> IO[bytes]:
 
     Raises:
         SourceNotFound: the header points to a file that is not there.
-        SourceUnreadable: it cannot be opened.
+        SourceUnreadable: it cannot be opened, or is a pipe or a device, which might never end.
     """
     try:
+        if not stat.S_ISREG(header.data_path.stat().st_mode) and not header.data_path.is_dir():
+            raise ValueError("a pipe or a device is no file of pixels")
         return header.data_path.open("rb")
     except FileNotFoundError as error:
         raise SourceNotFound(
