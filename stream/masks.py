@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,6 @@ from stream.sources.metaimage import read_element_spacing, read_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -26,7 +26,10 @@ CODINGS = ((0, 1, 2), (0, 7, 8), (0, 127, 255))
 """Background, PS, FH: as in PSFHS and FH-PS-AOP, in IUGC 2024 training, in IUGC 2024 validation and test."""
 
 MASK_SUFFIXES = (".png", ".mha", ".mhd")
-OTHER_PICTURE_SUFFIXES = (".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".nii", ".gz", ".nrrd", ".dcm")
+OTHER_PICTURE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".nii", ".gz", ".nrrd", ".dcm"),
+    *(".avif", ".jp2", ".pbm", ".pgm", ".pnm", ".ppm", ".tga"),
+)
 """Pictures that were perhaps meant as masks: to pass over them in silence would lose rows."""
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -89,7 +92,12 @@ def _is_file_or_lost(path: Path) -> bool:
     return path.is_file() or (path.is_symlink() and not path.exists())
 
 
-def _listed(folder: Path, *, folders: bool) -> list[Path]:
+def _listed(folder: Path, *, folders: bool, seen: set[Path] | None = None) -> list[Path]:
+    """The pictures of a folder; a link to a folder is followed, unless what it leads to has been listed."""
+    seen = set() if seen is None else seen
+    if folder.resolve() in seen:
+        return []
+    seen.add(folder.resolve())
     try:
         entries = [path for path in folder.iterdir() if not path.name.startswith(".")]
     except OSError as error:
@@ -101,9 +109,9 @@ def _listed(folder: Path, *, folders: bool) -> list[Path]:
     )
     if not folders:
         return found
-    below = sorted((path for path in entries if path.is_dir() and not path.is_symlink()), key=natural_path_key)
+    below = sorted(filter(Path.is_dir, entries), key=lambda path: (path.is_symlink(), natural_path_key(path)))
     named = [path for path in below if path.name.lower() in MASK_FOLDERS]
-    return [*found, *(path for inner in named or below for path in _listed(inner, folders=True))]
+    return [*found, *(path for inner in named or below for path in _listed(inner, folders=True, seen=seen))]
 
 
 def read_mask(path: Path) -> NDArray[np.uint8]:

@@ -133,3 +133,16 @@ def test_what_cannot_be_unpacked_gives_one_line(tmp_path: Path, scratch: Path, k
     assert str(caught.value).startswith(str(path))
     assert "\n" not in str(caught.value)
     assert list(scratch.iterdir()) == []
+
+
+def test_what_lies_beside_the_one_recording_is_passed_over_and_named(tmp_path: Path, scratch: Path) -> None:
+    stack = write_metaimage(tmp_path / "a.mha", PICTURES).read_bytes()
+    source = open_source(str(zipped(tmp_path / "a.zip", [("readme.txt", b"words"), ("a.mha", stack)])), clock=CLOCK)
+    assert "not played, of this archive: 1 .txt" in source.info.note
+    np.testing.assert_array_equal(pictures_of(source), PICTURES)
+    split = write_metaimage(tmp_path / "b.mhd", PICTURES, data_name="b.raw").read_bytes()
+    members = [("b.mhd", split), ("b.raw", PICTURES.tobytes()), ("c.csv", b"1,2")]
+    source = open_source(str(zipped(tmp_path / "b.zip", members)), clock=CLOCK)
+    assert "not played, of this archive: 1 .csv" in source.info.note
+    np.testing.assert_array_equal(pictures_of(source), PICTURES)
+    assert list(scratch.iterdir()) == []

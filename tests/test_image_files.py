@@ -475,3 +475,16 @@ def test_a_huge_header_is_refused(tmp_path: Path, size: str) -> None:
     (tmp_path / "a.pgm").write_bytes(f"P5 {size} 255\n".encode())
     with pytest.raises(SourceUnreadable):
         read(tmp_path / "a.pgm")
+
+
+@pytest.mark.parametrize("name", ["a.webp", "a.tif"])
+def test_pictures_in_a_row_in_one_file_are_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 96), dtype=np.uint8)).save(path)
+    whole = path.read_bytes()
+    assert opened_to_error(path)[1] is None
+    path.write_bytes(whole * 3)
+    frames, error = opened_to_error(path)
+    assert not frames
+    assert isinstance(error, SourceUnreadable)
+    assert "lies behind the first" in str(error)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from stream.biometry import Reason
 from stream.errors import SourceNotFound, SourceUnreadable
@@ -206,3 +207,12 @@ def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
         ImageFolderSource(tmp_path, clock=CLOCK)
     with pytest.raises(SourceNotFound, match="no such folder"):
         ImageFolderSource(tmp_path / "gone", clock=CLOCK)
+
+
+def test_images_of_formats_that_are_not_read_are_named(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "1.png")
+    for name in ("2.tga", "3.heic", "4.exr"):
+        (tmp_path / name).write_bytes(b"words")
+    (tmp_path / "5.png").symlink_to(tmp_path / "nowhere.png")
+    with ImageFolderSource(tmp_path, clock=CLOCK) as source:
+        assert source.info.note == "not played, of this folder: 1 .exr, 1 .heic, 1 .tga, 1 broken link"

@@ -13,7 +13,7 @@ from PIL import Image
 
 from engines.errors import PartumError
 from stream.errors import MaskError
-from stream.masks import CODINGS, mask_paths, read_mask, recode
+from stream.masks import CODINGS, mask_paths, pictures_in, read_mask, recode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -166,3 +166,13 @@ def test_folders_without_masks_or_with_other_pictures_are_refused(tmp_path: Path
     (tmp_path / "b.jpg").touch()
     with pytest.raises(MaskError, match=r"b\.jpg: not a mask format"):
         mask_paths(tmp_path)
+
+
+def test_links_to_folders_are_followed_once_and_foreign_pictures_are_found(tmp_path: Path) -> None:
+    for name in ("a/cases/1.png", "b/2.pgm"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "a" / "again").symlink_to(tmp_path / "a")
+    (tmp_path / "a" / "other").symlink_to(tmp_path / "b")
+    names = ["cases/1.png", "other/2.pgm"]
+    assert [str(path.relative_to(tmp_path / "a")) for path in pictures_in(tmp_path / "a", folders=True)] == names

@@ -21,7 +21,14 @@ REGULAR = [index * 0.04 for index in range(6)]
         ([0, 0.04, 0.08, 3000.08, 3000.12], None, [0, 0.04, 0.08, 3000.08, 3000.12], 0.04, ""),  # a pause
         ([0, 0, 0.08, 0.08, 0.16, 0.16], None, [0, 0, 0.08, 0.08, 0.16, 0.16], 0.032, ""),  # each twice
         ([0.0] * 30 + [1.0] * 30, None, [0.0] * 30 + [1.0] * 30, 1 / 59, ""),  # a clock of whole seconds
-        ([0, 0.04, 0.08, 0.02, 0.06, 0.1], None, [0, 0.04, 0.08, 0.02, 0.06, 0.1], 0.04, ""),  # begins anew once
+        ([0, 0.04, 0.08, 0.02, 0.06, 0.1], None, [], 0.04, "go back: 25 frames/s assumed"),  # begins anew once
+        ([0, 5, 10, 2, 7, 12], None, [0, 5, 10, 2, 7, 12], 5, ""),  # so far back that a segment begins
+        ([0, 0.9, 0.08, 0.12], None, REGULAR[:4], 0.04, "1 of 4 time stamps out of order, replaced"),
+        ([0.9, *REGULAR[1:]], None, REGULAR, 0.04, "1 of 6 time stamps out of order, replaced"),
+        ([0, 0.94, *REGULAR[2:]], None, REGULAR, 0.04, "1 of 6 time stamps out of order, replaced"),
+        ([*REGULAR[:3], -3, *REGULAR[4:]], None, REGULAR, 0.04, "1 of 6 time stamps out of order, replaced"),
+        ([*REGULAR[:5], 0.02], None, REGULAR, 0.04, "1 of 6 time stamps out of order, replaced"),
+        ([0.9, 0.94, *REGULAR[2:]], None, [], 0.04, "go back: 25 frames/s assumed"),
         ([5.0] * 5, None, [], None, "do not move forward: 25 frames/s assumed"),
         ([5 - time for time in REGULAR], None, [], None, "do not move forward"),
         ([NAN] * 5, None, [], None, "25 frames/s assumed"),
@@ -38,7 +45,7 @@ def test_stamps(
     times_s: list[float], period_s: float | None, kept: list[float | None], usual_s: float | None, words: str
 ) -> None:
     stamps = believed(times_s, period_s=period_s)
-    assert list(stamps.times_s) == kept
+    assert list(stamps.times_s) == pytest.approx(kept)
     assert stamps.period_s == (pytest.approx(usual_s) if usual_s else None)
     assert words in stamps.note
     assert bool(stamps.note) == bool(words)

@@ -505,3 +505,22 @@ def test_real_clips_decode_as_the_reference_does(
     assert (info.height, info.width) == shape
     assert info.frame_rate_hz is not None
     assert float(info.frame_rate_hz) == pytest.approx(rate_hz, abs=0.005)
+
+
+def test_a_few_frames_that_are_missing_at_the_end_are_told(tmp_path: Path) -> None:
+    """9 of 25 pictures are 0.36 s: whoever watches does not see that they are missing."""
+    whole = write_video(tmp_path / "a.mkv", map(from_grey, waves(25)), codec="ffv1")
+    assert read_to_error(whole)[1] is None
+    data = whole.read_bytes()
+    whole.write_bytes(data[: len(data) * 7 // 10])
+    frames, error = read_to_error(whole)
+    assert 10 <= len(frames) <= 22
+    assert isinstance(error, SourceTruncated)
+
+
+def test_a_second_mp4_behind_the_first_is_noted(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", map(from_grey, waves(5)))
+    assert VideoSource(path, clock=CLOCK).info.note == ""
+    path.write_bytes(path.read_bytes() * 2)
+    with VideoSource(path, clock=CLOCK) as source:
+        assert source.info.note == "another recording lies behind the first in the file, and is not played"

@@ -14,7 +14,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from stream.errors import SourceError, SourceUnreadable
-from stream.sources.kinds import Kind, kind_of
+from stream.sources.base import joined_notes
+from stream.sources.kinds import Kind, counted, is_image, is_recording, kind_of
 from stream.sources.paced import Wrapper
 
 if TYPE_CHECKING:
@@ -54,11 +55,12 @@ class ArchiveSource(Wrapper):
         try:
             with self._own_names():
                 _unpack(path, Path(self._folder.name))
-                source = open_path(_recording_in(path, Path(self._folder.name)))
+                found, passed_over = _recording_in(path, Path(self._folder.name))
+                source = open_path(found)
         except BaseException:
             self._folder.cleanup()
             raise
-        super().__init__(source, replace(source.info, uri=str(path)))
+        super().__init__(source, replace(source.info, uri=str(path), note=joined_notes(source.info.note, passed_over)))
 
     def _read(self) -> Generator[Frame, None, None]:
         with self._own_names():
@@ -115,22 +117,34 @@ def _parts(name: str) -> tuple[str, ...]:
     return tuple(part for part in PurePosixPath(name.replace("\\", "/")).parts if part not in (".", ".."))
 
 
-def _recording_in(path: Path, folder: Path) -> Path:
-    """The one file in it, or the folder that holds several."""
-    inside = list(folder.iterdir())
-    while len(inside) == 1 and inside[0].is_dir():
-        folder = inside[0]
-        inside = list(folder.iterdir())
-    if not inside:
-        raise SourceUnreadable(f"{path}: holds no files; give a .zip with a recording in it")
-    found = inside[0] if len(inside) == 1 else _header_of(inside) or folder
+def _recording_in(path: Path, folder: Path) -> tuple[Path, str]:
+    """The one recording in it, or the folder that holds several pictures; and words on what is passed over."""
+    passed_over: list[Path] = []
+    found = folder
+    while found.is_dir() and not _is_whole(found):
+        inside = list(found.iterdir())
+        if not inside:
+            raise SourceUnreadable(f"{path}: holds no files; give a .zip with a recording in it")
+        held = inside if len(inside) == 1 else [each for each in inside if _may_be_played(each)]
+        if len(held) != 1:
+            break
+        passed_over += [each for each in inside if each != held[0] and not _is_data_of(held[0], each)]
+        found = held[0]
     kind = kind_of(found)
     if kind in UNPACKED_BY_HAND:
         raise SourceUnreadable(f"{path}: holds {UNPACKED_BY_HAND[kind]}; unpack it by hand")
-    return found
+    return found, f"not played, of this archive: {', '.join(counted(passed_over))}" if passed_over else ""
 
 
-def _header_of(files: list[Path]) -> Path | None:
-    """The header of a stack that is stored in two files."""
-    headers = [file for file in files if file.suffix.lower() in (".mhd", ".nhdr")]
-    return headers[0] if len(headers) == 1 and len(files) == 2 else None
+def _is_whole(folder: Path) -> bool:
+    """Whether a folder is one recording of many files, by the index in it."""
+    return any((folder / name).is_file() for name in ("frames.jsonl", "DICOMDIR"))
+
+
+def _may_be_played(path: Path) -> bool:
+    return path.is_dir() or is_image(path) or is_recording(path)
+
+
+def _is_data_of(header: Path, file: Path) -> bool:
+    """Whether the header of a stack that is stored in two files names the other."""
+    return header.suffix.lower() in (".mhd", ".nhdr") and file.name.encode() in header.read_bytes()

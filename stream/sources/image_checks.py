@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import itertools
+import mmap
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from PIL import Image
@@ -29,7 +30,9 @@ def check_end(path: Path, image: Image.Image) -> None:
         SyntaxError: a check sum is wrong.
         SourceUnreadable: another picture lies behind it, which the format does not declare.
     """
-    if image.format not in ("BMP", "JPEG", "MPO", "PNG", "PPM"):
+    if image.format == "TIFF" and _holds_second_tiff(path, image):
+        raise SourceUnreadable(f"{path}: another TIFF lies behind the first; store them one by one, or as pages")
+    if image.format not in ("BMP", "JPEG", "MPO", "PNG", "PPM", "WEBP"):
         return
     data = path.read_bytes()
     if image.format == "PNG":
@@ -56,14 +59,43 @@ def _end_of(image: Image.Image, data: bytes) -> int:
         return _jpeg_end(data)
     if image.format == "PNG":
         return data.index(b"IEND") + 8
-    if image.format == "BMP":
-        return int.from_bytes(data[2:6], "little") or len(data)
+    if image.format in ("BMP", "WEBP"):
+        size = data[2:6] if image.format == "BMP" else data[4:8]
+        return (int.from_bytes(size, "little") or len(data)) + (8 if image.format == "WEBP" else 0)
     if image.mode == "1":
         return len(data)
     codec, start, _ = _tile(image)
     if codec == "ppm_plain":
         return _plain_end(data, start, image.width * image.height * len(image.getbands()))
     return start + image.width * image.height * len(image.getbands()) * (2 if _pnm_white(image) > 255 else 1)
+
+
+def _holds_second_tiff(path: Path, image: Image.Image) -> bool:
+    """Whether the header of another TIFF, with a list of tags in order, lies behind the pixels of the first.
+
+    Pages that the first links to may have headers of their own: some writers leave them there.
+    """
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    if tags.next:
+        return False
+    starts, lengths = (tags.get(old) or tags.get(tiled) or () for old, tiled in ((273, 324), (279, 325)))
+    at = max((start + length for start, length in zip(starts, lengths, strict=False)), default=8)
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        mark = data[:4]
+        while (at := data.find(mark, max(at, 4))) >= 0:
+            if _is_tag_list(data[at:], "little" if mark[:1] == b"I" else "big"):
+                return True
+            at += 4
+    return False
+
+
+def _is_tag_list(tiff: bytes, order: Literal["little", "big"]) -> bool:
+    """Whether the tags that a TIFF's header points to are plausible: several, each higher than the one before."""
+    at = int.from_bytes(tiff[4:8], order)
+    count = int.from_bytes(tiff[at : at + 2], order)
+    entries = tiff[at + 2 : at + 2 + 12 * count]
+    tags = [int.from_bytes(entries[place : place + 2], order) for place in range(0, len(entries), 12)]
+    return count > 3 and len(entries) == 12 * count and 256 in tags and tags == sorted(tags)
 
 
 def _tile(image: Image.Image) -> tuple[str, int, object]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -17,7 +16,7 @@ from stream.errors import SourceError, SourceNotFound, SourceTruncated, SourceUn
 from stream.frame import Frame
 from stream.sources.base import DEFAULT_RATE_HZ, RATE_NOTE, SourceInfo, joined_notes
 from stream.sources.image_file import ImageFacts, Picture, image_facts, read_grey, read_pictures, to_grey
-from stream.sources.kinds import is_image, is_recording
+from stream.sources.kinds import UNREAD_SUFFIXES, counted, is_image, is_recording
 from stream.sources.recording import Recording
 from stream.sources.segments import Segments
 from stream.sources.typed_spacing import TypedSpacing
@@ -178,7 +177,7 @@ def _facts_or_one(path: Path) -> ImageFacts:
 
 
 def _images_in(path: Path) -> tuple[list[Path], str]:
-    """The images in natural order, and words on recordings beside them that are not played."""
+    """The images in natural order, and words on recordings, other images and links beside them that are not played."""
     if not path.exists():
         raise SourceNotFound(f"{path}: no such folder; check the path")
     if not path.is_dir():
@@ -189,10 +188,11 @@ def _images_in(path: Path) -> tuple[list[Path], str]:
     except OSError as error:
         raise SourceUnreadable(f"{path}: cannot be listed ({error.strerror}); check its permissions") from error
     images = [entry for entry in files if is_image(entry)]
-    others = Counter(entry.suffix.lower() or "without suffix" for entry in files if is_recording(entry))
+    others = [entry for entry in files if is_recording(entry) or entry.suffix.lower() in UNREAD_SUFFIXES]
+    broken = sum(entry.is_symlink() and not entry.exists() for entry in entries)
     folders = sum(entry.is_dir() for entry in entries)
-    told = [f"{count} {suffix}" for suffix, count in sorted(others.items())]
-    words = ", ".join([*told, *([f"{folders} folder{'s' * (folders > 1)}"] if folders else [])])
+    rest = ((folders, "folder"), (broken, "broken link"))
+    words = ", ".join([*counted(others), *(f"{count} {name}{'s' * (count > 1)}" for count, name in rest if count)])
     if not images:
         inside = f"; it holds {words}: give one of them" if words else "; give one that holds them"
         raise SourceUnreadable(f"{path}: a folder without images{inside}")

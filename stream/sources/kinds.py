@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from stream.errors import OptionError, SourceNotFound, SourceUnreadable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
@@ -25,6 +27,13 @@ VIDEO_SUFFIXES = frozenset(
         ".wmv",
     }
 )
+UNREAD_SUFFIXES = frozenset(
+    {
+        *(".dds", ".exr", ".hdr", ".heic", ".heif", ".ico", ".jxl", ".jxr", ".pcx", ".pfm", ".psd", ".sgi", ".svg"),
+        *(".tga", ".xbm", ".xpm"),
+    }
+)
+"""Images of formats that are not read."""
 ARCHIVE_SUFFIXES = frozenset({".zip"})
 
 SUPPORTED = (
@@ -113,6 +122,12 @@ def is_recording(path: Path) -> bool:
     """Whether a file of a folder is a recording of another kind, or by its name should be one."""
     named = path.suffix.lower() in DICOM_SUFFIXES | STACK_SUFFIXES | VIDEO_SUFFIXES | ARCHIVE_SUFFIXES
     return not is_image(path) and (named or _head_kind(_head(path)) is not None)
+
+
+def counted(files: Iterable[Path]) -> list[str]:
+    """How many there are of each suffix, in words."""
+    suffixes = Counter(file.suffix.lower() or "without suffix" for file in files)
+    return [f"{count} {suffix}" for suffix, count in sorted(suffixes.items())]
 
 
 def _head(path: Path) -> bytes:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from statistics import median
+from statistics import median, median_low
 from typing import TYPE_CHECKING
 
 from stream.sources.base import RATE_NOTE
+from stream.sources.timeline import JUMP_S
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PLAUSIBLE_PERIOD_S = (0.001, 10.0)
 """From one picture of a scan to the next. Stamps in milliseconds or microseconds lie outside."""
+
+SLACK = 0.5
+"""Periods by which steady stamps may be off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,10 @@ def believed(times_s: Sequence[float | None], *, period_s: float | None = None) 
     Convention: the usual period is the median of the steps forward, times the share of them among those that do not
     go back. Where it is not plausible, or as many steps go back as forward, nothing is believed, and `period_s` counts;
     where that is not plausible either, nothing is known.
+    A lone stamp out of order among steady ones is replaced by what they say. Where others still go back, by more than
+    half a period but not so far that a new segment begins, pictures come at the usual period.
     Worked value: 0, 0.04, nan, 0.12, 0.16 are believed, but the third, with a period of 0.04; 5, 5, 5 are not.
+    0.9, 0.04, 0.08, 0.12 become 0, 0.04, 0.08, 0.12.
 
     Args:
         times_s: of each picture, in seconds; None where it has none.
@@ -58,8 +65,44 @@ def believed(times_s: Sequence[float | None], *, period_s: float | None = None) 
     standing = sum(step == 0 for step in steps)
     if len(forward) <= len(steps) - len(forward) - standing:
         return Stamps((), period_s, f"time stamps that do not move forward{assumed}")
-    usual = median(forward) * len(forward) / (len(forward) + standing)
+    middle = median_low if min(steps) < 0 else median  # a stamp too late makes a long step
+    usual = middle(forward) * len(forward) / (len(forward) + standing)
     if not least <= usual <= most:
         return Stamps((), period_s, f"time stamps {usual:g} s apart are not plausible{assumed}")
     lost = sum(time_s is not None and not math.isfinite(time_s) for time_s in times_s)
-    return Stamps(finite, usual, f"{lost} of {len(times_s)} time stamps are no numbers" if lost else "")
+    mended, outliers = _without_outliers(finite, usual)
+    if _goes_back(mended, usual):
+        return Stamps((), usual, f"time stamps that go back: {1 / usual:.4g} frames/s assumed")
+    told = [f"{lost} of {len(times_s)} time stamps are no numbers"] if lost else []
+    if outliers:
+        told.append(f"{outliers} of {len(times_s)} time stamps out of order, replaced")
+    return Stamps(mended, usual, "; ".join(told))
+
+
+def _without_outliers(times_s: Sequence[float | None], period_s: float) -> tuple[tuple[float | None, ...], int]:
+    """The stamps, each lone one out of order replaced by what its neighbours say; and how many those are."""
+    mended = list(times_s)
+    known = [index for index, time_s in enumerate(times_s) if time_s is not None]
+    count = 0
+    for place, index in enumerate(known):
+        is_first, is_last = place == 0, place == len(known) - 1
+        near = known[1:3] if is_first else known[-3:-1] if is_last else [known[place - 1], known[place + 1]]
+        if len(near) < 2:
+            continue
+        before, after = ((near_index, mended[near_index] or 0.0) for near_index in near)
+        steps, step_s = after[0] - before[0], after[1] - before[1]
+        if abs(step_s - steps * period_s) > SLACK * period_s:
+            continue
+        time_s = mended[index] or 0.0
+        is_late = not is_last and time_s > (before if is_first else after)[1]
+        is_early = not is_first and time_s < (after if is_last else before)[1]
+        if is_late or is_early:
+            mended[index] = before[1] + (index - before[0]) * step_s / steps
+            count += 1
+    return tuple(mended), count
+
+
+def _goes_back(times_s: Sequence[float | None], period_s: float) -> bool:
+    """Whether a step goes back, by more than jitter, and not so far that a new segment begins."""
+    known = [time_s for time_s in times_s if time_s is not None]
+    return any(SLACK * period_s < before - after <= JUMP_S for before, after in itertools.pairwise(known))

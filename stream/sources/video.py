@@ -68,6 +68,7 @@ class VideoSource(Recording):
         """
         self._path = Path(path)
         self._clock = clock
+        self._longest_s = Fraction(0)  # from one picture to the next, so far
         self._container = _open(self._path)
         try:
             self._stream, self._choice = _video_stream(self._path, self._container)
@@ -101,7 +102,10 @@ class VideoSource(Recording):
             frame_count=self._stream.frames or None,
             frame_rate_hz=rate_hz,
             spacing=spacing,
-            note=joined_notes(_note(self._container), self._choice, _rate_note(self._stream)),
+            note=joined_notes(
+                *(_note(self._container), self._choice, _rate_note(self._stream)),
+                _behind_note(self._path) if "mp4" in self._container.format.name else "",
+            ),
         )
 
     def _read(self) -> Generator[Frame, None, None]:
@@ -113,6 +117,7 @@ class VideoSource(Recording):
         # The container's goes before the codec's, where either says something.
         said = _fraction(self._stream.sample_aspect_ratio)
         aspect = plausible_aspect(said) if said else presumed_aspect(*self._stored_size)
+        last = 0
         for index, decoded in enumerate(self._pictures):
             if decoded.frame is None:
                 image = np.zeros_like(image)
@@ -121,10 +126,12 @@ class VideoSource(Recording):
                 if plausible_aspect(decoded.aspect) != coded:  # it changed on the way
                     coded = aspect = plausible_aspect(decoded.aspect)
             shown_aspect = 1 / aspect if aspect and self._turn.transpose else aspect
+            pts = timeline.place(decoded.stamp)
+            self._longest_s, last = max(self._longest_s, (pts - last) * time_base), pts
             frame = Frame(
                 image=image,
                 index=index,
-                pts=timeline.place(decoded.stamp),
+                pts=pts,
                 time_base=time_base,
                 captured_ns=self._clock.now_ns(),
                 spacing=typed.for_picture(image.shape, shown_aspect, None),
@@ -147,8 +154,8 @@ class VideoSource(Recording):
         period_s = _period_s(self._stream)
         end_s = self._reader.end * (_fraction(self._stream.time_base) or Fraction(1, 1_000_000))
         declared_s = _declared_end_s(self._container, self._stream)
-        tolerance_s = max(3 * period_s, Fraction(1, 2))
-        is_short = declared_s is not None and declared_s - end_s > tolerance_s
+        # The last picture may be shown as long as the longest, where the rate varies.
+        is_short = declared_s is not None and declared_s - end_s > max(2 * period_s, self._longest_s)
         if reader.is_damaged or is_short:
             declared = declared_count or (round(declared_s / period_s) if declared_s else 0)
             of_declared = f" of {declared}" if declared > reader.sound else ""
@@ -245,6 +252,22 @@ def _period_s(stream: VideoStream) -> Fraction:
 def _fraction(value: Fraction | None) -> Fraction | None:
     """The value as a positive fraction, or None where it is unset: None, or a falsy 0/1 in later PyAV."""
     return Fraction(value.numerator, value.denominator) if value and value > 0 else None
+
+
+def _behind_note(path: Path) -> str:
+    """A note where an MP4 holds a second index of pictures, as when two files were joined: FFmpeg plays the first."""
+    size, at, indexes = path.stat().st_size, 0, 0
+    with path.open("rb") as file:
+        while at + 8 <= size:
+            file.seek(at)
+            head = file.read(16)
+            length = int.from_bytes(head[:4], "big")
+            length = int.from_bytes(head[8:], "big") if length == 1 else length
+            indexes += head[4:8] == b"moov"
+            if length < 8:  # up to the end of the file, or damaged
+                break
+            at += length
+    return "another recording lies behind the first in the file, and is not played" if indexes > 1 else ""
 
 
 def _note(container: InputContainer) -> str:
