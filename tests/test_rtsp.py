@@ -226,10 +226,12 @@ def test_a_session_that_sends_no_picture_is_left(serving: Callable[..., RtspServ
 def test_closing_ends_a_waiting_read_at_once(serving: Callable[..., RtspServer]) -> None:
     server = serving(only(packets_of(PICTURES["H264"], "H264")), stays=True)
     source = open_network(f"rtsp://127.0.0.1:{server.port}/live", clock=MonotonicClock())
+    closing = threading.Timer(0.05, source.close)
     for number, frame in enumerate(source):
-        if number == 10:
-            threading.Timer(0.05, source.close).start()
+        if number == COUNT - 1:  # the server sends nothing more: the read waits
+            closing.start()
         assert frame.refusal is None
+    closing.join()
     assert source.status.frames == COUNT
     assert source.status.format == "H264"
 
