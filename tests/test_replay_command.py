@@ -147,6 +147,8 @@ def test_without_a_folder_each_run_makes_a_new_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0), (signal.SIGHUP, 0)])
 def test_an_interruption_leaves_what_was_measured(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    if signal.getsignal(number) is signal.SIG_IGN:
+        pytest.skip("whoever started the tests had this signal ignored, as nohup does, and so does the program")
     out = tmp_path / "out"
     process = subprocess.Popen(
         [sys.executable, "-m", "partum", "replay", "--loop", "--pace", "realtime", "--out", str(out)],
