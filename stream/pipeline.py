@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import heapq
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from engines.closing import close_after, close_all
-from stream.biometry import Orientation, Reason
+from stream.biometry import Orientation, Reason, ReasonKind
 from stream.channel import Channel, ChannelClosed, ChannelStats, Overflow
 from stream.clock import Clock, MonotonicClock
 from stream.frame import SegmentCause
@@ -25,7 +25,6 @@ from stream.measurement import Measurement, State
 from stream.reading import Reader, predict
 from stream.stages import Stage, Trail
 from stream.tracking import Tracker
-from stream.watch.sight import REFUSED_BY_SOURCE, Sight
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,22 +37,22 @@ if TYPE_CHECKING:
     from stream.watch.watch import Looks
 
 AnyChannel = Channel[Any]
-Seen = Sight | tuple[Any, Any]
-"""What the network says of a frame (its letterbox and the prediction), or why it was not asked."""
 
-UNSEEN = {
-    Sight.REPEATED: Reason.REPEATED,
-    Sight.FROZEN: Reason.FROZEN,
-    Sight.BLACK: Reason.NO_SIGNAL,
-    Sight.NO_SECTOR: Reason.NO_SECTOR,
-    Sight.TWO_PANES: Reason.TWO_PANES,
-    Sight.UPSIDE_DOWN: Reason.UPSIDE_DOWN,
-    Sight.NO_CONTACT: Reason.NO_CONTACT,
-    Sight.DAMAGED: Reason.DAMAGED,
-    Sight.INVALID: Reason.INVALID,
-    Sight.OVERLOAD: Reason.OVERLOAD,
-}
-NEVER_LOOKED_AT = frozenset({Sight.REPEATED, Sight.OVERLOAD})
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A frame that did not go to the network."""
+
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inferred:
+    """What the network says of a frame, and how the frame was fitted in."""
+
+    letterbox: Letterbox
+    prediction: Prediction
+
 
 CHANNEL_CAPACITY = 2
 """Enough to overlap decoding, inference and measuring; more only adds latency."""
@@ -102,7 +101,7 @@ class Pipeline:
         self._frames: Channel[tuple[Frame, Trail]] = Channel(
             CHANNEL_CAPACITY, overflow=overflow, on_drop=lambda dropped: self._note_drop(dropped[0])
         )
-        self._predictions: Channel[tuple[Frame, Seen, Trail]] = Channel(CHANNEL_CAPACITY)
+        self._predictions: Channel[tuple[Frame, Skipped | Inferred, Trail]] = Channel(CHANNEL_CAPACITY)
         self._measurements: Channel[Measurement] = Channel(CHANNEL_CAPACITY)
         self._stopping = threading.Event()
         self._error: BaseException | None = None
@@ -197,31 +196,28 @@ class Pipeline:
         now_ns = self._clock.now_ns
         for taken, trail in self._frames:
             trail.leave(Stage.WAIT, now_ns())
-            frame, sight = self._look(taken)
+            frame, reason = self._watch.look(taken) if self._watch else (taken, taken.refusal)
             trail.leave(Stage.WATCH, now_ns())
-            if sight is not Sight.NEW:
-                self._predictions.send((frame, sight, trail))
+            if reason:
+                self._predictions.send((frame, Skipped(reason), trail))
                 continue
-            answer = predict(self._engine, frame)
+            inferred = Inferred(*predict(self._engine, frame))
             trail.leave(Stage.INFER, now_ns())
-            self._predictions.send((frame, answer, trail))
-
-    def _look(self, frame: Frame) -> tuple[Frame, Sight]:
-        if self._watch:
-            return self._watch.look(frame)
-        return frame, REFUSED_BY_SOURCE[frame.refusal] if frame.refusal else Sight.NEW
+            self._predictions.send((frame, inferred, trail))
 
     def _measure(self) -> None:
-        for frame, seen, trail in self._predictions:
+        for frame, outcome, trail in self._predictions:
             trail.leave(Stage.HAND_OFF, self._clock.now_ns())
             numbered = self._reader.take(frame)
             self._report_dropped(before=numbered)
-            result = self._unseen(numbered, seen) if isinstance(seen, Sight) else self._read(frame, *seen, trail)
-            self._measurements.send(result)
+            if isinstance(outcome, Skipped):
+                self._measurements.send(self._skipped(numbered, outcome.reason))
+            else:
+                self._measurements.send(self._read(frame, outcome, trail))
         self._report_dropped(before=None)
 
-    def _read(self, frame: Frame, letterbox: Letterbox, prediction: Prediction, trail: Trail) -> Measurement:
-        reading = self._reader.read(frame, letterbox, prediction)
+    def _read(self, frame: Frame, inferred: Inferred, trail: Trail) -> Measurement:
+        reading = self._reader.read(frame, inferred.letterbox, inferred.prediction)
         frame = reading.frame
         tracks = self._tracker.follow(frame, reading.biometry)
         now_ns = self._clock.now_ns()
@@ -242,16 +238,16 @@ class Pipeline:
             engine_mark=self._engine.spec.mark,
         )
 
-    def _unseen(self, frame: Frame, sight: Sight) -> Measurement:
-        """The record of a frame that the network was not asked about: no number is shown with it, nor an old one."""
-        state = State.DROPPED if sight in NEVER_LOOKED_AT else State.REFUSED
+    def _skipped(self, frame: Frame, reason: Reason) -> Measurement:
+        """The record of a frame that did not go to the network: no number is shown with it, nor an old one."""
+        state = State.DROPPED if reason.kind is ReasonKind.DROPPED else State.REFUSED
         if state is State.REFUSED:
             self._tracker.refuse(frame)
         return Measurement(
             frame=frame,
             protocol=self._protocol,
             state=state,
-            reason=UNSEEN[sight],
+            reason=reason,
             latency_ms=self._latency_ms(frame),
             engine_mark=self._engine.spec.mark,
         )
@@ -266,16 +262,7 @@ class Pipeline:
         segment, cause = self._stretch
         while (dropped := self._next_dropped(before)) is not None:
             frame = replace(dropped, segment=segment, segment_cause=cause)
-            self._measurements.send(
-                Measurement(
-                    frame=frame,
-                    protocol=self._protocol,
-                    state=State.DROPPED,
-                    reason=Reason.OVERLOAD,
-                    latency_ms=self._latency_ms(frame),
-                    engine_mark=self._engine.spec.mark,
-                )
-            )
+            self._measurements.send(self._skipped(frame, Reason.OVERLOAD))
 
     def _next_dropped(self, before: Frame | None) -> Frame | None:
         """Takes the first of the dropped frames, where it comes before frame `before`."""

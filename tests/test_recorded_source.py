@@ -15,7 +15,6 @@ from stream.biometry import Reason
 from stream.errors import SourceTruncated, SourceUnreadable
 from stream.sources import open_source
 from stream.sources.recorded import RecordedWatch
-from stream.watch.sight import Sight
 from tests.source_files import CLOCK, frames_of, frames_to_error
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def test_a_picture_that_changed_on_the_disk_is_refused(recording: Path) -> None:
     assert [frame.index for frame in frames if frame.refusal is Reason.DAMAGED][:1] == [0]
     assert len(frames) == seeds.COUNT
     watch = RecordedWatch(recording)
-    assert watch.look(frames[0])[1] is Sight.DAMAGED
+    assert watch.look(frames[0])[1] is Reason.DAMAGED
     for frame in frames:
         if frame.refusal is None and frame.index != UNSEEN:
             np.testing.assert_array_equal(frame.image, seeds.pictures()[frame.index])

@@ -12,12 +12,13 @@ import cv2
 import numpy as np
 import pytest
 
+from stream.biometry import Reason
 from stream.clock import MonotonicClock
 from stream.frame import Frame
 from stream.measurement import State
 from stream.pipeline import Pipeline
 from stream.sources.phantom.source import PhantomSource
-from stream.watch import Sight, Watch, WatchOptions
+from stream.watch import Watch, WatchOptions
 from stream.watch.repeats import FREEZE_S, SAME_AFTER_CODING, SAME_LEVELS, Repeats
 from tests.fakes import DrawnSource, GreyLevelEngine
 
@@ -36,7 +37,7 @@ def frame(image: NDArray[np.uint8], time_s: float, *, segment: int = 0) -> Frame
     )
 
 
-def look(repeats: Repeats, shown: Frame) -> Sight:
+def look(repeats: Repeats, shown: Frame) -> Reason | None:
     return repeats.look(shown, shown.image)
 
 
@@ -65,19 +66,19 @@ def through_h264(images: list[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
 
 def test_every_picture_of_a_scan_is_new_however_still_the_probe(scan: list[NDArray[np.uint8]]) -> None:
     watch = Repeats()
-    assert {look(watch, frame(image, 0.04 * number)) for number, image in enumerate(scan)} == {Sight.NEW}
+    assert {look(watch, frame(image, 0.04 * number)) for number, image in enumerate(scan)} == {None}
     rng = np.random.default_rng(1)
     still = Repeats()
     for number in range(60):  # the same tissue, with the noise of a live receiver
         noisy = np.clip(scan[0] + rng.normal(0, 3, scan[0].shape), 0, 255).astype(np.uint8)
-        assert look(still, frame(noisy, 0.04 * number)) is Sight.NEW
+        assert look(still, frame(noisy, 0.04 * number)) is None
 
 
 def test_a_display_at_60_hz_of_a_25_hz_scan_shows_each_picture_once(scan: list[NDArray[np.uint8]]) -> None:
     watch = Repeats(same_levels=SAME_LEVELS)
-    sights = [look(watch, frame(scan[int(number / 60 * 25)], number / 60)) for number in range(110)]
-    assert sights.count(Sight.NEW) == int(109 / 60 * 25) + 1
-    assert set(sights) == {Sight.NEW, Sight.REPEATED}
+    reasons = [look(watch, frame(scan[int(number / 60 * 25)], number / 60)) for number in range(110)]
+    assert reasons.count(None) == int(109 / 60 * 25) + 1
+    assert set(reasons) == {None, Reason.REPEATED}
 
 
 @pytest.mark.parametrize("is_coded", [False, True])
@@ -88,39 +89,39 @@ def test_a_freeze_shows_within_half_a_second_and_ends_with_the_first_new_picture
     if is_coded:
         shown = through_h264(shown)
     watch = Repeats(same_levels=SAME_AFTER_CODING if is_coded else SAME_LEVELS)
-    sights = [look(watch, frame(image, number / 30)) for number, image in enumerate(shown)]
-    assert set(sights[:11]) == {Sight.NEW}
-    first = sights.index(Sight.FROZEN)
+    reasons = [look(watch, frame(image, number / 30)) for number, image in enumerate(shown)]
+    assert set(reasons[:11]) == {None}
+    first = reasons.index(Reason.FROZEN)
     assert FREEZE_S <= (first - 10) / 30 <= 0.5
-    assert set(sights[first:40]) == {Sight.FROZEN}
-    assert set(sights[40:]) == {Sight.NEW}
+    assert set(reasons[first:40]) == {Reason.FROZEN}
+    assert set(reasons[40:]) == {None}
 
 
 def test_a_running_clock_at_the_edge_does_not_hide_a_freeze(scan: list[NDArray[np.uint8]]) -> None:
     watch = Repeats()
-    sights = []
+    reasons = []
     for number in range(40):
         image = scan[3].copy()
         cv2.putText(image, f"12:00:{number:02d}", (2, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.4, 255)
-        sights.append(look(watch, frame(image, number / 30)))
-    assert Sight.FROZEN in sights
-    assert sights.count(Sight.NEW) == 1
+        reasons.append(look(watch, frame(image, number / 30)))
+    assert Reason.FROZEN in reasons
+    assert reasons.count(None) == 1
 
 
 def test_black_is_no_picture_and_a_dark_scan_is_one(scan: list[NDArray[np.uint8]]) -> None:
     watch = Repeats()
-    assert look(watch, frame(np.zeros((64, 64), np.uint8), 0)) is Sight.BLACK
-    assert look(watch, frame(np.full((64, 64), 3, np.uint8), 0.1)) is Sight.BLACK
-    assert look(watch, frame((scan[0] // 3).astype(np.uint8), 0.2)) is Sight.NEW
+    assert look(watch, frame(np.zeros((64, 64), np.uint8), 0)) is Reason.NO_SIGNAL
+    assert look(watch, frame(np.full((64, 64), 3, np.uint8), 0.1)) is Reason.NO_SIGNAL
+    assert look(watch, frame((scan[0] // 3).astype(np.uint8), 0.2)) is None
 
 
 def test_another_size_or_a_new_segment_is_new(scan: list[NDArray[np.uint8]]) -> None:
     watch = Repeats()
     image = scan[0]
-    assert look(watch, frame(image, 0.0)) is Sight.NEW
-    assert look(watch, frame(image, 0.1)) is Sight.REPEATED
-    assert look(watch, frame(image[::2, ::2], 0.2)) is Sight.NEW
-    assert look(watch, frame(image[::2, ::2], 0.3, segment=1)) is Sight.NEW
+    assert look(watch, frame(image, 0.0)) is None
+    assert look(watch, frame(image, 0.1)) is Reason.REPEATED
+    assert look(watch, frame(image[::2, ::2], 0.2)) is None
+    assert look(watch, frame(image[::2, ::2], 0.3, segment=1)) is None
 
 
 class Repeating(DrawnSource):

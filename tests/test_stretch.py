@@ -25,7 +25,7 @@ from stream.sources.paced import Looped
 from stream.sources.phantom.source import PhantomSource
 from stream.sources.recorded import RecordedSource, RecordedWatch
 from stream.sources.video import VideoSource
-from stream.watch import Sight, Watch, WatchOptions
+from stream.watch import Watch, WatchOptions
 from stream.watch.lock import GATHER_LIVE
 from stream.watch.sector import Panes
 from tests.fakes import DrawnSource
@@ -163,7 +163,7 @@ def test_another_depth_ends_a_typed_scale_with_the_reason() -> None:
     assert "depth changed" in watch.seen.scale
 
 
-def looked(watch: Watch, frames: Sequence[Frame]) -> list[tuple[Frame, Sight]]:
+def looked(watch: Watch, frames: Sequence[Frame]) -> list[tuple[Frame, Reason | None]]:
     return [watch.look(each) for each in frames]
 
 
@@ -186,7 +186,7 @@ def test_a_typed_scale_ends_with_what_it_was_typed_for(
         assert each.spacing is None
         assert words in each.spacing_note
         assert (each.segment, each.segment_cause) == (1, cause)
-    assert found[-1][1] is Sight.NEW
+    assert found[-1][1] is None
 
 
 def test_what_a_source_calls_a_new_stretch_is_one_and_a_new_connection_finds_the_sector_anew() -> None:
@@ -194,14 +194,14 @@ def test_what_a_source_calls_a_new_stretch_is_one_and_a_new_connection_finds_the
     facts = {"segment": 1, "segment_cause": SegmentCause.CONNECTION}
     found = looked(watch, [frame(p, n, **(facts if n >= FLIPPED_AT else {})) for n, p in enumerate(pictures()[:44])])
     assert {(each.segment, each.segment_cause) for each, _ in found[FLIPPED_AT:]} == {(1, SegmentCause.CONNECTION)}
-    assert [sight for _, sight in found[FLIPPED_AT:]].count(Sight.NO_SECTOR) == GATHER_LIVE - 1
+    assert [reason for _, reason in found[FLIPPED_AT:]].count(Reason.NO_SECTOR) == GATHER_LIVE - 1
 
 
 def test_an_upside_down_picture_is_refused_until_it_is_turned_back() -> None:
     images = [*pictures()[:20], *(picture[::-1] for picture in pictures()[20:40]), *pictures()[40:60]]
     found = looked(Watch(), [frame(np.ascontiguousarray(image), number) for number, image in enumerate(images)])
-    assert {sight for _, sight in found[20:40]} == {Sight.NO_SECTOR, Sight.UPSIDE_DOWN}
-    assert {sight for _, sight in found[40:]} == {Sight.NO_SECTOR, Sight.NEW}
+    assert {reason for _, reason in found[20:40]} == {Reason.NO_SECTOR, Reason.UPSIDE_DOWN}
+    assert {reason for _, reason in found[40:]} == {Reason.NO_SECTOR, None}
     assert [each.segment for each, _ in found] == [0] * 20 + [1] * 20 + [2] * 20
 
 
@@ -225,8 +225,8 @@ def test_the_scale_is_that_of_the_region_the_sector_lies_in(
         frames.append(frame(screen, number, regions=(LEFT, RIGHT)))
     watch = Watch(WatchOptions(pane=pane), is_live=False)
     watch.look_ahead(frames)
-    shown, sight = looked(watch, frames)[-1]
-    assert sight is Sight.NEW
+    shown, reason = looked(watch, frames)[-1]
+    assert reason is None
     assert (shown.spacing.y_mm if shown.spacing else None) == expected
     assert ("none of the file's ultrasound regions" in shown.spacing_note) == (expected is None)
 

@@ -29,7 +29,7 @@ from stream.screen.server import ScreenServer
 from stream.sinks.overlay import Overlay
 from stream.sinks.recorder import Recorder
 from stream.sources.recorded import RecordedSource
-from stream.watch import Sight, Watch, WatchOptions, parse_sector, read_profile
+from stream.watch import Watch, WatchOptions, parse_sector, read_profile
 from stream.watch.lock import GATHER_LIVE
 from stream.watch.sector import Panes
 from stream.watch.watch import BLANK
@@ -152,7 +152,7 @@ def test_the_scale_comes_from_the_ruler_and_a_new_depth_begins_a_new_segment() -
     watch = Watch()
     deeper = replace(SCREEN, tick_px=51.3)
     looked = [watch.look(frame(SCREEN.draw(pictures()[number % 30], number), number)) for number in range(20)]
-    assert [sight for _, sight in looked] == [Sight.NO_SECTOR] * (GATHER_LIVE - 1) + [Sight.NEW] * (21 - GATHER_LIVE)
+    assert [reason for _, reason in looked] == [Reason.NO_SECTOR] * (GATHER_LIVE - 1) + [None] * (21 - GATHER_LIVE)
     shown = looked[-1][0]
     assert shown.spacing is not None
     assert shown.spacing.y_mm == pytest.approx(10 / 38.7, rel=1e-3)
@@ -177,21 +177,21 @@ def test_a_recording_is_cut_from_its_first_frame_on() -> None:
     frames = [frame(SCREEN.draw(pictures()[number], number), number) for number in range(26)]
     watch = Watch(is_live=False)
     watch.look_ahead(frames)
-    shown, sight = watch.look(frames[0])
-    assert sight is Sight.NEW
+    shown, reason = watch.look(frames[0])
+    assert reason is None
     assert shown.image.shape[0] < 700
     assert watch.seen.masked == 1
 
 
 def test_a_frozen_screen_with_a_running_clock_is_frozen() -> None:
     watch = Watch()
-    sights = []
+    reasons = []
     for number in range(60):
         picture = pictures()[min(number, 29)]
-        sights.append(watch.look(frame(SCREEN.draw(picture, number), number))[1])
-    assert set(sights[GATHER_LIVE:30]) == {Sight.NEW}
-    assert sights[30:40].count(Sight.REPEATED) > 5
-    assert set(sights[43:]) == {Sight.FROZEN}
+        reasons.append(watch.look(frame(SCREEN.draw(picture, number), number))[1])
+    assert set(reasons[GATHER_LIVE:30]) == {None}
+    assert reasons[30:40].count(Reason.REPEATED) > 5
+    assert set(reasons[43:]) == {Reason.FROZEN}
 
 
 def test_a_probe_in_the_air_is_told_from_a_dark_scan() -> None:
@@ -201,16 +201,16 @@ def test_a_probe_in_the_air_is_told_from_a_dark_scan() -> None:
     rng = np.random.default_rng(3)
     depth = np.hypot(*np.indices((SIDE, SIDE)) - np.array([-60.0, SIDE / 2])[:, None, None])
     lit = (pictures()[0] > 0) | (pictures()[7] > 0)
-    sights = []
+    reasons = []
     for number in range(20, 26):  # bands along the probe's face, and nothing below
         bands = (
             160 * np.exp(-(depth - 100) / 25) * (1 + 0.5 * np.cos(depth / 3)) * lit * rng.uniform(0.7, 1.3, lit.shape)
         )
         air = np.clip(np.where(depth < 190, bands, 0), 0, 255).astype(np.uint8)
-        sights.append(watch.look(frame(SCREEN.draw(air, number), number))[1])
-    assert set(sights) == {Sight.NO_CONTACT}
+        reasons.append(watch.look(frame(SCREEN.draw(air, number), number))[1])
+    assert set(reasons) == {Reason.NO_CONTACT}
     dark = (pictures()[5] // 3).astype(np.uint8)
-    assert watch.look(frame(SCREEN.draw(dark, 26), 26))[1] is Sight.NEW
+    assert watch.look(frame(SCREEN.draw(dark, 26), 26))[1] is None
 
 
 def test_the_pipeline_accounts_for_every_frame_and_shows_no_number_without_a_sector() -> None:
@@ -232,8 +232,8 @@ def test_the_pipeline_accounts_for_every_frame_and_shows_no_number_without_a_sec
 
 def test_a_box_and_the_whole_picture_are_taken_as_they_are_asked_for() -> None:
     box = Watch(WatchOptions(sector=parse_sector("700x664+560+150")))
-    shown, sight = box.look(frame(SCREEN.draw(pictures()[0]), 0))
-    assert (shown.image.shape, shown.origin, sight) == ((664, 700), (560, 150), Sight.NEW)
+    shown, reason = box.look(frame(SCREEN.draw(pictures()[0]), 0))
+    assert (shown.image.shape, shown.origin, reason) == ((664, 700), (560, 150), None)
     whole = Watch(WatchOptions(sector="whole"))
     shown, _ = whole.look(frame(SCREEN.draw(pictures()[0]), 0))
     assert np.array_equal(shown.image, SCREEN.draw(pictures()[0]))
@@ -256,7 +256,7 @@ def test_pictures_of_any_size_are_looked_at_and_may_change_it(shape: tuple[int, 
         watch = Watch(is_live=is_live)
         if not is_live:
             watch.look_ahead(frames)
-        assert all(isinstance(watch.look(each)[1], Sight) for each in frames)
+        assert all(watch.look(each)[1] in (None, *Reason) for each in frames)
 
 
 def test_a_profile_says_what_stays_and_the_command_line_goes_before_it(tmp_path: Path) -> None:
@@ -279,9 +279,9 @@ def test_a_profile_says_what_stays_and_the_command_line_goes_before_it(tmp_path:
     with pytest.raises(OptionError, match="for a screen of 1920x1080; this one is 700x700"):
         Watch(profile).look(frame(pictures()[0], 0))
     watch = Watch(profile)
-    assert watch.look(frame(SCREEN.draw(pictures()[0]), 0))[1] is Sight.NEW
-    assert watch.look(frame(pictures()[1], 1))[1] is Sight.NO_SECTOR  # later on it must not end the run
-    assert watch.look(frame(SCREEN.draw(pictures()[2]), 2))[1] is Sight.NEW
+    assert watch.look(frame(SCREEN.draw(pictures()[0]), 0))[1] is None
+    assert watch.look(frame(pictures()[1], 1))[1] is Reason.NO_SECTOR  # later on it must not end the run
+    assert watch.look(frame(SCREEN.draw(pictures()[2]), 2))[1] is None
     path.write_text('\ufeffpane = "left"\n', encoding="utf-8")  # as some editors write it
     assert read_profile(path) == WatchOptions(pane=Panes.LEFT)
 

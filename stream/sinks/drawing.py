@@ -43,28 +43,6 @@ GAP_S = 0.5
 """Dropped frames leave no gap in it that is shorter."""
 TREND_RANGE_DEG = (70.0, 180.0)
 
-WORDS = {
-    "not_standard_plane": "not a standard plane",
-    "no_ps": "no pubic symphysis",
-    "no_fh": "no fetal head",
-    "ps_end_in_head": "symphysis end inside head",
-    "cut_by_sector": "cut off by the sector",
-    "axis_ambiguous": "symphysis axis unclear",
-    "implausible": "implausible geometry",
-    "frozen": "picture frozen",
-    "no_signal": "no signal",
-    "no_sector": "no ultrasound sector found",
-    "two_panes": "two pictures side by side: choose one",
-    "upside_down": "picture upside down",
-    "no_contact": "probe in the air",
-    "damaged": "damaged picture",
-    "invalid": "marked invalid by its source",
-    "uncalibrated": "shape of the pixels unknown",
-    "overload": "too many frames",
-    "repeated": "picture shown again",
-}
-
-
 CHANGES = {
     SegmentCause.CONNECTION: "connected again",
     SegmentCause.SIZE: "size of the picture changed",
@@ -85,9 +63,8 @@ def reason_in_words(measurement: Measurement) -> str:
     reason = measurement.reason
     if reason is None:
         return ""
-    words = WORDS.get(str(reason), str(reason))
     change = CHANGES.get(measurement.frame.segment_cause) if reason in UNSETTLED else None
-    return f"{change}: {words}" if change else words
+    return f"{change}: {reason.text}" if change else reason.text
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,13 +18,12 @@ import av
 import av.error
 import cv2
 
+from stream.biometry import ReasonKind
 from stream.errors import OutputError
-from stream.pipeline import UNSEEN
 from stream.sinks.behind import Behind
 from stream.sinks.manifest import NOTICE
 from stream.sinks.tables import WholeLines
-from stream.sources.recorded import FIELD, FRAMES, SCHEMA
-from stream.watch.sight import Sight
+from stream.sources.recorded import FIELD, FRAMES, SCHEMA, sight_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,13 +34,13 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
     from numpy.typing import NDArray
 
+    from stream.biometry import Reason
     from stream.frame import Frame
     from stream.measurement import Measurement
 
 WAITING_FRAMES = 64
 RATE = Fraction(1000)
 """Ticks of the pictures' own clock, one a picture; the true times are in `frames.jsonl`."""
-SIGHTS = {reason: sight for sight, reason in UNSEEN.items()}
 
 
 class Recorder:
@@ -80,10 +79,11 @@ class Recorder:
     def _write_all(self, measurements: Iterable[Measurement]) -> None:
         try:
             for measurement in measurements:
-                sight = SIGHTS.get(measurement.reason, Sight.NEW) if measurement.reason else Sight.NEW
-                part = self._encode(measurement.frame) if sight is Sight.NEW else None
+                reason = measurement.reason
+                skipped = reason if reason and reason.kind is not ReasonKind.AFTER_INFERENCE else None
+                part = None if skipped else self._encode(measurement.frame)
                 field = self._field(measurement.frame) if part is not None else None
-                self._lines.add(json.dumps(_line(measurement.frame, sight, part, field)) + "\n")
+                self._lines.add(json.dumps(_line(measurement.frame, skipped, part, field)) + "\n")
         finally:
             try:
                 self._end_part()
@@ -134,7 +134,7 @@ class Recorder:
         self._container = self._stream = None
 
 
-def _line(frame: Frame, sight: Sight, part: int | None, field: int | None) -> dict[str, object]:
+def _line(frame: Frame, skipped: Reason | None, part: int | None, field: int | None) -> dict[str, object]:
     return {
         "index": frame.index,
         "pts": frame.pts,
@@ -146,6 +146,6 @@ def _line(frame: Frame, sight: Sight, part: int | None, field: int | None) -> di
         "pixel_aspect": frame.pixel_aspect,
         "origin_px": list(frame.origin),
         "field": field,
-        "sight": str(sight),
+        "sight": sight_code(skipped),
         "part": part,
     }

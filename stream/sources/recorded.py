@@ -14,7 +14,7 @@ import av
 import av.error
 import numpy as np
 
-from stream.biometry import Reason
+from stream.biometry import Reason, ReasonKind
 from stream.errors import SourceTruncated, SourceUnreadable
 from stream.frame import PLAUSIBLE_ASPECT, Frame, PixelSpacing, SegmentCause
 from stream.segments import TYPED_SCALE_ENDS
@@ -22,7 +22,6 @@ from stream.sources.base import SourceInfo
 from stream.sources.image_file import read_grey
 from stream.sources.pictures import PictureReader
 from stream.sources.recording import Recording
-from stream.watch.sight import REFUSED_BY_SOURCE, Sight
 from stream.watch.watch import BLANK, Seen
 
 if TYPE_CHECKING:
@@ -37,6 +36,29 @@ _log = logging.getLogger(__name__)
 SCHEMA = "partum.recording/1"
 FRAMES = "frames.jsonl"
 FIELD = "field-{:04d}.png"
+NEW, BLACK = "new", "black"
+"""Codes in the file of a frame that went to the network, and of one without a signal; the others are the reason's."""
+
+
+def sight_code(skipped: Reason | None) -> str:
+    """How `frames.jsonl` says why a frame did not go to the network; None where it did."""
+    if skipped is Reason.NO_SIGNAL:
+        return BLACK
+    return skipped or NEW
+
+
+def parse_sight(code: object) -> Reason | None:
+    """What `sight_code` wrote.
+
+    Raises:
+        ValueError: it is no such code.
+    """
+    if code == NEW:
+        return None
+    skipped = Reason.NO_SIGNAL if code == BLACK else Reason(str(code))
+    if sight_code(skipped) != code or skipped.kind is ReasonKind.AFTER_INFERENCE:
+        raise ValueError(f"sight {code!r}")
+    return skipped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +75,7 @@ class RecordedFrame:
     pixel_aspect: float | None
     origin: tuple[int, int]
     field: int | None
-    sight: Sight
+    skipped: Reason | None
     part: int | None
 
     @classmethod
@@ -71,7 +93,7 @@ class RecordedFrame:
             pixel_aspect=None if line["pixel_aspect"] is None else float(line["pixel_aspect"]),
             origin=(index(left), index(top)),
             field=None if line.get("field") is None else index(line["field"]),
-            sight=Sight(line["sight"]),
+            skipped=parse_sight(line["sight"]),
             part=None if line["part"] is None else index(line["part"]),
         )
         least, most = PLAUSIBLE_ASPECT
@@ -170,13 +192,13 @@ class RecordedWatch:
 
     def __init__(self, folder: Path) -> None:
         _, frames = _read(folder)
-        self._sights = [frame.sight for frame in frames]
+        self._skipped = [frame.skipped for frame in frames]
         self.seen = Seen(sector="as recorded", scale="as recorded" if any(frame.spacing for frame in frames) else "")
 
-    def look(self, frame: Frame) -> tuple[Frame, Sight]:
+    def look(self, frame: Frame) -> tuple[Frame, Reason | None]:
         if frame.refusal is not None:  # what was whole when it was live is not any more
-            return frame, REFUSED_BY_SOURCE[frame.refusal]
-        return frame, self._sights[frame.index % len(self._sights)]
+            return frame, frame.refusal
+        return frame, self._skipped[frame.index % len(self._skipped)]
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], list[RecordedFrame]]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from stream.watch.sight import Sight
+from stream.biometry import Reason
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,8 +54,8 @@ class Repeats:
         self._last_new_s = 0.0
         self._segment = -1
 
-    def look(self, frame: Frame, image: NDArray[np.uint8]) -> Sight:
-        """What this frame is; call it for every frame, in order.
+    def look(self, frame: Frame, image: NDArray[np.uint8]) -> Reason | None:
+        """Why this frame is not new, or None; call it for every frame, in order.
 
         Args:
             frame: says when it was taken.
@@ -65,13 +65,13 @@ class Repeats:
         before, self._segment = self._segment, frame.segment
         if float(centre.mean()) < BLACK_MEAN and float(centre.std()) < BLACK_SPREAD:
             self._before = self._new = None
-            return Sight.BLACK
+            return Reason.NO_SIGNAL
         is_same = before == frame.segment and self._is_same(centre)
         self._before = centre
         if not is_same:
             self._new, self._last_new_s = centre, frame.pts_s
-            return Sight.NEW
-        return Sight.FROZEN if frame.pts_s - self._last_new_s >= FREEZE_S else Sight.REPEATED
+            return None
+        return Reason.FROZEN if frame.pts_s - self._last_new_s >= FREEZE_S else Reason.REPEATED
 
     def _is_same(self, centre: NDArray[np.float32]) -> bool:
         if self._before is None or self._new is None or self._before.shape != centre.shape:

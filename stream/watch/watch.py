@@ -1,6 +1,6 @@
 """The eye of a stream: what of each picture is ultrasound, whether it is new, and how large its pixels are.
 
-    frame --repeated, frozen, black, in air?--> new --flipped, zoomed, sector elsewhere?--> stretch --> frame, sight
+    frame --repeated, frozen, black, in air?--> new --flipped, zoomed, sector elsewhere?--> stretch --> frame, reason
 
 Nothing behind this sees a pixel from outside the sector, so nothing can show, serve or write one.
 """
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import cv2
 import numpy as np
 
+from stream.biometry import Reason
 from stream.errors import OptionError
 from stream.frame import SegmentCause
 from stream.watch.air import is_in_air
@@ -21,7 +22,6 @@ from stream.watch.lock import GATHER_LIVE, SectorLock
 from stream.watch.options import AUTO, WHOLE, WatchOptions
 from stream.watch.repeats import SAME_AFTER_CODING, Repeats
 from stream.watch.sector import Panes, Sector, small_copy, small_size
-from stream.watch.sight import REFUSED_BY_SOURCE, Sight
 from stream.watch.stretch import ENDS, Fact, Stretch
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Looks(Protocol):
     @property
     def seen(self) -> Seen: ...
 
-    def look(self, frame: Frame) -> tuple[Frame, Sight]: ...
+    def look(self, frame: Frame) -> tuple[Frame, Reason | None]: ...
 
 
 class Watch:
@@ -130,8 +130,8 @@ class Watch:
             self._stretch.take(first)
             self._hold_locked()
 
-    def look(self, frame: Frame) -> tuple[Frame, Sight]:
-        """The frame as it may be passed on, and what it is.
+    def look(self, frame: Frame) -> tuple[Frame, Reason | None]:
+        """The frame as it may be passed on, and why it must not go to the network; None where it may.
 
         Raises:
             OptionError: the first screen is not the one that the box or the profile was written for.
@@ -141,15 +141,15 @@ class Watch:
         if cause is not None:
             self._begun(cause)
         if not has_its_size:
-            return self._stretch.blank(frame, BLANK.copy()), Sight.NO_SECTOR
-        sight = self._known_before(frame)
-        if sight is Sight.NEW:
-            sight = self._placed(frame)
+            return self._stretch.blank(frame, BLANK.copy()), Reason.NO_SECTOR
+        reason = self._known_before(frame)
+        if reason is None:
+            reason = self._placed(frame)
         if self._options.sector == WHOLE:
-            return self._stretch.whole(frame), sight
+            return self._stretch.whole(frame), reason
         if self._stretch.sector is None:
-            return self._stretch.blank(frame, BLANK.copy()), sight
-        return self._stretch.shown(frame, is_new=sight is Sight.NEW), sight
+            return self._stretch.blank(frame, BLANK.copy()), reason
+        return self._stretch.shown(frame, is_new=reason is None), reason
 
     def _begun(self, cause: SegmentCause) -> None:
         """What was seen of the pictures before a stretch says nothing of those after."""
@@ -157,15 +157,15 @@ class Watch:
         if Fact.SECTOR in ENDS[cause]:
             self._lock.let_go()
 
-    def _known_before(self, frame: Frame) -> Sight:
-        """What a frame is without a look at what changed in it; new, where only that can tell."""
+    def _known_before(self, frame: Frame) -> Reason | None:
+        """What speaks against a frame without a look at what changed in it; None where only that can tell."""
         if frame.refusal is not None:  # a damaged picture says nothing of the sector, nor of what repeats
-            return REFUSED_BY_SOURCE[frame.refusal]
+            return frame.refusal
         is_known = self._stretch.sector is not None
         if is_known and is_in_air(self._stretch.cut(frame.image), self._stretch.inside):
-            return Sight.NO_CONTACT  # hardly moves, and may be all but black
+            return Reason.NO_CONTACT  # hardly moves, and may be all but black
         if self._repeats is None:
-            return Sight.NEW
+            return None
         return self._repeats.look(frame, self._stretch.cut(frame.image) if is_known else frame.image)
 
     def _has_its_size(self, frame: Frame) -> bool:
@@ -187,8 +187,8 @@ class Watch:
             raise OptionError(wrong)
         return not wrong
 
-    def _placed(self, frame: Frame) -> Sight:
-        """What a new frame is, once what changed in it, and where its sector is, is known."""
+    def _placed(self, frame: Frame) -> Reason | None:
+        """What speaks against a new frame once what changed in it, and where its sector is, is known."""
         small = small_copy(frame.image)
         self._follow_changes(frame, small)
         if self._options.sector == AUTO:
@@ -200,8 +200,8 @@ class Watch:
             if self._stretch.sector is None:  # another depth: the sector has changed with its scale
                 self._begun(SegmentCause.DEPTH)
         if self._stretch.sector is None and self._options.sector != WHOLE:
-            return Sight.TWO_PANES if self._lock.panes is Panes.TWO else Sight.NO_SECTOR
-        return Sight.NEW if self._stretch.is_upright else Sight.UPSIDE_DOWN
+            return Reason.TWO_PANES if self._lock.panes is Panes.TWO else Reason.NO_SECTOR
+        return None if self._stretch.is_upright else Reason.UPSIDE_DOWN
 
     def _follow_changes(self, frame: Frame, small: NDArray[np.uint8]) -> None:
         """Begins a stretch where the picture was flipped, turned, zoomed or cut."""
