@@ -23,10 +23,10 @@ import numpy as np
 from rich.console import Console
 
 from calibration.moved import moved
+from stream.app.session_options import DEMO_CLIP
 from stream.biometry import Orientation
 from stream.clock import MonotonicClock
 from stream.protocols import measure
-from stream.session_options import DEMO_CLIP
 from stream.sources import open_source
 from stream.watch.change import Change, ChangeDetector
 from stream.watch.sector import Gathered, find_outline, find_sector, small_copy

@@ -9,7 +9,7 @@ import numpy as np
 from calibration.datasets import open_dataset
 from calibration.datasets.base import LabelledFrame
 from engines.preprocess import Letterbox
-from stream.session_options import DEMO_CLIP
+from stream.app.session_options import DEMO_CLIP
 from stream.sources import open_source
 
 if TYPE_CHECKING:

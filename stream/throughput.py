@@ -13,8 +13,8 @@ from stream.measurement import State
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from stream.app.session_options import SessionOptions
     from stream.measurement import Measurement
-    from stream.session_options import SessionOptions
     from stream.telemetry import RunStatistics
 
 WINDOW_S = 3.0

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from benchmarks.commands import bench_command
+from benchmarks.commands.bench_command import bench_command
 from benchmarks.compare import LEAST_REPEATS, Verdict, compare, judge, read_result
 from benchmarks.end_to_end import StreamOptions, bench_stream, log_histogram, percentiles
 from benchmarks.errors import BenchError

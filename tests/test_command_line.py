@@ -128,10 +128,11 @@ def test_a_reader_who_has_had_enough_gets_no_complaint() -> None:
 
 def test_a_thread_that_nobody_waits_for_neither_delays_the_end_nor_changes_it() -> None:
     probe = (
-        "import threading, time, partum\n"
+        "import threading, time\n"
+        "from stream.app.command_line import leave\n"
         "threading.Thread(target=time.sleep, args=(300,), daemon=True).start()\n"
         "print('all of it')\n"
-        "partum._leave(SystemExit(3))"
+        "leave(SystemExit(3))"
     )
     ended = subprocess.run(
         [sys.executable, "-c", probe], cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False
@@ -147,7 +148,7 @@ def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(*words: object, **options: object) -> None:
         raise AssertionError("an engine was loaded before the command line was checked")
 
-    monkeypatch.setattr("stream.session.load_engine", load)
+    monkeypatch.setattr("stream.app.session.load_engine", load)
 
 
 WRONG = {

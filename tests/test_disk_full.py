@@ -145,8 +145,8 @@ RUN = """
 import sys
 from functools import partial
 from pathlib import Path
-from stream.run import Run
-from stream.session_options import SessionOptions
+from stream.app.run import Run
+from stream.app.session_options import SessionOptions
 from stream.watch import WatchOptions
 from stream.watch.watch import Watch
 from tests.fakes import DrawnSource, GreyLevelEngine

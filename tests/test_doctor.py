@@ -9,8 +9,8 @@ import pytest
 
 import partum
 from engines.inventory import Availability
-from stream import doctor
-from stream.doctor import examine, possible_sources
+from stream.app import doctor
+from stream.app.doctor import examine, possible_sources
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,15 +18,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from calibration.commands.evaluate_command import evaluate_command
 from calibration.errors import DataSetError
-from calibration.evaluation.command import evaluate_command
 from calibration.evaluation.metrics import dice
 from calibration.evaluation.report import FILES, SCHEMA
 from engines.errors import ModelNotFound, RemoteError
 from engines.registry import load_engine
+from stream.app.commands.measure_command import measure_command
 from stream.errors import OptionError, OutputError
 from stream.frame import Frame
-from stream.measure import measure_command
 from stream.protocols import measure, protocols
 from stream.reading import Reader, letterbox_for
 from stream.sources.phantom.render import render
@@ -198,7 +198,7 @@ def test_bad_input_has_one_typed_error(phantoms: Path, tmp_path: Path) -> None:
 
 def test_the_command_needs_no_torch() -> None:
     probe = (
-        "import sys, calibration.evaluation.command, calibration.evaluation.evaluate\n"
+        "import sys, calibration.commands.evaluate_command, calibration.evaluation.evaluate\n"
         "print([name for name in ('torch', 'scipy', 'SimpleITK', 'openvino') if name in sys.modules])"
     )
     result = subprocess.run(

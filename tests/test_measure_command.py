@@ -17,10 +17,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from stream.app.commands.measure_command import measure_command
+from stream.app.mask_folder import COLUMNS, UNREADABLE
 from stream.biometry import Reason
 from stream.errors import MaskError, OptionError, OutputError
 from stream.masks import read_mask
-from stream.measure import COLUMNS, UNREADABLE, measure_command
 from stream.protocols import measure
 from tests.anatomy import at_aop
 from tests.conftest import REPOSITORY

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from benchmarks.publisher import number_of
+from stream.app.session_options import DEMO_CLIP
 from stream.clock import MonotonicClock
-from stream.session_options import DEMO_CLIP
 from stream.sources.live import Link
 from stream.sources.network import NetworkFeed, open_network
 from tests.conftest import REPOSITORY

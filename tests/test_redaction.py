@@ -19,12 +19,12 @@ from websockets.sync.client import connect
 import partum
 from engines.redaction import HIDDEN, looks_like_address, redacted, scrubbed
 from engines.registry import load_engine
-from stream.cli import RedactingFormatter
+from stream.app.options import RedactingFormatter
+from stream.app.session_options import SessionOptions
 from stream.clock import ManualClock
 from stream.errors import OptionError
 from stream.screen.board import Board
 from stream.screen.server import parse_address
-from stream.session_options import SessionOptions
 from stream.sources import LIVE_SCHEMES, open_live, open_source
 from tests.conftest import REPOSITORY
 from tests.triton_server import free_ports

@@ -18,9 +18,9 @@ import jsonschema
 import numpy as np
 import pytest
 
+from stream.app.session_options import DEMO_CLIP
 from stream.measurement import CLOCK_FIELDS
 from stream.results import RESULTS
-from stream.session_options import DEMO_CLIP
 from tests.conftest import REPOSITORY
 from tests.fakes import picture
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import click
 import pytest
 
+from stream.app.commands.attach_command import attach_command
+from stream.app.commands.replay_command import replay_command
+from stream.app.session_options import SessionOptions
 from stream.biometry import Orientation
-from stream.cli import attach, replay
 from stream.frame import PixelSpacing
-from stream.session_options import SessionOptions
 from stream.watch import WatchOptions
 from stream.watch.sector import Panes
 
@@ -37,7 +38,7 @@ FULL = SessionOptions(
 )
 
 
-@pytest.mark.parametrize("command", [replay, attach], ids=["replay", "attach"])
+@pytest.mark.parametrize("command", [replay_command, attach_command], ids=["replay", "attach"])
 def test_the_manifest_names_every_option_of_the_command_line(command: click.Command) -> None:
     named = {RENAMED.get(str(option.name), str(option.name)) for option in command.params if option.expose_value}
     assert named <= set(SessionOptions().as_json())

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from engines import load_engine
+from stream.app.session_options import DEMO_CLIP
 from stream.biometry import Orientation, Reason
 from stream.clock import MonotonicClock
 from stream.frame import Frame, PixelSpacing, SegmentCause
 from stream.measurement import State
 from stream.pipeline import Pipeline
 from stream.regions import Region, RegionKind
-from stream.session_options import DEMO_CLIP
 from stream.sinks.recorder import Recorder
 from stream.sources.paced import Looped
 from stream.sources.phantom.source import PhantomSource

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from stream.app.session_options import SessionOptions
+from stream.app.terminal import ChangeLog, progress_of, state_line
 from stream.biometry import Reason
 from stream.clock import ManualClock
 from stream.frame import Frame
 from stream.measurement import Measurement, State
 from stream.screen.board import Board
-from stream.session_options import SessionOptions
 from stream.sources.live import Link, LinkStatus
-from stream.terminal import ChangeLog, progress_of, state_line
 from stream.throughput import Throughput, ThroughputMeter, overload_of, remedies
 
 if TYPE_CHECKING:

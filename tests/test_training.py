@@ -13,9 +13,9 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from calibration.commands.train_command import train_command
 from calibration.errors import DataSetError, TrainingError
 from calibration.training import frames, train
-from calibration.training.command import train_command
 from calibration.training.config import LateClassification
 from calibration.training.frames import FrameStore, load_store
 from calibration.training.losses import dice_focal, segmentation_loss

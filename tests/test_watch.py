@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from websockets.sync.client import connect
 
+from stream.app.options import watch_options
 from stream.biometry import Reason
 from stream.channel import Overflow
-from stream.cli import watch_options
 from stream.clock import MonotonicClock
 from stream.errors import OptionError
 from stream.frame import Frame, PixelSpacing

@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from calibration.commands.weak_labels_command import weak_labels_command
 from calibration.datasets.base import LabelledFrame
 from calibration.errors import DataSetError
 from calibration.training import frames as training_frames
@@ -37,7 +38,6 @@ from calibration.training.weak_labels import (
     solidity,
     weight,
 )
-from calibration.training.weak_labels_command import weak_labels_command
 from calibration.training.weak_labels_run import COLUMNS, WEIGHTS_FILE, Teaching, teach, write_weak_labels
 from engines.registry import DEFAULT_MODEL, load_engine
 from stream.masks import mask_paths, read_mask
@@ -360,7 +360,7 @@ def test_nothing_to_label_is_said(engine: Engine, tmp_path: Path) -> None:
 
 
 def test_the_base_installation_suffices() -> None:
-    probe = "import sys; import calibration.training.weak_labels_command, calibration.training.weak_labels_run"
+    probe = "import sys; import calibration.commands.weak_labels_command, calibration.training.weak_labels_run"
     result = subprocess.run(
         [sys.executable, "-c", f"{probe}; print('torch' in sys.modules)"],
         cwd=REPOSITORY,

@@ -18,7 +18,7 @@ from calibration.training import checkpoint
 from calibration.training.config import load_config
 from calibration.training.train import train
 from engines.errors import PartumError
-from stream.cli import Folder
+from stream.app.parameters import Folder
 from stream.sinks.manifest import NOTICE, environment_facts, now_utc, write_json
 
 if TYPE_CHECKING:

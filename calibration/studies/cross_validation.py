@@ -40,7 +40,7 @@ from calibration.evaluation.report import rounded, write_whole
 from calibration.training import checkpoint
 from calibration.training.folds import ALL, FOLDS, KINDS
 from engines.errors import PartumError
-from stream.cli import Folder
+from stream.app.parameters import Folder
 from stream.sinks.manifest import NOTICE, environment_facts, now_utc, write_json
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from stream.text import printable
 from stream.throughput import overload_of
 
 if TYPE_CHECKING:
-    from stream.run import Run
+    from stream.app.run import Run
 
 
 def print_summary(run: Run) -> None:

@@ -15,21 +15,21 @@ from rich.console import Console
 from engines.batching import SharedEngine
 from engines.cache import live_stream
 from engines.registry import load_engine
+from stream.app.run import Run, make_watch, open_recording
+from stream.app.summary import print_summary
+from stream.app.terminal import progress_of
 from stream.errors import OptionError
 from stream.protocols import check_orientation
 from stream.results import check_folder, prepare_folder
-from stream.run import Run, make_watch, open_recording
 from stream.sinks.igtl_output import LAST_PORT, IgtlOutput
-from stream.summary import print_summary
-from stream.terminal import progress_of
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterator, Sequence
 
     from engines.base import Engine
+    from stream.app.session_options import SessionOptions
     from stream.screen.settings import ScreenSettings
-    from stream.session_options import SessionOptions
     from stream.telemetry import RunStatistics
 
 

@@ -28,7 +28,7 @@ from stream.screen.shown import Shown, state_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from stream.run import Run
+    from stream.app.run import Run
     from stream.screen.board import Board
 
 SEEN = frozenset({Shown.LIVE, Shown.REPLAY, Shown.HOLD, Shown.NO_PLANE, Shown.FROZEN})

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from engines.errors import EngineUnavailable
-from stream.cli import verbose_option
+from stream.app.options import verbose_option
 
 
 @click.command("folds", help="Train the networks of the grouped 5-fold cross-validation; goes on where it was.")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from engines.registry import AUTO, BACKENDS
-from stream.cli import Folder, Number, Text, verbose_option
+from stream.app.options import verbose_option
+from stream.app.parameters import Folder, Number, Text
 from stream.errors import OptionError
 
 if TYPE_CHECKING:

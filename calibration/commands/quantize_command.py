@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from engines.runtime import unavailable
-from stream.cli import Folder, verbose_option
+from stream.app.options import verbose_option
+from stream.app.parameters import Folder
 
 
 @click.command("quantize", help="Make an INT8 model from MODEL (default: the one that ships) and real frames.")

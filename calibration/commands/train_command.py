@@ -10,7 +10,7 @@ from rich.console import Console
 
 from calibration.errors import ConfigError
 from engines.errors import EngineUnavailable
-from stream.cli import verbose_option
+from stream.app.options import verbose_option
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from engines.base import Engine
-    from stream.session_options import SessionOptions
+    from stream.app.session_options import SessionOptions
     from stream.sinks.base import Sink
     from stream.sources.base import FrameSource
     from stream.watch.watch import Looks

@@ -1,4 +1,4 @@
-"""`partum measure`: AoP, HSD, landmarks or the reason for masks that exist already, as a CSV file."""
+"""A folder of masks that exist already: AoP, HSD, landmarks or the reason for each, as a CSV file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.progress import track
 
 from stream.biometry import CHALLENGE_SIDE_PX, Biometry, Orientation, Reason
-from stream.cli import orientation_option, protocol_option, spacing_option, verbose_option
 from stream.errors import MaskError, OptionError, OutputError, SourceError
 from stream.mask_orientation import MaskOrientation
 from stream.masks import NOT_A_MASK_FORMAT, is_mask_file, pictures_in, pixel_aspect, read_mask
@@ -71,20 +70,6 @@ class MeasureOptions:
     def must_find_orientation(self) -> bool:
         """The challenge protocols presume normal pictures."""
         return self.orientation is Orientation.AUTO and self.protocol not in CHALLENGE_SIDE_PX
-
-
-@click.command("measure", help="Measure AoP and HSD on MASKS, label masks (PNG, MetaImage) in a folder and below.")
-@click.argument("masks", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="CSV file to write, one row per mask.")
-@protocol_option
-@spacing_option
-@orientation_option
-@verbose_option
-def measure_command(masks: Path, out: Path, protocol: str, spacing: PixelSpacing | None, orientation: str) -> None:
-    """See the command's help text above."""
-    run_measure(
-        MeasureOptions(masks=masks, out=out, protocol=protocol, spacing=spacing, orientation=Orientation(orientation))
-    )
 
 
 def run_measure(options: MeasureOptions) -> None:

@@ -1,4 +1,4 @@
-"""The command line of `partum doctor` and `partum sources`."""
+"""The command line of `partum doctor`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from stream.app.options import json_option
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stream.doctor import Finding
-
-json_option = click.option("--json", "as_json", is_flag=True, help="For programs.")
+    from stream.app.doctor import Finding
 
 
 @click.command("doctor", help="Examine this machine. Exit code 1 if nothing can run.")
@@ -21,24 +21,16 @@ json_option = click.option("--json", "as_json", is_flag=True, help="For programs
 @click.pass_context
 def doctor_command(context: click.Context, as_json: bool) -> None:
     """See the command's help text above."""
-    from stream.doctor import examine
+    from stream.app.doctor import examine
 
     findings = examine()
-    _say(findings, as_json=as_json)
+    print_findings(findings, as_json=as_json)
     if any(finding.mend and finding.is_needed for finding in findings):
         context.exit(1)
 
 
-@click.command("sources", help="What partum attach can watch on this machine, and why not.")
-@json_option
-def sources_command(as_json: bool) -> None:
-    """See the command's help text above."""
-    from stream.doctor import possible_sources
-
-    _say(possible_sources(), as_json=as_json)
-
-
-def _say(findings: Sequence[Finding], *, as_json: bool) -> None:
+def print_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
+    """Findings as lines for people, with the mend below each that needs one; or as JSON."""
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
         return

@@ -16,7 +16,7 @@ from stream.watch import WatchOptions
 if TYPE_CHECKING:
     from stream.screen.settings import ScreenSettings
 
-DEMO_CLIP = Path(__file__).parent / "demo" / "demo.mp4"
+DEMO_CLIP = Path(__file__).parents[1] / "demo" / "demo.mp4"
 """A real frame brought to motion by warps of a known AoP course; see `calibration/demo_clip.py`."""
 
 

@@ -14,7 +14,8 @@ from rich.markup import escape
 from calibration.datasets import LAYOUTS, open_dataset
 from calibration.datasets.base import SPLITS
 from engines.registry import AUTO, BACKENDS
-from stream.cli import Folder, Number, verbose_option
+from stream.app.options import verbose_option
+from stream.app.parameters import Folder, Number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from engines.registry import AUTO
-from stream.cli import Folder, verbose_option
+from stream.app.options import verbose_option
+from stream.app.parameters import Folder
 
 
 class Batch(click.ParamType[tuple[int, int, int]]):

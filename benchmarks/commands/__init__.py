@@ -1,0 +1,1 @@
+"""Sub-commands that measure this machine: `partum NAME` is in `NAME_command.py`."""

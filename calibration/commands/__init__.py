@@ -1,0 +1,1 @@
+"""Sub-commands of training, evaluating and building: `partum NAME` is in `NAME_command.py`."""

@@ -1,0 +1,1 @@
+"""Sub-commands of replaying, watching, measuring and examining: `partum NAME` is in `NAME_command.py`."""

@@ -1,0 +1,35 @@
+"""The command line of `partum engines`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import click
+
+from stream.app.options import json_option
+
+
+@click.command("engines", help="What can run a model on this machine, and why the rest cannot; built engines.")
+@json_option
+def engines_command(as_json: bool) -> None:
+    """See the command's help text above."""
+    from engines.cache import EngineCache, refusal
+    from engines.inventory import inventory
+
+    cache = EngineCache()
+    back_ends, built = inventory(), cache.entries()
+    if as_json:
+        facts = {
+            "backends": [asdict(entry) for entry in back_ends],
+            "cache": str(cache.folder),
+            "engines": [{"path": str(path), "refusal": refusal(of_one), **of_one} for path, of_one in built],
+        }
+        click.echo(json.dumps(facts, indent=2))
+        return
+    for entry in back_ends:
+        state = f"no: {entry.reason}" if entry.reason else f"yes, on {'; '.join(entry.devices)}"
+        click.echo(f"{entry.backend:22}{entry.version or '-':24}{state}")
+    click.echo(f"built engines in {cache.folder}: {len(built) or 'none'}")
+    for path, of_one in built:
+        click.echo(f"  {path.name}: {refusal(of_one) or 'accepted'}")

@@ -1,0 +1,37 @@
+"""The command line of `partum export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from engines.runtime import unavailable
+
+ONNX, CHECKPOINTS = ".onnx", (".pt", ".pth", ".ckpt")
+
+
+@click.command("export", help="Write a model file from CHECKPOINT (.pt), or serve a model (.onnx) by Triton.")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Model file to write. Default: SOURCE.onnx.")
+@click.option("--triton", type=click.Path(path_type=Path), help="Triton model repository to write the model into.")
+@click.option("--max-batch", type=click.IntRange(1), default=16, show_default=True, help="Of the Triton server.")
+def export_command(source: Path, out: Path | None, triton: Path | None, max_batch: int) -> None:
+    """See the command's help text above."""
+    from engines.model_file import read_model_file
+    from engines.triton_repository import write_repository
+
+    model = source
+    if source.suffix in CHECKPOINTS:
+        try:
+            from engines.export import export_checkpoint
+        except ImportError as error:
+            raise unavailable("export", "partum[train]", error) from error
+        model = out or source.with_suffix(ONNX)
+        export_checkpoint(source, model)
+        click.echo(f"written: {model}")
+    elif not triton:
+        raise click.UsageError(f"{source}: an exported model already; give --triton FOLDER, or name a checkpoint (.pt)")
+    if triton:
+        folder = write_repository(read_model_file(model), triton, max_batch=max_batch)
+        click.echo(f"written: {folder}; serve it with: tritonserver --model-repository {triton}")
