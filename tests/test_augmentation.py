@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from calibration.training.augmentation import AugmentationSettings, Effect, augment
 from calibration.training.augmentation.appearance import dilate
 from calibration.training.augmentation.negatives import PAINT_REACH, make_negatives
-from calibration.training.augmentation.tissue import fill_with_tissue
+from calibration.training.augmentation.tissue import fill_with_tissue, join
 from calibration.training.batch import Batch
 from calibration.training.config import SHIPPED, load_config
 from calibration.training.frames import as_float, concatenate, phantoms
@@ -119,6 +119,20 @@ def test_what_is_filled_with_tissue_looks_like_its_surroundings_and_nothing_else
     far = dilate(gone.float()[:, None], 4 + PAINT_REACH) == 0
     assert torch.equal(after.images[far], before.images[far])
     assert 0 <= after.images.min() <= after.images.max() <= 1
+
+
+def test_joined_tissue_meets_its_surroundings_without_a_step() -> None:
+    across = torch.linspace(-1, 1, 64)
+    images = 0.5 + 0.1 * torch.sin(20 * across)[None, None, None] * torch.cos(14 * across)[None, None, :, None]
+    region = ((across[:, None] ** 2 + across**2) < 0.3).float()[None, None]
+    ramp = 0.2 * across + 0.1 * across[:, None]  # solves Laplace's equation, so all of it is taken away
+    joined = join(images, images + ramp + 0.1, region)
+    assert torch.equal(joined[region == 0], images[region == 0])
+    assert (joined - images).abs().max() < 0.02
+    shifted = join(images, torch.full_like(images, 0.9), region)
+    edge = (dilate(region, 1) - region)[0, 0] > 0
+    inner = (dilate(1 - region, 1) * region)[0, 0] > 0
+    assert abs(shifted[0, 0][inner].mean() - images[0, 0][edge].mean()) < 0.02
 
 
 def test_without_a_region_there_is_nothing_to_fill() -> None:

@@ -23,6 +23,10 @@ SEED = 1_000_003
 """No training draws by it."""
 BLANKS, PHANTOMS = 40, 20
 _MARGIN_PX = 4
+_SOURCES = 60
+_MOST_OF_STRUCTURE = 0.02
+"""Share of a region that may show the source's own structure."""
+_DARK = 10
 
 
 def negatives_of(
@@ -68,23 +72,32 @@ def filled(images: NDArray[np.uint8], drawn: NDArray[np.uint8], code: int) -> ND
 def cloned(images: NDArray[np.uint8], drawn: NDArray[np.uint8], code: int) -> NDArray[np.uint8]:
     """A structure covered by what another frame, mirrored, shows there; seamless (Perez et al., SIGGRAPH 2003).
 
-    No training fills this way. Mirrored, the tissue behind the PS lies where the PS was.
+    Mirrored, the tissue behind the PS lies where the PS was. Trainings that fill seamlessly too do so with other
+    frames, other places and another solver. Frames for which no other frame is without the structure there are left
+    out: (k, S, S), k at most n.
     """
     rng = np.random.default_rng(SEED)
-    out = images.copy()
+    out = []
     ball = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _MARGIN_PX + 1,) * 2)
-    for row, (image, mask) in enumerate(zip(images, drawn, strict=True)):
+    for image, mask in zip(images, drawn, strict=True):
         region = cv2.dilate((mask == code).astype(np.uint8) * 255, ball)
         region[[0, -1]] = region[:, [0, -1]] = 0
-        if not region.any():
+        source = _source_for(region > 0, code, images, drawn, rng)
+        if source is None:
             continue
-        # Of eight frames the one with least of its own PS and of darkness in that place.
-        others = rng.integers(0, len(images), 8)
-        shown = [(images[other][:, ::-1], drawn[other][:, ::-1]) for other in others]
-        unfit = [((picture < 10) | (codes == code))[region > 0].mean() for picture, codes in shown]
-        source = shown[int(np.argmin(unfit))][0]
         left, top, width, height = cv2.boundingRect(region)
         centre = (left + width // 2, top + height // 2)
         colour = [cv2.cvtColor(np.ascontiguousarray(each), cv2.COLOR_GRAY2BGR) for each in (source, image)]
-        out[row] = cv2.seamlessClone(colour[0], colour[1], region, centre, cv2.NORMAL_CLONE)[:, :, 0]
-    return out
+        out.append(cv2.seamlessClone(colour[0], colour[1], region, centre, cv2.NORMAL_CLONE)[:, :, 0])
+    return np.stack(out) if out else images[:0]
+
+
+def _source_for(
+    region: NDArray[np.bool_], code: int, images: NDArray[np.uint8], drawn: NDArray[np.uint8], rng: np.random.Generator
+) -> NDArray[np.uint8] | None:
+    """Of `_SOURCES` mirrored frames the one with least darkness in a region, of those without the structure there."""
+    if not region.any():
+        return None
+    shown = [(images[other][:, ::-1], drawn[other][:, ::-1]) for other in rng.integers(0, len(images), _SOURCES)]
+    fit = [picture for picture, codes in shown if (codes == code)[region].mean() <= _MOST_OF_STRUCTURE]
+    return min(fit, key=lambda picture: float((picture < _DARK)[region].mean()), default=None)

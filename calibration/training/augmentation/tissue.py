@@ -22,6 +22,8 @@ DARK = 0.04
 """Grey below which there is no tissue, but the black around the sector or a shadow."""
 FITS = 0.3
 """Cost up to which a place is copied: the share of it that is no tissue, and the difference of greys around."""
+SWEEPS = 24
+"""Of Jacobi's method, at each size of the picture."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,10 +52,11 @@ class Places:
 def fill_with_tissue(images: Tensor, region: Tensor, structures: Tensor, generator: Generator) -> Tensor:
     """Fills regions with tissue of the same or another frame of the batch.
 
-    Either a copy: of `CANDIDATES` random places (shifted, half of them mirrored, half of another frame) that one is
-    taken that holds least of PS, FH and darkness and whose surroundings are most like the region's, its brightness
-    matched there by mean and spread. Or, half of the time and wherever no place fits, the greys around the region
-    spread over it, under a texture like that of a small piece of tissue.
+    A third each: a copy of other tissue, its brightness matched by mean and spread; a seamless copy, which meets the
+    surroundings without a step anywhere along the edge; and, also wherever no place fits, the greys around the region
+    spread over it, under a texture like that of a small piece of tissue. Of `CANDIDATES` random places (shifted, half
+    of them mirrored, half of another frame) that one is copied that holds least of PS, FH and darkness and whose
+    surroundings are most like the region's.
 
     Args:
         images: (B, 1, H, W) in [0, 1].
@@ -74,11 +77,38 @@ def fill_with_tissue(images: Tensor, region: Tensor, structures: Tensor, generat
     gain = (own_spread / its_spread.clamp(min=1e-3)).clamp(0.5, 2.0)
     copied = (tissue - its_mean) * gain + own_mean
     laid = _smooth(own, 1 - region) * _texture(own, structures[rows], generator)
-    copies = (cost < FITS) & (torch.rand(count, generator=generator, device=images.device) < 0.5)
+    lot = torch.where(cost < FITS, torch.rand(count, generator=generator, device=images.device), 1.0)
     wide = torch.full((count,), 3.0, device=images.device)
     soft = gaussian_blur(dilate(region, 2), wide, wide)
-    tissue = torch.where(copies[:, None, None, None], copied, laid).clamp(0, 1)
-    return images.index_copy(0, rows, own * (1 - soft) + tissue * soft)
+    tissue_or_laid = torch.where(lot[:, None, None, None] < 1 / 3, copied, laid).clamp(0, 1)
+    filled = own * (1 - soft) + tissue_or_laid * soft
+    seamless = ((lot >= 1 / 3) & (lot < 2 / 3)).nonzero()[:, 0]
+    if len(seamless):
+        filled = filled.index_copy(0, seamless, join(own[seamless], tissue[seamless], region[seamless]))
+    return images.index_copy(0, rows, filled)
+
+
+def join(images: Tensor, tissue: Tensor, region: Tensor) -> Tensor:
+    """Puts tissue into a region so that it meets the picture along the region's edge; the rest stays as it is.
+
+    Seamless cloning (Perez, Gangnet and Blake, SIGGRAPH 2003): the tissue plus the difference along the edge, carried
+    over the region by Laplace's equation, which is solved from coarse to fine, with `SWEEPS` of Jacobi's method at each
+    size. All arguments are (B, 1, S, S), pictures in [0, 1], the region 0 or 1.
+    """
+    side = images.shape[-1]
+    known = 1 - region
+    difference = (images - tissue) * known
+    carried = torch.zeros_like(images[:, :, :1, :1])
+    for size in (*(size for size in (16, 32, 64, 128, 256, 512) if size < side), side):
+        weight, edge = (functional.adaptive_avg_pool2d(each, size) for each in (known, difference))
+        edge = edge / weight.clamp(min=1e-6)
+        carried = functional.interpolate(carried, (size, size), mode="nearest")
+        for _ in range(SWEEPS):
+            carried = torch.where(weight > 0, edge, carried)
+            padded = functional.pad(carried, (1, 1, 1, 1), mode="replicate")
+            above, below = padded[:, :, :-2, 1:-1], padded[:, :, 2:, 1:-1]
+            carried = (above + below + padded[:, :, 1:-1, :-2] + padded[:, :, 1:-1, 2:]) / 4
+    return torch.where(region > 0, (tissue + carried).clamp(0, 1), images)
 
 
 def _texture(images: Tensor, structures: Tensor, generator: Generator) -> Tensor:
