@@ -7,4 +7,4 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 REQUIRE_GPU=1 python -m pytest -m gpu -q
-python -m benchmarks.gpu "$@"
+python -m benchmarks.experiments.gpu "$@"

@@ -35,7 +35,7 @@ class EarlyExitEngine:
 
     Args:
         whole: the network; closed by this engine.
-        heads: the same model without its decoder (`engines.graph.heads_only`); likewise.
+        heads: the same model without its decoder (`engines.onnx.heads_only`); likewise.
     """
 
     def __init__(self, whole: Engine, heads: Engine) -> None:

@@ -7,9 +7,9 @@ import importlib.metadata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from engines.cache import EngineCache, refusal
 from engines.errors import EngineError
 from engines.registry import available_engines
+from engines.tensorrt.cache import EngineCache, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,7 +41,7 @@ def inventory() -> list[Availability]:
 
 
 def _openvino() -> tuple[str, tuple[str, ...], str]:
-    from engines.openvino import import_openvino
+    from engines.backends.openvino import import_openvino
 
     core = import_openvino().Core()
     name = core.get_property("CPU", "FULL_DEVICE_NAME")
@@ -50,8 +50,8 @@ def _openvino() -> tuple[str, tuple[str, ...], str]:
 
 
 def _tensorrt() -> tuple[str, tuple[str, ...], str]:
-    from engines.cuda import CudaRuntime
-    from engines.tensorrt_module import load_tensorrt
+    from engines.tensorrt.cuda import CudaRuntime
+    from engines.tensorrt.runtime import load_tensorrt
 
     tensorrt = load_tensorrt()
     version = f"{tensorrt.name} {tensorrt.version}"

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 from engines.closing import close_after
 from engines.early_exit import EarlyExitEngine
 from engines.errors import EngineUnavailable, ModelNotFound
-from engines.model_file import read_model_file
+from engines.onnx.model_file import read_model_file
 from engines.redaction import looks_like_address, redacted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from engines.base import Engine
-    from engines.model_file import ModelFile
+    from engines.onnx.model_file import ModelFile
     from engines.runtime import RuntimeEngine
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -47,16 +47,16 @@ class _Runtime:
     is_automatic: bool = True
 
 
-_ONNXRUNTIME = "engines.onnxruntime:OnnxRuntimeEngine"
-_TORCH = "engines.torch:TorchEngine"
+_ONNXRUNTIME = "engines.backends.onnxruntime:OnnxRuntimeEngine"
+_TORCH = "engines.backends.torch:TorchEngine"
 _TORCH_PACKAGES = (("torch",), ("onnx",))
 
 # In the order in which `auto` takes them.
 _RUNTIMES: Mapping[str, _Runtime] = {
     "tensorrt": _Runtime(
-        "engines.tensorrt:TensorRtEngine", (("tensorrt", "tensorrt_rtx"), ("cuda",)), "partum[tensorrt]"
+        "engines.tensorrt.engine:TensorRtEngine", (("tensorrt", "tensorrt_rtx"), ("cuda",)), "partum[tensorrt]"
     ),
-    "openvino": _Runtime("engines.openvino:OpenVinoEngine", (("openvino",),), "partum", DEFAULT_INT8_MODEL),
+    "openvino": _Runtime("engines.backends.openvino:OpenVinoEngine", (("openvino",),), "partum", DEFAULT_INT8_MODEL),
     "onnxruntime": _Runtime(_ONNXRUNTIME, (("onnxruntime",),), "partum[onnxruntime]", DEFAULT_INT8_MODEL),
     "torch": _Runtime(_TORCH, _TORCH_PACKAGES, "partum[torch]"),
     "onnxruntime-cuda": _Runtime(
@@ -180,7 +180,7 @@ def _load_remote(uri: str, backend: str, *, early_exit: bool) -> Engine:
         )
     if early_exit:
         raise EngineUnavailable(f"{redacted(uri)}: early exit is for engines of this machine; leave it out")
-    from engines.triton import TritonEngine
+    from engines.backends.triton import TritonEngine
 
     return TritonEngine(uri)
 

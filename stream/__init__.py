@@ -9,28 +9,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from stream.biometry import Biometry, Landmarks, Reason
-    from stream.channel import Channel, Overflow
-    from stream.frame import Frame, PixelSpacing
-    from stream.measurement import Measurement, State
-    from stream.pipeline import Pipeline
-    from stream.protocols import measure
+    from stream.common.channel import Channel, Overflow
+    from stream.frames.frame import Frame, PixelSpacing
+    from stream.measurement.biometry import Biometry, Landmarks, Reason
+    from stream.measurement.protocols import measure
+    from stream.pipeline.pipeline import Pipeline
+    from stream.pipeline.record import Measurement, State
     from stream.sources import open_source
-    from stream.tracking import Estimate
+    from stream.tracking.tracker import Estimate
 
 _HOME = {
-    "Biometry": "stream.biometry",
-    "Channel": "stream.channel",
-    "Estimate": "stream.tracking",
-    "Frame": "stream.frame",
-    "Landmarks": "stream.biometry",
-    "Measurement": "stream.measurement",
-    "Overflow": "stream.channel",
-    "Pipeline": "stream.pipeline",
-    "PixelSpacing": "stream.frame",
-    "Reason": "stream.biometry",
-    "State": "stream.measurement",
-    "measure": "stream.protocols",
+    "Biometry": "stream.measurement.biometry",
+    "Channel": "stream.common.channel",
+    "Estimate": "stream.tracking.tracker",
+    "Frame": "stream.frames.frame",
+    "Landmarks": "stream.measurement.biometry",
+    "Measurement": "stream.pipeline.record",
+    "Overflow": "stream.common.channel",
+    "Pipeline": "stream.pipeline.pipeline",
+    "PixelSpacing": "stream.frames.frame",
+    "Reason": "stream.measurement.biometry",
+    "State": "stream.pipeline.record",
+    "measure": "stream.measurement.protocols",
     "open_source": "stream.sources",
 }
 

@@ -33,8 +33,8 @@ def shared_data() -> Path:
 @pytest.fixture
 def gpu() -> None:
     """An NVIDIA GPU; without one the test is skipped, or fails where REQUIRE_GPU=1 says that there must be one."""
-    from engines.cuda import CudaRuntime
     from engines.errors import EngineError
+    from engines.tensorrt.cuda import CudaRuntime
 
     try:
         CudaRuntime().device(0)
@@ -55,7 +55,7 @@ def no_thread_outlives_a_test() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Chromium, driven by playwright."""
-    from tests.browser import ARGUMENTS
+    from tests.fakes.browser import ARGUMENTS
 
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")

@@ -12,7 +12,7 @@ import click
 from engines.registry import AUTO, BACKENDS
 from stream.app.options import verbose_option
 from stream.app.parameters import Folder, Number, Text
-from stream.errors import OptionError
+from stream.common.errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +48,7 @@ def bench_model_command(
     out: Path | None,
 ) -> None:
     """See the command's help text above."""
-    from benchmarks.inference import BenchOptions, bench_model
+    from benchmarks.experiments.inference import BenchOptions, bench_model
 
     options = BenchOptions(model=model, backends=backends, data=data, batches=batches or (1, 4, 16), threads=threads)
     bench_model(options, out=out)
@@ -83,9 +83,9 @@ def bench_stream_command(
     out: Path | None,
 ) -> None:
     """See the command's help text above."""
-    from benchmarks.end_to_end import StreamOptions, bench_stream, find_capacity
-    from benchmarks.environment import others_busy
-    from benchmarks.report import content_of, draw_stream, stream_table, write_report
+    from benchmarks.experiments.end_to_end import StreamOptions, bench_stream, find_capacity
+    from benchmarks.reporting.environment import others_busy
+    from benchmarks.reporting.report import content_of, draw_stream, stream_table, write_report
 
     if asap and streams:
         raise OptionError("--streams asks how many feeds of a rate are carried; give --rate, not --asap")
@@ -107,7 +107,7 @@ def bench_stream_command(
             results["capacity"] = find_capacity(options, most=streams)
     results["options"]["source"] = source or "screen.mp4"
     if append and out is not None and out.exists():
-        from benchmarks.compare import read_result
+        from benchmarks.reporting.compare import read_result
 
         results["repeats"] = read_result(out)["results"]["repeats"] + results["repeats"]
     content = content_of("partum.bench.stream/1", results, others_busy=busy)
@@ -124,7 +124,7 @@ def bench_stream_command(
 @verbose_option
 def bench_compare_command(a: Path, b: Path) -> None:
     """See the command's help text above."""
-    from benchmarks.compare import compare, read_result
+    from benchmarks.reporting.compare import compare, read_result
 
     found, notes = compare(read_result(a), read_result(b))
     for one in found:
@@ -141,9 +141,9 @@ def bench_compare_command(a: Path, b: Path) -> None:
 @verbose_option
 def bench_peers_command(source: str | None, rounds: int, out: Path | None) -> None:
     """See the command's help text above."""
-    from benchmarks.environment import others_busy
-    from benchmarks.peers import bench_peers
-    from benchmarks.report import content_of, peers_table, write_report
+    from benchmarks.experiments.peers import bench_peers
+    from benchmarks.reporting.environment import others_busy
+    from benchmarks.reporting.report import content_of, peers_table, write_report
 
     busy = others_busy()
     with _clip(source) as clip:
@@ -161,7 +161,7 @@ def _clip(source: str | None) -> Iterator[str]:
     if source is not None:
         yield source
         return
-    from benchmarks.screen_clip import make_screen_clip
+    from benchmarks.rig.screen_clip import make_screen_clip
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "screen.mp4"

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks.fuzz import dicom_seeds, seeds
-from stream.clock import MonotonicClock
-from stream.errors import SourceUnreadable
-from stream.masks import read_mask
+from stream.common.clock import MonotonicClock
+from stream.common.errors import SourceUnreadable
+from stream.preprocessing.options import read_profile
 from stream.sources import open_source
-from stream.sources.igtl import IgtlFeed
-from stream.sources.rtsp import RtspFeed
-from stream.watch.options import read_profile
+from stream.sources.files.masks import read_mask
+from stream.sources.live.igtl.source import IgtlFeed
+from stream.sources.live.rtsp.source import RtspFeed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

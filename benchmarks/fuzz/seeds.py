@@ -19,12 +19,12 @@ import av
 import numpy as np
 from PIL import Image
 
-from stream.biometry import Reason
-from stream.frame import Frame, PixelSpacing
-from stream.measurement import Measurement, State
-from stream.openigtlink import EXTENDED, HEADER, pack, pack_image, pack_status, pack_string
-from stream.sinks.recorder import Recorder
-from stream.sources.h264 import units_of
+from stream.frames.frame import Frame, PixelSpacing
+from stream.measurement.biometry import Reason
+from stream.outputs.recorder import Recorder
+from stream.pipeline.record import Measurement, State
+from stream.sources.decoding.h264 import units_of
+from stream.sources.live.igtl.protocol import EXTENDED, HEADER, pack, pack_image, pack_status, pack_string
 
 if TYPE_CHECKING:
     from av.video.stream import VideoStream

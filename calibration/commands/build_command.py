@@ -62,7 +62,7 @@ def build_command(
     force: bool,
 ) -> None:
     """See the command's help text above."""
-    from calibration.building import BuildRequest, run_build
+    from calibration.deployment.build import BuildRequest, run_build
 
     run_build(
         BuildRequest(

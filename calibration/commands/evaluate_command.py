@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from calibration.datasets import LAYOUTS, open_dataset
+from calibration.data import LAYOUTS, open_dataset
 from engines.registry import AUTO, BACKENDS
 from stream.app.options import orientation_option, verbose_option
 from stream.app.parameters import Folder, Text
-from stream.biometry import Orientation
+from stream.measurement.biometry import Orientation
 
 
 @click.command("evaluate", help="Run a model on DATASET, a folder with annotated frames, and say how right it is.")

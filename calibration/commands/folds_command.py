@@ -25,7 +25,7 @@ from stream.app.options import verbose_option
 def folds_command(runs: tuple[str, ...], data: Path, out: Path, network: str, refinement: str) -> None:
     """See the command's help text above."""
     try:
-        from calibration.training.folds import runs_named, train_folds
+        from calibration.learning.folds import runs_named, train_folds
     except ImportError as error:
         raise EngineUnavailable(f"training needs {error.name}; pip install 'partum[train]'") from error
     train_folds(runs_named(runs), data=data, out=out, network=network, refinement=refinement)

@@ -43,7 +43,7 @@ def quantize_command(
     from engines.registry import DEFAULT_MODEL
 
     try:
-        from calibration.quantization.quantize import QuantizeOptions, run_quantize
+        from calibration.deployment.quantization.quantize import QuantizeOptions, run_quantize
     except ImportError as error:
         raise unavailable("quantize", "partum[build]", error) from error
 

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 def train_command(config: str, data: Path, out: Path | None, start: Path | None) -> None:
     """See the command's help text above."""
     try:
-        from calibration.training.config import load_config
-        from calibration.training.train import train
+        from calibration.learning.settings.training import load_config
+        from calibration.learning.train import train
     except ImportError as error:
         raise EngineUnavailable(f"training needs {error.name}; pip install 'partum[train]'") from error
     settings = load_config(config)

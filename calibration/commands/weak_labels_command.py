@@ -11,8 +11,8 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from calibration.datasets import LAYOUTS, open_dataset
-from calibration.datasets.base import SPLITS
+from calibration.data import LAYOUTS, open_dataset
+from calibration.data.base import SPLITS
 from engines.registry import AUTO, BACKENDS
 from stream.app.options import verbose_option
 from stream.app.parameters import Folder, Number
@@ -56,10 +56,10 @@ def weak_labels_command(
 ) -> None:
     """See the command's help text above."""
     from calibration.evaluation.evaluate import EvaluationOptions, check_split
-    from calibration.training.weak_labels import Limits
-    from calibration.training.weak_labels_run import FACTS_FILE, WEIGHTS_FILE, Teaching, write_weak_labels
+    from calibration.learning.weak_labels.filters import Limits
+    from calibration.learning.weak_labels.run import FACTS_FILE, WEIGHTS_FILE, Teaching, write_weak_labels
     from engines.registry import load_engine
-    from stream.results import prepare_folder
+    from stream.outputs.results_folder import prepare_folder
 
     limits = Limits() if min_confidence is None else replace(Limits(), confidence=min_confidence)
     data = open_dataset(dataset, layout)

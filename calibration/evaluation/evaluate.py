@@ -11,20 +11,20 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from calibration.datasets.training_frames import TrainingFrames
+from calibration.data.training_frames import TrainingFrames
 from calibration.errors import DataSetError
 from calibration.evaluation.frames import evaluate_frames, orientation_of_truth, protocols_for
 from calibration.evaluation.metrics import REGIONS
 from calibration.evaluation.pictures import Case, choose_cases, draw_agreement, draw_cases
 from calibration.evaluation.report import FILES, Report, metrics, write_whole
+from engines.onnx.training_frames import find_training_frames, read_signatures
 from engines.registry import REMOTE, WEIGHTS
-from engines.training_frames import find_training_frames, read_signatures
-from stream.biometry import Orientation
-from stream.errors import OptionError
-from stream.masks import read_mask
-from stream.protocols import protocols
-from stream.results import prepare_folder
-from stream.sinks.manifest import NOTICE, write_json
+from stream.common.errors import OptionError
+from stream.measurement.biometry import Orientation
+from stream.measurement.protocols import protocols
+from stream.outputs.manifest import NOTICE, write_json
+from stream.outputs.results_folder import prepare_folder
+from stream.sources.files.masks import read_mask
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from calibration.datasets.base import DataSet, LabelledFrame
+    from calibration.data.base import DataSet, LabelledFrame
     from calibration.evaluation.frames import FrameResult
     from engines.base import Engine
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from calibration.evaluation.confidence import mask_confidence
 from calibration.evaluation.metrics import score_labels
-from stream.biometry import CHALLENGE_SIDE_PX, Biometry, Orientation, Reason
-from stream.frame import Frame
-from stream.mask_orientation import MaskOrientation
-from stream.protocols import measure, protocols
-from stream.reading import Reader, labels_in_frame, predict
+from stream.frames.frame import Frame
+from stream.inference.frame_analyzer import Reader, labels_in_frame, predict
+from stream.measurement.biometry import CHALLENGE_SIDE_PX, Biometry, Orientation, Reason
+from stream.measurement.folder_orientation import MaskOrientation
+from stream.measurement.protocols import measure, protocols
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from calibration.datasets.base import LabelledFrame
-    from calibration.datasets.training_frames import TrainingFrames
+    from calibration.data.base import LabelledFrame
+    from calibration.data.training_frames import TrainingFrames
     from calibration.evaluation.metrics import RegionScore
     from engines.base import Engine
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from calibration.datasets.landmark_tables import aop_of
+from calibration.data.layouts.landmark_tables import aop_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from stream.biometry import Biometry, Point
+    from stream.measurement.biometry import Biometry, Point
 
 POINTS = ("ps_left", "ps_right", "aop_tangency")
 

@@ -12,9 +12,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from calibration.evaluation.agreement import BlandAltman, bland_altman, risk_coverage
+from calibration.evaluation.statistics.agreement import BlandAltman, bland_altman, risk_coverage
 from calibration.evaluation.summary import difference
-from stream.sinks.manifest import NOTICE
+from stream.outputs.manifest import NOTICE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from calibration.datasets.base import LabelledFrame
+    from calibration.data.base import LabelledFrame
     from calibration.evaluation.frames import FrameResult
-    from stream.biometry import Biometry
+    from stream.measurement.biometry import Biometry
 
 CASES_PER_ROW = 4
 CASE_PROTOCOL = "robust"

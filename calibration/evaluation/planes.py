@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from calibration.evaluation.ranks import area_under_roc
+from calibration.evaluation.statistics.ranks import area_under_roc
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,9 +11,9 @@ import cv2
 
 from calibration.evaluation.metrics import REGIONS
 from calibration.evaluation.summary import difference, summarise
-from stream.errors import OutputError
-from stream.sinks.manifest import NOTICE, environment_facts, now_utc
-from stream.sinks.tables import WholeLines
+from stream.common.errors import OutputError
+from stream.outputs.manifest import NOTICE, environment_facts, now_utc
+from stream.outputs.tables import WholeLines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from calibration.datasets.base import DataSet
+    from calibration.data.base import DataSet
     from calibration.evaluation.frames import FrameResult
     from engines.base import Engine
-    from stream.biometry import Biometry
-    from stream.mask_orientation import MaskOrientation
+    from stream.measurement.biometry import Biometry
+    from stream.measurement.folder_orientation import MaskOrientation
 
 SCHEMA = "partum.evaluation/1"
 FILES = ("metrics.json", "per_image.csv", "masks", "cases.png", "agreement.png")

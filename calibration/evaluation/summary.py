@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from calibration.evaluation.agreement import bland_altman, risk_coverage, spread
 from calibration.evaluation.landmarks import POINTS, angle_error, found_landmarks, radial_errors
 from calibration.evaluation.metrics import REGIONS
 from calibration.evaluation.planes import plane_metrics
-from calibration.evaluation.resampling import mean_interval
+from calibration.evaluation.statistics.agreement import bland_altman, risk_coverage, spread
+from calibration.evaluation.statistics.resampling import mean_interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from calibration.evaluation.agreement import RiskCoverage
     from calibration.evaluation.frames import FrameResult
-    from stream.biometry import Biometry
+    from calibration.evaluation.statistics.agreement import RiskCoverage
+    from stream.measurement.biometry import Biometry
 
     Value = Callable[[FrameResult], float | None]
     Choice = Callable[[FrameResult], Biometry]

@@ -1,1 +1,1 @@
-"""Experiments that decided how the shipped model is trained; each a command that makes its own table."""
+"""Experiments that decided how the shipped model and clip are made, each a command; not in the wheel."""

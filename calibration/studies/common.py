@@ -14,17 +14,17 @@ import click
 
 from calibration.errors import ConfigError, TrainingError
 from calibration.evaluation.report import rounded, write_whole
-from calibration.training import checkpoint
-from calibration.training.config import load_config
-from calibration.training.train import train
+from calibration.learning import checkpoint
+from calibration.learning.settings.training import load_config
+from calibration.learning.train import train
 from engines.errors import PartumError
 from stream.app.parameters import Folder
-from stream.sinks.manifest import NOTICE, environment_facts, now_utc, write_json
+from stream.outputs.manifest import NOTICE, environment_facts, now_utc, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from calibration.training.config import TrainConfig
+    from calibration.learning.settings.training import TrainConfig
 
 RESULT_FILE = "result.json"
 NETWORK: Mapping[str, object] = {

@@ -20,10 +20,10 @@ import click
 import numpy as np
 from rich.console import Console
 
-from calibration.cross_validation.gate import Negatives, ask_negatives, gate_table, out_of_fold
-from calibration.cross_validation.predictions import Predictions, check_same_frames, predict_fold
-from calibration.cross_validation.report import as_text
-from calibration.cross_validation.score import (
+from calibration.errors import TrainingError
+from calibration.evaluation.cross_validation.gate import Negatives, ask_negatives, gate_table, out_of_fold
+from calibration.evaluation.cross_validation.predictions import Predictions, check_same_frames, predict_fold
+from calibration.evaluation.cross_validation.score import (
     cases_of,
     error_table,
     fitted_fusion,
@@ -35,18 +35,18 @@ from calibration.cross_validation.score import (
     quality_of,
     with_redrawn,
 )
-from calibration.errors import TrainingError
 from calibration.evaluation.report import rounded, write_whole
-from calibration.training import checkpoint
-from calibration.training.folds import ALL, FOLDS, KINDS
+from calibration.learning import checkpoint
+from calibration.learning.folds import ALL, FOLDS, KINDS
+from calibration.studies.cross_validation_tables import as_text
 from engines.errors import PartumError
 from stream.app.parameters import Folder
-from stream.sinks.manifest import NOTICE, environment_facts, now_utc, write_json
+from stream.outputs.manifest import NOTICE, environment_facts, now_utc, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from calibration.cross_validation.score import Case
+    from calibration.evaluation.cross_validation.score import Case
 
 NAME = "cross_validation"
 

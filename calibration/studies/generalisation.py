@@ -13,6 +13,8 @@ from dataclasses import fields, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from calibration.learning.augmentation.settings import AugmentationSettings, Effect
+from calibration.learning.settings.training import SourceSettings
 from calibration.studies.common import (
     Run,
     Scale,
@@ -24,14 +26,12 @@ from calibration.studies.common import (
     spread,
     write_study,
 )
-from calibration.training.augmentation.settings import AugmentationSettings, Effect
-from calibration.training.config import SourceSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from calibration.training.config import TrainConfig
+    from calibration.learning.settings.training import TrainConfig
 
 FOLDS = 3
 HOLDOUTS: Mapping[str, tuple[str, ...]] = {

@@ -14,8 +14,12 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from calibration.datasets.split import grouped_holdout
+from calibration.data.split import grouped_holdout
 from calibration.evaluation.metrics import dice
+from calibration.learning import checkpoint
+from calibration.learning.frames import frames_of
+from calibration.learning.settings.training import SourceSettings
+from calibration.learning.weak_labels.run import FACTS_FILE, WEIGHTS_FILE, Teaching, write_weak_labels
 from calibration.studies.common import (
     Run,
     Scale,
@@ -28,21 +32,17 @@ from calibration.studies.common import (
     spread,
     write_study,
 )
-from calibration.training import checkpoint
-from calibration.training.config import SourceSettings
-from calibration.training.frames import frames_of
-from calibration.training.weak_labels_run import FACTS_FILE, WEIGHTS_FILE, Teaching, write_weak_labels
-from engines.export import export_checkpoint
+from engines.onnx.export import export_checkpoint
 from engines.registry import load_engine
-from stream.masks import read_mask
-from stream.results import prepare_folder
+from stream.outputs.results_folder import prepare_folder
+from stream.sources.files.masks import read_mask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from calibration.datasets.base import LabelledFrame
-    from calibration.training.config import TrainConfig
+    from calibration.data.base import LabelledFrame
+    from calibration.learning.settings.training import TrainConfig
 
 SHARE = 0.2
 ALONE, WEAK, FULL = "labelled20", "labelled20_weak", "labelled100"

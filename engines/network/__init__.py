@@ -1,1 +1,1 @@
-"""Networks made of parts that a configuration names: encoders, decoders, heads; and the paper's U-Net."""
+"""Networks in PyTorch, made of parts that a configuration names; no files, no training."""

@@ -17,7 +17,7 @@ from click.shell_completion import CompletionItem, shell_complete
 
 from engines.errors import PartumError
 from engines.redaction import scrubbed
-from stream.errors import OptionError
+from stream.common.errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

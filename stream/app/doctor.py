@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import av
 
-from engines.cache import EngineCache
 from engines.inventory import inventory
 from engines.runtime import available_cores
+from engines.tensorrt.cache import EngineCache
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

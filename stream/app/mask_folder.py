@@ -13,11 +13,11 @@ import click
 from rich.console import Console
 from rich.progress import track
 
-from stream.biometry import CHALLENGE_SIDE_PX, Biometry, Orientation, Reason
-from stream.errors import MaskError, OptionError, OutputError, SourceError
-from stream.mask_orientation import MaskOrientation
-from stream.masks import NOT_A_MASK_FORMAT, is_mask_file, pictures_in, pixel_aspect, read_mask
-from stream.protocols import check_orientation, measure
+from stream.common.errors import MaskError, OptionError, OutputError, SourceError
+from stream.measurement.biometry import CHALLENGE_SIDE_PX, Biometry, Orientation, Reason
+from stream.measurement.folder_orientation import MaskOrientation
+from stream.measurement.protocols import check_orientation, measure
+from stream.sources.files.masks import NOT_A_MASK_FORMAT, is_mask_file, pictures_in, pixel_aspect, read_mask
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from stream.frame import PixelSpacing
+    from stream.frames.frame import PixelSpacing
 
 LANDMARKS = ("ps_superior", "ps_inferior", "tangent", "hsd_min_foot", "hsd_perp_foot")
 COLUMNS = (
@@ -55,7 +55,7 @@ class MeasureOptions:
     Attributes:
         masks: a folder of masks, and of folders of masks, or one mask.
         out: the CSV file to write; it appears only when it is whole.
-        protocol: a name in `stream.protocols.protocols()`.
+        protocol: a name in `stream.measurement.protocols.protocols()`.
         spacing: of the masks' pixels; None takes the shape of the pixels from each file, and leaves lengths in pixels.
         orientation: of all masks; `AUTO` decides once, from all of them.
     """

@@ -11,13 +11,13 @@ import click
 
 from engines.redaction import scrubbed
 from stream.app.parameters import Number, Spacing, Text
-from stream.biometry import Orientation
-from stream.protocols import protocols
+from stream.measurement.biometry import Orientation
+from stream.measurement.protocols import protocols
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from stream.watch import WatchOptions
+    from stream.preprocessing import WatchOptions
 
 
 class RedactingFormatter(logging.Formatter):
@@ -108,8 +108,8 @@ def screen_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def watch_options(*, sector: str | None, pane: str | None, tick_mm: float | None, profile: Path | None) -> WatchOptions:
     """What a profile says, and what was said on the command line in its place."""
-    from stream.watch import WatchOptions, parse_sector, read_profile
-    from stream.watch.sector import Panes
+    from stream.preprocessing import WatchOptions, parse_sector, read_profile
+    from stream.preprocessing.sector.detection import Panes
 
     options = read_profile(profile) if profile else WatchOptions()
     if sector is not None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from stream.frame import PixelSpacing
+from stream.frames.frame import PixelSpacing
 
 
 class Pace(click.ParamType[float | None]):

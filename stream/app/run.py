@@ -10,28 +10,28 @@ from typing import TYPE_CHECKING, Self
 
 from engines.errors import PartumError
 from engines.redaction import scrubbed
-from stream.biometry import CHALLENGE_SIDE_PX
-from stream.channel import Overflow
-from stream.clock import MonotonicClock
-from stream.errors import SourceUnreadable
-from stream.pipeline import Pipeline
-from stream.results import prepare_folder
-from stream.screen.board import Board
-from stream.screen.shown import state_of
-from stream.sinks.manifest import Manifest
-from stream.sinks.marks import MarkFile
-from stream.sinks.overlay import Overlay
-from stream.sinks.recorder import Recorder
-from stream.sinks.tables import Csv, JsonLines
-from stream.sinks.together import Together
-from stream.sinks.trend import Trend
+from stream.common.channel import Overflow
+from stream.common.clock import MonotonicClock
+from stream.common.errors import SourceUnreadable
+from stream.measurement.biometry import CHALLENGE_SIDE_PX
+from stream.outputs.group import Together
+from stream.outputs.manifest import Manifest
+from stream.outputs.marks import MarkFile
+from stream.outputs.pictures.overlay import Overlay
+from stream.outputs.pictures.trend import Trend
+from stream.outputs.recorder import Recorder
+from stream.outputs.results_folder import prepare_folder
+from stream.outputs.tables import Csv, JsonLines
+from stream.outputs.web.board import Board
+from stream.outputs.web.state import state_of
+from stream.pipeline.pipeline import Pipeline
+from stream.pipeline.statistics import RunStatistics
+from stream.pipeline.throughput import remedies
+from stream.preprocessing.preprocessor import Watch
 from stream.sources import open_live, open_source
-from stream.sources.live import LiveSource
+from stream.sources.live.base import LiveSource
 from stream.sources.paced import Looped, Paced
 from stream.sources.recorded import RecordedSource, RecordedWatch
-from stream.telemetry import RunStatistics
-from stream.throughput import remedies
-from stream.watch.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 
     from engines.base import Engine
     from stream.app.session_options import SessionOptions
-    from stream.sinks.base import Sink
+    from stream.outputs.base import Sink
+    from stream.preprocessing.preprocessor import Looks
     from stream.sources.base import FrameSource
-    from stream.watch.watch import Looks
 
 
 class Run:
@@ -180,7 +180,7 @@ class Run:
         if options.record:
             yield lambda: Recorder(out / "recording", note=info.note)
         if options.igtl_out is not None:
-            from stream.sinks.igtl_output import IgtlOutput
+            from stream.outputs.igtl import IgtlOutput
 
             port = options.igtl_out
             yield lambda: IgtlOutput(port, state=lambda: state_of(self.board.moment()))

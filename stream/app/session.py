@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from engines.batching import SharedEngine
-from engines.cache import live_stream
 from engines.registry import load_engine
+from engines.sharing import SharedEngine
+from engines.tensorrt.cache import live_stream
 from stream.app.run import Run, make_watch, open_recording
 from stream.app.summary import print_summary
 from stream.app.terminal import progress_of
-from stream.errors import OptionError
-from stream.protocols import check_orientation
-from stream.results import check_folder, prepare_folder
-from stream.sinks.igtl_output import LAST_PORT, IgtlOutput
+from stream.common.errors import OptionError
+from stream.measurement.protocols import check_orientation
+from stream.outputs.igtl import LAST_PORT, IgtlOutput
+from stream.outputs.results_folder import check_folder, prepare_folder
 
 if TYPE_CHECKING:
     import socket
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from engines.base import Engine
     from stream.app.session_options import SessionOptions
-    from stream.screen.settings import ScreenSettings
-    from stream.telemetry import RunStatistics
+    from stream.outputs.web.settings import ScreenSettings
+    from stream.pipeline.statistics import RunStatistics
 
 
 def run_session(options: SessionOptions, *more: SessionOptions) -> RunStatistics:
@@ -150,7 +150,7 @@ def _shown(screen: tuple[ScreenSettings, socket.socket] | None, runs: Sequence[R
     if screen is None:
         yield
         return
-    from stream.screen.server import ScreenServer
+    from stream.outputs.web.server import ScreenServer
 
     settings, listening = screen
     with ScreenServer([run.board for run in runs], settings=settings, listening=listening) as server:

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engines.redaction import looks_like_address, redacted
-from stream.biometry import Orientation
-from stream.errors import OptionError
-from stream.frame import PixelSpacing
-from stream.watch import WatchOptions
+from stream.common.errors import OptionError
+from stream.frames.frame import PixelSpacing
+from stream.measurement.biometry import Orientation
+from stream.preprocessing import WatchOptions
 
 if TYPE_CHECKING:
-    from stream.screen.settings import ScreenSettings
+    from stream.outputs.web.settings import ScreenSettings
 
 DEMO_CLIP = Path(__file__).parents[1] / "demo" / "demo.mp4"
-"""A real frame brought to motion by warps of a known AoP course; see `calibration/demo_clip.py`."""
+"""A real frame brought to motion by warps of a known AoP course; see `calibration/studies/demo_clip.py`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +92,7 @@ class SessionOptions:
             if self.token or self.allow_hosts or self.tls_cert or self.tls_key:
                 raise OptionError("--token, --allow-host, --tls-cert and --tls-key are the screen's: give --serve too")
             return None
-        from stream.screen.settings import ScreenSettings, parse_address
+        from stream.outputs.web.settings import ScreenSettings, parse_address
 
         host, port = parse_address(self.serve)
         return ScreenSettings.checked(

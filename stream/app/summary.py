@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from stream.sinks.manifest import NOTICE
-from stream.text import printable
-from stream.throughput import overload_of
+from stream.common.text import printable
+from stream.outputs.manifest import NOTICE
+from stream.pipeline.throughput import overload_of
 
 if TYPE_CHECKING:
     from stream.app.run import Run

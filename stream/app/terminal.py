@@ -23,13 +23,13 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from stream.screen.shown import Shown, state_of
+from stream.outputs.web.state import Shown, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from stream.app.run import Run
-    from stream.screen.board import Board
+    from stream.outputs.web.board import Board
 
 SEEN = frozenset({Shown.LIVE, Shown.REPLAY, Shown.HOLD, Shown.NO_PLANE, Shown.FROZEN})
 """States in which pictures of the feed are looked at in time."""

@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engines.redaction import looks_like_address, redacted
-from stream.clock import MonotonicClock
-from stream.errors import OptionError, SourceNotFound, SourceUnreadable
-from stream.sources.kinds import SUPPORTED, VIDEO_SUFFIXES, Kind, kind_of
+from stream.common.clock import MonotonicClock
+from stream.common.errors import OptionError, SourceNotFound, SourceUnreadable
+from stream.sources.files.kinds import SUPPORTED, VIDEO_SUFFIXES, Kind, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from stream.clock import Clock
-    from stream.frame import PixelSpacing
+    from stream.common.clock import Clock
+    from stream.frames.frame import PixelSpacing
     from stream.sources.base import FrameSource
-    from stream.sources.live import LiveSource
+    from stream.sources.live.base import LiveSource
 
 __all__ = ["open_live", "open_source"]
 
@@ -59,7 +59,7 @@ def open_source(uri: str, *, clock: Clock | None = None, spacing: PixelSpacing |
 
 
 def open_live(uri: str, *, clock: Clock | None = None, spacing: PixelSpacing | None = None) -> LiveSource:
-    """Opens a live feed; what is connected, lost and connected again is the feed's business (`stream.sources.live`).
+    """Opens a live feed; what is connected, lost and connected again is the feed's business (`stream.sources.live.base`).
 
     Args:
         uri: `rtsp://host/path`, `udp://@:5000`, `http://host/stream.mjpg`, `v4l2:/dev/video0`, `screen:` ...
@@ -69,9 +69,9 @@ def open_live(uri: str, *, clock: Clock | None = None, spacing: PixelSpacing | N
     Raises:
         OptionError: it is no live feed, or of a kind that this version cannot read.
     """
-    from stream.sources.device import open_device
-    from stream.sources.igtl import open_igtl
-    from stream.sources.network import open_network
+    from stream.sources.live.device import open_device
+    from stream.sources.live.igtl.source import open_igtl
+    from stream.sources.live.network import open_network
 
     if not uri:
         raise OptionError("the feed's address is empty; give one, for example rtsp://host/live")
@@ -102,8 +102,8 @@ def _nearest(scheme: str, known: Collection[str]) -> str:
 
 
 def _open_phantom(uri: str, clock: Clock, spacing: PixelSpacing | None) -> FrameSource:
+    from stream.phantom.source import PhantomSource
     from stream.sources.paced import Respaced
-    from stream.sources.phantom.source import PhantomSource
 
     phantom = PhantomSource(uri, clock=clock)
     return Respaced(phantom, spacing=spacing) if spacing else phantom
@@ -112,7 +112,7 @@ def _open_phantom(uri: str, clock: Clock, spacing: PixelSpacing | None) -> Frame
 def _open_path(path: Path, clock: Clock, spacing: PixelSpacing | None) -> FrameSource:
     kind = kind_of(path)
     if kind is Kind.IMAGES:
-        from stream.sources.images import ImageFolderSource
+        from stream.sources.files.images.source import ImageFolderSource
 
         return ImageFolderSource(path, clock=clock, spacing=spacing)
     if kind is Kind.RECORDED:
@@ -120,18 +120,18 @@ def _open_path(path: Path, clock: Clock, spacing: PixelSpacing | None) -> FrameS
 
         return RecordedSource(path, clock=clock, spacing=spacing)
     if kind is Kind.DICOM:
-        from stream.sources.dicom.folder import open_dicom_path
+        from stream.sources.files.dicom.folder import open_dicom_path
 
         return open_dicom_path(path, clock=clock, spacing=spacing)
     if kind is Kind.STACK:
-        from stream.sources.stack import StackSource
+        from stream.sources.files.volumes.source import StackSource
 
         return StackSource(path, clock=clock, spacing=spacing)
     if kind is Kind.ARCHIVE:
-        from stream.sources.archive import ArchiveSource
+        from stream.sources.files.archive import ArchiveSource
 
         return ArchiveSource(path, open_path=lambda inside: _open_path(inside, clock, spacing))
-    from stream.sources.video import VideoSource
+    from stream.sources.files.video import VideoSource
 
     try:
         return VideoSource(path, clock=clock, spacing=spacing)

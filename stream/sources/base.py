@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
-    from stream.frame import Frame, PixelSpacing
+    from stream.frames.frame import Frame, PixelSpacing
 
 DEFAULT_RATE_HZ = Fraction(25)
 """Where a recording says nothing of time."""

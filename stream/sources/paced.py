@@ -8,16 +8,16 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from stream.errors import OptionError, SourceUnreadable
-from stream.frame import SegmentCause
-from stream.sources.recording import Recording
-from stream.sources.typed_spacing import TypedSpacing
+from stream.common.errors import OptionError, SourceUnreadable
+from stream.frames.frame import SegmentCause
+from stream.frames.typed_spacing import TypedSpacing
+from stream.sources.recording_base import Recording
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from stream.clock import Clock
-    from stream.frame import Frame, PixelSpacing
+    from stream.common.clock import Clock
+    from stream.frames.frame import Frame, PixelSpacing
     from stream.sources.base import FrameSource, SourceInfo
 
 _DEFAULT_RATE_HZ = Fraction(25)

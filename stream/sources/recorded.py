@@ -14,22 +14,22 @@ import av
 import av.error
 import numpy as np
 
-from stream.biometry import Reason, ReasonKind
-from stream.errors import SourceTruncated, SourceUnreadable
-from stream.frame import PLAUSIBLE_ASPECT, Frame, PixelSpacing, SegmentCause
-from stream.segments import TYPED_SCALE_ENDS
+from stream.common.errors import SourceTruncated, SourceUnreadable
+from stream.frames.frame import PLAUSIBLE_ASPECT, Frame, PixelSpacing, SegmentCause
+from stream.frames.segments import TYPED_SCALE_ENDS
+from stream.measurement.biometry import Reason, ReasonKind
+from stream.preprocessing.preprocessor import BLANK, Seen
 from stream.sources.base import SourceInfo
-from stream.sources.image_file import read_grey
-from stream.sources.pictures import PictureReader
-from stream.sources.recording import Recording
-from stream.watch.watch import BLANK, Seen
+from stream.sources.decoding.picture_reader import PictureReader
+from stream.sources.files.images.image_file import read_grey
+from stream.sources.recording_base import Recording
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from numpy.typing import NDArray
 
-    from stream.clock import Clock
+    from stream.common.clock import Clock
 
 _log = logging.getLogger(__name__)
 
@@ -188,7 +188,7 @@ class RecordedSource(Recording):
 
 
 class RecordedWatch:
-    """Says of each frame what was seen of it when it was live; the place of a `stream.watch.Watch`."""
+    """Says of each frame what was seen of it when it was live; the place of a `stream.preprocessing.Watch`."""
 
     def __init__(self, folder: Path) -> None:
         _, frames = _read(folder)

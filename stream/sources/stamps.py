@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from statistics import median, median_low
 from typing import TYPE_CHECKING
 
+from stream.frames.timeline import JUMP_S
 from stream.sources.base import RATE_NOTE
-from stream.sources.timeline import JUMP_S
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

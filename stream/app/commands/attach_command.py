@@ -23,10 +23,10 @@ from stream.app.options import (
     watch_options,
 )
 from stream.app.parameters import Folder, Number, Text
-from stream.biometry import Orientation
+from stream.measurement.biometry import Orientation
 
 if TYPE_CHECKING:
-    from stream.frame import PixelSpacing
+    from stream.frames.frame import PixelSpacing
 
 ADDRESSES = (
     *("rtsp://", "rtmp://", "udp://@:", "tcp://", "http://", "igtl://"),

@@ -14,8 +14,8 @@ from stream.app.options import json_option
 @json_option
 def engines_command(as_json: bool) -> None:
     """See the command's help text above."""
-    from engines.cache import EngineCache, refusal
     from engines.inventory import inventory
+    from engines.tensorrt.cache import EngineCache, refusal
 
     cache = EngineCache()
     back_ends, built = inventory(), cache.entries()

@@ -18,13 +18,13 @@ ONNX, CHECKPOINTS = ".onnx", (".pt", ".pth", ".ckpt")
 @click.option("--max-batch", type=click.IntRange(1), default=16, show_default=True, help="Of the Triton server.")
 def export_command(source: Path, out: Path | None, triton: Path | None, max_batch: int) -> None:
     """See the command's help text above."""
-    from engines.model_file import read_model_file
-    from engines.triton_repository import write_repository
+    from engines.backends.triton_repository import write_repository
+    from engines.onnx.model_file import read_model_file
 
     model = source
     if source.suffix in CHECKPOINTS:
         try:
-            from engines.export import export_checkpoint
+            from engines.onnx.export import export_checkpoint
         except ImportError as error:
             raise unavailable("export", "partum[train]", error) from error
         model = out or source.with_suffix(ONNX)

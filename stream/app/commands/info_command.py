@@ -31,7 +31,7 @@ def info_command(file: Path, as_json: bool) -> None:
 
 
 def _model_facts(path: Path) -> dict[str, Any]:
-    from engines.model_file import read_model_file
+    from engines.onnx.model_file import read_model_file
 
     model = read_model_file(path)
     spec = asdict(model.spec)

@@ -9,10 +9,10 @@ import click
 
 from stream.app.mask_folder import MeasureOptions, run_measure
 from stream.app.options import orientation_option, protocol_option, spacing_option, verbose_option
-from stream.biometry import Orientation
+from stream.measurement.biometry import Orientation
 
 if TYPE_CHECKING:
-    from stream.frame import PixelSpacing
+    from stream.frames.frame import PixelSpacing
 
 
 @click.command("measure", help="Measure AoP and HSD on MASKS, label masks (PNG, MetaImage) in a folder and below.")

@@ -22,10 +22,10 @@ from stream.app.options import (
     watch_options,
 )
 from stream.app.parameters import Folder, Pace, Text
-from stream.biometry import Orientation
+from stream.measurement.biometry import Orientation
 
 if TYPE_CHECKING:
-    from stream.frame import PixelSpacing
+    from stream.frames.frame import PixelSpacing
 
 
 def _paths(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -1,0 +1,1 @@
+"""What is measured, one command for each; results go to `benchmarks/results`."""

@@ -1,0 +1,1 @@
+"""How results are told: files, tables, figures, comparisons; measures nothing."""

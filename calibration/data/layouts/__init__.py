@@ -1,0 +1,1 @@
+"""How each public data set lies on disk, one module for each, and what they share in reading it."""

@@ -1,0 +1,168 @@
+"""Out-of-fold predictions: every frame as seen by the networks that did not learn from its group."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from calibration.errors import TrainingError
+from calibration.evaluation.cross_validation.evidence import features
+from calibration.evaluation.cross_validation.kept import Kept
+from calibration.evaluation.cross_validation.views import VIEWS, look_again
+from calibration.learning import checkpoint
+from calibration.learning.folds import FOLDS
+from calibration.learning.frames import fit, fit_mask, frames_of
+from calibration.learning.settings.training import SourceSettings
+from engines.network.build import make_network
+from engines.network.refinement import OUTPUTS, RefinementNetwork
+from engines.postprocess import class_labels
+from stream.measurement.convexity import convex_labels
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from calibration.data.base import LabelledFrame
+
+SIDE = 256
+SOURCES = {"psfhs": (), "planes": ("frame_0110",)}
+"""Data sets, and the frames of each that are left out: this one is nearly the same as PSFHS 04942 and 04945."""
+NO_LABEL = -1
+_CHUNK = 16
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Predictions(Kept):
+    """What is known and what is said of n frames; masks and points in pixels of the network's square.
+
+    Attributes:
+        names, groups, looks: (n,) text; names with their data set, as `psfhs/03744`.
+        folds: (n,) the fold each was held out in.
+        planes: (n,) 1 standard plane, 0 not, -1 nobody said.
+        drawn: (n, S, S) uint8 masks that people drew; empty (all 0) where there is none.
+        found: (n, S, S) uint8 labels as the pipeline measures them, one convex piece each.
+        features: (n, 5) of the gate: `calibration.evaluation.cross_validation.evidence.NAMES`.
+        normal_logits: (n,) NaN where the network has no such head.
+        views: (n, V, 7) answers of the second look brought back to the square: direction (cos, sin), inferior end,
+            superior end, log spread; NaN without a second look or without a PS to look at.
+    """
+
+    names: NDArray[np.str_]
+    groups: NDArray[np.str_]
+    looks: NDArray[np.str_]
+    folds: NDArray[np.int64]
+    planes: NDArray[np.int64]
+    drawn: NDArray[np.uint8]
+    found: NDArray[np.uint8]
+    features: NDArray[np.float64]
+    normal_logits: NDArray[np.float64]
+    views: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def held_out_frames(data: Path, fold: int) -> list[tuple[str, LabelledFrame]]:
+    """The frames that no network of a fold learned from, each with its data set's name."""
+    return [
+        (path, frame)
+        for path, left_out in SOURCES.items()
+        for frame in frames_of(
+            SourceSettings(path=path, folds=FOLDS, fold=fold, take="held_out", exclude=left_out),
+            data,
+            size=SIDE,
+            seed=0,
+        )
+    ]
+
+
+def predict_fold(fold: int, *, data: Path, runs: Path) -> Predictions:
+    """Runs a fold's networks over the frames it held out.
+
+    Args:
+        fold: 0 to 4.
+        data: folder of the data sets.
+        runs: folder of the trainings (`partum folds`); without `refinement-N` there is no second look.
+
+    Raises:
+        TrainingError: there is no checkpoint of the mask network.
+    """
+    frames = held_out_frames(data, fold)
+    images = np.stack([fit(frame.image, SIDE) for _, frame in frames])
+    logits, plane, normal = run_network(mask_network(runs, fold), images)
+    found = labels_of(logits)
+    refinement = _refinement_network(runs, fold)
+    views = np.full((len(frames), len(VIEWS), len(OUTPUTS)), np.nan)
+    if refinement is not None:
+        views = look_again(refinement, images, found)
+    blank = np.zeros((SIDE, SIDE), np.uint8)
+    return Predictions(
+        names=np.array([f"{path}/{frame.name}" for path, frame in frames]),
+        groups=np.array([f"{path}/{frame.group}" for path, frame in frames]),
+        looks=np.array([frame.look or path for path, frame in frames]),
+        folds=np.full(len(frames), fold),
+        planes=np.array([_plane(path, frame) for path, frame in frames]),
+        drawn=np.stack([blank if frame.mask is None else fit_mask(frame.mask, SIDE) for _, frame in frames]),
+        found=found,
+        features=features(logits, plane),
+        normal_logits=normal,
+        views=views,
+    )
+
+
+def labels_of(logits: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Labels (n, S, S) as the pipeline measures them, of logits (n, 3, h, w)."""
+    return np.stack([convex_labels(class_labels(each, SIDE, SIDE)) for each in logits])
+
+
+def _plane(path: str, frame: LabelledFrame) -> int:
+    if path == "psfhs":
+        return 1  # every frame shows both
+    return NO_LABEL if frame.plane is None else int(frame.plane)
+
+
+@torch.inference_mode()
+def run_network(
+    network: Any, images: NDArray[np.uint8]
+) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:
+    """Class logits (n, 3, h, w), plane logits (n,), and the logits of a normal picture (n,), NaN without that head."""
+    parts = []
+    for start in range(0, len(images), _CHUNK):
+        answer = network(torch.from_numpy(images[start : start + _CHUNK])[:, None])
+        parts.append([each.float().numpy() for each in answer])
+    logits, plane = (np.concatenate([part[place] for part in parts]) for place in (0, 1))
+    normal = np.concatenate([part[2] for part in parts]) if len(parts[0]) > 2 else np.full(len(images), np.nan)
+    return logits, plane.astype(float), normal.astype(float)
+
+
+def mask_network(runs: Path, fold: int) -> Any:
+    """The network that did not learn from a fold, in evaluation mode.
+
+    Raises:
+        TrainingError: it was not trained yet, or its checkpoint is damaged.
+    """
+    stored = checkpoint.read(runs / f"mask-{fold}" / checkpoint.CHECKPOINT)
+    network = make_network(checkpoint.config_of(stored)["network"])
+    network.load_state_dict(stored["weights"])
+    return network.eval()
+
+
+def _refinement_network(runs: Path, fold: int) -> RefinementNetwork | None:
+    path = runs / f"refinement-{fold}" / checkpoint.CHECKPOINT
+    if not path.exists():
+        return None
+    stored = checkpoint.read(path)
+    network = RefinementNetwork(**checkpoint.config_of(stored)["network"])
+    network.load_state_dict(stored["weights"])
+    return network.eval()
+
+
+def check_same_frames(predictions: Predictions) -> None:
+    """Raises TrainingError where a frame was held out twice: the folds were not made by one rule."""
+    names, times = np.unique(predictions.names, return_counts=True)
+    if (times > 1).any():
+        raise TrainingError(f"{names[times > 1][0]} was held out in two folds; train the folds anew")

@@ -1,0 +1,1 @@
+"""Statistics of errors: agreement, ranks, confidence intervals; knows no frames and no files."""

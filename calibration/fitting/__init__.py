@@ -1,0 +1,1 @@
+"""Constants of the stream fitted to data or simulation: filter noise, thresholds, orientation, sector."""

@@ -1,0 +1,1 @@
+"""Fitting the networks to labelled frames; nothing that judges a finished model."""

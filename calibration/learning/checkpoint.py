@@ -1,0 +1,146 @@
+"""A run's state on disk: written whole or not at all, read back to the bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from dataclasses import asdict
+from importlib.metadata import version
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from calibration.data.training_frames import joined, packed, unpacked
+from calibration.errors import ConfigError, TrainingError
+from calibration.learning.settings.toml_file import build_config
+from engines.base import ModelSpec
+from engines.onnx.export import CHECKPOINT_SCHEMA
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from calibration.data.groups import Seen
+    from calibration.learning.refinement.config import RefinementConfig
+    from calibration.learning.settings.training import TrainConfig
+    from engines.network.build import Network
+
+CHECKPOINT, BEST, HISTORY = "checkpoint.pt", "best.pt", "history.jsonl"
+
+
+def facts_of(network: Network, config: TrainConfig, *, fingerprint: str, seen: Mapping[str, Any]) -> dict[str, Any]:
+    """What every checkpoint says of itself beside its state; `engines.onnx.export` needs schema, spec, weights and seen."""
+    stride = network.output_stride
+    spec = ModelSpec(
+        name=config.name,
+        height=config.size,
+        width=config.size,
+        output_height=config.size // stride,
+        output_width=config.size // stride,
+        classes=("background", "PS", "FH"),
+        plane_threshold=0.5,
+        architecture=config.network,
+        training_data=config.training_data,
+        licence=config.licence,
+    )
+    return {
+        "schema": CHECKPOINT_SCHEMA,
+        "spec": spec.to_metadata(),
+        "config": as_text(config),
+        "data_fingerprint": fingerprint,
+        "seen": dict(seen),
+        "versions": {name: version(name) for name in ("torch", "numpy", "opencv-python-headless")}
+        | {"python": platform.python_version()},
+        "weights": network.state_dict(),
+    }
+
+
+def seen_frames(learned: Seen, start: Path | None) -> dict[str, Any]:
+    """How the frames look that a run learns from, those of the run it started from too: signatures and their number.
+
+    Raises:
+        TrainingError: `start` is no checkpoint.
+    """
+    signatures = packed(learned.thumbnails)
+    before = read(start).get("seen") if start else None
+    if before:
+        signatures = joined(signatures, before["signatures"])
+    return {"signatures": signatures, "frames": len(unpacked(signatures))}
+
+
+def as_text(config: TrainConfig | RefinementConfig) -> str:
+    """A configuration as JSON; two runs with the same text and data are the same run."""
+    return json.dumps(asdict(config), sort_keys=True)
+
+
+def save(stored: Mapping[str, Any], path: Path) -> None:
+    """Writes beside `path` and renames."""
+    partial = path.with_name(f"{path.name}.part")
+    torch.save(dict(stored), partial)
+    os.replace(partial, path)
+
+
+def load(path: Path, config: TrainConfig | RefinementConfig, *, fingerprint: str) -> dict[str, Any] | None:
+    """The state to go on from; None where there is none.
+
+    Raises:
+        TrainingError: the folder holds a run with another configuration or other data, or a file that is no checkpoint.
+    """
+    if not path.exists():
+        return None
+    stored = read(path)
+    if not _is_same(stored.get("config"), config):
+        raise TrainingError(f"{path}: made with another configuration; give --out another folder")
+    if stored.get("data_fingerprint") != fingerprint:
+        raise TrainingError(f"{path}: made with other data; give --out another folder")
+    return stored
+
+
+def _is_same(text: object, config: Any) -> bool:
+    """Whether a stored configuration says the same; keys that are newer than it count as their defaults."""
+    try:
+        return bool(build_config(type(config), json.loads(str(text))) == config)
+    except (ConfigError, ValueError):
+        return False
+
+
+def load_weights(network: Network, path: Path) -> None:
+    """Takes over the weights of another run's checkpoint.
+
+    Raises:
+        TrainingError: there is none, or it is of another network.
+    """
+    weights: dict[str, Any] = read(path).get("weights", {})
+    try:
+        network.load_state_dict(weights)
+    except (RuntimeError, TypeError) as error:
+        raise TrainingError(
+            f"{path}: its weights are not those of this network ({_brief(error)}); give another --start"
+        ) from error
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Reads a checkpoint into main memory. Only a file whose content is wrong is called damaged.
+
+    Raises:
+        TrainingError: there is no such file, it may not be read, or it is no checkpoint.
+    """
+    try:
+        return dict(torch.load(path, map_location="cpu", weights_only=True))
+    except OSError as error:
+        raise TrainingError(f"{path}: cannot be read ({error.strerror}); check its name and permissions") from error
+    except (UnpicklingError, RuntimeError, EOFError, ValueError, TypeError, KeyError) as error:
+        raise TrainingError(f"{path}: not a checkpoint ({_brief(error)}); take it away to start anew") from error
+
+
+def config_of(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration that a checkpoint holds, as a table."""
+    table: dict[str, Any] = json.loads(stored["config"])
+    return table
+
+
+def _brief(error: Exception) -> str:
+    """The first line: torch's messages go on with advice and lists of keys."""
+    return str(error).partition("\n")[0]

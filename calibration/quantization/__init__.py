@@ -1,4 +1,0 @@
-"""INT8 by calibration: which frames, which ranges, which layers are left alone, and what becomes of the threshold.
-
-ONNX Runtime's quantiser does the arithmetic; what is decided here is what it is given, and whether its answer will do.
-"""

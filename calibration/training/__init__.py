@@ -1,1 +1,0 @@
-"""Fitting the network to labelled frames."""

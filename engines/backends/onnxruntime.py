@@ -1,0 +1,126 @@
+"""ONNX Runtime: on the CPU where OpenVINO has no build and as a second opinion; on NVIDIA GPUs by its providers."""
+
+from __future__ import annotations
+
+import importlib
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from engines.errors import EngineUnavailable
+from engines.onnx.model_file import operators
+from engines.runtime import RuntimeEngine, available_cores, heads_spec, refused, unavailable
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from engines.onnx.model_file import ModelFile
+
+BACKEND = "onnxruntime"
+Provider = Literal["cpu", "cuda", "tensorrt"]
+_PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
+_SILENT = 4  # its severity "fatal": errors reach us as exceptions, not as lines on stderr
+
+
+class OnnxRuntimeEngine(RuntimeEngine):
+    """A model run by one of ONNX Runtime's providers, in the precision of its file.
+
+    Args:
+        model: from `engines.onnx.model_file.read_model_file`.
+        threads: cores it may keep busy; None takes all this process may run on.
+        provider: `cpu`, or a GPU's; none is ever replaced by another.
+        heads_only: leaves the decoder out; needs `onnx`.
+
+    Raises:
+        EngineUnavailable: onnxruntime is not installed, or this build or machine lacks the provider.
+        ModelMismatch: onnxruntime refuses the model.
+    """
+
+    def __init__(
+        self,
+        model: ModelFile,
+        *,
+        threads: int | None = None,
+        provider: Provider = "cpu",
+        heads_only: bool = False,
+    ) -> None:
+        spec = heads_spec(model.spec) if heads_only else model.spec
+        runtime = _import_onnxruntime()
+        self.failures = _failures()
+        wanted = _PROVIDERS[provider]
+        if wanted not in runtime.get_available_providers():
+            raise EngineUnavailable(
+                f"back-end {BACKEND}: this build has no {wanted}; pip install 'partum[onnxruntime-gpu]'"
+            )
+        options = runtime.SessionOptions()
+        options.log_severity_level = _SILENT
+        options.intra_op_num_threads = threads or available_cores()
+        options.inter_op_num_threads = 1
+        options.use_deterministic_compute = True
+        # Waiting threads would spin between frames and take the cores from decoding.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        content = _without_decoder(model.content) if heads_only else model.content
+        # Float32 means float32: on a GPU it would take TensorFloat-32, of 10 bits, without a word.
+        given = (wanted, {"use_tf32": "0"}) if provider == "cuda" else wanted
+        runs = spec.precision
+        try:
+            if runs == "int8" and provider != "tensorrt":
+                self._session, runs = _quantised_session(runtime, content, options, given)
+            else:
+                self._session = runtime.InferenceSession(content, options, providers=[given])
+        except self.failures as error:
+            raise refused(BACKEND, spec, error) from error
+        if self._session.get_providers()[0] != wanted:  # it falls back to the CPU without a word
+            raise EngineUnavailable(f"back-end {BACKEND}: {wanted} cannot start here; is there a GPU and its driver?")
+        super().__init__(f"{BACKEND} {runs} {provider.upper()}", spec, precision=runs)
+        self._warm_up()
+
+    def _run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+        return tuple(self._session.run(list(self.spec.output_names), {"image": images}))
+
+    def _release(self) -> None:
+        self._session = None
+
+
+def _quantised_session(runtime: ModuleType, content: bytes, options: Any, provider: Any) -> tuple[Any, str]:
+    """A session of an int8 model, and what its convolutions compute in, read from the graph it made of the file.
+
+    Where a provider has no integer kernels it leaves Q/DQ standing around float32 convolutions.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        kept = Path(folder) / "optimised.onnx"
+        options.optimized_model_filepath = str(kept)
+        session = runtime.InferenceSession(content, options, providers=[provider])
+        kinds = Counter(operators(kept.read_bytes()))
+    return session, "int8" if kinds["QLinearConv"] > kinds["Conv"] + kinds["FusedConv"] else "fp32"
+
+
+def _without_decoder(content: bytes) -> bytes:
+    """ONNX Runtime computes all outputs of a graph whichever are asked for, so the decoder is cut off the file."""
+    try:
+        from engines.onnx.heads_only import heads_only
+    except ImportError as error:
+        raise unavailable(BACKEND, "partum[build]", error) from error
+    return heads_only(content)
+
+
+def _import_onnxruntime() -> ModuleType:
+    try:
+        return importlib.import_module("onnxruntime")
+    except ImportError as error:
+        raise unavailable(BACKEND, "partum[onnxruntime]", error) from error
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """Its exceptions share no base class of their own, so they are gathered from where it defines them."""
+    native = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
+    kinds = [kind for kind in vars(native).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    return (RuntimeError, *kinds)

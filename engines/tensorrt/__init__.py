@@ -1,0 +1,1 @@
+"""The TensorRT back-end: built engines, their cache, and the calls to CUDA; no other runtime."""

@@ -1,0 +1,276 @@
+"""Frames to a GPU and answers back: pinned rings, one stream, and a CUDA graph for each batch size.
+
+TensorRT's context and CUDA are given from outside, so that all of this runs in a test without a GPU.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from engines.closing import close_after, close_all
+from engines.errors import InferenceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from engines.base import ModelSpec
+    from engines.tensorrt.cuda import Cuda
+
+SLOTS = 2
+"""Batches that may be under way: while the device works on one, the host fills or reads the other."""
+UNANSWERED = np.frombuffer(b"\xee\xff\xc0\xff", np.uint8)
+"""What stands at the end of every output until the device writes over it: a NaN that no network computes."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    """One batch's page-locked memory on the host: what goes in, one array for each output, and when it is there."""
+
+    done: Any
+    images: NDArray[np.uint8]
+    outputs: tuple[NDArray[np.uint8], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """A batch that is under way."""
+
+    number: int
+    slot: int
+    count: int
+
+
+class DeviceRun:
+    """Runs batches through an execution context, in order.
+
+    Convention: `submit` copies (B, 1, H, W) uint8 images into pinned memory, starts everything and returns the batch's
+    number; `collect` waits for that batch, the oldest, and returns fresh float32 arrays. At most `SLOTS` batches may be
+    under way. Copies and kernels go to one stream and are recorded once for each batch size and slot as a CUDA graph,
+    where the context allows it. An output that the device did not write, wholly to its end, is an error and not what
+    the batch before it left there.
+
+    After any error the device is waited for and what was under way is forgotten, so that no later answer can be one of
+    those. A device that cannot even be waited for runs nothing any more.
+
+    Args:
+        context: TensorRT execution context (or whatever takes the same calls).
+        cuda: the CUDA runtime.
+        spec: the model's facts.
+        max_batch: the greatest batch the engine takes.
+        use_graph: false never records.
+        fixed_batch: the engine takes batches of `max_batch` only; smaller ones are filled up with black frames.
+    """
+
+    def __init__(
+        self,
+        context: Any,
+        cuda: Cuda,
+        spec: ModelSpec,
+        *,
+        max_batch: int,
+        use_graph: bool = True,
+        fixed_batch: bool = False,
+    ) -> None:
+        self._context, self._cuda, self._spec, self._max_batch = context, cuda, spec, max_batch
+        self._use_graph, self._fixed_batch = use_graph, fixed_batch
+        values = {"class_logits": 3 * spec.output_height * spec.output_width}
+        self._sizes = {name: 4 * values.get(name, 1) for name in spec.output_names}
+        self._frame_bytes = spec.height * spec.width
+        self._graphs: dict[tuple[int, int], Any] = {}
+        self._numbers = itertools.count(1)
+        self._under_way: deque[_Batch] = deque()
+        self._next = 0
+        self._batch = 0
+        self._failure = ""
+        self._release: list[Callable[[], object]] = []
+        try:
+            self._stream = self._held(cuda.new_stream(), cuda.free_stream)
+            self._addresses = self._on_device()
+            self._slots = [self._slot() for _ in range(SLOTS)]
+        except BaseException as error:
+            close_after(error, self.close)
+            raise
+
+    def _on_device(self) -> dict[str, int]:
+        """Addresses of the images and of each output, which the context is told."""
+        cuda, addresses = self._cuda, {}
+        for name, size in {"image": self._frame_bytes, **self._sizes}.items():
+            addresses[name] = self._held(cuda.allocate(size * self._max_batch), cuda.free)
+            if not self._context.set_tensor_address(name, addresses[name]):
+                raise InferenceError(f"the engine has no tensor {name}; build it again from this model")
+        return addresses
+
+    def _slot(self) -> _Slot:
+        cuda = self._cuda
+        sizes = [size * self._max_batch for size in (self._frame_bytes, *self._sizes.values())]
+        images, *outputs = (self._held(cuda.pinned(size), cuda.free_pinned) for size in sizes)
+        return _Slot(self._held(cuda.new_event(), cuda.free_event), images, tuple(outputs))
+
+    def _held(self, thing: Any, release: Callable[[Any], object]) -> Any:
+        """Notes how to give a thing back."""
+        self._release.append(partial(release, thing))
+        return thing
+
+    @property
+    def free_slots(self) -> int:
+        """How many batches may be submitted before one must be collected."""
+        return SLOTS - len(self._under_way)
+
+    def submit(self, images: NDArray[np.uint8]) -> int:
+        """Starts a batch of at most `max_batch` images; returns its number.
+
+        Raises:
+            InferenceError: no slot is free, or the device failed.
+        """
+        count = len(images)
+        if self._failure:
+            raise InferenceError(f"the device failed before ({self._failure}); load the engine again")
+        if not self.free_slots:
+            raise InferenceError(f"{SLOTS} batches are under way; collect one before the next")
+        if not 1 <= count <= self._max_batch:
+            raise InferenceError(f"a batch of {count} was given to an engine for 1 to {self._max_batch}")
+        batch = _Batch(next(self._numbers), self._next, count)
+        try:
+            self._start(batch, images)
+        except BaseException as error:
+            self.abandon(error)
+            raise
+        self._under_way.append(batch)
+        self._next = (batch.slot + 1) % SLOTS
+        return batch.number
+
+    def _start(self, batch: _Batch, images: NDArray[np.uint8]) -> None:
+        slot, given = self._slots[batch.slot], batch.count * self._frame_bytes
+        size = self._max_batch if self._fixed_batch else batch.count
+        pinned = slot.images[: size * self._frame_bytes]
+        pinned[:given] = images.reshape(-1)
+        pinned[given:] = 0
+        for tail in self._tails(batch):
+            tail[:] = UNANSWERED
+        self._shape_for(size)
+        graph = self._graph_for(batch.slot, size)
+        if graph is None:
+            self._enqueue(batch.slot, size)
+        else:
+            self._cuda.launch(graph, self._stream)
+        self._cuda.record(slot.done, self._stream)
+
+    def collect(self, number: int) -> tuple[NDArray[np.float32], ...]:
+        """Waits for the oldest batch, which must be the one of that number: a fresh array for each of the outputs.
+
+        Raises:
+            InferenceError: nothing is under way, the device failed, or the answers of another batch came.
+        """
+        if not self._under_way:
+            raise InferenceError("nothing is under way; submit a batch first")
+        try:
+            return self._answers(self._under_way.popleft(), number)
+        except BaseException as error:
+            self.abandon(error)
+            raise
+
+    def _answers(self, batch: _Batch, number: int) -> tuple[NDArray[np.float32], ...]:
+        slot, spec = self._slots[batch.slot], self._spec
+        self._cuda.wait_for(slot.done)
+        if batch.number != number:
+            raise InferenceError(f"batch {number} was asked for, and {batch.number} was next; start the program again")
+        if any(np.array_equal(tail, UNANSWERED) for tail in self._tails(batch)):
+            raise InferenceError(f"the device gave no answer to batch {number}; start the program again")
+        shapes = {"class_logits": (batch.count, 3, spec.output_height, spec.output_width)}
+        return tuple(
+            pinned[: batch.count * size].view(np.float32).reshape(shapes.get(name, (batch.count,))).copy()
+            for (name, size), pinned in zip(self._sizes.items(), slot.outputs, strict=True)
+        )
+
+    def _tails(self, batch: _Batch) -> Iterator[NDArray[np.uint8]]:
+        """The last value of each output of a batch."""
+        for size, output in zip(self._sizes.values(), self._slots[batch.slot].outputs, strict=True):
+            yield output[batch.count * size - len(UNANSWERED) : batch.count * size]
+
+    def abandon(self, error: BaseException) -> None:
+        """Waits for the device and forgets what was under way, on the way out of `error`, which is noted."""
+        self._under_way.clear()
+        self._batch = 0  # what the context was told last is not known
+        if self._failure:
+            return
+        try:
+            self._cuda.wait(self._stream)
+        except Exception as later:  # noqa: BLE001 - the error that came first is the one to report
+            self._failure = str(error)
+            error.add_note(f"then, while waiting for the device: {later!r}")
+
+    def close(self) -> None:
+        """Waits for the device and gives everything back, whatever fails on the way; raises the first error.
+
+        Safe after a failed start, and closing twice is harmless.
+        """
+        release, self._release = self._release, []
+        wait = [partial(self._cuda.wait, self._stream)] if release else []
+        graphs = [partial(self._cuda.free_graph, graph) for graph in self._graphs.values() if graph is not None]
+        self._graphs, self._slots = {}, []
+        self._failure = self._failure or "closed"
+        self._under_way.clear()
+        try:
+            close_all(*wait, *graphs, *reversed(release))
+        finally:
+            self._context = None  # the last of it: the engine's memory for activations goes with it
+
+    def _shape_for(self, batch: int) -> None:
+        """Tells the context the batch size. It is part of its state, and what a graph replays was recorded under it."""
+        if batch != self._batch:
+            spec = self._spec
+            if not self._context.set_input_shape("image", (batch, 1, spec.height, spec.width)):
+                raise InferenceError(f"the engine does not take a batch of {batch}; build one with another --batch")
+            self._batch = batch
+
+    def _graph_for(self, slot: int, batch: int) -> Any:
+        """The recorded graph; the first call of a batch size runs unrecorded, as TensorRT sets itself up in it."""
+        if not self._use_graph:
+            return None
+        place = (slot, batch)
+        if place not in self._graphs:
+            self._enqueue(slot, batch)
+            self._cuda.wait(self._stream)
+            self._graphs[place] = self._recorded(slot, batch)
+        return self._graphs[place]
+
+    def _recorded(self, slot: int, batch: int) -> Any:
+        """The graph; None where the context cannot be recorded, or the recording fails: it runs call by call then."""
+        if not getattr(self._context, "is_stream_capturable", lambda _: True)(int(self._stream)):
+            return None
+        try:
+            self._cuda.begin_capture(self._stream)
+            try:
+                self._enqueue(slot, batch)
+            except BaseException:
+                with suppress(InferenceError):
+                    self._cuda.free_graph(self._cuda.end_capture(self._stream))
+                raise
+            return self._cuda.end_capture(self._stream)
+        except InferenceError as error:
+            _log.warning("batches of %d run without a CUDA graph: %s", batch, str(error))
+            return None
+
+    def _enqueue(self, slot: int, batch: int) -> None:
+        """Images up, network, answers down."""
+        cuda, stream, pinned = self._cuda, self._stream, self._slots[slot]
+        cuda.to_device(self._addresses["image"], pinned.images.ctypes.data, batch * self._frame_bytes, stream)
+        self._execute()
+        for (name, size), output in zip(self._sizes.items(), pinned.outputs, strict=True):
+            cuda.to_host(output, self._addresses[name], batch * size, stream)
+
+    def _execute(self) -> None:
+        if not self._context.execute_async_v3(int(self._stream)):
+            raise InferenceError("the engine refused to run; build it again")

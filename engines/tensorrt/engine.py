@@ -1,0 +1,172 @@
+"""TensorRT on an NVIDIA GPU: engines built and accepted beforehand by `partum build`.
+
+This module has the name of the package it wraps; see `engines.backends.torch` for why that is safe.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from engines.closing import close_all
+from engines.errors import EngineUnavailable
+from engines.runtime import RuntimeEngine, heads_spec
+from engines.tensorrt.cache import EngineCache, EngineKey, mark_of
+from engines.tensorrt.cuda import Cuda, CudaRuntime
+from engines.tensorrt.device_run import DeviceRun
+from engines.tensorrt.runtime import last_complaint, load_tensorrt, make_log
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from engines.onnx.model_file import ModelFile
+    from engines.tensorrt.cache import StoredEngine
+    from engines.tensorrt.cuda import DeviceFacts
+    from engines.tensorrt.runtime import TensorRt
+
+
+HEADS_ONLY = ("heads_only",)
+"""Flags of an engine without a decoder."""
+
+
+class TensorRtEngine(RuntimeEngine):
+    """A model run by an engine of the cache that was built for this GPU and accepted.
+
+    Loading never builds: a build takes minutes, and a stream may be waiting.
+
+    Args:
+        model: from `engines.onnx.model_file.read_model_file`.
+        threads: not used; the host does next to nothing.
+        device: index of the GPU.
+        heads_only: takes the engine without a decoder (`partum build --early-exit` makes both).
+        use_graph: false runs without CUDA graphs, for comparison.
+        stored: this engine rather than the best of the cache; the caller answers for it.
+        cache, tensorrt, cuda: where the engines lie, and what runs them; None takes what there is.
+
+    Raises:
+        EngineUnavailable: TensorRT or CUDA's binding is not installed, there is no GPU, or the engine is not for it.
+        EngineMissing: no accepted engine for this model and GPU; says what the nearest one lacks.
+        OutOfDeviceMemory: it does not fit.
+    """
+
+    def __init__(
+        self,
+        model: ModelFile,
+        *,
+        threads: int | None = None,
+        device: int = 0,
+        heads_only: bool = False,
+        use_graph: bool = True,
+        stored: StoredEngine | None = None,
+        cache: EngineCache | None = None,
+        tensorrt: TensorRt | None = None,
+        cuda: Cuda | None = None,
+    ) -> None:
+        self._cuda: Cuda = cuda or CudaRuntime()
+        self._device, self._thread = device, threading.get_ident()
+        facts = self._cuda.device(device)  # before TensorRT, which takes its time to load
+        self._tensorrt = tensorrt or load_tensorrt()
+        if stored is None:
+            wanted = engine_key(model, self._tensorrt, facts, flags=HEADS_ONLY if heads_only else ())
+            stored = (cache or EngineCache()).best(wanted)
+        key = stored.facts["key"]
+        spec = heads_spec(model.spec) if HEADS_ONLY[0] in key["flags"] else model.spec
+        spec = replace(spec, precision=key["precision"], mark=mark_of(stored.facts))
+        super().__init__(f"{self._tensorrt.name} {key['precision']} {facts.name}", spec)
+        least, _, most = key["batch"]
+        self._max_batch: int = most
+        try:
+            self._engine = self._deserialised(stored)
+            self._context: Any = self._engine.create_execution_context()
+            if self._context is None:
+                raise EngineUnavailable(f"{self.name}: no execution context; is the GPU's memory full?")
+            self._run_on: DeviceRun = DeviceRun(
+                self._context,
+                self._cuda,
+                spec,
+                max_batch=self._max_batch,
+                use_graph=use_graph,
+                fixed_batch=least == self._max_batch,
+            )
+        except BaseException:
+            self._forget()
+            raise
+        self._warm_up()
+
+    def _deserialised(self, stored: StoredEngine) -> Any:
+        self._log = make_log(self._tensorrt.module)
+        self._runtime = self._tensorrt.module.Runtime(self._log)
+        engine = self._runtime.deserialize_cuda_engine(stored.content)
+        if engine is None:  # another GPU, another version, no driver: all come as None
+            raise EngineUnavailable(
+                f"{stored.path.name}: {self._tensorrt.name} {self._tensorrt.version} does not take it"
+                f" ({last_complaint(self._log)}); partum build --rebuild"
+            )
+        return engine
+
+    @property
+    def max_batch(self) -> int:
+        """The greatest batch that runs at once; larger ones are run in parts."""
+        return self._max_batch
+
+    def _run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+        self._use_device()
+        outputs = self._empty_outputs(len(images))
+        under_way: deque[tuple[int, slice]] = deque()
+        try:
+            for start in range(0, len(images), self._max_batch):
+                if not self._run_on.free_slots:
+                    self._collect_into(outputs, *under_way.popleft())
+                place = slice(start, min(start + self._max_batch, len(images)))
+                under_way.append((self._run_on.submit(images[place]), place))
+            while under_way:
+                self._collect_into(outputs, *under_way.popleft())
+        except BaseException as error:
+            self._run_on.abandon(error)
+            raise
+        return outputs
+
+    def _use_device(self) -> None:
+        """An engine is made in one thread and runs in another, and CUDA knows a chosen GPU by thread."""
+        if threading.get_ident() != self._thread:
+            self._cuda.use(self._device)
+            self._thread = threading.get_ident()
+
+    def _collect_into(self, outputs: tuple[NDArray[np.float32], ...], number: int, place: slice) -> None:
+        """Copies the answers to a batch to their place."""
+        for target, part in zip(outputs, self._run_on.collect(number), strict=True):
+            target[place] = part
+
+    def _release(self) -> None:
+        close_all(self._use_device, self._run_on.close, self._forget)
+
+    def _forget(self) -> None:
+        """Lets go of context, engine and runtime, in this order: each lives as long as somebody knows it."""
+        self._context = None
+        self._engine = None
+        self._runtime = None
+
+
+def engine_key(
+    model: ModelFile,
+    tensorrt: TensorRt,
+    device: DeviceFacts,
+    *,
+    batch: tuple[int, int, int] = (1, 1, 1),
+    precision: str | None = None,
+    flags: tuple[str, ...] = (),
+) -> EngineKey:
+    """The key of an engine of this model for this machine; for loading, precision and batch sizes may be any."""
+    return EngineKey(
+        model_sha256=model.spec.sha256,
+        runtime=tensorrt.name,
+        runtime_version=tensorrt.version,
+        driver=device.driver,
+        device=str(device),
+        precision=precision or model.spec.precision,
+        batch=batch,
+        flags=flags,
+    )

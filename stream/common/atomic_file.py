@@ -1,0 +1,32 @@
+"""Files that are written in one piece: whole, or as they were before."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from stream.common.errors import OutputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Writes beside `path`, then renames: at every moment the file there is a whole one.
+
+    Raises:
+        OutputError: it cannot be written; what was there is still there.
+    """
+    partial = path.with_name(f"{path.name}.part")
+    try:
+        partial.write_bytes(data)
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise unwritable(path, error) from error
+
+
+def unwritable(path: Path, error: Exception) -> OutputError:
+    """The error that says so in one line, whatever library met it."""
+    said = " ".join(str(getattr(error, "strerror", None) or f"{type(error).__name__}: {error}").split())
+    return OutputError(f"{path}: cannot be written ({said}); free space or choose another --out")

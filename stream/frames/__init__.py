@@ -1,0 +1,1 @@
+"""One frame and what travels with it: spacing, regions, segment, time; no decoding and no measuring."""

@@ -1,0 +1,279 @@
+"""From the network's answer to one frame's biometry, in pixels of that frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from engines.base import check_answer
+from engines.postprocess import class_labels
+from engines.preprocess import Letterbox
+from stream.frames.frame import SegmentCause
+from stream.frames.segments import SegmentCounter
+from stream.measurement.biometry import CHALLENGE_SIDE_PX, Biometry, Landmarks, Orientation, Point, Reason
+from stream.measurement.contours import largest_contour, smooth_outline
+from stream.measurement.convexity import convex_labels, unchanged_share
+from stream.measurement.orientation_memory import OrientationMemory
+from stream.measurement.protocols import check_orientation, measure
+from stream.pipeline.record import Outlines
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from engines.base import Engine, ModelSpec, Prediction
+    from stream.frames.frame import Frame
+
+DRAWN_SMOOTHING_SHARE = 0.03
+"""Smoothing of outlines that are shown: the pieces are convex hulls, whose straight sides a person would not draw."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Reading:
+    """What one frame says on its own: `biometry` in pixels of the frame (isotropic ones for lengths).
+
+    `frame` is the one that was read, with the stretch it belongs to: the display may be found to have been flipped.
+    """
+
+    frame: Frame
+    plane_probability: float
+    biometry: Biometry
+    outlines: Outlines
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """A raster of labels over a frame: x_frame = (x_grid + 0.5 - left) / scale_x - 0.5, likewise y."""
+
+    width: int
+    height: int
+    scale_x: float
+    scale_y: float
+    left: float = 0.0
+    top: float = 0.0
+
+    def to_frame(self, point: Point) -> Point:
+        """Grid pixels to frame pixels."""
+        return (
+            (point[0] + 0.5 - self.left) / self.scale_x - 0.5,
+            (point[1] + 0.5 - self.top) / self.scale_y - 0.5,
+        )
+
+
+def letterbox_for(frame: Frame, spec: ModelSpec) -> Letterbox:
+    """How a frame is fitted into a model's input; frames of one size and pixel aspect share one letterbox."""
+    return _letterbox(*frame.image.shape, spec.height, spec.width, frame.aspect)
+
+
+def predict(engine: Engine, frame: Frame) -> tuple[Letterbox, Prediction]:
+    """The engine's answer to one frame, a batch of one, and how the frame was fitted in.
+
+    Raises:
+        InferenceError: the engine failed, or answered something else.
+    """
+    letterbox = letterbox_for(frame, engine.spec)
+    images = letterbox.apply(frame.image)[None, None]
+    prediction = engine.infer(images)
+    check_answer(prediction, images, engine=engine.name)
+    return letterbox, prediction
+
+
+@lru_cache(maxsize=8)
+def _letterbox(image_height: int, image_width: int, height: int, width: int, aspect: float) -> Letterbox:
+    return Letterbox(
+        image_height=image_height, image_width=image_width, height=height, width=width, pixel_aspect=aspect
+    )
+
+
+def field_in_network(frame: Frame, letterbox: Letterbox) -> NDArray[np.bool_]:
+    """Where the network's input shows ultrasound: not the black around the frame, nor what the sector leaves out.
+
+    (height, width) of the network. Frames of one stretch share one.
+    """
+    if frame.field_of_view is None:
+        return letterbox.field_of_view
+    return _field_in_network(_ById(frame.field_of_view), letterbox)
+
+
+class _ById:
+    """An array by its identity, which is what frames of one stretch share."""
+
+    def __init__(self, array: NDArray[np.uint8]) -> None:
+        self.array = array
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ById) and other.array is self.array
+
+    def __hash__(self) -> int:
+        return id(self.array)
+
+
+@lru_cache(maxsize=8)
+def _field_in_network(field: _ById, letterbox: Letterbox) -> NDArray[np.bool_]:
+    return letterbox.field_of_view & (letterbox.apply(field.array) > 127)
+
+
+def labels_in_frame(frame: Frame, letterbox: Letterbox, prediction: Prediction) -> NDArray[np.uint8]:
+    """The likeliest class of every pixel of the frame, (H, W) uint8, 1 = PS, 2 = FH; a prediction for a batch of one.
+
+    Convention: logits are interpolated once, straight onto the frame's pixel centres, and compared there; PS and FH
+    are made one convex piece each, as they are measured. Pixels are the frame's own, square or not.
+    """
+    height, width = frame.image.shape
+    return convex_labels(class_labels(logits_in_frame(frame, letterbox, prediction), height, width))
+
+
+def logits_in_frame(frame: Frame, letterbox: Letterbox, prediction: Prediction) -> NDArray[np.float32]:
+    """The logits at every pixel of the frame, (3, H, W), as `labels_in_frame` compares them."""
+    height, width = frame.image.shape
+    own = Grid(width=width, height=height, scale_x=1.0, scale_y=1.0)
+    return _resampled_logits(prediction.class_logits[0], _network_grid(letterbox), own)
+
+
+class Reader:
+    """Gates frames by their plane probability and measures them by one protocol.
+
+    Args:
+        protocol: a name in `stream.measurement.protocols.protocols()`.
+        plane_threshold: least plane probability of a frame that is measured.
+        orientation: whether pictures are mirrored; `AUTO` finds out from the frames read so far. The challenge
+            protocols presume normal ones.
+    """
+
+    def __init__(self, *, protocol: str, plane_threshold: float, orientation: Orientation = Orientation.AUTO) -> None:
+        check_orientation(protocol, orientation)
+        self._protocol, self._plane_threshold = protocol, plane_threshold
+        self._orientation = OrientationMemory(orientation)
+        self._segments = SegmentCounter()
+
+    def take(self, frame: Frame) -> Frame:
+        """The frame with the stretch it belongs to; to be asked of every frame, in order, also of those not read."""
+        if self._segments.take(frame):
+            self._orientation.begin(frame.segment_cause)
+        return self._segments.numbered(frame)
+
+    def read(self, frame: Frame, letterbox: Letterbox, prediction: Prediction) -> Reading:
+        """Returns frame's reading from a prediction for a batch of one."""
+        self.take(frame)
+        logits = prediction.class_logits[0]
+        probability = float(prediction.plane_probability[0])
+        drawn = class_labels(logits, letterbox.height, letterbox.width)
+        labels = convex_labels(drawn)
+        network = _network_grid(letterbox)
+        normal_log_odds = None if prediction.normal_logit is None else float(prediction.normal_logit[0])
+        if probability < self._plane_threshold:
+            biometry = Biometry(protocol=self._protocol, reason=Reason.NOT_STANDARD_PLANE)
+        elif not frame.has_known_shape and self._protocol not in CHALLENGE_SIDE_PX:
+            biometry = Biometry(protocol=self._protocol, reason=Reason.UNCALIBRATED)
+        elif side := CHALLENGE_SIDE_PX.get(self._protocol):
+            square = Grid(
+                width=side,
+                height=side,
+                scale_x=side / frame.image.shape[1],
+                scale_y=side / frame.image.shape[0],
+            )
+            if self._is_normal(normal_log_odds):
+                biometry = _in_frame(measure(_resampled(logits, network, square), protocol=self._protocol), square)
+            else:
+                biometry = Biometry(protocol=self._protocol, reason=Reason.AXIS_AMBIGUOUS)
+        else:
+            biometry = _in_frame(self._measure(frame, labels, letterbox, normal_log_odds), network)
+            biometry = replace(biometry, quality=biometry.quality * unchanged_share(drawn, labels))
+        outlines = Outlines(ps_px=_outline(labels, 1, network), fh_px=_outline(labels, 2, network))
+        numbered = self._segments.numbered(frame)
+        return Reading(frame=numbered, plane_probability=probability, biometry=biometry, outlines=outlines)
+
+    def _measure(
+        self, frame: Frame, labels: NDArray[np.uint8], letterbox: Letterbox, normal_log_odds: float | None
+    ) -> Biometry:
+        """Measures with the orientation known so far; once more where this very frame changes it.
+
+        The network's word on the orientation goes before the mask's own cues.
+        """
+        scale_x, scale_y = letterbox.scale
+        before = self._orientation.orientation
+        measure_as = partial(
+            measure,
+            labels,
+            protocol=self._protocol,
+            pixel_size=(frame.aspect / scale_x, 1.0 / scale_y),
+            field_of_view=field_in_network(frame, letterbox),
+        )
+        biometry = measure_as(orientation=before or Orientation.AUTO)
+        self._add_evidence(biometry.normal_log_odds if normal_log_odds is None else normal_log_odds)
+        now = self._orientation.orientation
+        if now is None:
+            return biometry if biometry.reason else Biometry(protocol=self._protocol, reason=Reason.AXIS_AMBIGUOUS)
+        return biometry if now is before else measure_as(orientation=now)
+
+    def _is_normal(self, normal_log_odds: float | None) -> bool:
+        """Whether a challenge protocol may presume a normal picture: not where the display is known to be flipped."""
+        if not self._orientation.is_flipped:
+            return True
+        self._add_evidence(normal_log_odds or 0.0)
+        return self._orientation.orientation is Orientation.NORMAL
+
+    def _add_evidence(self, normal_log_odds: float) -> None:
+        if self._orientation.add(normal_log_odds):
+            self._segments.begin(SegmentCause.ORIENTATION)
+            self._orientation.begin(SegmentCause.ORIENTATION)
+            self._orientation.add(normal_log_odds)
+
+
+def _network_grid(letterbox: Letterbox) -> Grid:
+    left, top, _, _ = letterbox.content
+    scale_x, scale_y = letterbox.scale
+    return Grid(width=letterbox.width, height=letterbox.height, scale_x=scale_x, scale_y=scale_y, left=left, top=top)
+
+
+def _resampled(logits: NDArray[np.float32], network: Grid, target: Grid) -> NDArray[np.uint8]:
+    """Labels on another grid over the frame: logits are interpolated once, straight from the network's."""
+    return convex_labels(class_labels(_resampled_logits(logits, network, target), target.height, target.width))
+
+
+def _resampled_logits(logits: NDArray[np.float32], network: Grid, target: Grid) -> NDArray[np.float32]:
+    ratio_x, ratio_y = logits.shape[2] / network.width, logits.shape[1] / network.height
+    zoom_x = network.scale_x / target.scale_x * ratio_x
+    zoom_y = network.scale_y / target.scale_y * ratio_y
+    # Pixel centres: x_logits + 0.5 = ((x_target + 0.5) / target.scale * network.scale + left) * ratio.
+    to_logits = np.array(
+        [
+            [zoom_x, 0.0, 0.5 * zoom_x + network.left * ratio_x - 0.5],
+            [0.0, zoom_y, 0.5 * zoom_y + network.top * ratio_y - 0.5],
+        ]
+    )
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    size = (target.width, target.height)
+    planes = [cv2.warpAffine(plane, to_logits, size, flags=flags, borderMode=cv2.BORDER_REPLICATE) for plane in logits]
+    return np.stack(planes).astype(np.float32)
+
+
+def _in_frame(biometry: Biometry, grid: Grid) -> Biometry:
+    """Moves the landmarks from grid pixels to frame pixels; lengths are in the caller's unit already."""
+    found = biometry.landmarks
+    if found is None:
+        return biometry
+    feet = [grid.to_frame(foot) if foot else None for foot in (found.hsd_min_foot, found.hsd_perp_foot)]
+    return replace(
+        biometry,
+        landmarks=Landmarks(
+            ps_superior=grid.to_frame(found.ps_superior),
+            ps_inferior=grid.to_frame(found.ps_inferior),
+            tangent=grid.to_frame(found.tangent),
+            hsd_min_foot=feet[0],
+            hsd_perp_foot=feet[1],
+        ),
+    )
+
+
+def _outline(labels: NDArray[np.uint8], code: int, grid: Grid) -> NDArray[np.float32]:
+    """The smooth outline of a structure's largest piece, (N, 2) xy in frame pixels; (0, 2) where there is none."""
+    contour = largest_contour(labels == code)
+    if contour is None:
+        return np.empty((0, 2), np.float32)
+    points = smooth_outline(contour, pixel_size=(1.0, 1.0), share=DRAWN_SMOOTHING_SHARE)
+    outline = (points + 0.5 - (grid.left, grid.top)) / (grid.scale_x, grid.scale_y) - 0.5
+    return np.asarray(outline, dtype=np.float32)

@@ -1,0 +1,1 @@
+"""Measurements drawn on images: overlay video, trend, text; nothing interactive."""

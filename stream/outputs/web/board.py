@@ -1,0 +1,171 @@
+"""Where the stream leaves what the screen shows: the newest result, a trend, and counters; never more.
+
+The pipeline writes and goes on at once; whoever watches takes the newest. So a slow viewer, or none, costs it nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from stream.common.errors import OutputError
+from stream.outputs.web.state import Moment
+from stream.outputs.web.trend import TREND_S, TrendBuffer
+from stream.pipeline.record import State
+from stream.pipeline.statistics import RunStatistics
+from stream.pipeline.throughput import Throughput, ThroughputMeter
+from stream.preprocessing.preprocessor import Seen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from stream.common.clock import Clock
+    from stream.outputs.marks import MarkFile
+    from stream.outputs.web.trend import TrendPoint
+    from stream.pipeline.record import Measurement
+    from stream.preprocessing.preprocessor import Looks
+    from stream.sources.live.base import LiveSource
+
+MOST_MARKS = 1000
+
+
+class Board:
+    """A `stream.outputs.base.Sink` that keeps the newest.
+
+    Args:
+        clock: of the pipeline.
+        source: a live one, whose link is shown; None for a recording.
+        name: of the stream, where several are shown.
+        facts: small print: model, engine, protocol.
+        watch: says where the picture was found, and where its scale comes from.
+        marks: where viewers' marks are written to; None keeps them in memory alone.
+        remedies: what would help where this machine does not keep up, see `stream.pipeline.throughput.remedies`.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        source: LiveSource | None = None,
+        name: str = "",
+        facts: Mapping[str, Any] | None = None,
+        watch: Looks | None = None,
+        marks: MarkFile | None = None,
+        remedies: Sequence[str] = (),
+    ) -> None:
+        self._mark_file = marks
+        self._remedies = tuple(remedies)
+        self._clock, self._source = clock, source
+        self.name, self.facts, self._watch = name, dict(facts or {}), watch
+        self._lock = threading.RLock()
+        self._newest: Measurement | None = None
+        self._meter = ThroughputMeter()
+        self._trend = TrendBuffer()
+        self.on_change: Callable[[], None] | None = None
+        """Called after each change, in the thread that made it."""
+        self._has_ended = False
+        self._marks: list[float] = []
+        self.mark_tries = 0
+        """How often a viewer asked for one."""
+        self.mark_error = ""
+        """Why the last mark could not be written, for people; empty where it was."""
+        self.statistics = RunStatistics()
+
+    def write(self, measurement: Measurement) -> None:
+        """Takes a result; dropped frames are only counted."""
+        now_ns = self._clock.now_ns()
+        with self._lock:
+            self.statistics.add(measurement)
+            self._meter.add(measurement, now_ns)
+            if measurement.state is State.DROPPED:
+                return
+            self._newest = measurement
+            self._trend.add(measurement)
+        self._say_changed()
+
+    def close(self) -> None:
+        """Says that the stream is over."""
+        with self._lock:
+            self._has_ended = True
+            if self._mark_file:
+                self._mark_file.close()
+        self._say_changed()
+
+    def _say_changed(self) -> None:
+        if self.on_change:
+            self.on_change()
+
+    def moment(self) -> Moment:
+        """What decides the screen, now."""
+        with self._lock:
+            now_ns = self._clock.now_ns()
+            return Moment(
+                measurement=self._newest,
+                age_s=self._newest.age_s(now_ns) if self._newest else 0.0,
+                link=self._source.status if self._source else None,
+                has_ended=self._has_ended,
+                throughput=self._meter.at(now_ns),
+                remedies=self._remedies,
+            )
+
+    @property
+    def seen(self) -> Seen:
+        """What is known of the picture."""
+        return self._watch.seen if self._watch else Seen()
+
+    def mark(self) -> None:
+        """Writes down a viewer's mark at the newest result; one that cannot be kept is not counted, and says why."""
+        with self._lock:
+            self.mark_tries += 1
+            try:
+                self.mark_error = self._why_no_mark()
+                if self._newest is not None and not self.mark_error:
+                    if self._mark_file:
+                        self._mark_file.add(self._newest)
+                    self._marks.append(self._trend.time_of(self._newest.frame.pts_s))
+            except OutputError as error:
+                self.mark_error = str(error)
+        self._say_changed()
+
+    def _why_no_mark(self) -> str:
+        if self._newest is None:
+            return "there is no picture to mark yet"
+        if self._has_ended:
+            return "the stream is over"
+        return f"there are {MOST_MARKS} marks already" if len(self._marks) >= MOST_MARKS else ""
+
+    @property
+    def marks_s(self) -> list[float]:
+        """All marks, in seconds of the trend."""
+        with self._lock:
+            return list(self._marks)
+
+    def now_s(self) -> float | None:
+        """The present in seconds of the trend: of a live source it goes on while nothing comes."""
+        with self._lock:
+            if self._newest is None:
+                return None
+            age_s = 0.0 if self._source is None else self._newest.age_s(self._clock.now_ns())
+            return round(self._trend.time_of(self._newest.frame.pts_s) + age_s, 3)
+
+    def recent_marks_s(self) -> Sequence[float]:
+        """The marks of the time that the trend shows."""
+        now_s = self.now_s() or 0.0
+        return [mark_s for mark_s in self.marks_s if mark_s >= now_s - TREND_S]
+
+    @property
+    def throughput(self) -> Throughput:
+        """Frames measured and dropped a second, of late."""
+        with self._lock:
+            return self._meter.at(self._clock.now_ns())
+
+    @property
+    def trend(self) -> Sequence[TrendPoint]:
+        """The last minutes, oldest first."""
+        with self._lock:
+            return self._trend.points
+
+    def trend_since(self, number: int) -> tuple[int, Sequence[TrendPoint]]:
+        """The points of the trend after the first `number`, and how many there were ever; see `TrendBuffer.since`."""
+        with self._lock:
+            return self._trend.since(number)

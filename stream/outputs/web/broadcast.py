@@ -1,0 +1,143 @@
+"""From a board to its viewers: each state is put into words once, and each viewer takes the newest when it can.
+
+A message is binary: length of the JSON (4 bytes, big-endian), the JSON, a JPEG (empty where there is no new picture).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import struct
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from stream.outputs.manifest import NOTICE
+from stream.outputs.web.picture import encode_picture
+from stream.outputs.web.state import message_of, state_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stream.outputs.web.board import Board
+    from stream.preprocessing.preprocessor import Seen
+
+MOST_RATE_HZ = 30.0
+HEARTBEAT_S = 0.4
+"""A page hears from the server at least so often: one that does not turns its number off by itself."""
+MOST_VIEWERS = 64
+"""Of all streams together."""
+LONGEST_MESSAGE = 1024
+"""Bytes that a viewer may send at once: it says `mark`, and nothing else is looked at."""
+MOST_MESSAGES_HZ = 10
+"""A viewer that says more than this in a second is let go."""
+HEADER = struct.Struct(">I")
+TRY_LATER, TOO_MUCH = 1013, 1008
+"""WebSocket close codes (RFC 6455)."""
+
+
+class Viewer:
+    """The newest message for one viewer; one that is not taken in time is replaced, but for its picture."""
+
+    def __init__(self) -> None:
+        self._content: dict[str, Any] = {}
+        self._picture = b""
+        self._is_new = asyncio.Event()
+        self.trend_count = 0
+
+    def offer(self, content: dict[str, Any], picture: bytes) -> None:
+        self._content, self._picture = content, picture or self._picture
+        self._is_new.set()
+
+    async def newest(self) -> tuple[dict[str, Any], bytes]:
+        """Waits for a message."""
+        await self._is_new.wait()
+        self._is_new.clear()
+        picture, self._picture = self._picture, b""
+        return self._content, picture
+
+
+class Broadcast:
+    """The viewers of one board, and the task that feeds them. All methods but `wake` belong to the server's loop.
+
+    Args:
+        board: whose newest result is sent.
+        all_boards: whose states are sent beside it, for the tabs of the page.
+    """
+
+    def __init__(self, board: Board, all_boards: Sequence[Board]) -> None:
+        self.board, self._all = board, all_boards
+        self.viewers: set[Viewer] = set()
+        self._loop = asyncio.get_running_loop()
+        self._changed = asyncio.Event()
+        self._sent_index = -1
+        self._picture = b""
+        board.on_change = self.wake
+
+    def wake(self) -> None:
+        """Says, from any thread, that there is something new."""
+        with suppress(RuntimeError):  # the loop is over
+            self._loop.call_soon_threadsafe(self._changed.set)
+
+    async def run(self) -> None:
+        """Feeds the viewers until it is cancelled; does nothing while there are none."""
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), HEARTBEAT_S)
+            self._changed.clear()
+            if self.viewers:
+                content, picture = await asyncio.to_thread(self._message)
+                for viewer in self.viewers:
+                    viewer.offer(content, picture)
+            await asyncio.sleep(1 / MOST_RATE_HZ)
+
+    def enter(self) -> Viewer:
+        """A new viewer, who gets the newest state at once."""
+        viewer = Viewer()
+        self.viewers.add(viewer)
+        self._sent_index = -1  # the next message has a picture, new or not
+        self._changed.set()
+        return viewer
+
+    def hello(self, viewer: Viewer) -> bytes:
+        """What does not change, and the trend so far."""
+        viewer.trend_count, trend = self.board.trend_since(0)
+        hello = {"facts": self.board.facts, "notice": NOTICE, "trend": trend}
+        return packed(hello | {"feeds": [board.name for board in self._all]}, b"")
+
+    def message_for(self, viewer: Viewer, content: dict[str, Any], picture: bytes) -> bytes:
+        """A message, with the points of the trend that this viewer has not got yet."""
+        viewer.trend_count, trend = self.board.trend_since(viewer.trend_count)
+        return packed(content | {"trend": trend}, picture)
+
+    def _message(self) -> tuple[dict[str, Any], bytes]:
+        """The newest state, and its picture where that was not sent yet."""
+        board, moment = self.board, self.board.moment()
+        content = message_of(moment) | {
+            "dropped": dict(board.statistics.drops),
+            "frames": board.statistics.frames_in,
+            "marks": board.recent_marks_s(),
+            "mark_count": len(board.marks_s),
+            "mark_tries": board.mark_tries,
+            "mark_error": board.mark_error or None,
+            "now_s": board.now_s(),
+            "feeds": [{"name": each.name, "state": state_of(each.moment())[0]} for each in self._all],
+            **_seen(board.seen),
+        }
+        measurement = moment.measurement
+        if measurement is None or measurement.frame.index == self._sent_index:
+            return content, b""
+        self._sent_index = measurement.frame.index
+        return content, encode_picture(measurement.frame.image)
+
+
+def packed(content: dict[str, Any], picture: bytes) -> bytes:
+    """One message, as it goes over the WebSocket."""
+    text = json.dumps(content, allow_nan=False).encode()
+    return HEADER.pack(len(text)) + text + picture
+
+
+def _seen(seen: Seen) -> dict[str, str]:
+    """Where the picture was found, and where its scale comes from, in words."""
+    sector = f"{seen.sector} ({seen.confidence:.2f})" if seen.confidence is not None else seen.sector
+    masked = f", {seen.masked} lines masked" if seen.masked else ""
+    return {"sector": f"{sector}{masked}", "calibration": seen.scale}

@@ -1,0 +1,195 @@
+"""Where the page is served and to whom: address, names, token and certificate, checked before anything is loaded."""
+
+from __future__ import annotations
+
+import importlib.util
+import ipaddress
+import re
+import secrets
+import socket
+import ssl
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+from engines.redaction import redacted
+from stream.common.errors import OptionError, OutputError, SourceUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?\])")
+REQUEST_TIMEOUT_S = 10.0
+"""A connection whose TLS handshake, or whose first request, is not whole by then is closed."""
+_PACKAGES = ("starlette", "uvicorn", "websockets", "prometheus_client")
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Reads `host:port`, `[IPv6]:port` or `port`.
+
+    Raises:
+        OptionError: it does not read so.
+    """
+    host, _, port = text.rpartition(":")
+    is_port = port.isascii() and port.isdigit() and len(port) <= 5 and int(port) < 65536
+    if not is_port or not _HOST.fullmatch(host):
+        shown = redacted(text if "://" in text else f"tcp://{text}").removeprefix("tcp://")
+        raise OptionError(f"--serve {shown}: give HOST:PORT, for example 127.0.0.1:8400")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address."""
+    if host.lower().rstrip(".") == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScreenSettings:
+    """Checked settings of the screen.
+
+    Attributes:
+        host, port: to listen on; port 0 takes a free one.
+        token: that viewers must bring; None where only this machine can look.
+        names: by which viewers may call this server, beside its addresses and those of loopback; lower case.
+        tls: certificate and key; None serves plain HTTP.
+    """
+
+    host: str
+    port: int
+    token: str | None
+    names: frozenset[str] = field(default_factory=frozenset)
+    tls: ssl.SSLContext | None = None
+
+    @classmethod
+    def checked(
+        cls,
+        host: str,
+        port: int,
+        *,
+        token: str | None = None,
+        allow_hosts: Iterable[str] = (),
+        tls_cert: Path | None = None,
+        tls_key: Path | None = None,
+    ) -> Self:
+        """Checks what was given, and makes a token where the screen can be reached from elsewhere.
+
+        Raises:
+            OptionError: a name, the token or a certificate file is not right.
+            SourceUnavailable: the packages it needs are not installed.
+        """
+        missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+        if missing:
+            raise SourceUnavailable(f"--serve needs more packages ({', '.join(missing)}); pip install 'partum[serve]'")
+        if token is not None and not token.isprintable():
+            raise OptionError("--token: give letters and digits that can stand in an address")
+        return cls(
+            host=host,
+            port=port,
+            token=token or (None if is_loopback(host) else secrets.token_urlsafe(16)),
+            names=frozenset({host.lower(), *map(_checked_name, allow_hosts)}),
+            tls=_tls(tls_cert, tls_key),
+        )
+
+    @property
+    def reachable_at(self) -> str:
+        """The host to open in a browser: where it listens on every address, one of this machine."""
+        host = _own_address(self.host) if self.host in ("0.0.0.0", "::") else self.host
+        return f"[{host.replace('%', '%25')}]" if ":" in host else host
+
+    def listen(self) -> socket.socket:
+        """A listening socket at the address.
+
+        Raises:
+            OutputError: it cannot be listened on.
+        """
+        try:
+            family, kind, protocol, _, address = socket.getaddrinfo(
+                self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )[0]
+            listening = socket.socket(family, kind, protocol)
+            try:
+                listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listening.bind(address)
+                listening.listen(64)
+            except OSError:
+                listening.close()
+                raise
+        except (OSError, UnicodeError) as error:
+            host = f"[{self.host}]" if ":" in self.host else self.host
+            reason = getattr(error, "strerror", None) or error
+            raise OutputError(f"--serve {host}:{self.port}: cannot listen there ({reason}); choose another") from error
+        return listening
+
+
+def _own_address(wildcard: str) -> str:
+    """The address that this machine reaches others from; nothing is sent to find it."""
+    family, elsewhere, own = (
+        (socket.AF_INET6, "2001:db8::1", "::1") if ":" in wildcard else (socket.AF_INET, "192.0.2.1", "127.0.0.1")
+    )
+    with socket.socket(family, socket.SOCK_DGRAM) as asking:
+        try:
+            asking.connect((elsewhere, 9))
+        except OSError:
+            return own
+        return str(asking.getsockname()[0])
+
+
+def _checked_name(name: str) -> str:
+    name = name.strip().strip("[]").rstrip(".").lower()
+    try:
+        return str(ipaddress.ip_address(name))
+    except ValueError:
+        if not _NAME.fullmatch(name):
+            raise OptionError(
+                "--allow-host: give a name or address without scheme and port, for example ward-pc.local"
+            ) from None
+        return name
+
+
+def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    if certificate is None:
+        if key is not None:
+            raise OptionError("--tls-key: give the certificate too, --tls-cert FILE")
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    for option, path in (("--tls-cert", certificate), ("--tls-key", key)):
+        try:
+            if path is not None:
+                path.open("rb").close()
+        except OSError as error:
+            raise OptionError(f"{option} {path}: cannot be read ({error.strerror})") from error
+    try:
+        context.load_cert_chain(certificate, key, password=_no_password)
+    except _Encrypted as error:
+        raise OptionError(f"--tls-key {key or certificate}: is encrypted; give a key without a password") from error
+    except (ssl.SSLError, ValueError) as error:
+        raise OptionError(
+            f"{_wrong_file(certificate, key, error)}; give PEM files as a certificate authority makes them"
+        ) from error
+    return context
+
+
+class _Encrypted(Exception):
+    """The key wants a password, which nobody is there to type."""
+
+
+def _no_password() -> str:
+    raise _Encrypted
+
+
+def _wrong_file(certificate: Path, key: Path | None, error: Exception) -> str:
+    if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
+        return f"--tls-key {key or certificate}: is not the key of {certificate}"
+    if b"-----BEGIN CERTIFICATE-----" not in certificate.read_bytes():
+        return f"--tls-cert {certificate}: holds no certificate"
+    if b"PRIVATE KEY-----" not in (key or certificate).read_bytes():
+        return (
+            f"--tls-key {key}: holds no key" if key else f"--tls-cert {certificate}: holds no key; give it by --tls-key"
+        )
+    return f"--tls-cert {certificate}: cannot be read ({getattr(error, 'reason', None) or error})"

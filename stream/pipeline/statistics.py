@@ -1,0 +1,131 @@
+"""Counting a run: what became of its frames, and how values and latencies were spread. Memory stays flat."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stream.pipeline.record import State
+from stream.pipeline.stages import Stage
+from stream.tracking.tracker import Status
+
+if TYPE_CHECKING:
+    from stream.pipeline.record import Measurement
+
+
+class LogHistogram:
+    """Quantiles of any number of positive values in constant memory, to within a bin.
+
+    Each bin is wider than the one before by the share `growth`, from `least` to `most`; values beyond are counted in
+    the outermost bins.
+    """
+
+    def __init__(self, *, least: float, most: float, growth: float) -> None:
+        self._least, self._step = least, math.log1p(growth)
+        self._counts = np.zeros(math.ceil(math.log(most / least) / self._step) + 1, dtype=np.int64)
+        self.total = 0.0
+        """The sum of all values."""
+
+    def add(self, value: float) -> None:
+        """Counts one value; those at or below `least` fall into the first bin."""
+        position = 0 if value <= self._least else int(math.log(value / self._least) / self._step) + 1
+        self._counts[min(position, len(self._counts) - 1)] += 1
+        self.total += value
+
+    @property
+    def count(self) -> int:
+        """How many values were counted."""
+        return int(self._counts.sum())
+
+    def count_to(self, edge: float) -> int:
+        """How many values lie at or below `edge`, to within the bin that holds it."""
+        position = 0 if edge <= self._least else int(math.log(edge / self._least) / self._step) + 1
+        return int(self._counts[: position + 1].sum())
+
+    def quantile(self, share: float) -> float | None:
+        """The value that `share` of all values do not exceed; None where nothing was counted."""
+        total = int(self._counts.sum())
+        if not total:
+            return None
+        rank = max(1, math.ceil(share * total))
+        position = int(np.searchsorted(np.cumsum(self._counts), rank))
+        return self._least * math.exp(self._step * (position - 0.5 if position else 0))
+
+
+class RunStatistics:
+    """The numbers a run ends with: `frames_in == measured + refused + dropped`, always."""
+
+    def __init__(self) -> None:
+        self.states: Counter[str] = Counter({str(state): 0 for state in State})
+        self.reasons: Counter[str] = Counter()
+        self.drops: Counter[str] = Counter()
+        self.latency_ms = LogHistogram(least=1e-3, most=1e6, growth=0.01)
+        self.stage_ms = {stage: LogHistogram(least=1e-3, most=1e6, growth=0.01) for stage in Stage}
+        self.aop_raw_deg = LogHistogram(least=0.1, most=1e4, growth=5e-4)
+        """AoP as read from single frames."""
+        self._values = {
+            f"{name}{bound}": LogHistogram(least=0.1, most=1e4, growth=5e-4)
+            for name in ("aop_deg", "hsd_min_px", "hsd_min_mm")
+            for bound in ("", "/lo95", "/hi95")
+        }
+
+    def add(self, measurement: Measurement) -> None:
+        """Counts one frame's result."""
+        self.states[str(measurement.state)] += 1
+        if measurement.state is State.DROPPED:
+            self.drops[str(measurement.reason)] += 1
+            return
+        if measurement.reason:
+            self.reasons[str(measurement.reason)] += 1
+        self.latency_ms.add(measurement.latency_ms)
+        for stage, spent_ms in measurement.stage_ms.items():
+            self.stage_ms[stage].add(spent_ms)
+        if measurement.biometry and measurement.biometry.aop_deg is not None:
+            self.aop_raw_deg.add(measurement.biometry.aop_deg)
+        scale = measurement.mm_per_px
+        for name, estimate, unit in (
+            ("aop_deg", measurement.aop, 1.0),
+            ("hsd_min_px", measurement.hsd_min, 1.0),
+            ("hsd_min_mm", measurement.hsd_min, scale),
+        ):
+            if estimate and unit and estimate.status is Status.MEASURED:
+                self._values[name].add(estimate.value * unit)
+                self._values[f"{name}/lo95"].add(estimate.lo95 * unit)
+                self._values[f"{name}/hi95"].add(estimate.hi95 * unit)
+
+    @property
+    def frames_in(self) -> int:
+        return sum(self.states.values())
+
+    def typical(self, name: str) -> tuple[float, float, float] | None:
+        """Median value with the median bounds of its 95 % interval, for `aop_deg`, `hsd_min_px`, `hsd_min_mm`."""
+        found = [self._values[f"{name}{bound}"].quantile(0.5) for bound in ("", "/lo95", "/hi95")]
+        value, low, high = found
+        if value is None or low is None or high is None:
+            return None
+        return round(value, 1), round(low, 1), round(high, 1)
+
+    def as_json(self) -> dict[str, object]:
+        """The statistics as written to `run.json`."""
+        return {
+            "frames_in": self.frames_in,
+            **self.states,
+            "refused_by_reason": dict(sorted(self.reasons.items())),
+            "dropped_by_cause": dict(sorted(self.drops.items())),
+            "median_with_typical_interval": {
+                name: self.typical(name) for name in ("aop_deg", "hsd_min_px", "hsd_min_mm")
+            },
+            "latency_ms": _shares(self.latency_ms),
+            "stage_ms": {str(stage): _shares(times) for stage, times in self.stage_ms.items()},
+        }
+
+
+def _shares(times: LogHistogram) -> dict[str, float | None]:
+    return {f"p{share}": _rounded(times.quantile(share / 100)) for share in (50, 90, 99)}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)

@@ -1,1 +1,0 @@
-"""The page that shows a stream as it is measured, in any browser."""

@@ -1,1 +1,0 @@
-"""DICOM ultrasound, single and multi-frame, streamed from disk."""

@@ -1,0 +1,1 @@
+"""Recordings on disk: video, images, volumes, DICOM, archives, label masks; nothing live."""

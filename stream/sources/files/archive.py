@@ -1,0 +1,150 @@
+"""A recording in a .zip: unpacked into a folder that is deleted when the source is closed."""
+
+from __future__ import annotations
+
+import lzma
+import shutil
+import struct
+import tempfile
+import zipfile
+import zlib
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from stream.common.errors import SourceError, SourceUnreadable
+from stream.sources.base import joined_notes
+from stream.sources.files.kinds import Kind, counted, is_image, is_recording, kind_of
+from stream.sources.paced import Wrapper
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+    from stream.frames.frame import Frame
+    from stream.sources.base import FrameSource
+
+MAX_MEMBERS = 100_000
+MAX_RATIO = 200
+"""Bytes that a byte of a sound archive of pictures may become; bombs go to 1000."""
+UNPACKED_BY_HAND = {Kind.ARCHIVE: "another archive", Kind.RECORDED: "a recording of our own"}
+_SPARE_BYTES = 64 << 20
+
+_DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError),
+    *(ValueError, LookupError, AttributeError, TypeError, ArithmeticError, NotImplementedError, RuntimeError),
+)
+"""What `zipfile` raises on damaged archives, on ciphers, and on a full disk."""
+
+
+class ArchiveSource(Wrapper):
+    """The recording that a .zip holds: one file of any kind, or a folder of images or of DICOM files."""
+
+    def __init__(self, path: Path, *, open_path: Callable[[Path], FrameSource]) -> None:
+        """Unpacks the archive and opens what is in it.
+
+        Args:
+            path: of the .zip.
+            open_path: opens a file or a folder.
+
+        Raises:
+            SourceUnreadable: it is damaged, encrypted or too large, or holds no recording.
+        """
+        self._path = path
+        self._folder = tempfile.TemporaryDirectory(prefix="partum-")
+        try:
+            with self._own_names():
+                _unpack(path, Path(self._folder.name))
+                found, passed_over = _recording_in(path, Path(self._folder.name))
+                source = open_path(found)
+        except BaseException:
+            self._folder.cleanup()
+            raise
+        super().__init__(source, replace(source.info, uri=str(path), note=joined_notes(source.info.note, passed_over)))
+
+    def _read(self) -> Generator[Frame, None, None]:
+        with self._own_names():
+            yield from self._source
+
+    def _release(self) -> None:
+        super()._release()
+        self._folder.cleanup()
+
+    @contextmanager
+    def _own_names(self) -> Iterator[None]:
+        """Errors name the archive, not the folder that it was unpacked into."""
+        try:
+            yield
+        except SourceError as error:
+            if self._folder.name not in str(error):
+                raise
+            raise type(error)(str(error).replace(self._folder.name, str(self._path))) from error
+
+
+def _unpack(path: Path, folder: Path) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = _members(path, archive)
+            for member in members:
+                archive.extract(member, folder)
+    except SourceUnreadable:
+        raise
+    except _DAMAGE as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "damaged, cut off or encrypted"
+        raise SourceUnreadable(f"{path}: cannot be unpacked ({reason}); unpack it by hand") from error
+
+
+def _members(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """The files in it, without what systems leave there."""
+    members = [
+        member
+        for member in archive.infolist()
+        if not member.is_dir() and not any(part.startswith((".", "__MACOSX")) for part in _parts(member.filename))
+    ]
+    names = {_parts(member.filename) for member in members}
+    if len(names) < len(members):
+        raise SourceUnreadable(f"{path}: holds {len(members)} files under {len(names)} names; unpack it by hand")
+    total = sum(member.file_size for member in members)
+    allowed = min(MAX_RATIO * path.stat().st_size + _SPARE_BYTES, shutil.disk_usage(tempfile.gettempdir()).free)
+    if total > allowed or len(members) > MAX_MEMBERS:
+        raise SourceUnreadable(
+            f"{path}: unpacks to {total >> 20} MB in {len(members)} files, more than is taken; unpack it by hand"
+        )
+    return members
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    return tuple(part for part in PurePosixPath(name.replace("\\", "/")).parts if part not in (".", ".."))
+
+
+def _recording_in(path: Path, folder: Path) -> tuple[Path, str]:
+    """The one recording in it, or the folder that holds several pictures; and words on what is passed over."""
+    passed_over: list[Path] = []
+    found = folder
+    while found.is_dir() and not _is_whole(found):
+        inside = list(found.iterdir())
+        if not inside:
+            raise SourceUnreadable(f"{path}: holds no files; give a .zip with a recording in it")
+        held = inside if len(inside) == 1 else [each for each in inside if _may_be_played(each)]
+        if len(held) != 1:
+            break
+        passed_over += [each for each in inside if each != held[0] and not _is_data_of(held[0], each)]
+        found = held[0]
+    kind = kind_of(found)
+    if kind in UNPACKED_BY_HAND:
+        raise SourceUnreadable(f"{path}: holds {UNPACKED_BY_HAND[kind]}; unpack it by hand")
+    return found, f"not played, of this archive: {', '.join(counted(passed_over))}" if passed_over else ""
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a folder is one recording of many files, by the index in it."""
+    return any((folder / name).is_file() for name in ("frames.jsonl", "DICOMDIR"))
+
+
+def _may_be_played(path: Path) -> bool:
+    return path.is_dir() or is_image(path) or is_recording(path)
+
+
+def _is_data_of(header: Path, file: Path) -> bool:
+    """Whether the header of a stack that is stored in two files names the other."""
+    return header.suffix.lower() in (".mhd", ".nhdr") and file.name.encode() in header.read_bytes()

@@ -1,0 +1,1 @@
+"""Feeds that come and go: network video, OpenIGTLink, capture cards, the screen; no recordings."""

@@ -1,0 +1,1 @@
+"""RTSP video with counted packets: session, login, RTP, and the feed."""

@@ -1,1 +1,0 @@
-"""The simulator of the transperineal view, with exact ground truth."""

@@ -1,0 +1,222 @@
+"""`partum build`, `engines`, `info` and `export`, as a user meets them."""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+import partum
+from calibration.data.base import LabelledFrame
+from calibration.deployment import acceptance
+from calibration.deployment import build as building
+from calibration.deployment.build import BuildRequest, run_build
+from calibration.deployment.trial_frames import demonstration_frames
+from calibration.errors import AcceptanceError
+from engines.errors import EngineMissing, EngineUnavailable
+from engines.onnx.folding import folded
+from engines.registry import DEFAULT_INT8_MODEL, DEFAULT_MODEL, load_engine
+from engines.tensorrt import build as tensorrt_build
+from engines.tensorrt import engine as tensorrt_engine
+from engines.tensorrt import runtime as tensorrt_module
+from engines.tensorrt.build import BuiltEngine
+from engines.tensorrt.cache import EngineCache, live_stream
+from tests.fakes.fake_gpu import GPU, FakeCuda, fake_plan, fake_tensorrt
+from tests.fakes.tiny_model import SPEC, tiny_model, tiny_network
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EngineCache:
+    monkeypatch.setattr(building, "TRIAL_FRAMES", 30)
+    monkeypatch.setattr(building, "demonstration_frames", small_frames)
+    monkeypatch.setenv("PARTUM_CACHE", str(tmp_path / "engines"))
+    return EngineCache()
+
+
+@functools.cache
+def small_frames() -> list[LabelledFrame]:
+    """Thirty frames of the demonstration clip at half its size."""
+    return [replace(frame, image=frame.image[::2, ::2].copy()) for frame in demonstration_frames()[::11]][:30]
+
+
+def run(*words: str) -> int:
+    try:
+        partum.main(words)
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
+    """A machine with a GPU made of numpy, whose builder keeps the graph as it is."""
+    cuda = FakeCuda()
+    builds: list[bytes] = []
+
+    def build(content: bytes, *arguments: Any, **options: Any) -> BuiltEngine:
+        options["report"]("Building engine", 1, 2)
+        builds.append(content)
+        return BuiltEngine(fake_plan(content, arguments[1].batch), b"timings")
+
+    monkeypatch.setattr(tensorrt_module, "load_tensorrt", lambda: fake_tensorrt(cuda))
+    monkeypatch.setattr(tensorrt_engine, "load_tensorrt", lambda: fake_tensorrt(cuda))
+    monkeypatch.setattr(tensorrt_engine, "CudaRuntime", lambda: cuda)
+    monkeypatch.setattr("engines.tensorrt.cuda.CudaRuntime", lambda: cuda)
+    monkeypatch.setattr(tensorrt_build, "build_engine", build)
+    cuda.builds = builds  # type: ignore[attr-defined]
+    return cuda
+
+
+def test_an_engine_is_built_tried_kept_and_then_loaded(fake: FakeCuda, cache: EngineCache) -> None:
+    request = BuildRequest(backend="tensorrt", precision="fp16", batch=(1, 2, 8))
+    report = run_build(request)
+    assert report is not None
+    assert report.accepted
+    assert report.engine == "tensorrt fp16 NVIDIA Fake"
+    run_build(request)  # it is there already
+    assert len(fake.builds) == 1  # type: ignore[attr-defined]
+    run_build(replace(request, rebuild=True))
+    assert len(fake.builds) == 2  # type: ignore[attr-defined]
+    ((path, facts),) = cache.entries()
+    assert facts["acceptance"]["accepted"]
+    assert facts["key"]["batch"] == [1, 2, 8]
+    assert (cache.folder / "timing-tensorrt-99.1-NVIDIA_Fake_sm90.cache").read_bytes() == b"timings"
+    with load_engine() as engine:  # auto takes it now
+        assert engine.name == "tensorrt fp16 NVIDIA Fake"
+    path.write_bytes(b"")
+    with pytest.raises(EngineMissing, match="damaged"):
+        load_engine(backend="tensorrt")
+    assert fake.leaks == {}
+
+
+def test_early_exit_builds_both_engines(fake: FakeCuda, cache: EngineCache) -> None:
+    run_build(BuildRequest(backend="tensorrt", precision="fp32", early_exit=True))
+    assert sorted(facts["key"]["flags"] for _, facts in cache.entries()) == [[], ["heads_only"]]
+    with load_engine(backend="tensorrt", early_exit=True) as engine:
+        assert engine.name == "tensorrt fp32 NVIDIA Fake early exit"
+    assert fake.leaks == {}
+
+
+def test_a_refused_engine_is_kept_out_unless_forced_and_then_marked(
+    fake: FakeCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strict = {**acceptance.LIMITS, "fp16": replace(acceptance.LIMITS["fp16"], dice=1.1)}
+    monkeypatch.setattr(acceptance, "LIMITS", strict)
+    request = BuildRequest(backend="tensorrt", precision="fp16")
+    with pytest.raises(AcceptanceError, match="--force runs it all the same, marked"):
+        run_build(request)
+    with pytest.raises(EngineMissing, match="refused"):
+        load_engine(backend="tensorrt")
+    run_build(replace(request, force=True))
+    with load_engine(backend="tensorrt") as engine:
+        assert engine.spec.mark.startswith("engine not accepted: Dice of PS is")
+    assert fake.leaks == {}
+
+
+def test_nothing_is_built_while_a_stream_runs(fake: FakeCuda, capsys: pytest.CaptureFixture[str]) -> None:
+    with live_stream():
+        assert run("build", "--backend", "tensorrt") == 1
+    assert "a live stream or another build is running" in capsys.readouterr().err
+    assert not fake.builds  # type: ignore[attr-defined]
+
+
+@pytest.mark.tensorrt
+def test_built_from_afar_it_waits_for_its_machine(cache: EngineCache, capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        tensorrt_module.load_tensorrt()
+    except EngineUnavailable as error:
+        pytest.skip(str(error))
+    for precision in ("fp32", "fp16", "bf16", "int8"):
+        for batch in ("1", "1-4-16"):
+            words = ("--precision", precision, "--batch", batch, "--early-exit")
+            assert run("build", "--backend", "tensorrt", "--device", "sm89", *words) == 0
+    assert "not tried" in capsys.readouterr().err
+    assert len(cache.entries()) == 4 * 2 * 2  # whole networks, and encoders for an early exit
+    assert all(facts["acceptance"] is None for _, facts in cache.entries())
+    assert run("build", "--backend", "tensorrt", "--device", "sm61") == 1
+    assert "it knows" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime", "torch"])
+def test_backends_that_compile_on_loading_are_tried_too(backend: str) -> None:
+    report = run_build(BuildRequest(backend=backend))
+    assert report is not None
+    assert report.accepted
+    assert report.precision == ("fp32" if backend == "torch" else "int8")
+
+
+def test_contradictions_are_refused_with_a_mend(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for words, said in (
+        ((str(DEFAULT_MODEL), "--backend", "tensorrt", "--precision", "int8", "--device", "sm89"), "partum quantize"),
+        (("--backend", "tensorrt", "--device", "gpu"), "a GPU's number"),
+        (("--backend", "openvino", "--precision", "fp16"), "precision of its file"),
+        (("--backend", "openvino", "--batch", "8"), "--batch is for --backend tensorrt"),
+        (("--backend", "onnxruntime", "--device", "1"), "--device is for --backend tensorrt"),
+        (("--backend", "torch", "--early-exit"), "--early-exit is for --backend tensorrt"),
+        ((str(DEFAULT_INT8_MODEL), "--backend", "tensorrt", "--precision", "fp16", "--device", "sm89"), "is int8"),
+        (("--batch", "4-2-1"), "sizes must rise"),
+        (("--batch", "x"), "is no batch"),
+        (("--backend", "openvino", "--data", str(tmp_path / "nowhere")), "no such folder"),
+    ):
+        assert run("build", *words) in (1, 2)
+        assert said in capsys.readouterr().err
+
+
+def test_engines_lists_what_runs_and_why_the_rest_does_not(fake: FakeCuda, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("engines") == 0
+    text = capsys.readouterr().out
+    for backend in ("openvino", "onnxruntime", "torch"):
+        assert any(line.startswith(backend) and " yes, on " in line for line in text.splitlines())
+    assert "no accepted engine in the cache" in text
+    assert str(GPU) in json.dumps(listed(capsys))
+    run_build(BuildRequest(backend="tensorrt", precision="fp32"))
+    capsys.readouterr()
+    (entry,) = (entry for entry in listed(capsys)["backends"] if entry["backend"] == "tensorrt")
+    assert entry["reason"] == ""
+    assert len(listed(capsys)["engines"]) == 1
+
+
+def listed(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    assert run("engines", "--json") == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_info_of_models_and_engines(fake: FakeCuda, cache: EngineCache, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("info", str(DEFAULT_INT8_MODEL), "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["precision"], facts["acceptance"]["accepted"]) == ("int8", True)
+    run_build(BuildRequest(backend="tensorrt", precision="fp32"))
+    ((path, _),) = cache.entries()
+    capsys.readouterr()
+    assert run("info", str(path)) == 0
+    assert "key.runtime_version" in capsys.readouterr().out
+    path.with_suffix(".json").unlink()
+    assert run("info", str(path)) == 1
+    assert run("info", "nowhere.engine") == run("info", "nowhere.onnx") == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3
+    assert all("partum" in line for line in lines)
+
+
+def test_export_makes_a_model_and_a_repository(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint = tmp_path / "net.pt"
+    stored = {
+        "schema": "partum.checkpoint/1",
+        "spec": SPEC.to_metadata(),
+        "weights": tiny_network().state_dict(),
+    }
+    torch.save(stored, checkpoint)
+    assert run("export", str(checkpoint), "--triton", str(tmp_path / "repository")) == 0
+    assert folded((tmp_path / "net.onnx").read_bytes()) == folded(tiny_model())
+    assert (tmp_path / "repository" / "tiny" / "1" / "model.onnx").is_file()
+    assert run("export", str(DEFAULT_MODEL)) == 2
+    assert "give --triton FOLDER" in capsys.readouterr().err
+    assert run("export", str(tmp_path / "nothing.pt")) == 1

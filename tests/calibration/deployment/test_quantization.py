@@ -1,0 +1,186 @@
+"""INT8 by calibration: frames that cover, graphs that every runtime takes, and a model that must prove itself."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import pytest
+
+from calibration.data.base import LabelledFrame
+from calibration.deployment.quantization import quantize
+from calibration.deployment.quantization.frames import choose_frames, spread_out
+from calibration.deployment.quantization.qdq import Quantizer
+from calibration.deployment.quantization.quantize import QuantizeOptions, hurt_layers, run_quantize
+from calibration.deployment.quantization.sensitivity import Sensitivity, scan
+from calibration.deployment.trial_frames import as_network_input, demonstration_frames
+from calibration.errors import AcceptanceError, DataSetError
+from engines.backends.onnxruntime import OnnxRuntimeEngine
+from engines.backends.openvino import OpenVinoEngine
+from engines.errors import ModelMismatch
+from engines.onnx.editing import read_graph
+from engines.onnx.model_file import ModelFile, read_model_file
+from engines.registry import DEFAULT_INT8_MODEL, DEFAULT_MODEL
+from stream.common.errors import OptionError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MODEL = read_model_file(DEFAULT_MODEL)
+
+
+def frame(group: str, number: int, look: str = "A", plane: bool | None = True) -> LabelledFrame:
+    image = np.full((8, 8), number, np.uint8)
+    return LabelledFrame(name=f"{group}_{number}", group=group, look=look, plane=plane, image=image)
+
+
+@pytest.fixture(scope="module")
+def frames() -> list[LabelledFrame]:
+    return demonstration_frames()[::4]
+
+
+@pytest.fixture(scope="module")
+def quantizer(frames: list[LabelledFrame]) -> Any:
+    with Quantizer(MODEL.content, as_network_input(frames[::8], MODEL.spec), "minmax") as ready:
+        yield ready
+
+
+def test_every_kind_gives_frames_in_turn_and_every_group_before_any_twice() -> None:
+    many = [frame(f"a{group}", number) for group in range(3) for number in range(30)]
+    few = [frame("b", number, look="B") for number in range(2)] + [frame("n", 0, plane=False)]
+    chosen = choose_frames([*many, *few], 9)
+    assert Counter((each.look, each.plane) for each in chosen) == {("A", True): 6, ("B", True): 2, ("A", False): 1}
+    assert Counter(each.group for each in chosen if each.group.startswith("a")) == {"a0": 2, "a1": 2, "a2": 2}
+    assert chosen == choose_frames([*many, *few], 9)
+    assert len(choose_frames(few, 100)) == 3
+    with pytest.raises(DataSetError, match="no frame to calibrate on"):
+        choose_frames([], 5)
+
+
+def test_a_group_is_covered_from_its_first_frames_on() -> None:
+    order = [each.image[0, 0] for each in spread_out([frame("g", number) for number in range(8)])]
+    assert sorted(order) == list(range(8))
+    assert max(np.diff(sorted(order[:4]))) <= 2
+
+
+@pytest.mark.parametrize("activations", ["signed", "unsigned"])
+def test_the_quantised_graph_runs_alike_in_openvino_and_onnx_runtime(
+    quantizer: Quantizer, frames: list[LabelledFrame], activations: Any
+) -> None:
+    content = quantizer.quantized(activations=activations)
+    model, spec = read_graph(content)
+    assert spec.precision == "int8"
+    kinds = Counter(node.op_type for node in model.graph.node)
+    assert kinds["QuantizeLinear"] > 20
+    assert len(content) < 0.6 * len(MODEL.content)
+    quantised = ModelFile(spec, content)
+    images = as_network_input(frames[::20], MODEL.spec)
+    with (
+        OpenVinoEngine(quantised) as openvino,
+        OnnxRuntimeEngine(quantised) as onnxruntime,
+        OpenVinoEngine(MODEL, precision="fp32") as reference,
+    ):
+        assert openvino.name == "openvino int8 CPU"
+        for image in images:
+            found = [engine.infer(image[None]).class_logits.argmax(axis=1) for engine in (openvino, onnxruntime)]
+            expected = reference.infer(image[None]).class_logits.argmax(axis=1)
+            assert np.mean(found[0] != found[1]) < 0.01
+            assert 0 < np.mean(found[0] != expected) < 0.03  # rounded, and no more than that
+
+
+def test_signed_graphs_hold_what_tensorrt_takes(quantizer: Quantizer) -> None:
+    model, _ = read_graph(quantizer.quantized(activations="signed"))
+    kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    points = [kinds[node.input[2]] for node in model.graph.node if node.op_type.endswith("QuantizeLinear")]
+    assert set(points) == {3}  # int8, and no 32-bit bias
+    zeros = {tensor.name for tensor in model.graph.initializer if not any(tensor.raw_data or tensor.int32_data)}
+    assert all(node.input[2] in zeros for node in model.graph.node if node.op_type.endswith("QuantizeLinear"))
+
+
+def test_layers_can_be_kept_in_float(quantizer: Quantizer) -> None:
+    first = quantizer.convolutions[0]
+
+    def quantised_weights(content: bytes) -> int:
+        model, _ = read_graph(content)
+        made = {node.output[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
+        return sum(node.op_type == "Conv" and node.input[1] in made for node in model.graph.node)
+
+    every = quantised_weights(quantizer.quantized())
+    assert every == len(quantizer.convolutions)
+    assert quantised_weights(quantizer.quantized(kept=[first])) == every - 1
+    assert quantised_weights(quantizer.quantized(only=[first])) == 1
+
+
+def test_the_scan_finds_the_layer_that_8_bits_hurt(quantizer: Quantizer, frames: list[LabelledFrame]) -> None:
+    seen: list[tuple[int, int]] = []
+    images = as_network_input(frames[::40], MODEL.spec)
+    found = scan(quantizer, MODEL.content, images, activations="unsigned", report=lambda *step: seen.append(step))
+    assert {entry.node for entry in found} == set(quantizer.convolutions)
+    assert [entry.changed for entry in found] == sorted((entry.changed for entry in found), reverse=True)
+    assert seen[-1] == (len(found), len(found))
+
+
+def test_layers_far_above_the_usual_stay_in_float() -> None:
+    scanned = [Sensitivity(str(number), changed) for number, changed in enumerate((0.9, 0.6, 0.1, 0.1, 0.1))]
+    assert hurt_layers(scanned) == 2
+    assert hurt_layers(scanned[2:]) == 0
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Forty-six small frames of the demonstration clip as a data set; the scan, tested above, is spared."""
+    (tmp_path / "data" / "images").mkdir(parents=True)
+    for each in demonstration_frames()[::6][:46]:
+        cv2.imwrite(str(tmp_path / "data" / "images" / f"{each.name}.png"), each.image[::2, ::2])
+
+    def scanned(quantizer: Quantizer, *_: object, **__: object) -> list[Sensitivity]:
+        return [Sensitivity(node, 0.01 / (1 + place)) for place, node in enumerate(quantizer.convolutions)]
+
+    monkeypatch.setattr(quantize, "scan", scanned)
+    return tmp_path / "data"
+
+
+def test_a_model_is_quantised_tried_and_written(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "model.int8.onnx"
+    report = run_quantize(QuantizeOptions(model=DEFAULT_MODEL, out=out, data=[data], frames=16, activations="unsigned"))
+    assert report.accepted
+    assert report.frames == 30  # none of those that gave the ranges
+    written = read_model_file(out)
+    assert (written.spec.precision, written.spec.made_from, written.spec.mark) == ("int8", MODEL.spec.sha256, "")
+    facts = json.loads(out.with_suffix(".json").read_text())
+    assert facts["acceptance"]["accepted"]
+    assert facts["notice"]
+    assert len(facts["share_of_pixels_changed_by_each_layer_alone"]) == 24
+
+
+def test_a_refused_model_is_not_written_unless_forced_and_then_marked(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace
+
+    from calibration.deployment import acceptance
+
+    monkeypatch.setattr(quantize, "MOST_KEPT", 0)  # one attempt
+    strict = {**acceptance.LIMITS, "int8": replace(acceptance.LIMITS["int8"], aop_p95_deg=1e-6)}
+    monkeypatch.setattr(acceptance, "LIMITS", strict)
+    out = tmp_path / "model.int8.onnx"
+    options = QuantizeOptions(model=DEFAULT_MODEL, out=out, data=[data], frames=8)
+    with pytest.raises(AcceptanceError, match="--force writes it all the same, marked"):
+        run_quantize(options)
+    assert not out.exists()
+    run_quantize(replace(options, force=True))
+    assert read_model_file(out).spec.mark.startswith("engine not accepted: AoP moves by")
+
+
+def test_without_real_frames_nothing_is_quantised(tmp_path: Path, data: Path) -> None:
+    out = tmp_path / "out.onnx"
+    with pytest.raises(OptionError, match="would invent the ranges"):
+        run_quantize(QuantizeOptions(model=DEFAULT_MODEL, out=out, data=[]))
+    with pytest.raises(DataSetError, match="lower --frames"):
+        run_quantize(QuantizeOptions(model=DEFAULT_MODEL, out=out, data=[data], frames=50))
+    with pytest.raises(ModelMismatch, match="int8 already"):
+        run_quantize(QuantizeOptions(model=DEFAULT_INT8_MODEL, out=out, data=[data]))
+    assert not out.exists()

@@ -1,0 +1,1 @@
+"""What every implementation keeps, run over all of them, and what documents and packages promise."""

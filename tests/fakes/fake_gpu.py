@@ -1,0 +1,319 @@
+"""A GPU made of numpy: CUDA's calls with exact bookkeeping, and a TensorRT whose engines are ONNX files.
+
+Nothing happens when it is asked for but when the stream is waited for, as on a device: code that reads too early reads
+what was there before. Whatever is not given back is found by `FakeCuda.leaks`.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnxruntime
+
+from engines.errors import InferenceError, OutOfDeviceMemory
+from engines.tensorrt.cuda import DeviceFacts
+from engines.tensorrt.runtime import TensorRt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+GPU = DeviceFacts(name="NVIDIA Fake", compute_capability=(9, 0), memory_bytes=1 << 30, driver="13.0")
+PREFIX = b"fake engine:"
+PLAN_VERSION = "99.1"
+
+
+ALIGNMENT = 256
+
+
+class _Graph:
+    """What was recorded, and what must hold when it is launched."""
+
+    def __init__(self) -> None:
+        self.steps: list[Callable[[], None]] = []
+        self.checks: list[Callable[[], None]] = []
+
+
+class FakeCuda:
+    """See `engines.tensorrt.cuda.Cuda`.
+
+    As strict as a device: nothing is waited for or allocated while a graph is recorded, and a kernel that fails leaves
+    the device failing for good.
+
+    Args:
+        room: bytes of device memory.
+        fail_at: number of the call, of CUDA or of TensorRT, that fails, counted from 1; 0 lets none fail.
+    """
+
+    def __init__(self, *, room: int = 1 << 30, fail_at: int = 0) -> None:
+        self._room = room
+        self.fail_at = fail_at
+        self.calls: list[str] = []
+        self.broken = ""
+        self.memory: dict[int, NDArray[np.uint8]] = {}
+        self.pinned_arrays: dict[int, NDArray[np.uint8]] = {}
+        self.waiting: list[Callable[[], None]] = []
+        self.recording: _Graph | None = None
+        self.alive = {"streams": 0, "events": 0, "graphs": 0, "contexts": 0, "engines": 0}
+        self.marks: dict[int, int] = {}
+        self.launches = 0
+        self.used_in: set[int] = set()
+        self.done = 0
+        self._next = 1 << 20
+
+    @property
+    def leaks(self) -> dict[str, int]:
+        found = {**self.alive, "memory": len(self.memory), "pinned": len(self.pinned_arrays)}
+        return {name: count for name, count in found.items() if count}
+
+    def fails(self, name: str) -> bool:
+        """Counts a call; true where it is the one that fails."""
+        self.calls.append(name)
+        return len(self.calls) == self.fail_at
+
+    def call(self, name: str, *, while_recording: bool = True) -> None:
+        """Counts a call; raises where it is the one that fails, or cannot be made now."""
+        if self.fails(name):
+            raise InferenceError(f"CUDA says cudaErrorUnknown in {name}")
+        if self.broken:
+            raise InferenceError(self.broken)
+        if self.recording and not while_recording:
+            raise InferenceError(f"CUDA says cudaErrorStreamCaptureUnsupported in {name}")
+
+    def device(self, index: int) -> DeviceFacts:
+        self.call("device")
+        return GPU
+
+    def use(self, index: int) -> None:
+        self.call("use")
+        self.used_in.add(threading.get_ident())
+
+    def new_stream(self) -> int:
+        self.call("new_stream")
+        self.alive["streams"] += 1
+        return 7
+
+    def free_stream(self, stream: int) -> None:
+        self.alive["streams"] -= 1
+        self.call("free_stream")
+
+    def allocate(self, size: int) -> int:
+        self.call("allocate", while_recording=False)
+        if size + sum(len(array) for array in self.memory.values()) > self._room:
+            raise OutOfDeviceMemory(f"no room for {size} bytes")
+        self._next += ALIGNMENT * (1 + size // ALIGNMENT)
+        self.memory[self._next] = np.full(size, 0xAB, np.uint8)
+        return self._next
+
+    def free(self, address: int) -> None:
+        del self.memory[address]
+        self.call("free", while_recording=False)
+
+    def pinned(self, size: int) -> NDArray[np.uint8]:
+        self.call("pinned", while_recording=False)
+        array = np.full(size, 0xCD, np.uint8)
+        self.pinned_arrays[array.ctypes.data] = array
+        return array
+
+    def free_pinned(self, array: NDArray[np.uint8]) -> None:
+        del self.pinned_arrays[array.ctypes.data]
+        self.call("free_pinned", while_recording=False)
+
+    def to_device(self, address: int, source: int, size: int, stream: int) -> None:
+        self.call("to_device")
+        array = self.pinned_arrays[source]
+
+        def copy() -> None:
+            self.memory[address][:size] = array[:size]
+
+        self.add(copy)
+
+    def to_host(self, array: NDArray[np.uint8], address: int, size: int, stream: int) -> None:
+        self.call("to_host")
+
+        def copy() -> None:
+            array[:size] = self.memory[address][:size]
+
+        self.add(copy)
+
+    def wait(self, stream: int) -> None:
+        self.call("wait", while_recording=False)
+        self._run(len(self.waiting))
+
+    def new_event(self) -> int:
+        self.call("new_event")
+        self.alive["events"] += 1
+        self._next += ALIGNMENT
+        return self._next
+
+    def free_event(self, event: int) -> None:
+        self.alive["events"] -= 1
+        self.call("free_event")
+
+    def record(self, event: int, stream: int) -> None:
+        self.call("record")
+        self.marks[event] = self.done + len(self.waiting)
+
+    def wait_for(self, event: int) -> None:
+        self.call("wait_for", while_recording=False)
+        self._run(max(0, self.marks[event] - self.done))
+
+    def begin_capture(self, stream: int) -> None:
+        self.call("begin_capture", while_recording=False)
+        self.recording = _Graph()
+
+    def end_capture(self, stream: int) -> _Graph:
+        recorded, self.recording = self.recording, None
+        self.call("end_capture")
+        assert recorded is not None
+        self.alive["graphs"] += 1
+        return recorded
+
+    def launch(self, graph: _Graph, stream: int) -> None:
+        self.call("launch")
+        for check in graph.checks:
+            check()
+        self.launches += 1
+        self.waiting += graph.steps
+
+    def free_graph(self, graph: _Graph) -> None:
+        graph.steps.clear()
+        graph.checks.clear()
+        self.alive["graphs"] -= 1
+        self.call("free_graph")
+
+    def add(self, step: Callable[[], None], *, check: Callable[[], None] = lambda: None) -> None:
+        """Puts something in line on the stream, or into the graph that is being recorded.
+
+        `check` is called whenever that graph is launched.
+        """
+        if self.recording is None:
+            self.waiting.append(step)
+        else:
+            self.recording.steps.append(step)
+            self.recording.checks.append(check)
+
+    def _run(self, count: int) -> None:
+        """Does what is in line. A step that fails is the device's end, as an illegal address is CUDA's."""
+        steps = self.waiting[:count]
+        del self.waiting[:count]
+        for step in steps:
+            try:
+                step()
+            except InferenceError as error:
+                self.broken = str(error)
+                raise
+        self.done += count
+
+
+class FakeContext:
+    """Runs an engine's ONNX file on fake memory, when the stream gets there.
+
+    Args:
+        content: the ONNX file.
+        cuda: whose memory it works on.
+        batch: least and greatest batch size of its profile.
+    """
+
+    def __init__(self, content: bytes, cuda: FakeCuda, *, batch: tuple[int, int] = (1, 64)) -> None:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        self._cuda, self._batch = cuda, batch
+        self._addresses: dict[str, int] = {}
+        self._shape: tuple[int, ...] = ()
+        self.fails = False
+        counts(self, cuda, "contexts")
+
+    def set_tensor_address(self, name: str, address: int) -> bool:
+        if self._cuda.fails("set_tensor_address") or address % ALIGNMENT:
+            return False
+        known = {tensor.name for tensor in (*self._session.get_inputs(), *self._session.get_outputs())}
+        self._addresses[name] = address
+        return name in known
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        least, most = self._batch
+        self._shape = ()  # where it fails, nobody knows what it is
+        if self._cuda.fails("set_input_shape") or not least <= shape[0] <= most:
+            return False
+        self._shape = shape
+        return True
+
+    def is_stream_capturable(self, stream: int) -> bool:
+        return True
+
+    def execute_async_v3(self, stream: int) -> bool:
+        shape, addresses = self._shape, dict(self._addresses)
+        if self._cuda.fails("execute_async_v3") or not shape:
+            return False
+
+        def compute() -> None:
+            if self.fails:
+                raise InferenceError("CUDA says cudaErrorIllegalAddress; start the program again")
+            memory = self._cuda.memory
+            size = int(np.prod(shape))
+            image = memory[addresses["image"]][:size].reshape(shape)
+            for tensor, value in zip(
+                self._session.get_outputs(), self._session.run(None, {"image": image}), strict=True
+            ):
+                raw = np.ascontiguousarray(value, np.float32).view(np.uint8).reshape(-1)
+                memory[addresses[tensor.name]][: len(raw)] = raw
+
+        def check() -> None:
+            if self._shape != shape:
+                raise InferenceError(f"a graph of shape {shape} is launched under {self._shape}")
+
+        self._cuda.add(compute, check=check)
+        return True
+
+
+def counts(thing: object, cuda: FakeCuda, kind: str) -> None:
+    """Counts a TensorRT object as alive for as long as somebody knows it."""
+
+    def gone() -> None:
+        cuda.alive[kind] -= 1
+
+    cuda.alive[kind] += 1
+    weakref.finalize(thing, gone)
+
+
+def fake_tensorrt(cuda: FakeCuda) -> TensorRt:
+    """A TensorRT that deserialises what `fake_plan` made, and says None to anything else, as the real one does."""
+
+    class Logger:
+        Severity = SimpleNamespace(INTERNAL_ERROR=0, ERROR=1, WARNING=2)
+
+    class CudaEngine:
+        def __init__(self, content: bytes) -> None:
+            batch, _, self._model = content.removeprefix(PREFIX).partition(b":")
+            least, most = batch.decode().split("-")
+            self._batch = int(least), int(most)
+            counts(self, cuda, "engines")
+
+        def create_execution_context(self) -> FakeContext | None:
+            if cuda.fails("create_execution_context"):
+                return None
+            return FakeContext(self._model, cuda, batch=self._batch)
+
+    class Runtime:
+        def __init__(self, log: Any) -> None:
+            self._log = log
+
+        def deserialize_cuda_engine(self, content: bytes) -> CudaEngine | None:
+            if cuda.fails("deserialize_cuda_engine") or not content.startswith(PREFIX):
+                self._log.log(Logger.Severity.ERROR, "magic tag does not match")
+                return None
+            return CudaEngine(content)
+
+    return TensorRt(SimpleNamespace(ILogger=Logger, Runtime=Runtime), "tensorrt", PLAN_VERSION)
+
+
+def fake_plan(content: bytes, batch: tuple[int, int, int] = (1, 2, 4)) -> bytes:
+    """What a build of this ONNX file for these batch sizes (least, usual, greatest) gives."""
+    return PREFIX + f"{batch[0]}-{batch[2]}:".encode() + content

@@ -1,0 +1,1 @@
+"""Inputs that tests make: anatomy, recordings, data sets, DICOM files, screens; no tests."""
