@@ -1,6 +1,7 @@
 """How well a filter's noise fits: error, lag and honesty of the interval on courses with known truth.
 
-`python -m calibration.fitting.filter_noise` prints the tables from which the defaults of `stream.tracking.tracker` were chosen.
+`python -m calibration.fitting.filter_noise` prints the tables from which the defaults of `stream.tracking.tracker` were
+chosen.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Fits the weights that tell a normal picture from a mirrored one (`stream.measurement.orientation_cues`).
 
-Run: python -m calibration.fitting.orientation DATASET. Its pictures must be normal (PS left); their mirror images need no second
-fit, because all cues change sign with the picture. Phantoms are added, evenly over AoP 80 to 170, so that a PS held far
-off the middle cannot overrule a clean taper. How right they are on groups that they were not fitted to is measured by
-`python -m benchmarks.experiments.orientation`.
+Run: python -m calibration.fitting.orientation DATASET. Its pictures must be normal (PS left); their mirror images need
+no second fit, because all cues change sign with the picture. Phantoms are added, evenly over AoP 80 to 170, so that a
+PS held far off the middle cannot overrule a clean taper. How right they are on groups that they were not fitted to is
+measured by `python -m benchmarks.experiments.orientation`.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
-"""Fits how sure the watch is of a sector (`stream.preprocessing.sector.confidence`), and says how that works on other pictures.
+"""Fits how sure preprocessing is of a sector, and measures it on pictures that are none.
 
-Run: python -m calibration.fitting.sector_confidence DATA [PICTURES ...]. Fitted on the frames of DATA/psfhs/train, as they are
-and on drawn screens, on phantoms and clips, and on drawn pictures of other kinds. Judged on DATA/psfhs/val, DATA/planes
-and DATA/pelvic_floor, on other seeds, and on the folders PICTURES, which must hold no ultrasound. Prints the weights
-and writes benchmarks/results/sector_confidence.json.
+The weights stand in `stream.preprocessing.sector.confidence`.
+
+Run: python -m calibration.fitting.sector_confidence DATA [PICTURES ...]. Fitted on the frames of DATA/psfhs/train, as
+they are and on drawn screens, on phantoms and clips, and on drawn pictures of other kinds. Judged on DATA/psfhs/val,
+DATA/planes and DATA/pelvic_floor, on other seeds, and on the folders PICTURES, which must hold no ultrasound. Prints
+the weights and writes benchmarks/results/sector_confidence.json.
 """
 
 from __future__ import annotations

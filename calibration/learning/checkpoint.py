@@ -31,7 +31,7 @@ CHECKPOINT, BEST, HISTORY = "checkpoint.pt", "best.pt", "history.jsonl"
 
 
 def facts_of(network: Network, config: TrainConfig, *, fingerprint: str, seen: Mapping[str, Any]) -> dict[str, Any]:
-    """What every checkpoint says of itself beside its state; `engines.onnx.export` needs schema, spec, weights and seen."""
+    """A checkpoint's facts beside its state; `engines.onnx.export` needs schema, spec, weights and seen."""
     stride = network.output_stride
     spec = ModelSpec(
         name=config.name,

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class OptimiserSettings(Protocol):
-    """What a configuration says of it; the fields are documented in `calibration.learning.settings.training.TrainConfig`."""
+    """The optimiser by configuration; fields as in `calibration.learning.settings.training.TrainConfig`."""
 
     @property
     def epochs(self) -> int: ...

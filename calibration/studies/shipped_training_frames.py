@@ -1,7 +1,7 @@
 """Writes down what the model that ships was trained on, from the data at hand; `partum train` did not do so then.
 
-Run: python -m calibration.studies.shipped_training_frames DATA. Of PSFHS these are the frames of train as it was, 03744 to
-04401, and of val. Which frames of the planes, the pelvic floor and the other clips were held out then cannot be told
+Run: python -m calibration.studies.shipped_training_frames DATA. Of PSFHS these are the frames of train as it was, 03744
+to 04401, and of val. Which frames of the planes, the pelvic floor and the other clips were held out then cannot be told
 from the data any more, since folds go by content now: all of them count as learned from.
 """
 

@@ -39,8 +39,8 @@ class OpenVinoEngine(RuntimeEngine):
         model: from `engines.onnx.model_file.read_model_file`.
         precision: `fp32`, so that machines agree on the result; `bf16`, about half the time where the CPU has it; None
             takes bf16 where the CPU has it. On real frames both give the same labels but for a few border pixels
-            (`tests/engines/test_engine_agreement.py`). Of an int8 model, it is that of the layers not quantised. `precision` of
-            the engine, and its name, say what the compiled model really computes in.
+            (`tests/engines/test_engine_agreement.py`). Of an int8 model, it is that of the layers not quantised.
+            `precision` of the engine, and its name, say what the compiled model really computes in.
         threads: cores it may keep busy; None takes all this process may run on.
         heads_only: leaves the decoder out.
 

@@ -1,6 +1,7 @@
 """Which TensorRT is installed: the full one, or TensorRT-RTX, which has the same interface.
 
-Nothing else imports either; both are used by the one code path in `engines.tensorrt.build` and `engines.tensorrt.engine`.
+Nothing else imports either; both are used by the one code path in `engines.tensorrt.build` and
+`engines.tensorrt.engine`.
 """
 
 from __future__ import annotations

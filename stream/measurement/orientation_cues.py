@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 SKEWNESS_WEIGHT = 14.5
 OFFSET_WEIGHT = 22.5
 TILT_WEIGHT = 5.6
-"""Logistic regression on the 979 masks of PSFHS and 240 phantoms, by: python -m calibration.fitting.orientation DATA/psfhs
-A PS without a taper in the middle of the field says nothing, and low-resolution pictures of high heads (JNU-IFM) show
-it so. Where the orientation is known, give it."""
+"""Logistic regression on the 979 masks of PSFHS and 240 phantoms, by: python -m calibration.fitting.orientation
+DATA/psfhs. A PS without a taper in the middle of the field says nothing, and low-resolution pictures of high heads
+(JNU-IFM) show it so. Where the orientation is known, give it."""
 
 SKEWNESS_LIMIT = 0.1
 """A taper beyond this says no more: no cue is strong evidence by itself."""

@@ -59,7 +59,7 @@ def open_source(uri: str, *, clock: Clock | None = None, spacing: PixelSpacing |
 
 
 def open_live(uri: str, *, clock: Clock | None = None, spacing: PixelSpacing | None = None) -> LiveSource:
-    """Opens a live feed; what is connected, lost and connected again is the feed's business (`stream.sources.live.base`).
+    """Opens a live feed; `stream.sources.live.base` connects it and connects it again.
 
     Args:
         uri: `rtsp://host/path`, `udp://@:5000`, `http://host/stream.mjpg`, `v4l2:/dev/video0`, `screen:` ...

@@ -35,7 +35,8 @@ LARGEST_VALUE = 1e9
 """No angle and no distance is larger; far beyond it squares would overflow."""
 
 AOP_NOISE_DEG = FilterNoise(white_sd=2.0, correlated_sd=2.5, velocity_sd=7.75)
-"""AoP in degrees. `python -m calibration.fitting.filter_noise` prints what `velocity_sd` trades: less is smooth and late."""
+"""AoP in degrees. `python -m calibration.fitting.filter_noise` prints what `velocity_sd` trades: less is smooth and
+late."""
 
 HSD_NOISE_MM = AOP_NOISE_DEG.scaled(0.36)
 """HSD in millimetres. On the head's way down HSD changes by 0.37 mm per degree of AoP, and landmark errors of
@@ -91,8 +92,8 @@ class Track:
     (`Frame.segment`), make a new track.
 
     What a measurement is worth, its *weight*, is its quality, and less beside a refusal, before it and after it
-    (`stream.tracking.hypothesis`). The same weight counts in the filter, at the start, in the vote on a change of scene, and in
-    what is held.
+    (`stream.tracking.hypothesis`). The same weight counts in the filter, at the start, in the vote on a change of
+    scene, and in what is held.
 
     Args:
         noise: what the filter assumes.

@@ -1,6 +1,7 @@
 """What every engine promises, checked on every runtime that needs no device, and on what engines are wrapped in.
 
-TensorRT runs here on a GPU made of numpy (`tests.fakes.fake_gpu`): its buffers, streams and graphs are real, the card is not.
+TensorRT runs here on a GPU made of numpy (`tests.fakes.fake_gpu`): its buffers, streams and graphs are real, the card
+is not.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from engines.network.refinement import RefinementNetwork
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefinementConfig:
-    """Every setting of a run; what is not explained here is as in `calibration.learning.settings.training.TrainConfig`."""
+    """Every setting of a run; other fields as in `calibration.learning.settings.training.TrainConfig`."""
 
     name: Text
     network: Mapping[str, Any]  # keyword arguments of `engines.network.refinement.RefinementNetwork`

@@ -79,7 +79,8 @@ def _check(labels: NDArray[np.uint8], pixel_size: tuple[float, float], field_of_
         raise MaskError(f"a label mask is (H, W) uint8 with pixels in it, got {labels.dtype} {labels.shape}")
     if int(labels.max()) > 2:
         raise MaskError(
-            f"a label mask holds 0, 1 (PS) and 2 (FH), got {int(labels.max())}; recode it with stream.sources.files.masks.recode"
+            f"a label mask holds 0, 1 (PS) and 2 (FH), got {int(labels.max())}; "
+            "recode it with stream.sources.files.masks.recode"
         )
     if field_of_view is not None and (field_of_view.shape != labels.shape or field_of_view.dtype != np.bool_):
         raise MaskError(

@@ -47,8 +47,8 @@ class VideoSource(Recording):
     Frames are grey (`stream.sources.decoding.luma`), turned as the file's display matrix asks, with the file's own
     timestamps (`stream.frames.timeline`) and pixel shape. Interlaced pictures are taken as they are. Where size or
     pixel shape changes, a new segment begins. Pictures that are damaged, or built on one that is, are refused
-    (`stream.sources.decoding.picture_reader`), black where nothing could be decoded; a recording that ends damaged, or earlier than it
-    declares, ends in SourceTruncated.
+    (`stream.sources.decoding.picture_reader`), black where nothing could be decoded; a recording that ends damaged, or
+    earlier than it declares, ends in SourceTruncated.
 
     Of several streams of pictures the one that the file itself prefers is played, else that with most pictures, else
     the largest; the note says which.

@@ -45,11 +45,11 @@ _log = logging.getLogger(__name__)
 class DicomSource(Recording):
     """The frames of a DICOM file, read and decoded one by one.
 
-    Grey levels follow `stream.sources.files.dicom.grey`, scale and times `stream.sources.files.dicom.scale` and `.times`: the
-    times of the header, else those of an embedded video, else 25 frames a second, with a note. Nothing that identifies
-    a patient is read. A frame that cannot be decoded is black and refused as damaged; the others are played. A file
-    that holds fewer frames than it declares ends in SourceTruncated after the last of them; one that holds more is
-    played whole, with a note.
+    Grey levels follow `stream.sources.files.dicom.grey`, scale and times `stream.sources.files.dicom.scale` and
+    `.times`: the times of the header, else those of an embedded video, else 25 frames a second, with a note. Nothing
+    that identifies a patient is read. A frame that cannot be decoded is black and refused as damaged; the others are
+    played. A file that holds fewer frames than it declares ends in SourceTruncated after the last of them; one that
+    holds more is played whole, with a note.
 
     Attributes:
         place: the series, and what its files are sorted by.

@@ -1,7 +1,8 @@
 """A stack of pictures as its header describes it.
 
-MetaImage and NRRD differ in how the header is written, not in what it says; both parsers (`stream.sources.files.volumes.metaimage`,
-`stream.sources.files.volumes.nrrd`) end in a `StackHeader`. `stream.sources.files.volumes.pixels` reads what it describes.
+MetaImage and NRRD differ in how the header is written, not in what it says; both parsers
+(`stream.sources.files.volumes.metaimage`, `stream.sources.files.volumes.nrrd`) end in a `StackHeader`.
+`stream.sources.files.volumes.pixels` reads what it describes.
 """
 
 from __future__ import annotations
