@@ -125,15 +125,47 @@ class Prediction:
         return f"Prediction(class_logits={self.class_logits.shape}, plane_logit={self.plane_logit.shape})"
 
 
-class Engine(Protocol):
-    """A loaded model on a device. One that exists is warm and ready."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineDescription:
+    """What runs a model, and how.
+
+    Attributes:
+        backend: the runtime: `openvino`, `onnxruntime`, `torch`, `tensorrt`, `tensorrt_rtx` or `triton`.
+        precision: what the network's convolutions really compute in, as the runtime says: fp32, fp16, bf16 or int8.
+        device: the processor, the GPU's name, or the server's address.
+        compiled: by `torch.compile`.
+        early_exit: only frames that may be standard planes are decoded (`engines.early_exit`).
+        shared: several streams ask it (`engines.sharing`).
+    """
+
+    backend: str
+    precision: str
+    device: str
+    compiled: bool = False
+    early_exit: bool = False
+    shared: bool = False
 
     @property
     def name(self) -> str:
-        """Backend, precision and device, for people: `openvino fp32 CPU`."""
+        """For people: `openvino fp32 CPU`."""
+        backend = f"{self.backend} compiled" if self.compiled else self.backend
+        ways = f"{' early exit' if self.early_exit else ''}{', shared' if self.shared else ''}"
+        return f"{backend} {self.precision} {self.device}{ways}"
+
+
+class Engine(Protocol):
+    """A loaded model on a device. One that exists is warm and ready. Derive from it: the display name comes with it."""
+
+    @property
+    def description(self) -> EngineDescription: ...
 
     @property
     def spec(self) -> ModelSpec: ...
+
+    @property
+    def name(self) -> str:
+        """The description, for people; nobody reads facts out of it."""
+        return self.description.name
 
     def infer(self, images: NDArray[np.uint8]) -> Prediction:
         """Runs (B, 1, H, W) grey images through the network; the answer names them in its `images`.
@@ -146,11 +178,13 @@ class Engine(Protocol):
     def close(self) -> None:
         """Frees the device. Closing twice is harmless; `infer` after it raises InferenceError."""
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        self.close()
 
 
 def check_images(images: NDArray[np.uint8], spec: ModelSpec) -> None:

@@ -7,26 +7,25 @@ pays for both.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engines.base import Prediction, check_answer, check_images
+from engines.base import Engine, Prediction, check_answer, check_images
 from engines.closing import close_all
 from engines.errors import InferenceError
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from numpy.typing import NDArray
 
-    from engines.base import Engine, ModelSpec
+    from engines.base import EngineDescription, ModelSpec
 
 MARGIN = 0.1
 """Logits by which the exit lies below the gate: rounding between two builds of one encoder must not stop a frame."""
 
 
-class EarlyExitEngine:
+class EarlyExitEngine(Engine):
     """An `engines.base.Engine` that decodes only what may be a standard plane.
 
     Convention: a frame whose plane logit reaches the gate gets exactly what the whole network says. Any other keeps
@@ -47,8 +46,8 @@ class EarlyExitEngine:
         self._open = True
 
     @property
-    def name(self) -> str:
-        return f"{self._whole.name} early exit"
+    def description(self) -> EngineDescription:
+        return replace(self._whole.description, early_exit=True)
 
     @property
     def spec(self) -> ModelSpec:
@@ -88,14 +87,6 @@ class EarlyExitEngine:
         """Closes both engines, the second also where the first fails; raises the first error."""
         self._open = False
         close_all(self._whole.close, self._heads.close)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _asked(engine: Engine, images: NDArray[np.uint8]) -> Prediction:

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import os
 import threading
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from engines.base import Prediction, check_answer, check_images
+from engines.base import Engine, Prediction, check_answer, check_images
 from engines.closing import close_after
 from engines.errors import EngineUnavailable, InferenceError, ModelMismatch
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from numpy.typing import NDArray
 
-    from engines.base import ModelSpec
+    from engines.base import EngineDescription, ModelSpec
 
 
-class RuntimeEngine(ABC):
+class RuntimeEngine(Engine):
     """An `engines.base.Engine`: a runtime fills in `_run` and `_release`.
 
     One call at a time: threads that share an engine wait for each other, and `close` waits for the call under way. A
@@ -40,24 +38,18 @@ class RuntimeEngine(ABC):
         engine._call = threading.Lock()
         return engine
 
-    def __init__(self, name: str, spec: ModelSpec, *, precision: str = "") -> None:
-        self._name = name
+    def __init__(self, description: EngineDescription, spec: ModelSpec) -> None:
+        self._description = description
         self._spec = spec
-        self._precision = precision or spec.precision
         self._open = True
 
     @property
-    def name(self) -> str:
-        return self._name
+    def description(self) -> EngineDescription:
+        return self._description
 
     @property
     def spec(self) -> ModelSpec:
         return self._spec
-
-    @property
-    def precision(self) -> str:
-        """What the network's convolutions really compute in, as the runtime says: fp32, fp16, bf16 or int8."""
-        return self._precision
 
     def infer(self, images: NDArray[np.uint8]) -> Prediction:
         """Runs (B, 1, H, W) grey images, uint8 0 to 255, through the network; the result is the caller's own.
@@ -90,14 +82,6 @@ class RuntimeEngine(ABC):
             if self._open:
                 self._open = False
                 self._release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _warm_up(self) -> None:
         """Runs one black frame: the first real one then pays for no allocation, and a broken model shows.

@@ -9,11 +9,12 @@ from __future__ import annotations
 import threading
 from collections import deque
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from engines.base import Prediction, check_answer, check_images
+from engines.base import Engine, Prediction, check_answer, check_images
 from engines.closing import close_all
 from engines.errors import InferenceError
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from engines.base import Engine, ModelSpec
+    from engines.base import EngineDescription, ModelSpec
 
 
 class SharedEngine:
@@ -51,7 +52,11 @@ class SharedEngine:
 
     @property
     def name(self) -> str:
-        return f"{self._engine.name}, shared"
+        return self.description.name
+
+    @property
+    def description(self) -> EngineDescription:
+        return replace(self._engine.description, shared=True)
 
     @property
     def spec(self) -> ModelSpec:
@@ -127,7 +132,7 @@ class SharedEngine:
             return batch
 
 
-class EngineShare:
+class EngineShare(Engine):
     """One stream's share of a `SharedEngine`; an `engines.base.Engine`."""
 
     def __init__(self, shared: SharedEngine) -> None:
@@ -135,8 +140,8 @@ class EngineShare:
         self._open = True
 
     @property
-    def name(self) -> str:
-        return self._shared.name
+    def description(self) -> EngineDescription:
+        return self._shared.description
 
     @property
     def spec(self) -> ModelSpec:
@@ -152,14 +157,6 @@ class EngineShare:
 
     def close(self) -> None:
         self._open = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _rows(found: Prediction, start: int, images: NDArray[np.uint8]) -> Prediction:

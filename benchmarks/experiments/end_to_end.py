@@ -18,12 +18,12 @@ from array import array
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmarks.rig.schedule import Limited, Scheduled
-from engines.base import Prediction
+from engines.base import Engine, Prediction
 from engines.registry import load_engine
 from engines.sharing import SharedEngine
 from stream.common.channel import Overflow
@@ -38,11 +38,10 @@ from stream.sources.paced import Looped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from types import TracebackType
 
     from numpy.typing import NDArray
 
-    from engines.base import Engine
+    from engines.base import EngineDescription, ModelSpec
     from stream.sources.base import FrameSource
 
 SHARES = (50.0, 90.0, 99.0, 99.9)
@@ -84,7 +83,7 @@ class StreamOptions:
         return self.deadline_ms or (1e3 / self.rate_hz if self.rate_hz else None)
 
 
-class Lent:
+class Lent(Engine):
     """An engine lent to a pipeline: closing it does not close the one behind it.
 
     Args:
@@ -93,18 +92,21 @@ class Lent:
     """
 
     def __init__(self, engine: Engine, infer: Callable[[NDArray[np.uint8]], Prediction] | None = None) -> None:
-        self.name, self.spec = engine.name, engine.spec
-        self.infer = infer or engine.infer
+        self._engine = engine
+        self._infer = infer or engine.infer
+
+    @property
+    def description(self) -> EngineDescription:
+        return self._engine.description
+
+    @property
+    def spec(self) -> ModelSpec:
+        return self._engine.spec
+
+    def infer(self, images: NDArray[np.uint8]) -> Prediction:
+        return self._infer(images)
 
     def close(self) -> None:
-        pass
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
         pass
 
 

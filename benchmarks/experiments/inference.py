@@ -19,7 +19,7 @@ from rich.table import Table
 from benchmarks.experiments.roofline import measure_peaks, roofline
 from benchmarks.reporting.environment import describe_machine, others_busy
 from benchmarks.reporting.report import BUSY, draw_engines, model_table, write_report
-from calibration.deployment.acceptance import LIMITS, judge
+from calibration.deployment.acceptance import judge
 from calibration.deployment.quantization.frames import choose_frames
 from calibration.deployment.trial_frames import as_network_input, demonstration_frames, read_frames
 from engines.backends.openvino import OpenVinoEngine
@@ -77,7 +77,7 @@ def bench_model(options: BenchOptions, *, out: Path | None = None) -> dict[str, 
         with OpenVinoEngine(model_file, precision="fp32") as reference:
             for label, engine in engines.items():
                 console.print(f"agreement of {label}")
-                report = judge(engine, reference, frames, precision=_precision(engine))
+                report = judge(engine, reference, frames, precision=engine.description.precision)
                 rows[label] = {"engine": engine.name, "agreement": report.as_json()}
         timed = {label: engine for label, engine in engines.items() if rows[label]["agreement"]["accepted"]}
         images = as_network_input(frames, next(iter(engines.values())).spec)
@@ -86,9 +86,8 @@ def bench_model(options: BenchOptions, *, out: Path | None = None) -> dict[str, 
         peaks = measure_peaks(threads=options.threads)
         for label, model in models.items():
             if label in timed:
-                kind = next((name for name in peaks.operations_per_s if f" {name} " in f"{label} "), "")
-                spent_ms = rows[label]["latency_ms"]["p50"]
-                rows[label]["roofline"] = roofline(model.read_bytes(), kind, spent_ms, peaks)
+                spent_ms, precision = rows[label]["latency_ms"]["p50"], timed[label].description.precision
+                rows[label]["roofline"] = roofline(model.read_bytes(), precision, spent_ms, peaks)
         for label, engine in timed.items():
             rows[label]["frames_per_second"] = {
                 str(batch): _throughput(engine, images, batch) for batch in options.batches
@@ -134,11 +133,6 @@ def _engines(options: BenchOptions) -> tuple[dict[str, Engine], dict[str, Path],
     if not found:
         raise EngineError(f"no engine can run here: {'; '.join(left_out.values())}")
     return found, models_of, left_out
-
-
-def _precision(engine: Engine) -> str:
-    """Of the limits that an engine must keep."""
-    return next((name for name in LIMITS if f" {name} " in f"{engine.name} "), engine.spec.precision)
 
 
 def _latencies(

@@ -100,8 +100,8 @@ def _try_compiled(request: BuildRequest, backend: str, model: ModelFile, console
         )
     with _compiled(request, backend, model) as engine:
         if request.precision:
-            check_precision(engine.name, asked=request.precision, runs=engine.precision)
-        report = _judged(engine, _float_model(request, model), request, precision=engine.precision)
+            check_precision(engine.name, asked=request.precision, runs=engine.description.precision)
+        report = _judged(engine, _float_model(request, model), request, precision=engine.description.precision)
     print_report(report, console)
     if not report.accepted and not request.force:
         raise AcceptanceError(f"{engine.name}: {'; '.join(report.refusals)}")

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from engines.base import EngineDescription
 from engines.errors import EngineUnavailable
 from engines.onnx.model_file import operators
 from engines.runtime import RuntimeEngine, available_cores, heads_spec, refused, unavailable
@@ -80,7 +81,7 @@ class OnnxRuntimeEngine(RuntimeEngine):
             raise refused(BACKEND, spec, error) from error
         if self._session.get_providers()[0] != wanted:  # it falls back to the CPU without a word
             raise EngineUnavailable(f"back-end {BACKEND}: {wanted} cannot start here; is there a GPU and its driver?")
-        super().__init__(f"{BACKEND} {runs} {provider.upper()}", spec, precision=runs)
+        super().__init__(EngineDescription(backend=BACKEND, precision=runs, device=provider.upper()), spec)
         self._warm_up()
 
     def _run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:

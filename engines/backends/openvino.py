@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from engines.base import EngineDescription
 from engines.errors import EngineUnavailable
 from engines.runtime import RuntimeEngine, available_cores, check_precision, heads_spec, reason, refused, unavailable
 
@@ -83,7 +84,7 @@ class OpenVinoEngine(RuntimeEngine):
             raise refused(BACKEND, model.spec, error) from error
         if precision is not None and spec.precision != "int8":
             check_precision(BACKEND, asked=precision, runs=runs)
-        super().__init__(f"{BACKEND} {runs} CPU", spec, precision=runs)
+        super().__init__(EngineDescription(backend=BACKEND, precision=runs, device="CPU"), spec)
         self._request: Any = compiled.create_infer_request()
         self._frame = np.zeros(frame_shape, np.uint8)
         self._request.set_input_tensor(runtime.Tensor(self._frame, shared_memory=True))

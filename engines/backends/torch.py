@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from engines.base import EngineDescription
 from engines.errors import EngineUnavailable, ModelMismatch
 from engines.runtime import RuntimeEngine, check_precision, heads_spec, refused, unavailable
 
@@ -55,7 +56,7 @@ class TorchEngine(RuntimeEngine):
         spec = heads_spec(model.spec) if heads_only else model.spec
         precision = "fp16" if device == "cuda" else "fp32"
         super().__init__(
-            f"{BACKEND}{' compiled' if compiled else ''} {precision} {device.upper()}", spec, precision=precision
+            EngineDescription(backend=BACKEND, precision=precision, device=device.upper(), compiled=compiled), spec
         )
         try:
             import torch
@@ -82,7 +83,9 @@ class TorchEngine(RuntimeEngine):
             # A copy: torch complains of arrays that are read-only, and frames are.
             given = self._torch.tensor(images)
             outputs = self._network(given) if self._device == "cpu" else self._replayed(given)
-        check_precision(BACKEND, asked=self.precision, runs=_PRECISIONS.get(str(outputs[0].dtype), "another type"))
+        check_precision(
+            BACKEND, asked=self.description.precision, runs=_PRECISIONS.get(str(outputs[0].dtype), "another type")
+        )
         return tuple(np.ascontiguousarray(output.float().cpu().numpy()) for output in outputs)
 
     def _replayed(self, images: Any) -> Any:

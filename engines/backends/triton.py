@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
 
-from engines.base import ModelSpec
+from engines.base import EngineDescription, ModelSpec
 from engines.closing import close_after
 from engines.errors import ModelMismatch, ModelNotFound, RemoteError
 from engines.redaction import redacted
@@ -105,7 +105,8 @@ class TritonEngine(RuntimeEngine):
         """Requests that had to be sent again so far."""
         try:
             spec = self._facts()
-            super().__init__(f"triton {spec.precision} {address.host}:{address.port}", spec)
+            server = f"{address.host}:{address.port}"
+            super().__init__(EngineDescription(backend=SCHEME, precision=spec.precision, device=server), spec)
             self._warm_up()
         except BaseException as error:
             close_after(error, self._client.close)

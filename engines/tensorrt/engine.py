@@ -10,6 +10,7 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from engines.base import EngineDescription
 from engines.closing import close_all
 from engines.errors import EngineUnavailable
 from engines.runtime import RuntimeEngine, heads_spec
@@ -75,7 +76,9 @@ class TensorRtEngine(RuntimeEngine):
         key = stored.facts["key"]
         spec = heads_spec(model.spec) if HEADS_ONLY[0] in key["flags"] else model.spec
         spec = replace(spec, precision=key["precision"], mark=mark_of(stored.facts))
-        super().__init__(f"{self._tensorrt.name} {key['precision']} {facts.name}", spec)
+        super().__init__(
+            EngineDescription(backend=self._tensorrt.name, precision=key["precision"], device=facts.name), spec
+        )
         least, _, most = key["batch"]
         self._max_batch: int = most
         try:

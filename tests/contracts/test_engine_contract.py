@@ -101,7 +101,7 @@ def assert_same(first: Prediction, second: Prediction) -> None:
 
 
 def test_the_spec_is_the_files(engine: Engine, backend: str) -> None:
-    assert engine.name.startswith(backend.split(maxsplit=1)[0])
+    assert engine.description.backend == backend.split(maxsplit=1)[0]
     assert engine.spec.to_metadata() == SPEC.to_metadata()
     assert engine.spec.sha256 == hashlib.sha256(tiny_model()).hexdigest()
 
@@ -138,7 +138,7 @@ def test_it_agrees_with_the_network_that_was_exported(engine: Engine) -> None:
         class_logits, plane_logit, normal_logit = tiny_network()(torch.tensor(images))
     prediction = engine.infer(images)
     # Runtimes fold BatchNorm and sum in another order: some roundings of logits of about 1; bfloat16 has 8 bits.
-    tolerance = 0.02 if "bf16" in engine.name else 2e-5
+    tolerance = 0.02 if engine.description.precision == "bf16" else 2e-5
     np.testing.assert_allclose(prediction.class_logits, class_logits.numpy(), atol=tolerance)
     np.testing.assert_allclose(prediction.plane_logit, plane_logit.numpy(), atol=tolerance)
     assert prediction.normal_logit is not None

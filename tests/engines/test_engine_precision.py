@@ -58,7 +58,7 @@ def test_what_auto_takes_on_a_cpu_without_bf16_says_what_it_runs() -> None:
         "from engines.registry import DEFAULT_MODEL, load_engine\n"
         "logging.basicConfig(level=logging.INFO, format='%(message)s')\n"
         "for model in (None, DEFAULT_MODEL):\n"
-        "    with load_engine(model) as engine: print(engine.name, engine.precision)"
+        "    with load_engine(model) as engine: print(engine.name, engine.description.precision)"
     )
     assert found.stdout.splitlines() == ["openvino int8 CPU int8", "openvino fp32 CPU fp32"], found.stderr
     assert "auto takes openvino fp32 CPU" in found.stderr
@@ -76,7 +76,7 @@ def test_a_hint_that_is_passed_over_in_silence_is_found_out(monkeypatch: pytest.
 )
 def test_openvino_says_what_it_compiled(model: Path, precision: Any, runs: str) -> None:
     with OpenVinoEngine(read_model_file(model), precision=precision) as engine:
-        assert (engine.precision, engine.name) == (runs, f"openvino {runs} CPU")
+        assert (engine.description.precision, engine.name) == (runs, f"openvino {runs} CPU")
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_openvino_says_what_it_compiled(model: Path, precision: Any, runs: str) 
 )
 def test_onnx_runtime_says_what_it_made_of_the_graph(model: Path, runs: str) -> None:
     with load_runtime(read_model_file(model), "onnxruntime") as engine:
-        assert (engine.precision, engine.name) == (runs, f"onnxruntime {runs} CPU")
+        assert (engine.description.precision, engine.name) == (runs, f"onnxruntime {runs} CPU")
 
 
 def test_onnx_runtime_does_not_call_int8_what_it_computes_in_float(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,12 +100,12 @@ def test_onnx_runtime_does_not_call_int8_what_it_computes_in_float(monkeypatch: 
 
     monkeypatch.setattr(onnxruntime, "SessionOptions", unfused)
     with OnnxRuntimeEngine(read_model_file(DEFAULT_INT8_MODEL)) as engine:
-        assert (engine.precision, engine.name) == ("fp32", "onnxruntime fp32 CPU")
+        assert (engine.description.precision, engine.name) == ("fp32", "onnxruntime fp32 CPU")
 
 
 def test_torch_that_computes_in_another_type_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with load_runtime(read_model_file(DEFAULT_MODEL), "torch") as engine:
-        assert engine.precision == "fp32"
+        assert engine.description.precision == "fp32"
     monkeypatch.setattr("engines.backends.torch._rebuild", lambda model: HalfNetwork())
     with pytest.raises(EngineUnavailable, match="fp32 was asked for, but it runs bf16"):
         TorchEngine(read_model_file(DEFAULT_MODEL))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import engines
+from engines.base import EngineDescription
 from engines.errors import EngineUnavailable, ModelNotFound
 from engines.registry import BACKENDS, DEFAULT_MODEL, available_engines, load_engine
 from tests.conftest import REPOSITORY
@@ -86,7 +87,7 @@ def test_the_default_model_ships_in_the_package() -> None:
 @pytest.mark.parametrize("backend", HERE)
 def test_a_backend_asked_for_by_name_is_the_one_that_runs(model: Path, backend: str) -> None:
     with load_engine(model, backend) as engine:
-        assert engine.name.split()[0] == backend
+        assert engine.description.backend == backend
 
 
 @pytest.mark.slow
@@ -189,3 +190,15 @@ def test_auto_without_any_runtime_names_them_all(model: Path, monkeypatch: pytes
     with pytest.raises(EngineUnavailable, match="no back-end can run here") as error:
         load_engine(model)
     assert all(name in str(error.value) for name in ("tensorrt", *HERE))
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({}, "torch fp32 CPU"),
+        ({"compiled": True}, "torch compiled fp32 CPU"),
+        ({"early_exit": True, "shared": True}, "torch fp32 CPU early exit, shared"),
+    ],
+)
+def test_the_display_name_is_made_of_the_description(changes: dict[str, bool], name: str) -> None:
+    assert EngineDescription(backend="torch", precision="fp32", device="CPU", **changes).name == name

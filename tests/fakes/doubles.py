@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 import cv2
 import numpy as np
 
-from engines.base import ModelSpec, Prediction
+from engines.base import Engine, EngineDescription, ModelSpec, Prediction
 from stream.common.clock import Clock, MonotonicClock
 from stream.frames.frame import Frame, PixelSpacing
 from stream.sources.base import SourceInfo
@@ -112,14 +112,14 @@ SPEC = ModelSpec(
 )
 
 
-class GreyLevelEngine:
+class GreyLevelEngine(Engine):
     """Takes grey levels for classes; a picture with a black background is no standard plane.
 
     Args:
         error: raised at call number `fail_at`.
     """
 
-    name = "grey levels"
+    description = EngineDescription(backend="grey levels", precision="fp32", device="CPU")
     spec = SPEC
 
     def __init__(self, *, error: Exception | None = None, fail_at: int = 0) -> None:
@@ -138,11 +138,3 @@ class GreyLevelEngine:
 
     def close(self) -> None:
         self.closed = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
