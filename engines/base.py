@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 METADATA_SCHEMA = "partum.model/1"
 """Version of the facts a model file carries; a file with another version is refused."""
+AXIS_VALUES = 7
+"""Numbers that each view of the second look says, see `Prediction.ps_axis`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +54,27 @@ class ModelSpec:
     @property
     def output_names(self) -> tuple[str, ...]:
         """The graph's outputs in their order."""
-        names = ("class_logits", "plane_logit") if self.decodes else ("plane_logit",)
-        return (*names, "normal_logit") if self.architecture.get("orientation_head") else names
+        return tuple(self.output_shapes)
+
+    @property
+    def output_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """The graph's outputs in their order, float32 all of them, with their shapes for one frame."""
+        masks = self.architecture.get("masks")
+        has_orientation = (self.architecture if masks is None else masks).get("orientation_head")  # type: ignore[attr-defined]
+        normal: dict[str, tuple[int, ...]] = {"normal_logit": ()} if has_orientation else {}
+        if not self.decodes:
+            return {"plane_logit" if masks is None else "plane_head": (), **normal}
+        shapes = {"class_logits": (3, self.output_height, self.output_width), "plane_logit": (), **normal}
+        if masks is not None:
+            shapes["plane_head"] = ()
+        return shapes | ({"ps_axis": (self.views, AXIS_VALUES)} if self.views else {})
+
+    @property
+    def views(self) -> int:
+        """How many views of the symphysis the second look takes; 0 without one."""
+        if not self.architecture.get("refinement"):
+            return 0
+        return len(self.architecture["views"])  # type: ignore[arg-type]
 
     @property
     def decodes(self) -> bool:
@@ -97,6 +118,10 @@ class ModelSpec:
             ) from error
 
 
+ANSWERS = ("class_logits", "plane_logit", "normal_logit", "plane_head", "ps_axis")
+"""The arrays of a `Prediction`, all with one row for each image."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
     """What the network says about a batch, in network coordinates. The arrays belong to the caller.
@@ -106,6 +131,13 @@ class Prediction:
             that an early exit did not decode, 1 for background and 0 for PS and FH everywhere.
         plane_logit: (B,) float32; above 0 means more likely than not a standard plane.
         normal_logit: (B,) float32, the log odds that the picture is not mirrored; None where the model does not tell.
+        plane_head: (B,) float32, the logit of the plane head alone, of a model whose `plane_logit` joins it with what
+            the masks show; None of other models.
+        ps_axis: (B, V, 7) float32, what each view of the second look says of the symphysis: direction from its superior
+            to its inferior end (cos, sin; any length), inferior end (x, y), superior end (x, y), and the logarithm of
+            the direction's expected absolute error in radians. Pixels of the network's input, x right, y down, centres
+            at integers. All 0 where there is no PS to look at, or the frame was not decoded. The look presumes a
+            mirrored picture where `normal_logit` is below 0. None of a model without a second look.
         images: the very array that was given to `infer`, by which an answer is known to be the caller's own
             (`check_answer`); None of an engine that does not say.
     """
@@ -113,7 +145,47 @@ class Prediction:
     class_logits: NDArray[np.float32]
     plane_logit: NDArray[np.float32]
     normal_logit: NDArray[np.float32] | None = None
+    plane_head: NDArray[np.float32] | None = None
+    ps_axis: NDArray[np.float32] | None = None
     images: NDArray[np.uint8] | None = None
+
+    @classmethod
+    def of(cls, outputs: Mapping[str, NDArray[np.float32]], images: NDArray[np.uint8]) -> Self:
+        """A prediction from a graph's outputs by name; of a graph without a decoder the plane head is the logit.
+
+        Args:
+            outputs: by the names of `ModelSpec.output_names`.
+            images: see above.
+        """
+        head = outputs.get("plane_head")
+        return cls(
+            class_logits=outputs.get("class_logits", np.empty((len(images), 3, 0, 0), np.float32)),
+            plane_logit=outputs.get("plane_logit", head),  # type: ignore[arg-type]
+            normal_logit=outputs.get("normal_logit"),
+            plane_head=head,
+            ps_axis=outputs.get("ps_axis"),
+            images=images,
+        )
+
+    def rows(self, chosen: slice, images: NDArray[np.uint8]) -> Self:
+        """The answers to some of the images, copied; `images` are those, as they were given by whoever asked."""
+        return type(self)(
+            **{name: array[chosen].copy() for name, array in self.arrays.items()},
+            images=images,
+        )
+
+    def put(self, chosen: NDArray[np.bool_], answers: Self) -> None:
+        """Writes the answers of some images over what stands there, in every array that both have."""
+        given = answers.arrays
+        for name, array in self.arrays.items():
+            if name in given:
+                array[chosen] = given[name]
+
+    @property
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        """All that is said, by name: one row for each image."""
+        every = {name: getattr(self, name) for name in ANSWERS}
+        return {name: array for name, array in every.items() if array is not None}
 
     @property
     def plane_probability(self) -> NDArray[np.float32]:
@@ -201,8 +273,7 @@ def check_answer(answer: Prediction, images: NDArray[np.uint8], *, engine: str) 
     """Raises InferenceError where an answer is not the one to `images`, or has not one row for each of them."""
     if answer.images is not None and answer.images is not images:
         raise InferenceError(f"{engine}: the answer to another request came back; start the program again")
-    outputs = (answer.class_logits, answer.plane_logit, answer.normal_logit)
-    rows = {len(output) for output in outputs if output is not None}
+    rows = {len(array) for array in answer.arrays.values()}
     if rows != {len(images)}:
         counts = " and ".join(map(str, sorted(rows)))
         raise InferenceError(f"{engine}: {counts} answers to {len(images)} images; start the program again")

@@ -29,8 +29,9 @@ class EarlyExitEngine(Engine):
     """An `engines.base.Engine` that decodes only what may be a standard plane.
 
     Convention: a frame whose plane logit reaches the gate gets exactly what the whole network says. Any other keeps
-    its plane and orientation logits, to rounding between the two engines, and its `class_logits` are background,
-    (1, 0, 0), whether or not the decoder happened to run: an answer does not depend on the frame before it.
+    its plane and orientation logits, to rounding between the two engines, its `class_logits` are background, (1, 0, 0),
+    and its `ps_axis` is 0, whether or not the decoder happened to run: an answer does not depend on the frame before
+    it.
 
     Args:
         whole: the network; closed by this engine.
@@ -65,6 +66,8 @@ class EarlyExitEngine(Engine):
             found, decoded = self._gated(images)
         passes = decoded & (found.plane_logit >= self.spec.plane_logit_threshold)
         found.class_logits[~passes] = np.array([1, 0, 0], np.float32)[:, None, None]
+        if found.ps_axis is not None:
+            found.ps_axis[~passes] = 0
         self._was_plane = bool(passes[-1])
         return found
 
@@ -73,14 +76,11 @@ class EarlyExitEngine(Engine):
         first = _asked(self._heads, images)
         may_pass = first.plane_logit >= self._exit_below
         spec = self.spec
-        class_logits = np.empty((len(images), 3, spec.output_height, spec.output_width), np.float32)
-        answers = Prediction(class_logits, first.plane_logit, first.normal_logit, images)
+        outputs = {name: np.zeros((len(images), *shape), np.float32) for name, shape in spec.output_shapes.items()}
+        said = {name: array for name, array in first.arrays.items() if name != "class_logits"}
+        answers = Prediction.of(outputs | said, images)
         if may_pass.any():
-            whole = _asked(self._whole, np.ascontiguousarray(images[may_pass]))
-            class_logits[may_pass] = whole.class_logits
-            first.plane_logit[may_pass] = whole.plane_logit
-            if first.normal_logit is not None and whole.normal_logit is not None:
-                first.normal_logit[may_pass] = whole.normal_logit
+            answers.put(may_pass, _asked(self._whole, np.ascontiguousarray(images[may_pass])))
         return answers, may_pass
 
     def close(self) -> None:

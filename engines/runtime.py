@@ -69,10 +69,7 @@ class RuntimeEngine(Engine):
                 raise kind(f"{self.name}: {reason(error)}") from error
         if not all(np.isfinite(output).all() for output in outputs):
             raise InferenceError(f"{self.name}: {self.spec.name} answers NaN or infinity; export it again")
-        if not self.spec.decodes:
-            outputs = (np.empty((len(images), 3, 0, 0), np.float32), *outputs)
-        class_logits, plane_logit = outputs[:2]
-        answer = Prediction(class_logits, plane_logit, outputs[2] if len(outputs) > 2 else None, images)
+        answer = Prediction.of(dict(zip(self.spec.output_names, outputs, strict=True)), images)
         check_answer(answer, images, engine=self.name)
         return answer
 
@@ -99,16 +96,14 @@ class RuntimeEngine(Engine):
 
     def _empty_outputs(self, count: int) -> tuple[NDArray[np.float32], ...]:
         """Arrays for `count` frames, one for each of the spec's outputs, yet to be filled."""
-        spec = self.spec
-        shapes = {"class_logits": (count, 3, spec.output_height, spec.output_width)}
-        return tuple(np.empty(shapes.get(name, (count,)), np.float32) for name in spec.output_names)
+        return tuple(np.empty((count, *shape), np.float32) for shape in self.spec.output_shapes.values())
 
     @abstractmethod
     def _run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
         """Runs contiguous images that passed the checks.
 
         Returns:
-            Fresh arrays, one for each of the spec's `output_names`: (B, 3, h, w) where it decodes, then (B,) each.
+            Fresh arrays (B, ...), one for each of the spec's `output_shapes`.
         """
 
     @abstractmethod

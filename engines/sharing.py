@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from engines.base import Engine, Prediction, check_answer, check_images
+from engines.base import Engine, check_answer, check_images
 from engines.closing import close_all
 from engines.errors import InferenceError
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from engines.base import EngineDescription, ModelSpec
+    from engines.base import EngineDescription, ModelSpec, Prediction
 
 
 class SharedEngine:
@@ -117,7 +117,7 @@ class SharedEngine:
             return
         start = 0
         for images, answer in batch:
-            answer.set_result(_rows(found, start, images))
+            answer.set_result(found.rows(slice(start, start + len(images)), images))
             start += len(images)
 
     def _next_batch(self) -> list[tuple[NDArray[np.uint8], Future[Prediction]]]:
@@ -157,10 +157,3 @@ class EngineShare(Engine):
 
     def close(self) -> None:
         self._open = False
-
-
-def _rows(found: Prediction, start: int, images: NDArray[np.uint8]) -> Prediction:
-    """The answer to `images`, which lie in a batch from row `start` on."""
-    rows = slice(start, start + len(images))
-    normal = None if found.normal_logit is None else found.normal_logit[rows].copy()
-    return Prediction(found.class_logits[rows].copy(), found.plane_logit[rows].copy(), normal, images)

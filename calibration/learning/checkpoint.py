@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from calibration.data.groups import Seen
     from calibration.learning.refinement.config import RefinementConfig
     from calibration.learning.settings.training import TrainConfig
-    from engines.network.build import Network
+    from engines.network.build import MaskNetwork
 
 CHECKPOINT, BEST, HISTORY = "checkpoint.pt", "best.pt", "history.jsonl"
 
 
-def facts_of(network: Network, config: TrainConfig, *, fingerprint: str, seen: Mapping[str, Any]) -> dict[str, Any]:
+def facts_of(network: MaskNetwork, config: TrainConfig, *, fingerprint: str, seen: Mapping[str, Any]) -> dict[str, Any]:
     """A checkpoint's facts beside its state; `engines.onnx.export` needs schema, spec, weights and seen."""
     stride = network.output_stride
     spec = ModelSpec(
@@ -106,7 +106,7 @@ def _is_same(text: object, config: Any) -> bool:
         return False
 
 
-def load_weights(network: Network, path: Path) -> None:
+def load_weights(network: MaskNetwork, path: Path) -> None:
     """Takes over the weights of another run's checkpoint.
 
     Raises:

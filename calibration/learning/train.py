@@ -40,7 +40,7 @@ from calibration.learning.losses import (
 )
 from calibration.learning.optimisation import follow, learning_rate, make_optimiser, parameter_groups
 from calibration.learning.validation import chosen_by, validate
-from engines.network.build import Network, make_network
+from engines.network.build import MaskNetwork, make_mask_network
 from engines.network.multitask import MultiTaskNetwork
 
 if TYPE_CHECKING:
@@ -81,8 +81,8 @@ class Run:
         history: one line for each epoch done.
     """
 
-    network: Network
-    average: Network
+    network: MaskNetwork
+    average: MaskNetwork
     weighting: torch.nn.Module
     optimiser: torch.optim.Optimizer
     epoch: int = 0
@@ -171,7 +171,7 @@ def train(config: TrainConfig, *, data: Path, out: Path, start: Path | None = No
 def new_run(config: TrainConfig, device: torch.device, start: Path | None) -> Run:
     """A run before its first step."""
     torch.manual_seed(config.seed)
-    network = make_network(config.network)
+    network = make_mask_network(config.network)
     if config.pretrained and not start and isinstance(network, MultiTaskNetwork):
         network.encoder.load_pretrained()
     if start:
@@ -238,7 +238,7 @@ def learn_epoch(
     return {name: sum(found) / len(found) for name, found in values.items() if found}
 
 
-def kept_network(run: Run, store: FrameStore, config: TrainConfig, device: torch.device) -> Network:
+def kept_network(run: Run, store: FrameStore, config: TrainConfig, device: torch.device) -> MaskNetwork:
     """The weights that are validated and kept."""
     kept = run.average if config.average else run.network
     return refreshed(kept, store, config, device) if config.refresh_batches else kept
@@ -281,7 +281,7 @@ def is_settled(run: Run, config: TrainConfig) -> bool:
 
 
 @torch.no_grad()
-def refreshed(network: Network, store: FrameStore, config: TrainConfig, device: torch.device) -> Network:
+def refreshed(network: MaskNetwork, store: FrameStore, config: TrainConfig, device: torch.device) -> MaskNetwork:
     """A copy whose batch-norm statistics, in encoder and decoder, are those of its own weights."""
     copy = deepcopy(network).train()
     for module in copy.modules():

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from calibration.learning.batch import Batch
     from calibration.learning.frames import FrameStore
-    from engines.network.build import Network
+    from engines.network.build import MaskNetwork
 
 CHUNK = 16
 
@@ -47,7 +47,7 @@ class Verdicts:
 
 @torch.inference_mode()
 def validate(
-    network: Network, held_out: FrameStore, device: torch.device, *, side: int | None = None
+    network: MaskNetwork, held_out: FrameStore, device: torch.device, *, side: int | None = None
 ) -> dict[str, float | None]:
     """Dice of PS and FH on labelled standard planes; AUC and accuracy at 0.5 over all frames with a plane label.
 
@@ -76,7 +76,7 @@ def chosen_by(scores: Mapping[str, float | None]) -> float:
     return 0.7 * (ps + fh) / 2 + 0.3 * area
 
 
-def _run(network: Network, frames: Batch, device: torch.device, side: int | None) -> Verdicts:
+def _run(network: MaskNetwork, frames: Batch, device: torch.device, side: int | None) -> Verdicts:
     nothing = torch.empty(0)
     found = [Verdicts(torch.empty(0, 2), nothing, nothing, nothing, torch.empty(0, dtype=torch.bool))]
     for start in range(0, len(frames), CHUNK):

@@ -134,9 +134,10 @@ def _rebuild(model: ModelFile) -> Network:
     weights = {tensor.name: torch.from_numpy(onnx.numpy_helper.to_array(tensor).copy()) for tensor in stored}
     try:
         network = make_network(model.spec.architecture).eval()
-        # The graph has no use for BatchNorm's training counters, so the file does not hold them.
-        counters = {name: value for name, value in network.state_dict().items() if value.dtype == torch.int64}
-        network.load_state_dict(counters | weights)
+        # The graph has no use for BatchNorm's training counters, so the file does not hold them; it has constants too.
+        expected = network.state_dict()
+        counters = {name: value for name, value in expected.items() if value.dtype == torch.int64}
+        network.load_state_dict(counters | {name: value for name, value in weights.items() if name in expected})
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise refused(BACKEND, model.spec, error) from error
     return network

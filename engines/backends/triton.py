@@ -182,10 +182,9 @@ class TritonEngine(RuntimeEngine):
         answered = found.get_response().id
         if answered != number:
             raise RemoteError(f"{self.name}: the answer to request {answered or 'without a number'} came for {number}")
-        shapes = {"class_logits": (count, 3, self.spec.output_height, self.spec.output_width)}
         outputs = []
-        for name in self.spec.output_names:
-            shape = shapes.get(name, (count,))
+        for name, sides in self.spec.output_shapes.items():
+            shape = (count, *sides)
             try:
                 output = found.as_numpy(name)
             except ValueError as error:  # its bytes and its shape contradict each other

@@ -58,8 +58,7 @@ def write_repository(model: ModelFile, folder: Path, *, plan: bytes | None = Non
 
 def config_text(spec: ModelSpec, *, backend: str, file: str, max_batch: int) -> str:
     """The model's configuration in Triton's text form; the model's facts are its parameters."""
-    shapes = {"class_logits": [3, spec.output_height, spec.output_width]}
-    outputs = [_tensor(name, "TYPE_FP32", shapes.get(name, [])) for name in spec.output_names]
+    outputs = [_tensor(name, "TYPE_FP32", list(shape)) for name, shape in spec.output_shapes.items()]
     facts = {**spec.to_metadata(), "partum.sha256": spec.sha256}
     return "\n".join(
         [

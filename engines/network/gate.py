@@ -21,6 +21,6 @@ def mask_evidence(class_logits: Tensor) -> Tensor:
     """
     background, ps, fh = class_logits.unbind(dim=1)
     margins = torch.stack((ps - torch.maximum(background, fh), fh - torch.maximum(background, ps)), dim=1)
-    peaks = functional.avg_pool2d(margins, POOL, stride=1).amax(dim=(2, 3))
+    peaks = functional.avg_pool2d(margins, (POOL, POOL), stride=(1, 1)).amax(dim=(2, 3))
     areas = torch.log(1 + class_logits.softmax(dim=1)[:, 1:].sum(dim=(2, 3)))
     return torch.cat((peaks, areas), dim=1)

@@ -40,6 +40,7 @@ def cost_of(content: bytes) -> Cost:
     for value in (*model.graph.input, *model.graph.output):
         batch = value.type.tensor_type.shape.dim[0]
         batch.dim_value = batch.dim_value or 1
+    del model.graph.value_info[:]  # what is kept there says "batch", and twice that inside a second look
     inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
     graph = inferred.graph
     tensors = {value.name: value for value in (*graph.value_info, *graph.output, *graph.input)}
@@ -67,7 +68,9 @@ def _operations(node: Any, tensors: Mapping[str, Any], weights: Mapping[str, Any
     if node.op_type == "ConvTranspose":  # (in, out / groups, kernel ...): each input pixel spreads
         pixels_in = _shape(tensors[node.input[0]])
         return 2 * math.prod(pixels_in) * math.prod(shape[1:])
-    return 2 * math.prod(out) * shape[0 if node.op_type == "MatMul" else -1]
+    if node.op_type == "MatMul":  # (..., k, n)
+        return 2 * math.prod(out) * shape[-2 if len(shape) > 1 else 0]
+    return 2 * math.prod(out) * shape[-1]
 
 
 def _shape_of_weight(node: Any, tensors: Mapping[str, Any], weights: Mapping[str, Any]) -> tuple[int, ...] | None:

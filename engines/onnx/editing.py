@@ -53,7 +53,7 @@ def set_constants(model: Any, arrays: Mapping[str, NDArray[Any]]) -> None:
     named = {name for node in _all_nodes(model.graph) for name in node.input} | {o.name for o in model.graph.output}
     del model.graph.initializer[:]
     model.graph.initializer.extend(
-        onnx.numpy_helper.from_array(np.ascontiguousarray(array), name)
+        onnx.numpy_helper.from_array(np.asarray(array, order="C"), name)  # a scalar stays one
         for name, array in arrays.items()
         if name in named
     )

@@ -124,8 +124,7 @@ def _read(path: Path) -> bytes:
 
 def _signature(spec: ModelSpec) -> str:
     """What the graph of a model with these facts takes and gives; classes are background, PS and FH."""
-    sides = {"class_logits": f"B, 3, {spec.output_height}, {spec.output_width}"}
-    outputs = [f"{name} float32 ({sides.get(name, 'B')})" for name in spec.output_names]
+    outputs = [f"{name} float32 ({', '.join(map(str, ('B', *shape)))})" for name, shape in spec.output_shapes.items()]
     return f"image uint8 (B, 1, {spec.height}, {spec.width}) -> " + "; ".join(outputs)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
@@ -85,8 +86,7 @@ class DeviceRun:
     ) -> None:
         self._context, self._cuda, self._spec, self._max_batch = context, cuda, spec, max_batch
         self._use_graph, self._fixed_batch = use_graph, fixed_batch
-        values = {"class_logits": 3 * spec.output_height * spec.output_width}
-        self._sizes = {name: 4 * values.get(name, 1) for name in spec.output_names}
+        self._sizes = {name: 4 * math.prod(shape) for name, shape in spec.output_shapes.items()}
         self._frame_bytes = spec.height * spec.width
         self._graphs: dict[tuple[int, int], Any] = {}
         self._numbers = itertools.count(1)
@@ -188,10 +188,9 @@ class DeviceRun:
             raise InferenceError(f"batch {number} was asked for, and {batch.number} was next; start the program again")
         if any(np.array_equal(tail, UNANSWERED) for tail in self._tails(batch)):
             raise InferenceError(f"the device gave no answer to batch {number}; start the program again")
-        shapes = {"class_logits": (batch.count, 3, spec.output_height, spec.output_width)}
         return tuple(
-            pinned[: batch.count * size].view(np.float32).reshape(shapes.get(name, (batch.count,))).copy()
-            for (name, size), pinned in zip(self._sizes.items(), slot.outputs, strict=True)
+            pinned[: batch.count * size].view(np.float32).reshape(batch.count, *shape).copy()
+            for size, shape, pinned in zip(self._sizes.values(), spec.output_shapes.values(), slot.outputs, strict=True)
         )
 
     def _tails(self, batch: _Batch) -> Iterator[NDArray[np.uint8]]:

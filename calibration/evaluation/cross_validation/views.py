@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from calibration.learning.refinement.crops import FIELD_SHARE, cropped
+from calibration.learning.refinement.crops import cropped
+from engines.network.second_look import FIELD_SHARE
 from stream.measurement.protocols.challenge import ellipse_through, ellipse_vertices
 
 if TYPE_CHECKING:

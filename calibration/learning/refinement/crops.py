@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional
 
 from calibration.learning.augmentation.geometry import affine_maps
+from engines.network.second_look import FIELD_SHARE
 from stream.measurement.protocols.challenge import ellipse_through, ellipse_vertices
 
 if TYPE_CHECKING:
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 
     from calibration.learning.augmentation import AugmentationSettings
     from stream.measurement.geometry import Ellipse
-
-FIELD_SHARE = 112 / 256
-"""Side of a crop as a share of the network's square."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -26,9 +26,10 @@ from calibration.learning import checkpoint
 from calibration.learning.augmentation.appearance import degrade
 from calibration.learning.frames import load_store
 from calibration.learning.optimisation import follow, learning_rate, make_optimiser, parameter_groups
-from calibration.learning.refinement.crops import FIELD_SHARE, CropStore, Symphysis
+from calibration.learning.refinement.crops import CropStore, Symphysis
 from calibration.learning.train import choose_device
 from engines.network.refinement import RefinementNetwork
+from engines.network.second_look import FIELD_SHARE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -17,8 +17,9 @@ from calibration.learning import checkpoint
 from calibration.learning.augmentation import AugmentationSettings, Effect
 from calibration.learning.refinement import train as refinement
 from calibration.learning.refinement.config import RefinementConfig, load_refinement_config
-from calibration.learning.refinement.crops import FIELD_SHARE, CropStore, Symphysis
+from calibration.learning.refinement.crops import CropStore, Symphysis
 from calibration.learning.settings.training import SourceSettings
+from engines.network.second_look import FIELD_SHARE
 from tests.samples.training_data import SIDE, make_data
 
 if TYPE_CHECKING:
