@@ -59,12 +59,12 @@ def engine_of(network: Mapping[str, object], folder: Path) -> Engine:
     """A candidate with random weights in OpenVINO, at the size that ships: weights do not change its time."""
     from calibration.learning.checkpoint import facts_of, save
     from calibration.learning.settings.training import load_config
-    from engines.network.build import make_network
+    from engines.network.build import make_mask_network
     from engines.onnx.export import export_checkpoint
 
     config = replace(load_config("default.toml"), network=network)
     checkpoint, model = folder / "candidate.pt", folder / "candidate.onnx"
-    save(facts_of(make_network(config.network), config, fingerprint="", seen={}), checkpoint)
+    save(facts_of(make_mask_network(config.network), config, fingerprint="", seen={}), checkpoint)
     export_checkpoint(checkpoint, model)
     return load_engine(model, "openvino")
 

@@ -16,7 +16,7 @@ from calibration.learning import checkpoint
 from calibration.learning.folds import FOLDS
 from calibration.learning.frames import fit, fit_mask, frames_of
 from calibration.learning.settings.training import SourceSettings
-from engines.network.build import make_network
+from engines.network.build import make_mask_network
 from engines.network.refinement import OUTPUTS, RefinementNetwork
 from engines.postprocess import class_labels
 from stream.measurement.convexity import convex_labels
@@ -146,7 +146,7 @@ def mask_network(runs: Path, fold: int) -> Any:
         TrainingError: it was not trained yet, or its checkpoint is damaged.
     """
     stored = checkpoint.read(runs / f"mask-{fold}" / checkpoint.CHECKPOINT)
-    network = make_network(checkpoint.config_of(stored)["network"])
+    network = make_mask_network(checkpoint.config_of(stored)["network"])
     network.load_state_dict(stored["weights"])
     return network.eval()
 
