@@ -55,7 +55,7 @@ def ask_negatives(fold: int, *, data: Path, runs: Path) -> Negatives:
     frames = [(path, frame) for path, frame in held_out_frames(data, fold) if path == "psfhs"]
     images = np.stack([fit(frame.image, SIDE) for _, frame in frames])
     drawn = np.stack([frame.mask for _, frame in frames if frame.mask is not None])
-    network = mask_network(runs, fold)
+    network = mask_network(runs / f"mask-{fold}")
     kinds, found, measurable = [], [], []
     for kind, pictures in negatives_of(images, drawn, data=data, fold=fold).items():
         logits, plane, _ = run_network(network, pictures)

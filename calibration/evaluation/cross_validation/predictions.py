@@ -22,6 +22,7 @@ from engines.postprocess import class_labels
 from stream.measurement.convexity import convex_labels
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -91,14 +92,32 @@ def predict_fold(fold: int, *, data: Path, runs: Path) -> Predictions:
     Raises:
         TrainingError: there is no checkpoint of the mask network.
     """
-    frames = held_out_frames(data, fold)
+    look = runs / f"refinement-{fold}"
+    looks = [look] if (look / checkpoint.CHECKPOINT).exists() else []
+    return predict(held_out_frames(data, fold), fold=fold, masks=[runs / f"mask-{fold}"], looks=looks)
+
+
+def predict(
+    frames: Sequence[tuple[str, LabelledFrame]], *, fold: int, masks: Sequence[Path], looks: Sequence[Path]
+) -> Predictions:
+    """Runs networks over frames that none of them learned from.
+
+    Args:
+        frames: with their data sets' names.
+        fold: that held them out.
+        masks: folders of trainings of mask networks; of several the probabilities are averaged, and the logits of the
+            heads.
+        looks: folders of trainings of the second look; the views of several stand beside each other.
+
+    Raises:
+        TrainingError: a folder holds no checkpoint.
+    """
     images = np.stack([fit(frame.image, SIDE) for _, frame in frames])
-    logits, plane, normal = run_network(mask_network(runs, fold), images)
+    logits, plane, normal = joined_answers([run_network(mask_network(run), images) for run in masks])
     found = labels_of(logits)
-    refinement = _refinement_network(runs, fold)
     views = np.full((len(frames), len(VIEWS), len(OUTPUTS)), np.nan)
-    if refinement is not None:
-        views = look_again(refinement, images, found)
+    if looks:
+        views = np.concatenate([look_again(refinement_network(run), images, found) for run in looks], axis=1)
     blank = np.zeros((SIDE, SIDE), np.uint8)
     return Predictions(
         names=np.array([f"{path}/{frame.name}" for path, frame in frames]),
@@ -112,6 +131,17 @@ def predict_fold(fold: int, *, data: Path, runs: Path) -> Predictions:
         normal_logits=normal,
         views=views,
     )
+
+
+def joined_answers(
+    answers: Sequence[tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]],
+) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:
+    """One answer of several networks': the logarithm of the mean probabilities, and the mean logits of the heads."""
+    if len(answers) == 1:
+        return answers[0]
+    shares = torch.stack([torch.from_numpy(logits).softmax(dim=1) for logits, _, _ in answers]).mean(dim=0)
+    plane, normal = (np.mean([answer[place] for answer in answers], axis=0) for place in (1, 2))
+    return shares.clamp(min=1e-9).log().numpy(), plane, normal
 
 
 def labels_of(logits: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -139,23 +169,25 @@ def run_network(
     return logits, plane.astype(float), normal.astype(float)
 
 
-def mask_network(runs: Path, fold: int) -> Any:
-    """The network that did not learn from a fold, in evaluation mode.
+def mask_network(run: Path) -> Any:
+    """The mask network of a training, in evaluation mode.
 
     Raises:
         TrainingError: it was not trained yet, or its checkpoint is damaged.
     """
-    stored = checkpoint.read(runs / f"mask-{fold}" / checkpoint.CHECKPOINT)
+    stored = checkpoint.read(run / checkpoint.CHECKPOINT)
     network = make_mask_network(checkpoint.config_of(stored)["network"])
     network.load_state_dict(stored["weights"])
     return network.eval()
 
 
-def _refinement_network(runs: Path, fold: int) -> RefinementNetwork | None:
-    path = runs / f"refinement-{fold}" / checkpoint.CHECKPOINT
-    if not path.exists():
-        return None
-    stored = checkpoint.read(path)
+def refinement_network(run: Path) -> RefinementNetwork:
+    """The second look of a training, in evaluation mode.
+
+    Raises:
+        TrainingError: it was not trained yet, or its checkpoint is damaged.
+    """
+    stored = checkpoint.read(run / checkpoint.CHECKPOINT)
     network = RefinementNetwork(**checkpoint.config_of(stored)["network"])
     network.load_state_dict(stored["weights"])
     return network.eval()
