@@ -22,7 +22,7 @@ from engines.registry import DEFAULT_INT8_MODEL, DEFAULT_MODEL, load_engine
 from stream.common.channel import Channel
 from stream.common.clock import MonotonicClock
 from stream.measurement.convexity import convex_labels
-from stream.measurement.protocols import measure, protocols
+from stream.measurement.protocols import PROTOCOLS, measure
 from stream.phantom.source import PhantomSource
 from stream.tracking.tracker import AOP_NOISE_DEG, Track
 
@@ -32,7 +32,7 @@ def geometry_cpu_ms() -> dict[str, float]:
     mask = PhantomSource("phantom:?size=256", clock=MonotonicClock()).mask(0)
     return {
         name: median_ms(lambda name=name: measure(mask, protocol=name), count=50, clock=time.thread_time_ns)  # type: ignore[misc]
-        for name in protocols()
+        for name in PROTOCOLS
     }
 
 

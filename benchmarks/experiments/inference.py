@@ -26,6 +26,7 @@ from engines.backends.openvino import OpenVinoEngine
 from engines.errors import EngineError
 from engines.onnx.model_file import read_model_file
 from engines.registry import AUTO, BACKENDS, DEFAULT_MODEL, default_model, load_engine
+from stream.measurement.protocols import DEFAULT_PROTOCOL
 from stream.outputs.manifest import NOTICE
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ def _print(content: Mapping[str, Any], console: Console) -> None:
         table.add_column(heading)
     for label, row in content["engines"].items():
         latency = row.get("latency_ms")
-        delta = row["agreement"]["aop_delta_deg"]["robust"]
+        delta = row["agreement"]["aop_delta_deg"][DEFAULT_PROTOCOL]
         table.add_row(
             label,
             *(f"{latency[name]:.2f}" if latency else "refused" for name in ("p50", "p90", "p99")),

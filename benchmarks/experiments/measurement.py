@@ -23,7 +23,7 @@ from calibration.fitting.boundary_noise import with_boundary_noise
 from calibration.fitting.courses import Degradation
 from calibration.fitting.filter_noise import evaluate_tracking
 from stream.measurement.biometry import Orientation
-from stream.measurement.protocols import measure
+from stream.measurement.protocols import PROTOCOLS, measure
 from stream.sources.files.masks import read_mask
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def against_reference(data: Path) -> dict[str, object]:
 
 def under_noise(masks: list[NDArray[np.uint8]]) -> dict[str, object]:
     """Absolute change of AoP when both outlines are moved by noise of 2 px (correlated over 3.5 px)."""
-    changes: dict[str, list[float]] = {"robust": [], "iugc2024": [], "fhps2023": []}
+    changes: dict[str, list[float]] = {name: [] for name in PROTOCOLS}
     for number, mask in enumerate(masks):
         for protocol, found in changes.items():
             before = measure(mask, protocol=protocol, orientation=Orientation.NORMAL).aop_deg

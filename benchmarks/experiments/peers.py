@@ -4,7 +4,7 @@
     with the paper's network (U-Net of 64 to 1024 channels, 512 x 512), and with the model that ships;
 (b) the same loop with the model that ships in ONNX Runtime;
 (c) for the measuring alone: the challenge's way (ellipses of the largest contours on the enlarged mask; see
-    `stream.measurement.protocols.challenge`) beside ours.
+    `stream.measurement.protocols`) beside ours.
 
 The loops find no sector, mask no names, track nothing, and know no interval: they do less than the pipeline does.
 """
@@ -25,7 +25,7 @@ from benchmarks.experiments.end_to_end import Lent, StreamOptions, one_repeat
 from calibration.learning.settings.training import load_config
 from engines.registry import DEFAULT_MODEL, load_engine
 from stream.common.clock import MonotonicClock
-from stream.measurement.protocols import measure
+from stream.measurement.protocols import PROTOCOLS, measure
 from stream.phantom.source import PhantomSource
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def _measuring_ms() -> dict[str, float]:
     """CPU time of AoP and HSD on one mask of 512 x 512, by the challenge's way and by ours, in turn."""
     with PhantomSource("phantom:?size=512", clock=MonotonicClock()) as source:
         mask = source.mask(0)
-    spent: dict[str, list[float]] = {"iugc2024": [], "fhps2023": [], "robust": []}
+    spent: dict[str, list[float]] = {name: [] for name in PROTOCOLS}
     for _ in range(7):
         for protocol, found in spent.items():
             began = time.thread_time_ns()

@@ -150,23 +150,21 @@ def cut_heads(data: Path) -> dict[str, Any]:
         gathered = Gathered((image.shape[0], image.shape[1]))
         gathered.add(small_copy(image))
         sector = find_sector(gathered)
-        whole = measure(labels, protocol="robust", orientation=Orientation.NORMAL)
+        whole = measure(labels, orientation=Orientation.NORMAL)
         if sector is None or whole.aop_deg is None:
             continue
         field = sector.mask > 0
         as_they_are += 1
-        refused += (
-            measure(labels, protocol="robust", orientation=Orientation.NORMAL, field_of_view=field).aop_deg is None
-        )
+        refused += measure(labels, orientation=Orientation.NORMAL, field_of_view=field).aop_deg is None
         for _ in range(SHIFTS):
             shift = np.array([[1, 0, rng.integers(-90, 90)], [0, 1, rng.integers(-40, 40)]], np.float32)
             there = np.asarray(cv2.warpAffine(sector.mask, shift, labels.shape[::-1]) > 127)
             cut = np.where(there, labels, 0).astype(np.uint8)
             if (cut == labels).all() or (cut == 1).sum() < 0.6 * (labels == 1).sum():
                 continue
-            found = measure(cut, protocol="robust", orientation=Orientation.NORMAL)
+            found = measure(cut, orientation=Orientation.NORMAL)
             if found.aop_deg is not None:
-                kept = measure(cut, protocol="robust", orientation=Orientation.NORMAL, field_of_view=there)
+                kept = measure(cut, orientation=Orientation.NORMAL, field_of_view=there)
                 errors.append((abs(found.aop_deg - whole.aop_deg), kept.aop_deg is not None))
     every = np.array([error for error, _ in errors])
     kept_ones = np.array([error for error, is_kept in errors if is_kept])

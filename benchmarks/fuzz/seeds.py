@@ -21,6 +21,7 @@ from PIL import Image
 
 from stream.frames.frame import Frame, PixelSpacing
 from stream.measurement.biometry import Reason
+from stream.measurement.protocols import DEFAULT_PROTOCOL
 from stream.outputs.recorder import Recorder
 from stream.pipeline.record import Measurement, State
 from stream.sources.decoding.h264 import units_of
@@ -298,7 +299,7 @@ def _recording() -> tuple[bytes, bytes]:
             )
             reason = Reason.FROZEN if index == 2 else Reason.NO_FH
             recorder.write(
-                Measurement(frame=frame, protocol="robust", state=State.REFUSED, latency_ms=0.0, reason=reason)
+                Measurement(frame=frame, protocol=DEFAULT_PROTOCOL, state=State.REFUSED, latency_ms=0.0, reason=reason)
             )
         recorder.close()
         return (folder / "frames.jsonl").read_bytes(), (folder / "0000.nut").read_bytes()

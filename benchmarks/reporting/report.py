@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
 
 from benchmarks.reporting.environment import describe_machine
+from stream.measurement.protocols import DEFAULT_PROTOCOL
 from stream.outputs.manifest import NOTICE, write_json
 
 if TYPE_CHECKING:
@@ -156,14 +157,19 @@ def model_table(content: Mapping[str, Any]) -> str:
     lines = [
         f"# Engines on {machine['processor']}, {machine['cores']} cores",
         "",
-        f"{machine['measured_utc']}. AoP: change by `robust` against the float32 model in OpenVINO, 95th percentile.",
+        f"{machine['measured_utc']}. AoP: change by `{DEFAULT_PROTOCOL}` against the float32 model in OpenVINO, 95th"
+        " percentile.",
         "The machine was busy with other work: do not trust these numbers." if content["busy"] else "",
         "",
         "| engine | p50 / p90 / p99, ms | frames/s by batch | AoP moves by | of the machine's limit |",
         "|---|---|---|---|---|",
     ]
     for label, row in content["engines"].items():
-        latency, delta, limit = row.get("latency_ms"), row["agreement"]["aop_delta_deg"]["robust"], row.get("roofline")
+        latency, delta, limit = (
+            row.get("latency_ms"),
+            row["agreement"]["aop_delta_deg"][DEFAULT_PROTOCOL],
+            row.get("roofline"),
+        )
         times = f"{latency['p50']} / {latency['p90']} / {latency['p99']}" if latency else "refused"
         rates = ", ".join(f"{batch}: {rate:.0f}" for batch, rate in row.get("frames_per_second", {}).items())
         moved = f"{delta['p95']:.2f} degrees" if delta else ""
@@ -179,7 +185,7 @@ def draw_engines(content: Mapping[str, Any], path: Path) -> None:
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     for marker, (label, row) in zip(cycle("osD^vP*X"), content["engines"].items(), strict=False):
-        latency, delta = row.get("latency_ms"), row["agreement"]["aop_delta_deg"]["robust"]
+        latency, delta = row.get("latency_ms"), row["agreement"]["aop_delta_deg"][DEFAULT_PROTOCOL]
         if latency and delta:
             axes.plot(latency["p50"], delta["p95"], marker, label=label, clip_on=False)
     axes.set(xlabel="one frame, median, ms", ylabel="AoP moves by,\n95th percentile, degrees", xlim=(0, None))

@@ -17,6 +17,7 @@ from calibration.evaluation.frames import evaluate_frames
 from calibration.evaluation.statistics.agreement import spread
 from engines.early_exit import MARGIN
 from engines.preprocess import Letterbox
+from stream.measurement.protocols import DEFAULT_PROTOCOL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -38,7 +39,7 @@ class Limits:
     """What an engine must keep.
 
     Attributes:
-        aop_p95_deg: greatest 95th percentile of |delta AoP|, by `robust`, degrees.
+        aop_p95_deg: greatest 95th percentile of |delta AoP|, by the default protocol, degrees.
         flips: greatest share of frames whose plane verdict changes, and likewise whose measurability changes.
         dice: least mean Dice of PS, and of FH, between both engines' masks of standard planes.
     """
@@ -155,14 +156,14 @@ def judge_heads(
 
 def _decided(report: AcceptanceReport) -> AcceptanceReport:
     limits, found = report.limits, []
-    delta = report.aop_delta_deg["robust"]
+    delta = report.aop_delta_deg[DEFAULT_PROTOCOL]
     if delta is None:
         found.append("no frame is measured by both")
     elif delta["p95"] > limits.aop_p95_deg:
         found.append(f"AoP moves by {delta['p95']:.2f} degrees (95th percentile; {limits.aop_p95_deg} at most)")
     if report.plane_flips > limits.flips:
         found.append(f"{report.plane_flips:.1%} of frames change their plane verdict ({limits.flips:.0%} at most)")
-    flips = report.measurability_flips["robust"]
+    flips = report.measurability_flips[DEFAULT_PROTOCOL]
     if flips > limits.flips:
         found.append(f"{flips:.1%} of frames become measurable or cease to be ({limits.flips:.0%} at most)")
     for name, dice in report.dice.items():
@@ -185,7 +186,9 @@ def print_report(report: AcceptanceReport, console: Console) -> None:
     for name, dice in report.dice.items():
         table.add_row(f"Dice {name.upper()}", "-" if dice is None else f"{dice:.4f}", "")
     table.add_row("plane verdicts changed", f"{report.plane_flips:.1%}", "")
-    table.add_row("measurability changed, robust", f"{report.measurability_flips['robust']:.1%}", "")
+    table.add_row(
+        f"measurability changed, {DEFAULT_PROTOCOL}", f"{report.measurability_flips[DEFAULT_PROTOCOL]:.1%}", ""
+    )
     console.print(table)
     console.print("accepted" if report.accepted else f"refused: {'; '.join(report.refusals)}")
 

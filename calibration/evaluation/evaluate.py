@@ -21,7 +21,7 @@ from engines.onnx.training_frames import find_training_frames, read_signatures
 from engines.registry import REMOTE, WEIGHTS
 from stream.common.errors import OptionError
 from stream.measurement.biometry import Orientation
-from stream.measurement.protocols import protocols
+from stream.measurement.protocols import DEFAULT_PROTOCOL, PROTOCOLS
 from stream.outputs.manifest import NOTICE, write_json
 from stream.outputs.results_folder import prepare_folder
 from stream.sources.files.masks import read_mask
@@ -197,9 +197,11 @@ def summary_lines(content: dict[str, object]) -> list[tuple[str, str]]:
     lines = [("frames", f"{_at(overall, 'frames'):.0f}, {_at(overall, 'frames_with_mask'):.0f} with a mask")]
     lines.append(("trained on", _trained_line(content.get("trained_on"))))
     if (dice := _at(content.get("new_frames"), "segmentation.ps.dice.mean")) is not None:
-        error = _at(content["new_frames"], "protocols.robust.ungated.aop_deg.absolute_error.mean")
+        error = _at(content["new_frames"], f"protocols.{DEFAULT_PROTOCOL}.ungated.aop_deg.absolute_error.mean")
         shown = "-" if error is None else f"{error:.1f}°"
-        lines.append(("the others alone", f"Dice PS {dice:.3f}, AoP error, robust, ungated {shown} on average"))
+        lines.append(
+            ("the others alone", f"Dice PS {dice:.3f}, AoP error, {DEFAULT_PROTOCOL}, ungated {shown} on average")
+        )
     if (orientation := content.get("orientation_of_truth")) is not None:
         lines.append(("annotated masks", _orientation_line(orientation)))
     for region in REGIONS:
@@ -207,10 +209,10 @@ def summary_lines(content: dict[str, object]) -> list[tuple[str, str]]:
         if (dice := _at(overall, f"{score}.dice.mean")) is not None:
             distances = [f"{_at(overall, f'{score}.{name}.mean'):.1f}" for name in ("asd_px", "hd_px", "hd95_px")]
             lines.append((f"Dice {region.upper()}", f"{dice:.3f}  (ASD, HD, HD95 {', '.join(distances)} px)"))
-    for protocol in protocols():
+    for protocol in PROTOCOLS:
         for choice in ("ungated", "gated"):
             lines += _error_line(overall, protocol, choice)
-    for protocol in protocols():
+    for protocol in PROTOCOLS:
         if (radial := _at(overall, f"landmarks.{protocol}.radial_error_px.mean")) is not None:
             angle = _at(overall, f"landmarks.{protocol}.aop_deg.mean")
             off = "-" if angle is None else f"{angle:.1f}°"

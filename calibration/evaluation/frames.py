@@ -10,9 +10,9 @@ from calibration.evaluation.confidence import mask_confidence
 from calibration.evaluation.metrics import score_labels
 from stream.frames.frame import Frame
 from stream.inference.frame_analyzer import Reader, labels_in_frame, predict
-from stream.measurement.biometry import CHALLENGE_SIDE_PX, Biometry, Orientation, Reason
+from stream.measurement.biometry import Biometry, Orientation, Reason
 from stream.measurement.folder_orientation import MaskOrientation
-from stream.measurement.protocols import measure, protocols
+from stream.measurement.protocols import PROTOCOLS, measure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -76,7 +76,9 @@ class FrameResult:
 def protocols_for(orientation: Orientation) -> tuple[str, ...]:
     """The protocols that can measure pictures of that orientation: the challenges' presume normal ones."""
     return tuple(
-        name for name in protocols() if orientation is not Orientation.MIRRORED or name not in CHALLENGE_SIDE_PX
+        name
+        for name, protocol in PROTOCOLS.items()
+        if orientation is not Orientation.MIRRORED or not protocol.is_squeezed
     )
 
 

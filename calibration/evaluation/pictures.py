@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from dataclasses import dataclass
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 import cv2
@@ -14,6 +15,7 @@ from matplotlib.lines import Line2D
 
 from calibration.evaluation.statistics.agreement import BlandAltman, bland_altman, risk_coverage
 from calibration.evaluation.summary import difference
+from stream.measurement.protocols import DEFAULT_PROTOCOL, PROTOCOLS
 from stream.outputs.manifest import NOTICE
 
 if TYPE_CHECKING:
@@ -27,9 +29,8 @@ if TYPE_CHECKING:
     from stream.measurement.biometry import Biometry
 
 CASES_PER_ROW = 4
-CASE_PROTOCOL = "robust"
 TRUE_COLOUR, FOUND_COLOUR = "#56B4E9", "#E69F00"
-PROTOCOL_COLOURS = {"robust": "#0072B2", "iugc2024": "#D55E00", "fhps2023": "#009E73"}
+PROTOCOL_COLOURS = dict(zip(PROTOCOLS, cycle(("#0072B2", "#D55E00", "#009E73")), strict=False))
 LONGEST_NAME = 30
 
 
@@ -65,7 +66,7 @@ def choose_cases(results: Sequence[FrameResult]) -> dict[str, list[FrameResult]]
 
 
 def _aop_error(result: FrameResult) -> float | None:
-    found = difference(result.truth[CASE_PROTOCOL], result.found[CASE_PROTOCOL], "aop_deg")
+    found = difference(result.truth[DEFAULT_PROTOCOL], result.found[DEFAULT_PROTOCOL], "aop_deg")
     return None if found is None else abs(found)
 
 
@@ -84,7 +85,7 @@ def draw_cases(rows: Mapping[str, Sequence[Case]]) -> bytes:
         handles=[
             Line2D([], [], color=TRUE_COLOUR, lw=2, label="annotated"),
             Line2D([], [], color=FOUND_COLOUR, lw=1.5, label="predicted"),
-            Line2D([], [], color="0.35", lw=1, ls="--", label=f"PS axis and tangent ({CASE_PROTOCOL})"),
+            Line2D([], [], color="0.35", lw=1, ls="--", label=f"PS axis and tangent ({DEFAULT_PROTOCOL})"),
         ],
         loc="outside upper center",
         ncols=3,
@@ -102,7 +103,7 @@ def _draw_case(axes: Axes, case: Case) -> None:
         if labels is not None:
             for outline in _outlines(labels):
                 axes.plot(*outline.T, color=colour, lw=line_width)
-    true, found = result.truth[CASE_PROTOCOL], result.found[CASE_PROTOCOL]
+    true, found = result.truth[DEFAULT_PROTOCOL], result.found[DEFAULT_PROTOCOL]
     for biometry, colour in ((true, TRUE_COLOUR), (found, FOUND_COLOUR)):
         if marks := biometry.landmarks:
             points = np.array([marks.ps_superior, marks.ps_inferior, marks.tangent])

@@ -12,6 +12,7 @@ import cv2
 from calibration.evaluation.metrics import REGIONS
 from calibration.evaluation.summary import difference, summarise
 from stream.common.errors import OutputError
+from stream.measurement.protocols import DEFAULT_PROTOCOL
 from stream.outputs.manifest import NOTICE, environment_facts, now_utc
 from stream.outputs.tables import WholeLines
 
@@ -123,7 +124,7 @@ def row(result: FrameResult) -> list[str]:
     cells = [result.name, result.group, result.split, result.look, str(result.width), str(result.height)]
     cells += ["" if result.plane is None else str(result.plane).lower(), _number(result.plane_probability)]
     cells += [str(result.is_called_standard).lower(), _number(result.confidence)]
-    cells += [_number(found.normal_log_odds or None) if found else "" for found in _robust(result)]
+    cells += [_number(found.normal_log_odds or None) if found else "" for found in _default(result)]
     cells += ["" if result.was_trained_on is None else str(result.was_trained_on).lower()]
     for region in REGIONS:
         score = result.scores.get(region)
@@ -140,9 +141,9 @@ def row(result: FrameResult) -> list[str]:
     return cells
 
 
-def _robust(result: FrameResult) -> tuple[Biometry | None, Biometry | None]:
+def _default(result: FrameResult) -> tuple[Biometry | None, Biometry | None]:
     """True and found, by the one protocol that looks which way round a mask is."""
-    return result.truth.get("robust"), result.found.get("robust")
+    return result.truth.get(DEFAULT_PROTOCOL), result.found.get(DEFAULT_PROTOCOL)
 
 
 def metrics(

@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.progress import track
 
 from stream.common.errors import MaskError, OptionError, OutputError, SourceError
-from stream.measurement.biometry import CHALLENGE_SIDE_PX, Biometry, Orientation, Reason
+from stream.measurement.biometry import Biometry, Orientation, Reason
 from stream.measurement.folder_orientation import MaskOrientation
-from stream.measurement.protocols import check_orientation, measure
+from stream.measurement.protocols import DEFAULT_PROTOCOL, check_orientation, find_protocol, measure
 from stream.sources.files.masks import NOT_A_MASK_FORMAT, is_mask_file, pictures_in, pixel_aspect, read_mask
 
 if TYPE_CHECKING:
@@ -55,21 +55,21 @@ class MeasureOptions:
     Attributes:
         masks: a folder of masks, and of folders of masks, or one mask.
         out: the CSV file to write; it appears only when it is whole.
-        protocol: a name in `stream.measurement.protocols.protocols()`.
+        protocol: a name in `stream.measurement.protocols.PROTOCOLS`.
         spacing: of the masks' pixels; None takes the shape of the pixels from each file, and leaves lengths in pixels.
         orientation: of all masks; `AUTO` decides once, from all of them.
     """
 
     masks: Path
     out: Path
-    protocol: str = "robust"
+    protocol: str = DEFAULT_PROTOCOL
     spacing: PixelSpacing | None = None
     orientation: Orientation = Orientation.AUTO
 
     @property
     def must_find_orientation(self) -> bool:
         """The challenge protocols presume normal pictures."""
-        return self.orientation is Orientation.AUTO and self.protocol not in CHALLENGE_SIDE_PX
+        return self.orientation is Orientation.AUTO and not find_protocol(self.protocol).is_squeezed
 
 
 def run_measure(options: MeasureOptions) -> None:
@@ -126,7 +126,7 @@ def measure_file(path: Path, options: MeasureOptions, found: MaskOrientation | N
         biometry = found.measured(labels, protocol=options.protocol, pixel_size=size)
     else:
         biometry = measure(labels, protocol=options.protocol, pixel_size=size, orientation=options.orientation)
-    is_in_mm = spacing is not None and options.protocol == "robust"
+    is_in_mm = spacing is not None and not find_protocol(options.protocol).is_squeezed
     return _row(biometry, mm_per_px=spacing.y_mm if spacing and is_in_mm else None) | {"name": path.stem}
 
 
@@ -177,7 +177,7 @@ def _row(biometry: Biometry, *, mm_per_px: float | None = None) -> Row:
     row |= {f"{name}_px": _number(value, scale=1.0 / (mm_per_px or 1.0)) for name, value in lengths.items()}
     row |= {f"{name}_mm": _number(value if mm_per_px else None) for name, value in lengths.items()}
     row |= _landmark_columns(biometry)
-    is_read = biometry.protocol not in CHALLENGE_SIDE_PX and biometry.reason is not Reason.AXIS_AMBIGUOUS
+    is_read = not find_protocol(biometry.protocol).is_squeezed and biometry.reason is not Reason.AXIS_AMBIGUOUS
     row["mirrored"] = str(biometry.mirrored).lower() if is_read else ""
     row["normal_log_odds"] = _number(biometry.normal_log_odds or None)
     row["reason"] = biometry.reason or ""

@@ -12,7 +12,7 @@ import click
 from engines.redaction import scrubbed
 from stream.app.parameters import Number, Spacing, Text
 from stream.measurement.biometry import Orientation
-from stream.measurement.protocols import protocols
+from stream.measurement.protocols import DEFAULT_PROTOCOL, PROTOCOLS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,10 +52,10 @@ verbose_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="For programs.")
 protocol_option = click.option(
     "--protocol",
-    type=click.Choice(list(protocols())),
-    default="robust",
+    type=click.Choice(list(PROTOCOLS)),
+    default=DEFAULT_PROTOCOL,
     show_default=True,
-    help="; ".join(f"{name}: {line}" for name, line in protocols().items()),
+    help="; ".join(f"{name}: {protocol.summary}" for name, protocol in PROTOCOLS.items()),
 )
 spacing_option = click.option(
     "--spacing", type=Spacing(), help="Millimetres per pixel in x and y, where the file does not know them."

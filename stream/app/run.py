@@ -13,7 +13,7 @@ from engines.redaction import scrubbed
 from stream.common.channel import Overflow
 from stream.common.clock import MonotonicClock
 from stream.common.errors import SourceUnreadable
-from stream.measurement.biometry import CHALLENGE_SIDE_PX
+from stream.measurement.protocols import find_protocol
 from stream.outputs.group import Together
 from stream.outputs.manifest import Manifest
 from stream.outputs.marks import MarkFile
@@ -207,7 +207,7 @@ def make_watch(options: SessionOptions, source: FrameSource) -> Looks:
     """
     if source.info.kind == RecordedSource.KIND:
         return RecordedWatch(Path(options.uri))
-    said = replace(options.watch, crop=options.protocol not in CHALLENGE_SIDE_PX, typed=options.spacing)
+    said = replace(options.watch, crop=not find_protocol(options.protocol).is_squeezed, typed=options.spacing)
     watch = Watch(said, is_live=options.live)
     if not options.live:
         with open_source(options.uri, clock=MonotonicClock(), spacing=options.spacing) as beginning:

@@ -11,6 +11,7 @@ from engines.redaction import looks_like_address, redacted
 from stream.common.errors import OptionError
 from stream.frames.frame import PixelSpacing
 from stream.measurement.biometry import Orientation
+from stream.measurement.protocols import DEFAULT_PROTOCOL
 from stream.preprocessing import WatchOptions
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class SessionOptions:
     pace: float | None = None
     backend: str = "auto"
     model: str | None = None
-    protocol: str = "robust"
+    protocol: str = DEFAULT_PROTOCOL
     orientation: Orientation = Orientation.AUTO
     spacing: PixelSpacing | None = None
     overlay: bool = True

@@ -14,7 +14,7 @@ from engines.postprocess import class_labels
 from engines.preprocess import Letterbox
 from stream.frames.frame import SegmentCause
 from stream.frames.segments import SegmentCounter
-from stream.measurement.biometry import CHALLENGE_SIDE_PX, Biometry, Landmarks, Orientation, Point, Reason
+from stream.measurement.biometry import Biometry, Landmarks, Orientation, Point, Reason
 from stream.measurement.contours import largest_contour, smooth_outline
 from stream.measurement.convexity import convex_labels, unchanged_share
 from stream.measurement.orientation_memory import OrientationMemory
@@ -137,14 +137,14 @@ class Reader:
     """Gates frames by their plane probability and measures them by one protocol.
 
     Args:
-        protocol: a name in `stream.measurement.protocols.protocols()`.
+        protocol: a name in `stream.measurement.protocols.PROTOCOLS`.
         plane_threshold: least plane probability of a frame that is measured.
         orientation: whether pictures are mirrored; `AUTO` finds out from the frames read so far. The challenge
             protocols presume normal ones.
     """
 
     def __init__(self, *, protocol: str, plane_threshold: float, orientation: Orientation = Orientation.AUTO) -> None:
-        check_orientation(protocol, orientation)
+        self._side_px = check_orientation(protocol, orientation).side_px
         self._protocol, self._plane_threshold = protocol, plane_threshold
         self._orientation = OrientationMemory(orientation)
         self._segments = SegmentCounter()
@@ -166,9 +166,9 @@ class Reader:
         normal_log_odds = None if prediction.normal_logit is None else float(prediction.normal_logit[0])
         if probability < self._plane_threshold:
             biometry = Biometry(protocol=self._protocol, reason=Reason.NOT_STANDARD_PLANE)
-        elif not frame.has_known_shape and self._protocol not in CHALLENGE_SIDE_PX:
+        elif not frame.has_known_shape and not self._side_px:
             biometry = Biometry(protocol=self._protocol, reason=Reason.UNCALIBRATED)
-        elif side := CHALLENGE_SIDE_PX.get(self._protocol):
+        elif side := self._side_px:
             square = Grid(
                 width=side,
                 height=side,

@@ -58,10 +58,6 @@ class Reason(StrEnum):
     REPEATED = "repeated", "picture shown again", ReasonKind.DROPPED
 
 
-CHALLENGE_SIDE_PX = {"iugc2024": 512, "fhps2023": 256}
-"""The squeezed square each challenge protocol is defined on."""
-
-
 class Orientation(StrEnum):
     """Which way round the picture is: found on each mask, or known from elsewhere."""
 
@@ -90,7 +86,7 @@ class Biometry:
     """AoP and HSD of one frame, or `reason`. Either `reason` is None and AoP is finite, or the reverse.
 
     Attributes:
-        protocol: a name in `stream.measurement.protocols.protocols()`.
+        protocol: a name in `stream.measurement.protocols.PROTOCOLS`.
         reason: None where measured.
         aop_deg: angle of progression in degrees, (0, 360).
         hsd_min: shortest distance from the inferior PS end to the head's outline, in the caller's unit.

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from stream.measurement.biometry import CHALLENGE_SIDE_PX, Biometry, Orientation, Reason
+from stream.measurement.biometry import Biometry, Orientation, Reason
 from stream.measurement.orientation_cues import MIRRORED_TO, orientation_of
-from stream.measurement.protocols import measure
+from stream.measurement.protocols import find_protocol, measure
 from stream.measurement.protocols.robust import orientation_cues
 
 if TYPE_CHECKING:
@@ -85,10 +85,11 @@ class MaskOrientation:
         The challenge protocols presume normal pictures: of mirrored ones they measure nothing.
         """
         read_as = self.orientation or Orientation.NORMAL
-        if protocol in CHALLENGE_SIDE_PX and read_as is Orientation.MIRRORED:
+        is_squeezed = find_protocol(protocol).is_squeezed
+        if is_squeezed and read_as is Orientation.MIRRORED:
             return Biometry(protocol=protocol, reason=Reason.AXIS_AMBIGUOUS)
         found = measure(labels, protocol=protocol, pixel_size=pixel_size, orientation=read_as)
-        if protocol in CHALLENGE_SIDE_PX or not found.normal_log_odds or self.of_mask(found.normal_log_odds):
+        if is_squeezed or not found.normal_log_odds or self.of_mask(found.normal_log_odds):
             return found
         reason = found.reason or Reason.AXIS_AMBIGUOUS
         return Biometry(protocol=protocol, reason=reason, normal_log_odds=found.normal_log_odds)

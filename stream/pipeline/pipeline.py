@@ -22,6 +22,7 @@ from stream.common.clock import Clock, MonotonicClock
 from stream.frames.frame import SegmentCause
 from stream.inference.frame_analyzer import Reader, predict
 from stream.measurement.biometry import Orientation, Reason, ReasonKind
+from stream.measurement.protocols import DEFAULT_PROTOCOL
 from stream.pipeline.record import Measurement, State
 from stream.pipeline.stages import Stage, Trail
 from stream.tracking.tracker import Tracker
@@ -71,7 +72,7 @@ class Pipeline:
     Args:
         source: frames; closed by the pipeline.
         engine: closed by the pipeline.
-        protocol: how AoP and HSD are measured, a name in `stream.measurement.protocols.protocols()`.
+        protocol: how AoP and HSD are measured, a name in `stream.measurement.protocols.PROTOCOLS`.
         orientation: whether the pictures are mirrored; `AUTO` finds out.
         overflow: what happens to frames that come faster than they are processed.
         clock: the clock that stamped the frames.
@@ -84,7 +85,7 @@ class Pipeline:
         source: FrameSource,
         engine: Engine,
         *,
-        protocol: str = "robust",
+        protocol: str = DEFAULT_PROTOCOL,
         orientation: Orientation = Orientation.AUTO,
         overflow: Overflow = Overflow.BLOCK,
         clock: Clock | None = None,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from stream.measurement.protocols import find_protocol
 from stream.tracking.tracker import Status
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class Measurement:
         None without spacing, and under the challenge protocols, whose pixels are those of a squeezed square.
         """
         spacing = self.frame.spacing
-        return spacing.y_mm if spacing and self.protocol == "robust" else None
+        return spacing.y_mm if spacing and not self._is_squeezed else None
 
     def record(self) -> dict[str, object]:
         """The line written to `measurements.jsonl`: plain JSON values, None where there is no value."""
@@ -116,7 +117,7 @@ class Measurement:
             "hsd_perp_track": str(self.hsd_perp.status) if self.hsd_perp else None,
             "landmarks_px": self._landmarks(),
             # The challenge protocols do not ask.
-            "mirrored": reading.mirrored if reading and reading.landmarks and self.protocol == "robust" else None,
+            "mirrored": reading.mirrored if reading and reading.landmarks and not self._is_squeezed else None,
             "quality": _rounded(reading.quality if reading and reading.landmarks else None),
             "hsd_mm_withheld": self._hsd_mm_withheld,
             "origin_px": list(self.frame.origin),
@@ -125,6 +126,10 @@ class Measurement:
             "engine_mark": self.engine_mark or None,
             "latency_ms": round(self.latency_ms, 3),
         }
+
+    @property
+    def _is_squeezed(self) -> bool:
+        return find_protocol(self.protocol).is_squeezed
 
     @property
     def _hsd_mm_withheld(self) -> str | None:

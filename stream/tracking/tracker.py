@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from stream.common.errors import TrackError
-from stream.measurement.biometry import CHALLENGE_SIDE_PX
+from stream.measurement.protocols import find_protocol
 from stream.tracking.hypothesis import Hypothesis, Reading, edge_weight
 from stream.tracking.kalman import FilterNoise, learned_level, predict
 
@@ -298,7 +298,7 @@ def _px_per_mm(frame: Frame, biometry: Biometry, landmarks: Landmarks) -> float:
     Without spacing, and on a challenge's square, it is that of a symphysis of typical length. Only noise is scaled
     with it, never a measurement: that it is rough is mended by the learned noise level.
     """
-    side = CHALLENGE_SIDE_PX.get(biometry.protocol)
+    side = find_protocol(biometry.protocol).side_px
     if frame.spacing and side is None:
         return 1.0 / frame.spacing.y_mm
     height, width = frame.image.shape

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stream.measurement.geometry import ellipse_tangent, law_of_cosines_deg
-from stream.measurement.protocols.challenge import ellipse_through, ellipse_vertices
+from stream.measurement.protocols.fhps2023 import ellipse_through, ellipse_vertices
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

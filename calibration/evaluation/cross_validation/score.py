@@ -20,7 +20,7 @@ from calibration.evaluation.cross_validation.fusion import (
 from calibration.evaluation.metrics import score_labels
 from calibration.evaluation.statistics.ranks import area_under_roc
 from calibration.evaluation.statistics.resampling import mean_interval
-from stream.measurement.protocols import measure
+from stream.measurement.protocols import PROTOCOLS, measure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -196,7 +196,7 @@ def mask_table(predictions: Predictions) -> dict[str, dict[str, float]]:
 def protocol_table(predictions: Predictions) -> dict[str, dict[str, Any]]:
     """AoP errors of the found masks by every protocol against the same protocol on the drawn mask."""
     table = {}
-    for protocol in ("robust", "iugc2024", "fhps2023"):
+    for protocol in PROTOCOLS:
         pairs = [
             [measure(labels, protocol=protocol, orientation="normal").aop_deg for labels in both]  # type: ignore[arg-type]
             for both in zip(predictions.found, predictions.drawn, strict=True)

@@ -9,7 +9,7 @@ import torch
 
 from calibration.learning.refinement.crops import cropped
 from engines.network.second_look import FIELD_SHARE
-from stream.measurement.protocols.challenge import ellipse_through, ellipse_vertices
+from stream.measurement.protocols.fhps2023 import ellipse_through, ellipse_vertices
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

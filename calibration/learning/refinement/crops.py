@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from calibration.learning.augmentation.geometry import affine_maps
 from engines.network.second_look import FIELD_SHARE
-from stream.measurement.protocols.challenge import ellipse_through, ellipse_vertices
+from stream.measurement.protocols.fhps2023 import ellipse_through, ellipse_vertices
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stream.common.errors import MaskError, OptionError
-from stream.measurement.biometry import CHALLENGE_SIDE_PX, Orientation
-from stream.measurement.protocols.challenge import measure_fhps2023, measure_iugc2024
-from stream.measurement.protocols.robust import measure_robust
+from stream.measurement.biometry import Orientation
+from stream.measurement.protocols.base import Protocol
+from stream.measurement.protocols.fhps2023 import FHPS2023
+from stream.measurement.protocols.iugc2024 import IUGC2024
+from stream.measurement.protocols.robust import ROBUST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,19 +22,26 @@ if TYPE_CHECKING:
     from stream.measurement.biometry import Biometry
 
 
-def protocols() -> Mapping[str, str]:
-    """The names of the protocols with one line each, for help texts and messages."""
-    return {
-        "robust": "second-moment axis, hull tangent, isotropic coordinates (default)",
-        "iugc2024": "the IUGC 2024 evaluator: farthest contour points, at 512 x 512",
-        "fhps2023": "the FH-PS-AOP 2023 scorer: fitted ellipses, at 256 x 256",
-    }
+PROTOCOLS: Mapping[str, Protocol] = {protocol.name: protocol for protocol in (ROBUST, IUGC2024, FHPS2023)}
+"""By name; a new one is a module of its own and its entry here."""
+DEFAULT_PROTOCOL = ROBUST.name
+
+
+def find_protocol(name: str) -> Protocol:
+    """The protocol of that name.
+
+    Raises:
+        OptionError: there is none.
+    """
+    if name not in PROTOCOLS:
+        raise OptionError(f"no protocol {name!r}; choose one of: {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[name]
 
 
 def measure(
     labels: NDArray[np.uint8],
     *,
-    protocol: str = "robust",
+    protocol: str = DEFAULT_PROTOCOL,
     pixel_size: tuple[float, float] = (1.0, 1.0),
     field_of_view: NDArray[np.bool_] | None = None,
     orientation: Orientation = Orientation.AUTO,
@@ -41,7 +50,7 @@ def measure(
 
     Args:
         labels: (H, W) uint8; 0 background, 1 PS, 2 FH.
-        protocol: a name in `protocols()`.
+        protocol: a name in `PROTOCOLS`.
         pixel_size: width and height of a mask pixel in the unit lengths are wanted in: millimetres, or (aspect, 1)
             for pixels made square. Angles are taken in these coordinates. The challenge protocols ignore it: they
             are defined in the pixels of their squeezed square (512 and 256).
@@ -54,24 +63,24 @@ def measure(
         OptionError: no such protocol, or `pixel_size` is not two positive finite numbers.
     """
     _check(labels, pixel_size, field_of_view)
-    check_orientation(protocol, orientation)
-    match protocol:
-        case "robust":
-            return measure_robust(
-                labels, pixel_size=pixel_size, field_of_view=field_of_view, orientation=Orientation(orientation)
-            )
-        case "iugc2024":
-            return measure_iugc2024(labels)
-        case "fhps2023":
-            return measure_fhps2023(labels)
-        case _:
-            raise OptionError(f"no protocol {protocol!r}; choose one of: {', '.join(protocols())}")
+    found = check_orientation(protocol, orientation)
+    return found.measure(
+        labels, pixel_size=pixel_size, field_of_view=field_of_view, orientation=Orientation(orientation)
+    )
 
 
-def check_orientation(protocol: str, orientation: Orientation) -> None:
-    """Raises OptionError where a protocol that presumes normal pictures is asked to read mirrored ones."""
-    if protocol in CHALLENGE_SIDE_PX and orientation is Orientation.MIRRORED:
-        raise OptionError(f"protocol {protocol} is defined on normal pictures only; use robust for mirrored ones")
+def check_orientation(protocol: str, orientation: Orientation) -> Protocol:
+    """The protocol of that name, which can read pictures of that orientation.
+
+    Raises:
+        OptionError: there is none, or it presumes normal pictures and is asked to read mirrored ones.
+    """
+    found = find_protocol(protocol)
+    if found.is_squeezed and orientation is Orientation.MIRRORED:
+        raise OptionError(
+            f"protocol {protocol} is defined on normal pictures only; use {DEFAULT_PROTOCOL} for mirrored ones"
+        )
+    return found
 
 
 def _check(labels: NDArray[np.uint8], pixel_size: tuple[float, float], field_of_view: NDArray[np.bool_] | None) -> None:

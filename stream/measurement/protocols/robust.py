@@ -19,11 +19,12 @@ from stream.measurement.geometry import (
     turn_rad,
 )
 from stream.measurement.orientation_cues import Handedness, handedness
+from stream.measurement.protocols.base import Protocol
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-ROBUST = "robust"
+NAME = "robust"
 
 LEAST_PS_SHARE, LEAST_FH_SHARE = 0.001, 0.01
 """Least area of a structure as a share of the field of view's. The smallest among 658 PSFHS masks are 0.010 and 0.065;
@@ -120,18 +121,18 @@ def measure_robust(
     """
     anatomy = _find_anatomy(labels, pixel_size, field_of_view)
     if isinstance(anatomy, Reason):
-        return Biometry(protocol=ROBUST, reason=anatomy)
+        return Biometry(protocol=NAME, reason=anatomy)
     cues = _cues(anatomy)
     is_found = orientation is Orientation.AUTO
     read_as = cues.orientation if is_found else orientation
     axis = _directed_axis(anatomy, cues, is_mirrored=read_as is Orientation.MIRRORED)
     if read_as is None:
         unclear = _refusal(anatomy, axis) or Reason.AXIS_AMBIGUOUS
-        return Biometry(protocol=ROBUST, reason=unclear, normal_log_odds=cues.log_odds)
+        return Biometry(protocol=NAME, reason=unclear, normal_log_odds=cues.log_odds)
     certainty = abs(math.tanh(cues.log_odds / 2)) if is_found else 1.0
     reading = _refusal(anatomy, axis) or _read(anatomy, axis, quality=certainty * _quality(labels, anatomy))
     if isinstance(reading, Reason):
-        reading = Biometry(protocol=ROBUST, reason=reading, mirrored=axis.turn > 0)
+        reading = Biometry(protocol=NAME, reason=reading, mirrored=axis.turn > 0)
     return replace(reading, normal_log_odds=cues.log_odds)
 
 
@@ -256,7 +257,7 @@ def _read(anatomy: _Anatomy, axis: _Axis, *, quality: float) -> Biometry | Reaso
     crossing = ray_meets_outline(anatomy.head, origin=axis.inferior, direction=infrapubic)
     hsd_perp = crossing[0] if crossing and crossing[1] >= LEAST_GRAZING_RAD else None
     return Biometry(
-        protocol=ROBUST,
+        protocol=NAME,
         aop_deg=aop_deg,
         hsd_min=hsd_min,
         hsd_perp=hsd_perp,
@@ -311,3 +312,12 @@ def _quality(labels: NDArray[np.uint8], anatomy: _Anatomy) -> float:
 def _in_pixels(point: NDArray[np.float64], anatomy: _Anatomy) -> Point:
     x, y = point / anatomy.scale
     return float(x), float(y)
+
+
+ROBUST = Protocol(
+    name=NAME,
+    summary="second-moment axis, hull tangent, isotropic coordinates",
+    side_px=None,
+    hsd_px="of the frame, made square where its pixels are not",
+    measure=measure_robust,
+)

@@ -28,7 +28,7 @@ from stream.app.commands.measure_command import measure_command
 from stream.common.errors import OptionError, OutputError
 from stream.frames.frame import Frame
 from stream.inference.frame_analyzer import Reader, letterbox_for
-from stream.measurement.protocols import measure, protocols
+from stream.measurement.protocols import PROTOCOLS, measure
 from stream.phantom.render import render
 from stream.phantom.sample import sample_scene
 from stream.phantom.truth import scene_masks
@@ -120,7 +120,7 @@ def test_the_table_agrees_with_the_masks_and_with_the_pipeline(run: tuple[Result
             frame = Frame(image=image, index=0, pts=0, time_base=Fraction(1, 25), captured_ns=0)
             letterbox = letterbox_for(frame, engine.spec)
             prediction = engine.infer(letterbox.apply(image)[None, None])
-            for protocol in protocols():
+            for protocol in PROTOCOLS:
                 reader = Reader(protocol=protocol, plane_threshold=engine.spec.plane_threshold)
                 reading = reader.read(frame, letterbox, prediction)
                 expected = measure(truth, protocol=protocol)
@@ -146,7 +146,7 @@ def test_the_summary_is_that_of_the_table(run: tuple[Result, Path]) -> None:
     assert overall["segmentation"]["all"]["dice"]["n"] == len(dices)
     low, high = overall["segmentation"]["all"]["dice"]["mean_ci95"]
     assert low <= np.mean(dices) <= high
-    for protocol in protocols():
+    for protocol in PROTOCOLS:
         errors = [float(row[f"{protocol}_aop_error_deg"]) for row in rows if row[f"{protocol}_aop_error_deg"]]
         found = overall["protocols"][protocol]["ungated"]
         assert found["measured"] == len(errors) > 0

@@ -13,8 +13,8 @@ from engines.base import Prediction
 from stream.common.errors import OptionError
 from stream.frames.frame import Frame, PixelSpacing
 from stream.inference.frame_analyzer import Reader, labels_in_frame, letterbox_for
-from stream.measurement.biometry import CHALLENGE_SIDE_PX, Biometry, Orientation, Reason
-from stream.measurement.protocols import measure
+from stream.measurement.biometry import Biometry, Orientation, Reason
+from stream.measurement.protocols import find_protocol, measure
 from stream.pipeline.record import Measurement, State
 from tests.fakes.doubles import SPEC
 
@@ -124,13 +124,14 @@ def test_robust_reads_what_was_drawn_in_the_frame(shape: tuple[int, int, float])
         assert getattr(found.landmarks, name) == pytest.approx(getattr(truth.landmarks, name), abs=1.5 * pixel), name
 
 
-@pytest.mark.parametrize("protocol", sorted(CHALLENGE_SIDE_PX))
+@pytest.mark.parametrize("protocol", ["fhps2023", "iugc2024"])
 @pytest.mark.parametrize("shape", FRAMES, ids=str)
 def test_a_challenge_protocol_sees_the_frame_squeezed_to_its_square(
     shape: tuple[int, int, float], protocol: str
 ) -> None:
     height, width, _ = shape
-    side = CHALLENGE_SIDE_PX[protocol]
+    side = find_protocol(protocol).side_px
+    assert side is not None
     centres = (np.arange(side) + 0.5) / side
     mask = labels_on(centres * width - 0.5, centres * height - 0.5, shape)
     truth = measure(mask, protocol=protocol)
@@ -170,7 +171,7 @@ def test_below_the_threshold_nothing_is_measured() -> None:
     assert reading.plane_probability == pytest.approx(1 / (1 + np.exp(0.1)))
 
 
-@pytest.mark.parametrize("protocol", sorted(CHALLENGE_SIDE_PX))
+@pytest.mark.parametrize("protocol", ["fhps2023", "iugc2024"])
 def test_a_challenge_protocol_refuses_to_be_told_of_mirrored_pictures(protocol: str) -> None:
     with pytest.raises(OptionError, match="robust"):
         Reader(protocol=protocol, plane_threshold=0.5, orientation=Orientation.MIRRORED)

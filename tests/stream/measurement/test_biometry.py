@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 from calibration.fitting.boundary_noise import with_boundary_noise
 from stream.common.errors import MaskError, OptionError
 from stream.measurement.biometry import Biometry, Orientation, Reason
-from stream.measurement.protocols import measure, protocols
+from stream.measurement.protocols import PROTOCOLS, measure
 from stream.phantom.sample import sample_scene
 from stream.phantom.truth import scene_masks, scene_truth
 from stream.sources.files.masks import mask_paths, read_mask
@@ -308,7 +308,7 @@ def _is_sound(found: Biometry) -> bool:
 @given(
     labels=hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=24),
                       elements=st.integers(0, 2)),
-    protocol=st.sampled_from(sorted(protocols())),
+    protocol=st.sampled_from(sorted(PROTOCOLS)),
     pixel_size=st.tuples(st.floats(0.01, 100), st.floats(0.01, 100)),
 )  # fmt: skip
 @settings(deadline=None, max_examples=300)
@@ -329,7 +329,7 @@ BLOB = st.tuples(
     choice=st.sampled_from(
         [
             (protocol, orientation)
-            for protocol in sorted(protocols())
+            for protocol in sorted(PROTOCOLS)
             for orientation in Orientation
             if protocol == "robust" or orientation is not Orientation.MIRRORED
         ]
@@ -350,7 +350,7 @@ def test_blobs_are_refused_or_measured_but_never_raise(
     assert _is_sound(found)
 
 
-@given(blobs=st.lists(BLOB, min_size=0, max_size=3), protocol=st.sampled_from(sorted(protocols())))
+@given(blobs=st.lists(BLOB, min_size=0, max_size=3), protocol=st.sampled_from(sorted(PROTOCOLS)))
 @settings(deadline=None, max_examples=100)
 def test_damaged_anatomy_is_refused_or_measured_but_never_raises(
     blobs: list[tuple[int, int, int, int, int, int]], protocol: str
@@ -361,7 +361,7 @@ def test_damaged_anatomy_is_refused_or_measured_but_never_raises(
     assert _is_sound(measure(labels, protocol=protocol))
 
 
-@pytest.mark.parametrize("protocol", sorted(protocols()))
+@pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
 @pytest.mark.parametrize("fill", [0, 1, 2])
 def test_uniform_images_are_refused(protocol: str, fill: int) -> None:
     found = measure(np.full((64, 64), fill, np.uint8), protocol=protocol)
