@@ -1,0 +1,354 @@
+"""Sentences and tables of the documents, written from the files in benchmarks/results.
+
+Each function below makes one block of Markdown; its name with hyphens is the name of the block. `LINK` stands for the
+folder of the result files, as seen from the document.
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
+LINK = "{results}"
+PROTOCOLS = ("robust", "iugc2024", "fhps2023")
+
+
+def read(name: str) -> Any:
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def results(name: str) -> Any:
+    return read(name)["results"]
+
+
+def source(name: str) -> str:
+    """A link to the result file that a number comes from."""
+    return f"[`{name}.json`]({LINK}/{name}.json)"
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    titles = list(head)
+    lines = ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles)]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def paragraph(text: str) -> str:
+    return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)
+
+
+def of_errors(errors: dict[str, float]) -> str:
+    return " / ".join(f"{errors[statistic]:.1f}" for statistic in ("mean", "median", "p95"))
+
+
+def headline() -> str:
+    """The five rows of the README."""
+    folds, asap, paced = read("cross_validation"), results("stream_asap"), results("stream_30hz")
+    errors, dice = folds["axis of both"]["errors"]["all"], {part: of["dice"] for part, of in folds["masks"].items()}
+    engine = read("bench_model")["engines"]["openvino int8 CPU"]
+    latency = paced["latency_ms"]
+    judged = f"{errors['frames']} frames of other groups, {len(folds['folds'])} of 5 folds"
+    return table(
+        ("what", "value", "from"),
+        [
+            (
+                f"AoP error by `fhps2023`, mean / median / 95th percentile ({judged})",
+                f"{of_errors(errors)} degrees",
+                source("cross_validation"),
+            ),
+            (
+                "Dice of PS, FH and both as one, same frames",
+                f"{dice['ps']:.3f}, {dice['fh']:.3f}, {dice['all']:.3f}",
+                source("cross_validation"),
+            ),
+            (
+                "network, one frame, INT8 in OpenVINO, 2 shared cores: median / p99",
+                f"{engine['latency_ms']['p50']:.1f} / {engine['latency_ms']['p99']:.1f} ms",
+                source("bench_model"),
+            ),
+            (
+                "whole pipeline on a 1920 x 1080 H.264 recording, same machine",
+                f"{asap['frames_per_second']:.0f} frames per second",
+                source("stream_asap"),
+            ),
+            (
+                "latency from capture to record at 30 Hz: median / p99",
+                f"{latency['p50']:.1f} / {latency['p99']:.1f} ms",
+                source("stream_30hz"),
+            ),
+        ],
+    )
+
+
+def cross_validation() -> str:
+    """All tables of the study, as its command wrote them."""
+    text = (RESULTS / "cross_validation.md").read_text().strip()
+    return text.removesuffix("Research use only, not a medical device.").strip()
+
+
+def validation_dice() -> str:
+    found = read("psfhs_val")
+    parts = {"all": found["overall"]} | {f"look {name}": part for name, part in found["by_look"].items()}
+    return table(
+        ("PSFHS val", "frames", "Dice PS", "Dice FH", "Dice of both as one"),
+        [
+            (name, str(part["frames"]), *(_dice(part, region) for region in ("ps", "fh", "all")))
+            for name, part in parts.items()
+        ],
+    )
+
+
+def _dice(part: dict[str, Any], region: str) -> str:
+    return f"{part['segmentation'][region]['dice']['mean']:.3f}"
+
+
+def _aop_error(found: dict[str, Any], protocol: str) -> dict[str, float]:
+    error: dict[str, float] = found["overall"]["protocols"][protocol]["ungated"]["aop_deg"]["absolute_error"]
+    return error
+
+
+def validation_angles() -> str:
+    found = read("psfhs_val")
+    rows = []
+    for protocol in PROTOCOLS:
+        error = _aop_error(found, protocol)
+        numbers = [f"{error[statistic]:.1f}" for statistic in ("mean", "median", "p95")]
+        measured = found["overall"]["protocols"][protocol]["ungated"]["measured"]
+        rows.append((f"`{protocol}`", *numbers, f"{measured} of {found['overall']['frames']}"))
+    head = ("absolute AoP error, degrees", "mean", "median", "95th percentile", "frames measured")
+    return table(head, rows)
+
+
+def validation_int8() -> str:
+    found = read("psfhs_val_int8")
+    dice = f"Dice PS {_dice(found['overall'], 'ps')}, FH {_dice(found['overall'], 'fh')}"
+    errors = of_errors(_aop_error(found, "robust"))
+    return paragraph(
+        f"The same model in INT8: {dice}; AoP error by `robust` {errors} degrees ({source('psfhs_val_int8')})."
+    )
+
+
+def simulated_recordings() -> str:
+    found = results("accuracy")["simulated_recordings"].values()
+    bias = [each["aop_bias_deg"] for each in found]
+    covered = [100 * each["interval_coverage"] for each in found]
+    return paragraph(
+        f"On {len(bias)} simulated recordings the tracked AoP is off by {min(bias):+.1f} to {max(bias):+.1f} degrees"
+        f" on average, and its 95 % interval holds the true value in {min(covered):.0f} to {max(covered):.0f} % of"
+        f" frames: the interval does not know the bias of the network ({source('accuracy')})."
+    )
+
+
+def plane_gate() -> str:
+    found = results("accuracy")
+    rows = [
+        (kind, str(of["frames"]), str(of["called_standard"]), str(of["measured"]))
+        for kind, of in found["plane_gate_on_held_out_frames"].items()
+    ]
+    auc = f"AUC of the plane logit on the labelled planes among them: {found['plane_auc_on_held_out_planes']:.2f}."
+    head = ("held-out frames, each alone", "frames", "called standard", "measured")
+    return f"{table(head, rows)}\n\n{auc}"
+
+
+def parts_speed() -> str:
+    found = results("components")
+    engines, exits, geometry = found["engine_ms_batch_1"], found["early_exit_ms"], found["geometry_cpu_ms_256"]
+    names = "; ".join(f"{name.removesuffix(' CPU')} {ms:.1f} ms" for name, ms in engines.items())
+    measured = ", ".join(f"`{protocol}` {geometry[protocol]:.2f} ms" for protocol in PROTOCOLS)
+    standard, other = exits["early exit, standard planes"], exits["early exit, other planes"]
+    hand_off = found["hand_off_us"]
+    return table(
+        ("part", "time"),
+        [
+            ("network, one frame, 2 threads", names),
+            ("network with early exit", f"{standard:.1f} ms on standard planes, {other:.1f} ms on others"),
+            ("geometry at 256 x 256, CPU time", measured),
+            ("making both structures convex, CPU time", f"{found['convex_cpu_ms_256']:.1f} ms"),
+            ("one update of one track, CPU time", f"{found['tracking_cpu_us'] / 1000:.2f} ms"),
+            ("hand-off between threads", f"p50 {hand_off['p50']:.0f} us, p99 {hand_off['p99']:.0f} us"),
+            ("simulator at 512 x 512", f"{found['phantom_fps_512']:.0f} frames per second"),
+        ],
+    )
+
+
+def engines_speed() -> str:
+    rows = []
+    for name, found in read("bench_model")["engines"].items():
+        latency = found["latency_ms"]
+        times = " / ".join(f"{latency[share]:.1f}" for share in ("p50", "p90", "p99"))
+        moved = found["agreement"]["aop_delta_deg"]["robust"]["p95"]
+        limit = found["roofline"]
+        share = f"{limit['share_of_limit']:.0%}, {limit['limited_by']}"
+        rows.append((name, times, f"{moved:.2f}", share))
+    head = ("engine", "p50 / p90 / p99, ms", "AoP changes by, degrees (p95)", "share of the machine's limit")
+    return table(head, rows)
+
+
+def stream_speed() -> str:
+    rows = []
+    for name, option in (("stream_asap", "--asap"), ("stream_30hz", "--rate 30"), ("stream_60hz", "--rate 60")):
+        found = results(name)
+        latency = found["latency_ms"]
+        numbers = " / ".join(f"{latency[share]:.1f}" for share in ("p50", "p99", "p99.9")) if latency else ""
+        dropped = f"{median(repeat['dropped_share'] for repeat in found['repeats']):.2%}" if latency else "none"
+        rows.append((f"`{option}` ({source(name)})", f"{found['frames_per_second']:.0f}", numbers, dropped))
+    head = ("`partum bench stream`", "frames per second", "latency p50 / p99 / p99.9, ms", "dropped")
+    return table(head, rows)
+
+
+def stream_costs() -> str:
+    found, capacity = results("stream_asap"), results("stream_30hz")["capacity"]["streams"]
+    total, rest = found["cpu_ms_per_frame"], found["cpu_ms_per_frame_without_network"]
+    (long,) = results("stream_100k")["repeats"]
+    first, *_, last = long["resident_mb_by_tenths"]
+    return paragraph(
+        f"At 30 Hz this machine carries {capacity} feeds. A frame costs {total:.0f} ms of CPU time, {rest:.1f} ms of"
+        f" them outside the network, decoding included. Over 100,000 frames memory goes from {first:.0f} to {last:.0f}"
+        f" MiB ({source('stream_100k')})."
+    )
+
+
+def peers_speed() -> str:
+    found = results("peers")
+    times = found["times_as_fast_as"]
+    rows = [
+        (name, f"{rate:.1f}", f"{times[name]:.1f}" if name in times else "")
+        for name, rate in found["frames_per_second"].items()
+    ]
+    return table(("program", "frames per second", "Partum is so many times as fast"), rows)
+
+
+def live_ages() -> str:
+    rows = []
+    for name, found in results("live").items():
+        if "read_ms" in found:
+            ages = [f"{found[when]['p50']:.0f} / {found[when]['p95']:.0f} ms" for when in ("read_ms", "measured_ms")]
+            rows.append((name, *ages))
+        else:
+            rows.append((name.removesuffix(", read_ms"), f"{found['p50']:.1f} / {found['p95']:.1f} ms", ""))
+    return table(("feed", "age when read, median / 95th percentile", "age when measured"), rows)
+
+
+def protocol_differences() -> str:
+    found = results("measurement")
+    references, noise = found["references"], found["abs_change_of_aop_under_2px_noise_deg"]
+    rows = []
+    for protocol in PROTOCOLS:
+        moved = [noise[masks][protocol] for masks in ("iugc2024_masks_512", "psfhs_val_every_4th_256")]
+        other = references["robust_minus_other_deg"].get(protocol)
+        difference = f"{other['mean']:+.1f}, SD {other['sd']:.1f}" if other else ""
+        rows.append((f"`{protocol}`", difference, *(f"{each['mean']:.1f} ({each['p95']:.1f})" for each in moved)))
+    head = (
+        "protocol",
+        "`robust` minus it, degrees",
+        "change under 2 px of noise, 17 IUGC masks of 512 x 512: mean (p95)",
+        "the same, PSFHS masks of 256 x 256",
+    )
+    agreed = max(references["largest_deviation"].values())
+    text = (
+        f"On {references['masks']} reference masks both challenge protocols agree with the challenges' own evaluators"
+        f" to {agreed:.4f} degrees and pixels wherever those give a number ({source('measurement')})."
+    )
+    return f"{table(head, rows)}\n\n{paragraph(text)}"
+
+
+def tracking() -> str:
+    rows = []
+    for name, key in (
+        ("correlated noise, outliers and gaps", "tracking"),
+        ("readings beside each gap off by 5 to 20 degrees besides", "tracking_where_views_slide_off_the_plane"),
+    ):
+        for rate, found in results("measurement")[key].items():
+            lag, inside = 1000 * found["lag_s"], 100 * found["coverage"]
+            numbers = (f"{found['rmse_deg']:.1f}", f"{found['raw_rmse_deg']:.1f}", f"{lag:.0f}", f"{inside:.0f} %")
+            rows.append((name, rate.removesuffix("_hz"), *numbers))
+    head = ("24 simulated courses", "Hz", "RMSE, degrees", "RMSE of single frames", "lag, ms", "inside the interval")
+    return table(head, rows)
+
+
+def orientation() -> str:
+    found = results("orientation")
+    folders = found["folders_in_100"]
+    rows = []
+    for kind, shares in found["alone_in_100"].items():
+        rows.append((f"one mask, {kind}", *(f"{shares[name]:.1f}" for name in ("right", "refused", "wrong"))))
+    for groups in ("3 groups", "10 groups", "30 groups"):
+        for kind in ("normal", "mirrored"):
+            shares = folders[groups][kind]
+            rows.append(
+                (f"a folder of {groups}, {kind}", *(f"{shares[name]:.1f}" for name in ("right", "refused", "wrong")))
+            )
+    wrong = found["by_look_in_100"]["B"]["wrong"]
+    text = (
+        f"From {found['masks']} masks in {found['groups']} groups; weights never saw the groups they are judged on"
+        f" ({source('orientation')}). On another kind of scanner expect worse: {wrong:.0f} in 100 normal masks of"
+        " look B are read as mirrored by weights of look A alone."
+    )
+    return f"{table(('of 100', 'read right', 'refused', 'read wrong'), rows)}\n\n{paragraph(text)}"
+
+
+def view_changes() -> str:
+    found = read("watch")
+    kinds = {name: of for name, of in found["changes"].items() if name != "none"}
+    made = sum(of["made"] for of in kinds.values())
+    right = sum(of["right"] for of in kinds.values())
+    false = sum(sum(of.values()) for of in found["false_seams"].values())
+    recordings = len(found["false_seams"])
+    return paragraph(
+        f"Of {made} flips, turns, zooms and changes of brightness made on moving frames of PSFHS val, coded as H.264, "
+        f"{right} were told rightly. On {recordings} recordings without a change, each at three frame rates, {false}"
+        f" false changes were told ({source('watch')})."
+    )
+
+
+def cut_heads() -> str:
+    cut = read("watch")["cut_heads"]
+    return paragraph(
+        f"Of the {cut['frames']} frames of PSFHS val {cut['frames_refused']} are refused so by their drawn masks. Of"
+        f" {cut['cut_masks']} masks that a moved sector cuts, {cut['kept']} are kept, and their AoP is off by at most"
+        f" {cut['kept_error_max_deg']:.1f} degrees; without the rule it would be {cut['error_p95_deg']:.0f} degrees"
+        f" (95th percentile) ({source('watch')})."
+    )
+
+
+def sector_confidence() -> str:
+    found = read("sector_confidence")
+    rows = [
+        (name, str(of["pictures"]), str(of["accepted"]))
+        for group in ("ultrasound", "no_ultrasound")
+        for name, of in found[group].items()
+    ]
+    return table(("pictures", "number", "accepted as ultrasound"), rows)
+
+
+def blocks() -> dict[str, Callable[[], str]]:
+    """All blocks by their names in the documents."""
+    made = (
+        headline,
+        cross_validation,
+        validation_dice,
+        validation_angles,
+        validation_int8,
+        simulated_recordings,
+        plane_gate,
+        parts_speed,
+        engines_speed,
+        stream_speed,
+        stream_costs,
+        peers_speed,
+        live_ages,
+        protocol_differences,
+        tracking,
+        orientation,
+        view_changes,
+        cut_heads,
+        sector_confidence,
+    )
+    return {function.__name__.replace("_", "-"): function for function in made}
