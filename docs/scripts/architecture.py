@@ -53,6 +53,10 @@ def room_of(module: str) -> str:
     return ".".join(parts[:2]) if is_folder else parts[0]
 
 
+def floor_of(room: str) -> str:
+    return room.partition(".")[0]
+
+
 def rooms() -> Rooms:
     """All rooms, by the imports of their modules."""
     sys.path.insert(0, str(REPOSITORY))
@@ -90,7 +94,7 @@ def reduced(rooms: Rooms) -> list[tuple[str, str]]:
 
 def levels(rooms: Rooms, floor: str) -> list[list[str]]:
     """The rooms of a floor in rows, from above: each below those of the floor that import it."""
-    own = [room for room in rooms if room.split(".")[0] == floor]
+    own = [room for room in rooms if floor_of(room) == floor]
     level = dict.fromkeys(own, 0)
     for _ in own:  # the longest way, at most as many steps as rooms; circles end with it
         for room in own:
@@ -130,7 +134,7 @@ def placed(rows: list[list[str]]) -> tuple[dict[str, Box], float]:
         for room in row:
             boxes[room] = Box(left, top, widths[room])
             left += widths[room] + spare
-        ends_band = following and following[0].split(".")[0] != row[0].split(".")[0]
+        ends_band = following and floor_of(following[0]) != floor_of(row[0])
         top += BOX_H + GAP_Y + (BAND_PAD if ends_band else 0)
     return boxes, LABEL_W + widest + MARGIN
 
@@ -154,7 +158,10 @@ def drawn() -> str:
         '<path d="M0 0 L8 4 L0 8 z" fill="#555"/></marker></defs>',
         f'<rect width="{width:.0f}" height="{height:.0f}" fill="#fff"/>',
         *(_band(floor, boxes, width) for floor in FLOORS),
-        *(_arrow(boxes[room], boxes[imported]) for room, imported in arrows),
+        *(
+            _arrow(boxes[room], boxes[imported], is_far=floor_of(room) != floor_of(imported))
+            for room, imported in arrows
+        ),
         *(_box(room, box) for room, box in boxes.items()),
         "</svg>",
     ]
@@ -162,7 +169,7 @@ def drawn() -> str:
 
 
 def _band(floor: str, boxes: dict[str, Box], width: float) -> str:
-    tops = [box.top for room, box in boxes.items() if room.split(".")[0] == floor]
+    tops = [box.top for room, box in boxes.items() if floor_of(room) == floor]
     top, height = min(tops) - BAND_PAD, max(tops) - min(tops) + BOX_H + 2 * BAND_PAD
     return (
         f'<rect x="{MARGIN / 2:.0f}" y="{top:.0f}" width="{width - MARGIN:.0f}" height="{height:.0f}" rx="6" '
@@ -179,7 +186,8 @@ def _box(room: str, box: Box) -> str:
     )
 
 
-def _arrow(start: Box, end: Box) -> str:
+def _arrow(start: Box, end: Box, *, is_far: bool) -> str:
+    """An arrow from room to room; one to another floor is pale."""
     down = start.top < end.top
     y1, y2 = (start.top + BOX_H, end.top) if down else (start.top, end.top + BOX_H)
     if start.top == end.top:
@@ -188,7 +196,7 @@ def _arrow(start: Box, end: Box) -> str:
     return (
         f'<path d="M{start.middle:.1f} {y1:.1f} C{start.middle:.1f} {y1 + bend:.1f} {end.middle:.1f} '
         f'{y2 - (bend if y1 != y2 else -bend):.1f} {end.middle:.1f} {y2:.1f}" fill="none" stroke="#555" '
-        'stroke-opacity="0.7" marker-end="url(#tip)"/>'
+        f'stroke-opacity="{0.3 if is_far else 0.8}" marker-end="url(#tip)"/>'
     )
 
 

@@ -84,7 +84,7 @@ def open_live(uri: str, *, clock: Clock | None = None, spacing: PixelSpacing | N
     if scheme == "igtl":
         return open_igtl(uri, clock=clock, spacing=spacing)
     if scheme in LIVE_SCHEMES:
-        raise OptionError(f"{scheme}: cannot be read by this version; see the README for what can")
+        raise OptionError(f"{scheme}: cannot be read by this version; partum sources lists what can")
     if re.fullmatch(r"/dev/video\d+", uri):
         raise OptionError(f"{uri}: a capture card or camera is watched as v4l2:{uri}")
     known = ", ".join(sorted(f"{name}:" for name in LIVE_SCHEMES - {"srt"}))
