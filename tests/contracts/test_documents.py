@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from stream.app.command_line import program
 from tests.conftest import REPOSITORY
 
 README = REPOSITORY / "README.md"
+CHANGELOG = REPOSITORY / "CHANGELOG.md"
 MODEL_CARD = DEFAULT_MODEL.parent / "MODEL_CARD.md"
 RESULTS = REPOSITORY / "benchmarks" / "results"
 SHIPPED = (DEFAULT_MODEL, DEFAULT_INT8_MODEL, DEFAULT_SIGNED_MODEL)
@@ -56,6 +58,16 @@ def run_script(*words: str) -> None:
 def test_the_readme_is_short_and_says_what_it_is_for() -> None:
     assert len(README.read_bytes()) <= 8000
     assert "**Research use only. Not a medical device.**" in README.read_text()
+
+
+def test_the_changelog_has_the_version_that_is_built() -> None:
+    version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
+    releases = re.findall(r"^## (\S+)(?: \((\d{4}-\d\d-\d\d)\))?$", CHANGELOG.read_text(), flags=re.MULTILINE)
+    assert releases[0] == ("Unreleased", "")
+    assert releases[1][0] == version
+    numbers = [tuple(int(part) for part in number.split(".")) for number, _ in releases[1:]]
+    assert numbers == sorted(numbers, reverse=True)
+    assert all(date for _, date in releases[1:])
 
 
 @every_document
