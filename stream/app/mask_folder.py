@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import track
 
 from stream.common.errors import MaskError, OptionError, OutputError, SourceError
-from stream.measurement.biometry import Biometry, Orientation, Reason
+from stream.measurement.biometry import LANDMARK_NAMES, Biometry, Orientation, Reason
 from stream.measurement.folder_orientation import MaskOrientation
 from stream.measurement.protocols import DEFAULT_PROTOCOL, check_orientation, find_protocol, measure
 from stream.sources.files.masks import NOT_A_MASK_FORMAT, is_mask_file, pictures_in, pixel_aspect, read_mask
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from stream.frames.frame import PixelSpacing
 
-LANDMARKS = ("ps_superior", "ps_inferior", "tangent", "hsd_min_foot", "hsd_perp_foot")
 COLUMNS = (
     "name",
     "aop_deg",
@@ -35,7 +34,7 @@ COLUMNS = (
     "hsd_perp_px",
     "hsd_min_mm",
     "hsd_perp_mm",
-    *(f"{landmark}_{axis}_px" for landmark in LANDMARKS for axis in "xy"),
+    *(f"{landmark}_{axis}_px" for landmark in LANDMARK_NAMES for axis in "xy"),
     "mirrored",
     "normal_log_odds",
     "reason",
@@ -203,7 +202,9 @@ def write_csv(out: Path, rows: Iterable[Row]) -> None:
 
 def _landmark_columns(biometry: Biometry) -> Row:
     found = biometry.landmarks
-    return dict(cell for name in LANDMARKS for cell in _point_columns(name, getattr(found, name) if found else None))
+    return dict(
+        cell for name in LANDMARK_NAMES for cell in _point_columns(name, getattr(found, name) if found else None)
+    )
 
 
 def _point_columns(name: str, point: tuple[float, float] | None) -> Iterator[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import Enum, StrEnum
 from typing import Self
 
@@ -79,6 +79,9 @@ class Landmarks:
     tangent: Point
     hsd_min_foot: Point | None
     hsd_perp_foot: Point | None
+
+
+LANDMARK_NAMES = tuple(each.name for each in fields(Landmarks))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

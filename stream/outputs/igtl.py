@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from stream.common.errors import OutputError
 from stream.outputs.web.state import Shown
 from stream.pipeline.record import State
+from stream.pipeline.record_fields import record_of
 from stream.sources.live.igtl.protocol import (
     STATUS_NOT_PRESENT,
     STATUS_NOT_READY,
@@ -169,7 +170,7 @@ def _packed(measurement: Measurement) -> bytes:
     """The picture and the line of a result."""
     now_ns = time.time_ns()  # OpenIGTLink's stamps are of the wall clock
     frame = measurement.frame
-    record = json.dumps(measurement.record(), allow_nan=False)
+    record = json.dumps(record_of(measurement), allow_nan=False)
     return pack_image(frame.image, "Partum", spacing=frame.spacing, timestamp_ns=now_ns) + pack_string(
         record, "Partum/Result", timestamp_ns=now_ns
     )

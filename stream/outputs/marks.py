@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from stream.outputs.manifest import now_utc
 from stream.outputs.tables import WholeLines
+from stream.pipeline.record_fields import record_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +38,7 @@ class MarkFile:
             OutputError: it cannot be written.
         """
         self._lines = self._lines or WholeLines(self._path)
-        record = measurement.record()
+        record = record_of(measurement)
         line = {"schema": MARK_SCHEMA, "mark": self._count + 1, "marked_utc": now_utc()}
         line |= {name: record[name] for name in FIELDS}
         self._lines.add(json.dumps(line, allow_nan=False) + "\n")

@@ -11,9 +11,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from stream.common.atomic_file import unwritable
+from stream.pipeline.record_fields import flatten, record_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from stream.pipeline.record import Measurement
@@ -65,7 +65,7 @@ class JsonLines:
         self._lines = WholeLines(path)
 
     def write(self, measurement: Measurement) -> None:
-        self._lines.add(json.dumps(measurement.record(), allow_nan=False) + "\n")
+        self._lines.add(json.dumps(record_of(measurement), allow_nan=False) + "\n")
 
     def close(self) -> None:
         self._lines.close()
@@ -79,7 +79,7 @@ class Csv:
         self._has_header = False
 
     def write(self, measurement: Measurement) -> None:
-        row = flatten(measurement.record())
+        row = flatten(record_of(measurement))
         text = io.StringIO()
         writer = csv.DictWriter(text, list(row), lineterminator="\n")
         if not self._has_header:
@@ -90,25 +90,3 @@ class Csv:
 
     def close(self) -> None:
         self._lines.close()
-
-
-LANDMARKS = ("ps_superior", "ps_inferior", "tangent", "hsd_min_foot", "hsd_perp_foot")
-
-
-def flatten(record: Mapping[str, object]) -> dict[str, object]:
-    """Spreads the two nested fields of a record over columns, the same ones for every record."""
-    flat: dict[str, object] = {}
-    for name, value in record.items():
-        if name == "landmarks_px":
-            points = value if isinstance(value, dict) else {}
-            for landmark in LANDMARKS:
-                x, y = points.get(landmark) or (None, None)
-                flat |= {f"{landmark}_x_px": x, f"{landmark}_y_px": y}
-        elif name == "spacing_mm":
-            x, y = value if isinstance(value, list) else (None, None)
-            flat |= {"spacing_x_mm": x, "spacing_y_mm": y}
-        elif name == "origin_px":
-            flat |= dict(zip(("origin_x_px", "origin_y_px"), value if isinstance(value, list) else (), strict=True))
-        else:
-            flat[name] = value
-    return flat

@@ -20,7 +20,7 @@ import pytest
 
 from stream.app.session_options import DEMO_CLIP
 from stream.outputs.results_folder import RESULTS
-from stream.pipeline.record import CLOCK_FIELDS
+from stream.pipeline.record_fields import CLOCK_FIELDS
 from tests.conftest import REPOSITORY
 from tests.fakes.doubles import picture
 

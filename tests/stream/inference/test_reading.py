@@ -16,6 +16,7 @@ from stream.inference.frame_analyzer import Reader, labels_in_frame, letterbox_f
 from stream.measurement.biometry import Biometry, Orientation, Reason
 from stream.measurement.protocols import find_protocol, measure
 from stream.pipeline.record import Measurement, State
+from stream.pipeline.record_fields import record_of
 from tests.fakes.doubles import SPEC
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def test_unequal_spacing_gives_true_millimetres_and_angle() -> None:
     )
     mask = labels_on(np.arange(500.0), np.arange(600.0), shape)
     truth = measure(mask, pixel_size=(0.26, 0.2), orientation=Orientation.NORMAL)
-    record = measurement.record()
+    record = record_of(measurement)
     assert truth.hsd_min is not None
     assert record["hsd_min_raw_mm"] == pytest.approx(truth.hsd_min, abs=0.5)
     assert record["aop_raw_deg"] == pytest.approx(truth.aop_deg, abs=1.5)

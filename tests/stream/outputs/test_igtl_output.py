@@ -19,6 +19,7 @@ from stream.common.errors import OutputError, SourceUnreadable
 from stream.outputs.igtl import IgtlOutput
 from stream.outputs.web.state import Shown
 from stream.pipeline.pipeline import Pipeline
+from stream.pipeline.record_fields import record_of
 from stream.sources.live.igtl.protocol import (
     STATUS_NOT_PRESENT,
     STATUS_NOT_READY,
@@ -95,7 +96,7 @@ def test_another_implementation_gets_picture_and_numbers(output: IgtlOutput, mea
         feeder.stop()
     assert np.array_equal(picture.image[0], good.frame.image)
     record = json.loads(words.string)
-    assert record["aop_deg"] == good.record()["aop_deg"]
+    assert record["aop_deg"] == record_of(good)["aop_deg"]
     assert record["state"] == "measured"
 
 

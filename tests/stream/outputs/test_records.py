@@ -11,18 +11,19 @@ import pytest
 
 from stream.common.channel import Overflow
 from stream.frames.frame import PixelSpacing
-from stream.outputs.tables import Csv, JsonLines, flatten
+from stream.outputs.tables import Csv, JsonLines
 from stream.pipeline.pipeline import Pipeline
-from stream.pipeline.record import RECORD_SCHEMA, Measurement, State
+from stream.pipeline.record import Measurement, State
+from stream.pipeline.record_documents import DICTIONARY_FILE, SCHEMA_FILE, data_dictionary, schema_text
+from stream.pipeline.record_fields import flatten, record_of
 from stream.pipeline.statistics import LogHistogram, RunStatistics
-from tests.conftest import REPOSITORY
 from tests.fakes.doubles import DrawnSource, GreyLevelEngine
 
 if TYPE_CHECKING:
     import threading
     from pathlib import Path
 
-SCHEMA = json.loads((REPOSITORY / "stream" / "measurement.schema.json").read_text())
+SCHEMA = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
 
 
 def run(source: DrawnSource, overflow: Overflow = Overflow.BLOCK) -> list[Measurement]:
@@ -52,7 +53,7 @@ def test_a_dropped_frame_has_a_valid_line() -> None:
     def burst(index: int, closed: threading.Event) -> None:
         """No wait: the source is far faster than the engine."""
 
-    records = [m.record() for m in run(DrawnSource(200, hold=burst), overflow=Overflow.DROP_OLDEST)]
+    records = [record_of(m) for m in run(DrawnSource(200, hold=burst), overflow=Overflow.DROP_OLDEST)]
     dropped = [record for record in records if record["state"] == State.DROPPED]
     assert dropped
     for record in dropped:
@@ -63,26 +64,30 @@ def test_a_dropped_frame_has_a_valid_line() -> None:
     ("field", "value"), [("aop_raw_deg", None), ("reason", "no_ps"), ("latency_ms", None), ("extra", 1)]
 )
 def test_the_schema_refuses_a_broken_measured_line(measurements: list[Measurement], field: str, value: object) -> None:
-    record = measurements[0].record() | {field: value}
+    record = record_of(measurements[0]) | {field: value}
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.Draft202012Validator(SCHEMA).validate(record)
 
 
-def test_record_and_schema_name_the_same_fields_in_the_same_order(measurements: list[Measurement]) -> None:
-    assert list(measurements[0].record()) == list(SCHEMA["properties"])
-    assert SCHEMA["properties"]["schema"]["const"] == RECORD_SCHEMA
+def test_schema_and_data_dictionary_are_as_the_record_is_defined(measurements: list[Measurement]) -> None:
+    mend = "run python -m stream.pipeline.record_documents"
+    assert SCHEMA_FILE.read_text(encoding="utf-8") == schema_text(), mend
+    text = DICTIONARY_FILE.read_text(encoding="utf-8")
+    assert text == data_dictionary(text), mend
+    assert list(record_of(measurements[0])) == list(SCHEMA["properties"])
+    assert "| `index` | integer | Number of the frame in the order read, from 0, without gaps. |" in text
+    assert "| `reason` | null, not_standard_plane, no_ps, " in text
 
 
-def test_the_data_dictionary_says_what_the_schema_says() -> None:
-    text = (REPOSITORY / "stream" / "DATA_DICTIONARY.md").read_text()
-    documented = [line.split("|") for line in text.splitlines() if line.startswith("| `")]
-    assert {cells[1].strip(" `"): cells[3].strip() for cells in documented} == {
-        name: facts["description"] for name, facts in SCHEMA["properties"].items()
-    }
+def test_a_new_row_of_the_definition_is_noticed() -> None:
+    text = DICTIONARY_FILE.read_text(encoding="utf-8")
+    broken = text.replace("| `segment` |", "| `stretch` |")
+    assert broken != text
+    assert data_dictionary(broken) == text
 
 
 def test_no_value_of_a_refused_frame_stands_in_a_column_of_measured_ones(measurements: list[Measurement]) -> None:
-    records = [measurement.record() for measurement in measurements]
+    records = [record_of(measurement) for measurement in measurements]
     tracked = ("aop_deg", "aop_lo95_deg", "hsd_min_px", "hsd_min_mm", "hsd_min_hi95_mm")
     for record in records:
         is_measured = record["track"] == "measured"
@@ -111,7 +116,7 @@ def test_csv_holds_the_same_values(measurements: list[Measurement], tmp_path: Pa
         rows = list(csv.DictReader(file))
     assert len(rows) == 60
     for row, measurement in zip(rows, measurements, strict=True):
-        expected = flatten(measurement.record())
+        expected = flatten(record_of(measurement))
         assert row == {name: "" if value is None else str(value) for name, value in expected.items()}
     assert float(rows[0]["ps_inferior_x_px"]) > float(rows[0]["ps_superior_x_px"])
 

@@ -15,7 +15,8 @@ from stream.common.errors import SourceTruncated
 from stream.frames.frame import PixelSpacing
 from stream.measurement.biometry import Reason
 from stream.pipeline.pipeline import Pipeline
-from stream.pipeline.record import CLOCK_FIELDS, Measurement, State
+from stream.pipeline.record import Measurement, State
+from stream.pipeline.record_fields import CLOCK_FIELDS, record_of
 from stream.preprocessing import Watch, WatchOptions
 from tests.fakes.doubles import DrawnSource, GreyLevelEngine
 
@@ -30,7 +31,7 @@ def partum_threads() -> list[str]:
 
 
 def without_clock(measurement: Measurement) -> dict[str, object]:
-    return {name: value for name, value in measurement.record().items() if name not in CLOCK_FIELDS}
+    return {name: value for name, value in record_of(measurement).items() if name not in CLOCK_FIELDS}
 
 
 def test_every_frame_is_measured_in_order_and_threads_end() -> None:
@@ -47,7 +48,7 @@ def test_refused_frames_carry_their_reason_and_the_track_ends_within_a_second() 
         measurements = list(pipeline)
     refused = measurements[40:100]
     assert {measurement.reason for measurement in refused} == {"not_standard_plane"}
-    assert all(measurement.record()["aop_raw_deg"] is None for measurement in refused)
+    assert all(record_of(measurement)["aop_raw_deg"] is None for measurement in refused)
     # Frames come every 40 ms; the last measured one is 39.
     shown = [measurement.aop is not None for measurement in refused]
     assert shown[:24] == [True] * 24
@@ -148,15 +149,15 @@ def test_a_slow_consumer_of_a_live_source_loses_the_oldest_and_every_loss_is_tol
     states = Counter(measurement.state for measurement in measurements)
     assert states[State.DROPPED] == pipeline.channels["capture"].dropped > 0
     dropped = next(measurement for measurement in measurements if measurement.state is State.DROPPED)
-    assert dropped.record()["plane_probability"] is None
+    assert record_of(dropped)["plane_probability"] is None
 
 
 def test_spacing_gives_millimetres() -> None:
     spacing = PixelSpacing(0.5, 0.5)
     with Pipeline(DrawnSource(5, spacing=spacing), GreyLevelEngine()) as pipeline:
-        records = [measurement.record() for measurement in pipeline]
+        records = [record_of(measurement) for measurement in pipeline]
     with Pipeline(DrawnSource(5), GreyLevelEngine()) as pipeline:
-        unscaled = [measurement.record() for measurement in pipeline]
+        unscaled = [record_of(measurement) for measurement in pipeline]
     for record, bare in zip(records, unscaled, strict=True):
         raw_px = bare["hsd_min_raw_px"]
         assert isinstance(raw_px, float)
@@ -169,7 +170,7 @@ def test_spacing_gives_millimetres() -> None:
 @pytest.mark.parametrize("protocol", ["iugc2024", "fhps2023"])
 def test_challenge_protocols_measure_on_their_own_square(protocol: str) -> None:
     with Pipeline(DrawnSource(3), GreyLevelEngine(), protocol=protocol) as pipeline:
-        records = [measurement.record() for measurement in pipeline]
+        records = [record_of(measurement) for measurement in pipeline]
     assert all(record["protocol"] == protocol for record in records)
     assert all(isinstance(record["aop_raw_deg"], float) for record in records)
     has_hsd = protocol == "iugc2024"

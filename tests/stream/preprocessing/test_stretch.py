@@ -22,6 +22,7 @@ from stream.outputs.recorder import Recorder
 from stream.phantom.source import PhantomSource
 from stream.pipeline.pipeline import Pipeline
 from stream.pipeline.record import State
+from stream.pipeline.record_fields import record_of
 from stream.preprocessing import Watch, WatchOptions
 from stream.preprocessing.sector.detection import Panes
 from stream.preprocessing.sector.tracker import GATHER_LIVE
@@ -129,7 +130,7 @@ def test_a_recording_of_it_gives_the_same_lines(flipped: Flipped) -> None:
     with Pipeline(source, load_engine(), watch=RecordedWatch(flipped.recording)) as pipeline:
         replayed = list(pipeline)
     for one, other in zip(flipped.measurements, replayed, strict=True):
-        assert {**one.record(), "latency_ms": 0} == {**other.record(), "latency_ms": 0}
+        assert {**record_of(one), "latency_ms": 0} == {**record_of(other), "latency_ms": 0}
 
 
 @pytest.mark.parametrize("said", list(Orientation))
@@ -152,9 +153,9 @@ def test_another_depth_ends_a_typed_scale_with_the_reason() -> None:
     with Pipeline(ChangedSource(shrunk, spacing=TYPED), load_engine(), watch=watch) as pipeline:
         measurements = list(pipeline)
     before, after = measurements[GATHER_LIVE:FLIPPED_AT], measurements[FLIPPED_AT:]
-    assert all(each.record()["hsd_min_raw_mm"] for each in before)
+    assert all(record_of(each)["hsd_min_raw_mm"] for each in before)
     assert {each.frame.segment_cause for each in after} == {SegmentCause.DEPTH}
-    measured = [each.record() for each in after if each.state is State.MEASURED]
+    measured = [record_of(each) for each in after if each.state is State.MEASURED]
     assert len(measured) > 15
     for record in measured:
         assert record["hsd_min_raw_mm"] is None

@@ -28,6 +28,7 @@ from stream.outputs.web.board import Board
 from stream.outputs.web.server import ScreenServer
 from stream.pipeline.pipeline import Pipeline
 from stream.pipeline.record import State
+from stream.pipeline.record_fields import record_of
 from stream.preprocessing import Watch, WatchOptions, parse_sector, read_profile
 from stream.preprocessing.preprocessor import BLANK
 from stream.preprocessing.sector.detection import Panes
@@ -351,7 +352,7 @@ def test_a_recorded_run_replays_bit_for_bit(tmp_path: Path) -> None:
         live = []
         for measurement in pipeline:
             recorder.write(measurement)
-            live.append(measurement.record())
+            live.append(record_of(measurement))
     recorder.close()
     assert {"no_sector", "overload"} <= {record["reason"] for record in live}
     segments = [record["segment"] for record in live]
@@ -363,7 +364,7 @@ def test_a_recorded_run_replays_bit_for_bit(tmp_path: Path) -> None:
     source = RecordedSource(folder, clock=MonotonicClock())
     assert source.info.note == "a note"
     with Pipeline(source, GreyLevelEngine(), watch=RecordedWatch(folder)) as pipeline:
-        replayed = [measurement.record() for measurement in pipeline]
+        replayed = [record_of(measurement) for measurement in pipeline]
     for one, other in zip(live, replayed, strict=True):
         assert {**one, "latency_ms": 0} == {**other, "latency_ms": 0}
     text = (folder / "frames.jsonl").read_text()

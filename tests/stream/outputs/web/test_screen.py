@@ -31,6 +31,7 @@ from stream.outputs.web.state import OUTLINE_POINTS, Moment, Shown, message_of, 
 from stream.outputs.web.trend import TREND_S
 from stream.pipeline.pipeline import Pipeline
 from stream.pipeline.record import STALE_S, Measurement, State
+from stream.pipeline.record_fields import record_of
 from stream.pipeline.stages import Stage
 from stream.pipeline.throughput import Throughput
 from stream.sources.live.base import Link, LinkStatus
@@ -145,7 +146,7 @@ def test_marks_are_written_as_they_come(measurements: list[Measurement], tmp_pat
         board.mark()
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [(line["mark"], line["index"], line["state"]) for line in lines] == [(1, 20, "measured"), (2, 35, "refused")]
-    assert lines[0]["aop_deg"] == measurements[20].record()["aop_deg"]
+    assert lines[0]["aop_deg"] == record_of(measurements[20])["aop_deg"]
     assert lines[1]["reason"] == "not_standard_plane"
     board.close()
     board.mark()
