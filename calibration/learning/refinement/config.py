@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from calibration.errors import ConfigError
 from calibration.learning.augmentation.settings import AugmentationSettings
 from calibration.learning.settings.network import check_network
-from calibration.learning.settings.ranges import Amount, Count, PositiveCount, Range, Text
+from calibration.learning.settings.ranges import Amount, Count, PositiveCount, Range, Share, Text
 from calibration.learning.settings.toml_file import read_config
 from calibration.learning.settings.training import Decay, Rate, Seed, Side, SourceSettings
 from engines.network.refinement import RefinementNetwork
@@ -41,6 +41,8 @@ class RefinementConfig:
     direction_weight: Amount = 1.0  # of the error of the direction, in radians
     ends_weight: Amount = 1.0  # of the error of the ends, in half sides of the crop
     spread_weight: Amount = 0.05  # of the likelihood of the direction's error under the answer's own spread
+    covered: Share = 0.0  # of the crops, in which the PS is covered by other tissue: their spread is to be large
+    covered_weight: Amount = 0.05  # of that
     training_data: Text
     licence: Text
     train: tuple[SourceSettings, ...]

@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from calibration.learning.augmentation.appearance import dilate
 from calibration.learning.augmentation.geometry import affine_maps
+from calibration.learning.augmentation.tissue import fill_with_tissue
 from engines.network.second_look import FIELD_SHARE
 from stream.measurement.protocols.fhps2023 import ellipse_through, ellipse_vertices
 
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
     from calibration.learning.augmentation import AugmentationSettings
     from stream.measurement.geometry import Ellipse
+
+COVER_MARGIN_PX = 4
+"""So far beyond the drawn PS is it covered."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,31 +103,53 @@ class CropStore:
 
     Attributes:
         images: (n, 1, S, S) uint8.
+        masks: (n, S, S) uint8, 1 = PS, 2 = FH.
         symphyses: of each frame.
         reach: (n,) the chances of the frames, added up.
     """
 
     images: Tensor
+    masks: Tensor
     symphyses: Sequence[Symphysis]
     reach: Tensor
 
     def draw(
-        self, count: int, settings: AugmentationSettings, generator: torch.Generator, *, side: int
-    ) -> tuple[Tensor, Tensor]:
-        """Draws crops (count, 1, side, side) in [0, 1], moved at random, and their targets (count, 6)."""
+        self, count: int, settings: AugmentationSettings, generator: torch.Generator, *, side: int, covered: float = 0.0
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Draws crops (count, 1, side, side) in [0, 1], moved at random, and their targets (count, 6).
+
+        The third result (count,) says in which of them the PS is covered by other tissue: a share `covered`.
+        """
         rows = torch.searchsorted(self.reach, torch.rand(count, generator=generator, dtype=torch.float64), right=True)
         rows = rows.clamp(max=len(self.images) - 1)
         affine, shift = affine_maps(count, settings, generator)
-        return self.crops(rows.tolist(), affine, shift * self.images.shape[-1], side=side)
+        hidden = torch.zeros(count, dtype=torch.bool)
+        if covered:  # draws nothing else: runs without it stay what they were
+            hidden = torch.rand(count, generator=generator) < covered
+            hidden[0] = False  # there is always something to learn the direction from
+        images = self.cover(rows, hidden, generator)
+        crops, targets = self.crops(rows.tolist(), affine, shift * images.shape[-1], side=side, images=images)
+        return crops, targets, hidden
 
-    def crops(self, rows: Sequence[int], affine: Tensor, shift: Tensor, *, side: int) -> tuple[Tensor, Tensor]:
-        """Crops of some frames around the drawn centre moved by `shift` (B, 2) px, and their targets (B, 6)."""
-        source = self.images.shape[-1]
+    def crops(
+        self, rows: Sequence[int], affine: Tensor, shift: Tensor, *, side: int, images: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Crops of some frames around the drawn centre moved by `shift` (B, 2) px, and their targets (B, 6).
+
+        `images` (B, 1, S, S) in [0, 1] go before the frames' own.
+        """
+        images = self.images[list(rows)].float() / 255 if images is None else images
+        source = images.shape[-1]
         chosen = [self.symphyses[row] for row in rows]
         centres = torch.from_numpy(np.stack([found.centre for found in chosen])).float() + shift
         targets = [
             targets_of(found, centre, matrix, source=source)
             for found, centre, matrix in zip(chosen, centres.double().numpy(), affine.double().numpy(), strict=True)
         ]
-        images = self.images[list(rows)].float() / 255
         return cropped(images, centres, affine, side=side), torch.tensor(targets)
+
+    def cover(self, rows: Tensor, hidden: Tensor, generator: torch.Generator) -> Tensor:
+        """Frames (B, 1, S, S) in [0, 1] by their rows (B,), the PS of those in `hidden` covered by other tissue."""
+        images, masks = self.images[rows].float() / 255, self.masks[rows][:, None]
+        region = dilate((masks == 1).float() * hidden[:, None, None, None], COVER_MARGIN_PX)
+        return fill_with_tissue(images, region, (masks > 0).float(), generator)

@@ -22,6 +22,7 @@ from torch.nn import functional
 from calibration.data.groups import check_unlike
 from calibration.data.split import check_disjoint
 from calibration.errors import ConfigError, TrainingError
+from calibration.evaluation.statistics.ranks import area_under_roc
 from calibration.learning import checkpoint
 from calibration.learning.augmentation.appearance import degrade
 from calibration.learning.frames import load_store
@@ -45,6 +46,8 @@ VIEWS = 4
 """Crops of each held-out frame, shifted at random by up to 3 % of the side as a coarse mask would."""
 LARGE_TURN = 0.1
 """Radians from which the direction's error counts linearly."""
+LOST_TURN = 1.0
+"""Error, radians, of the direction of a symphysis that is not there: an arbitrary one is off by 1.6 on average."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -119,7 +122,7 @@ def crops_of(loaded: FrameStore) -> CropStore:
     Raises:
         ConfigError: no frame shows a symphysis.
     """
-    images, symphyses, chance = [], [], []
+    images, drawn, symphyses, chance = [], [], [], []
     for pool in loaded.pools:
         masks = pool.batch.masks.numpy()
         each = np.diff(pool.reach.numpy(), prepend=0.0) * pool.mass
@@ -127,12 +130,13 @@ def crops_of(loaded: FrameStore) -> CropStore:
             found = Symphysis.of(mask)
             if found is not None:
                 images.append(pool.batch.images[row])
+                drawn.append(pool.batch.masks[row])
                 symphyses.append(found)
                 chance.append(each[row])
     if not images:
         raise ConfigError("no frame of these sources shows a symphysis: there is nothing to learn from")
     likely = torch.tensor(chance, dtype=torch.float64)
-    return CropStore(torch.stack(images), symphyses, (likely / likely.sum()).cumsum(0))
+    return CropStore(torch.stack(images), torch.stack(drawn), symphyses, (likely / likely.sum()).cumsum(0))
 
 
 def new_run(config: RefinementConfig, device: torch.device) -> Run:
@@ -159,15 +163,18 @@ def learn_epoch(run: Run, store: CropStore, config: RefinementConfig, device: to
         seed = config.seed * 1_000_003 + step
         torch.manual_seed(seed)  # of dropout
         generator = torch.Generator().manual_seed(seed)
-        images, targets = store.draw(config.batch, config.augmentation, generator, side=run.network.side)
+        images, targets, covered = store.draw(
+            config.batch, config.augmentation, generator, side=run.network.side, covered=config.covered
+        )
         images = degrade(images, config.augmentation, generator).clamp(0, 1)
         for group in run.optimiser.param_groups:
             group["lr"] = learning_rate(step, config) * group["rate"]
-        losses = losses_of(run.network((images * 255).to(device)), targets.to(device))
+        losses = losses_of(run.network((images * 255).to(device)), targets.to(device), covered.to(device))
         loss = (
             config.direction_weight * losses["direction"]
             + config.ends_weight * losses["ends"]
             + config.spread_weight * losses["spread"]
+            + config.covered_weight * losses["covered"]
         )
         if not math.isfinite(loss.item()):
             raise TrainingError(f"step {step}: the loss is {loss.item()}; lower learning_rate, or set clip_norm")
@@ -183,22 +190,30 @@ def learn_epoch(run: Run, store: CropStore, config: RefinementConfig, device: to
     return {name: sum(found) / len(found) for name, found in values.items()}
 
 
-def losses_of(answer: Tensor, targets: Tensor) -> dict[str, Tensor]:
+def losses_of(answer: Tensor, targets: Tensor, covered: Tensor) -> dict[str, Tensor]:
     """Mean losses of answers (B, 7) against targets (B, 6); crops whose target is NaN do not count.
+
+    Of crops whose PS is covered, (B,) bool, only the spread is learned, as if the direction were off by `LOST_TURN`.
 
     `direction`: Huber loss of the angle between, in radians, over `LARGE_TURN`. `ends`: absolute error of the
     coordinates. `spread`: negative log likelihood of the angle's error under Laplace's law with the answered spread;
     the error itself learns nothing from it.
     """
-    known = targets.isfinite().all(dim=1)
+    hidden = _laplace(answer[covered, 6], torch.full_like(answer[covered, 6], LOST_TURN))
+    known = targets.isfinite().all(dim=1) & ~covered
     answer, targets = answer[known], targets[known]
     turn = turn_between(answer[:, :2], targets[:, :2])
     direction = functional.smooth_l1_loss(turn, torch.zeros_like(turn), beta=LARGE_TURN)
     length = (answer[:, :2].norm(dim=1) - 1).square().mean()
     ends = (answer[:, 2:6] - targets[:, 2:6]).abs().mean()
-    log_spread = answer[:, 6].clamp(-6, 2)
-    spread = (turn.detach().abs() * torch.exp(-log_spread) + log_spread).mean()
-    return {"direction": direction + 0.01 * length, "ends": ends, "spread": spread}
+    spread = _laplace(answer[:, 6], turn.detach().abs())
+    return {"direction": direction + 0.01 * length, "ends": ends, "spread": spread, "covered": hidden}
+
+
+def _laplace(log_spread: Tensor, error: Tensor) -> Tensor:
+    """Mean negative log likelihood of errors under Laplace's law of a spread; 0 of none."""
+    log_spread = log_spread.clamp(-6, 2)
+    return (error * torch.exp(-log_spread) + log_spread).sum() / max(len(error), 1)
 
 
 def turn_between(first: Tensor, second: Tensor) -> Tensor:
@@ -210,26 +225,45 @@ def turn_between(first: Tensor, second: Tensor) -> Tensor:
 @torch.inference_mode()
 def validate(
     network: RefinementNetwork, held_out: CropStore, config: RefinementConfig, device: torch.device
-) -> dict[str, float]:
-    """Absolute errors of single views, in degrees and pixels of the network's square, and of the mean of the views."""
+) -> dict[str, float | None]:
+    """How right the answers are on crops whose centre is off as a coarse mask's would be.
+
+    Absolute errors of single views, in degrees and pixels of the network's square, and of the mean of the views; where
+    crops with a covered PS are learned from, the area under the ROC curve by which the spread tells those.
+    """
     network.eval()
     generator = torch.Generator().manual_seed(0)
-    turns, ends = [], []
+    turns, ends, spreads, hidden = [], [], [], []
     for start in range(0, len(held_out.images), config.batch):
         rows = range(start, min(start + config.batch, len(held_out.images)))
         views = []
         for _ in range(VIEWS):
-            shift = (torch.rand(len(rows), 2, generator=generator) * 2 - 1) * 0.03 * config.size
-            images, targets = held_out.crops(rows, torch.eye(2).expand(len(rows), 2, 2), shift, side=network.side)
+            images, targets = held_out.crops(rows, *_jitter(len(rows), config, generator), side=network.side)
             answer = network((images * 255).to(device)).cpu()
             views.append(turn_between(answer[:, :2], targets[:, :2]))
             ends.append((answer[:, 2:4] - targets[:, 2:4]).norm(dim=1))
+        spreads.append(answer[:, 6])
         turns.append(torch.stack(views))
+        if config.covered:
+            covered = held_out.cover(torch.tensor(rows), torch.ones(len(rows), dtype=torch.bool), generator)
+            jitter = _jitter(len(rows), config, generator)
+            images, _ = held_out.crops(rows, *jitter, side=network.side, images=covered)
+            hidden.append(network((images * 255).to(device)).cpu()[:, 6])
     off = torch.cat(turns, dim=1).rad2deg()
     known = off.isfinite().all(dim=0)
     in_px = torch.cat(ends) * FIELD_SHARE * config.size / 2
-    return {
+    errors: dict[str, float | None] = {
         "turn_deg": float(off[:, known].abs().mean()),
         "turn_of_views_deg": float(off[:, known].mean(dim=0).abs().mean()),
         "inferior_px": float(in_px[in_px.isfinite()].mean()),
     }
+    if config.covered:
+        is_covered = np.arange(2 * len(held_out.images)) >= len(held_out.images)
+        errors["covered_auc"] = area_under_roc(torch.cat(spreads + hidden).double().numpy(), is_covered)
+    return errors
+
+
+def _jitter(count: int, config: RefinementConfig, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """No turn, and a shift by up to 3 % of the side as a coarse mask would."""
+    shift = (torch.rand(count, 2, generator=generator) * 2 - 1) * 0.03 * config.size
+    return torch.eye(2).expand(count, 2, 2), shift

@@ -43,7 +43,7 @@ def store_of(*masks: NDArray[np.uint8]) -> CropStore:
     found = [Symphysis.of(mask) for mask in masks]
     assert all(found)
     reach = torch.arange(1, len(masks) + 1, dtype=torch.float64) / len(masks)
-    return CropStore(images, [each for each in found if each is not None], reach)
+    return CropStore(images, torch.from_numpy(np.stack(masks)), [each for each in found if each is not None], reach)
 
 
 def test_a_symphysis_has_its_inferior_end_on_the_right() -> None:
@@ -75,7 +75,8 @@ def test_moved_crops_show_the_symphysis_where_their_targets_say(seed: int) -> No
     )
     side = 96
     generator = torch.Generator().manual_seed(seed)
-    images, targets = store_of(slanted(20, 15), slanted(-20, 15)).draw(8, settings, generator, side=side)
+    images, targets, covered = store_of(slanted(20, 15), slanted(-20, 15)).draw(8, settings, generator, side=side)
+    assert not covered.any()
     for image, target in zip(images[:, 0].numpy(), targets.numpy(), strict=True):
         direction, inferior, superior = target[:2], target[2:4], target[4:6]
         assert direction[0] > 0.3
@@ -86,16 +87,33 @@ def test_moved_crops_show_the_symphysis_where_their_targets_say(seed: int) -> No
             assert image[round(float(outside[1])), round(float(outside[0]))] < 0.3
 
 
+def test_a_covered_symphysis_is_gone_from_the_crop() -> None:
+    store = store_of(*[slanted(20)] * 4)
+    images, _, covered = store.draw(64, AugmentationSettings(), torch.Generator().manual_seed(0), side=64, covered=0.5)
+    assert 16 < covered.sum() < 48
+    assert not covered[0]
+    middle = images[:, 0, 32, 32]
+    assert middle[~covered].min() > 0.7
+    assert middle[covered].max() < 0.2  # as its surroundings: black
+
+
 def test_losses_by_hand() -> None:
+    shown, half = torch.tensor([False, False]), torch.tensor([False, True])
     target = torch.tensor([[1.0, 0, 0.5, 0, -0.5, 0], [math.nan] * 6])
     right = torch.tensor([[1.0, 0, 0.5, 0, -0.5, 0, -6.0], [0.0] * 7])
-    assert refinement.losses_of(right, target)["direction"] == pytest.approx(0)
-    assert refinement.losses_of(right, target)["ends"] == pytest.approx(0)
+    assert refinement.losses_of(right, target, shown)["direction"] == pytest.approx(0)
+    assert refinement.losses_of(right, target, shown)["ends"] == pytest.approx(0)
     square = torch.tensor([[0.0, 1, 0.5, 0.1, -0.5, 0, 0.0], [0.0] * 7])
-    wrong = refinement.losses_of(square, target)
+    wrong = refinement.losses_of(square, target, shown)
     assert wrong["direction"] == pytest.approx(math.pi / 2 - refinement.LARGE_TURN / 2)
     assert wrong["ends"] == pytest.approx(0.1 / 4)
     assert wrong["spread"] == pytest.approx(math.pi / 2)
+    assert wrong["covered"] == 0
+    both = refinement.losses_of(square, target.nan_to_num(0.3), half)  # what a covered crop says of the axis is let be
+    assert {name: both[name] for name in ("direction", "ends", "spread")} == {
+        name: wrong[name] for name in ("direction", "ends", "spread")
+    }
+    assert both["covered"] == pytest.approx(refinement.LOST_TURN)
 
 
 class Answers(torch.nn.Module):
