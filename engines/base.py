@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -42,6 +42,10 @@ class ModelSpec:
     """Keyword arguments that rebuild the torch network (`engines.network.build.make_network`)."""
     training_data: str
     licence: str
+    fusion: Mapping[str, float] = field(default_factory=dict)
+    """Shares of the second look in the joint axis (`stream.measurement.symphysis_axis.Fusion`); empty takes halves."""
+    quality: Mapping[str, object] = field(default_factory=dict)
+    """What a frame's expected error is made of (`stream.measurement.expected_error.ErrorModel`); empty: not known."""
     precision: str = "fp32"
     """Of the encoder and decoder in this file: fp32, fp16, bf16, or int8 (with explicit Q/DQ)."""
     made_from: str = ""

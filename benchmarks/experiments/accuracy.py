@@ -55,9 +55,7 @@ def plane_gate(engine: Engine, images: Sequence[NDArray[np.uint8]]) -> dict[str,
     """How many frames of a kind pass the gate, and how many end with a number on the screen, each seen alone."""
     passed = measured = 0
     for image in images:
-        reader = Reader(
-            protocol=DEFAULT_PROTOCOL, plane_threshold=engine.spec.plane_threshold
-        )  # remembers no other frame
+        reader = Reader.of(engine.spec, protocol=DEFAULT_PROTOCOL)  # remembers no other frame
         frame = Frame(image=image, index=0, pts=0, time_base=Fraction(1, 25), captured_ns=0)
         reading = reader.read(frame, *predict(engine, frame))
         passed += reading.plane_probability >= engine.spec.plane_threshold

@@ -103,7 +103,7 @@ def evaluate_frames(
         labels = labels_in_frame(frame, letterbox, prediction)
         found = {}
         for protocol in protocols_for(orientation):
-            reader = Reader(protocol=protocol, plane_threshold=NEVER_GATED, orientation=orientation)
+            reader = Reader.of(engine.spec, protocol=protocol, plane_threshold=NEVER_GATED, orientation=orientation)
             found[protocol] = reader.read(frame, letterbox, prediction).biometry
         probability = float(prediction.plane_probability[0])
         height, width = frame.image.shape

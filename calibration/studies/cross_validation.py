@@ -23,8 +23,10 @@ from rich.console import Console
 from calibration.errors import TrainingError
 from calibration.evaluation.cross_validation.gate import Negatives, ask_negatives, gate_table, out_of_fold
 from calibration.evaluation.cross_validation.predictions import Predictions, check_same_frames, predict_fold
+from calibration.evaluation.cross_validation.quality import quality_of
 from calibration.evaluation.cross_validation.score import (
     cases_of,
+    corrections,
     error_table,
     fitted_fusion,
     fused_axes,
@@ -32,8 +34,6 @@ from calibration.evaluation.cross_validation.score import (
     parts_table,
     plane_table,
     protocol_table,
-    quality_of,
-    with_redrawn,
 )
 from calibration.evaluation.report import rounded, write_whole
 from calibration.learning import checkpoint
@@ -88,14 +88,12 @@ def study(data: Path, runs: Path, out: Path) -> dict[str, Any]:
     }
     if any(case.look is not None for case in cases):
         fusion = fitted_fusion(cases)
-        drawn_anew = with_redrawn(predictions, cases)
         content |= {
             "axis of the second look": _axes(cases, [case.look.axis if case.look else None for case in cases]),
             "axis of both": _axes(cases, fused_axes(cases)),
             "fusion": {"direction": fusion.direction, "inferior end": fusion.inferior},
             "quality": quality_of(cases),
-            "masks, PS redrawn": mask_table(drawn_anew),
-            "protocols, PS redrawn": protocol_table(drawn_anew),
+            "protocols, joint axis": protocol_table(predictions, corrections(cases)),
         }
     facts = {
         "schema": f"partum.{NAME}/1",

@@ -66,18 +66,14 @@ def _replaced(content: Mapping[str, Any], axes: Sequence[str]) -> str:
 
 def _masks(content: Mapping[str, Any]) -> str:
     scores = ("dice", "asd_px", "hd_px")
-    tables = []
-    for title in ("masks", "masks, PS redrawn"):
-        if title in content:
-            rows = [[name, *(f"{value[score]:.3f}" for score in scores)] for name, value in content[title].items()]
-            tables.append(markdown_table([f"{title}, at 256 x 256", "Dice", "ASD, px", "HD, px"], rows))
-    return "\n".join(tables)
+    rows = [[name, *(f"{value[score]:.3f}" for score in scores)] for name, value in content["masks"].items()]
+    return markdown_table(["masks, at 256 x 256", "Dice", "ASD, px", "HD, px"], rows)
 
 
 def _protocols(content: Mapping[str, Any]) -> str:
-    tables = [content[title] for title in ("protocols, masks", "protocols, PS redrawn") if title in content]
+    tables = [content[title] for title in ("protocols, masks", "protocols, joint axis") if title in content]
     rows = [[name, *(_error_cell(table[name]) for table in tables)] for name in tables[0]]
-    return markdown_table(["AoP by", "masks", "PS redrawn on the joint axis"][: len(tables) + 1], rows)
+    return markdown_table(["AoP by", "masks", "joint axis"][: len(tables) + 1], rows)
 
 
 def _gate(gate: Mapping[str, Any]) -> str:

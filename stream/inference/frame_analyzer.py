@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import cv2
 import numpy as np
 
 from engines.base import check_answer
+from engines.errors import ModelMismatch
 from engines.postprocess import class_labels
 from engines.preprocess import Letterbox
 from stream.frames.frame import SegmentCause
 from stream.frames.segments import SegmentCounter
-from stream.measurement.biometry import Biometry, Landmarks, Orientation, Point, Reason
+from stream.measurement.biometry import Biometry, Landmarks, MoveEnds, Orientation, Point, Reason
 from stream.measurement.contours import largest_contour, smooth_outline
 from stream.measurement.convexity import convex_labels, unchanged_share
+from stream.measurement.expected_error import ErrorModel, error_features, ps_peak
 from stream.measurement.orientation_memory import OrientationMemory
 from stream.measurement.protocols import check_orientation, measure
+from stream.measurement.symphysis_axis import PS, Fusion, Symphysis
 from stream.pipeline.record import Outlines
 
 if TYPE_CHECKING:
@@ -60,6 +63,13 @@ class Grid:
         return (
             (point[0] + 0.5 - self.left) / self.scale_x - 0.5,
             (point[1] + 0.5 - self.top) / self.scale_y - 0.5,
+        )
+
+    def from_frame(self, point: Point) -> Point:
+        """The inverse of `to_frame`."""
+        return (
+            (point[0] + 0.5) * self.scale_x + self.left - 0.5,
+            (point[1] + 0.5) * self.scale_y + self.top - 0.5,
         )
 
 
@@ -141,11 +151,50 @@ class Reader:
         plane_threshold: least plane probability of a frame that is measured.
         orientation: whether pictures are mirrored; `AUTO` finds out from the frames read so far. The challenge
             protocols presume normal ones.
+        fusion: shares of the second look, where the model takes one; None takes halves.
+        errors: what says a frame's quality; None leaves it to the shape of the mask.
     """
 
-    def __init__(self, *, protocol: str, plane_threshold: float, orientation: Orientation = Orientation.AUTO) -> None:
+    @classmethod
+    def of(
+        cls,
+        spec: ModelSpec,
+        *,
+        protocol: str,
+        orientation: Orientation = Orientation.AUTO,
+        plane_threshold: float | None = None,
+    ) -> Self:
+        """A reader of a model's answers.
+
+        Args:
+            spec: the model's facts.
+            protocol: see above.
+            orientation: see above.
+            plane_threshold: None takes the model's.
+
+        Raises:
+            ModelMismatch: its facts of fusion or quality cannot be used.
+        """
+        try:
+            fusion = Fusion.of(spec.fusion)
+            errors = ErrorModel.of(spec.quality) if spec.quality else None
+        except (TypeError, ValueError) as error:
+            raise ModelMismatch(f"{spec.name}: its facts cannot be used ({error}); export the model again") from error
+        threshold = spec.plane_threshold if plane_threshold is None else plane_threshold
+        return cls(protocol=protocol, plane_threshold=threshold, orientation=orientation, fusion=fusion, errors=errors)
+
+    def __init__(
+        self,
+        *,
+        protocol: str,
+        plane_threshold: float,
+        orientation: Orientation = Orientation.AUTO,
+        fusion: Fusion | None = None,
+        errors: ErrorModel | None = None,
+    ) -> None:
         self._side_px = check_orientation(protocol, orientation).side_px
         self._protocol, self._plane_threshold = protocol, plane_threshold
+        self._fusion, self._errors = fusion or Fusion(), errors
         self._orientation = OrientationMemory(orientation)
         self._segments = SegmentCounter()
 
@@ -163,35 +212,34 @@ class Reader:
         drawn = class_labels(logits, letterbox.height, letterbox.width)
         labels = convex_labels(drawn)
         network = _network_grid(letterbox)
-        normal_log_odds = None if prediction.normal_logit is None else float(prediction.normal_logit[0])
         if probability < self._plane_threshold:
             biometry = Biometry(protocol=self._protocol, reason=Reason.NOT_STANDARD_PLANE)
         elif not frame.has_known_shape and not self._side_px:
             biometry = Biometry(protocol=self._protocol, reason=Reason.UNCALIBRATED)
         elif side := self._side_px:
-            square = Grid(
-                width=side,
-                height=side,
-                scale_x=side / frame.image.shape[1],
-                scale_y=side / frame.image.shape[0],
-            )
-            if self._is_normal(normal_log_odds):
-                biometry = _in_frame(measure(_resampled(logits, network, square), protocol=self._protocol), square)
+            if self._is_normal(_normal_log_odds(prediction)):
+                square = _square_of(frame, side)
+                symphysis = _symphysis(labels, prediction, Orientation.NORMAL)
+                squeezed = _resampled(logits, network, square)
+                move_ends = self._correction(symphysis, network, square)
+                biometry = _in_frame(measure(squeezed, protocol=self._protocol, move_ends=move_ends), square)
+                biometry = self._judged(biometry, symphysis, labels, prediction)
             else:
                 biometry = Biometry(protocol=self._protocol, reason=Reason.AXIS_AMBIGUOUS)
         else:
-            biometry = _in_frame(self._measure(frame, labels, letterbox, normal_log_odds), network)
+            biometry = _in_frame(self._measure(frame, labels, letterbox, prediction), network)
             biometry = replace(biometry, quality=biometry.quality * unchanged_share(drawn, labels))
         outlines = Outlines(ps_px=_outline(labels, 1, network), fh_px=_outline(labels, 2, network))
         numbered = self._segments.numbered(frame)
         return Reading(frame=numbered, plane_probability=probability, biometry=biometry, outlines=outlines)
 
     def _measure(
-        self, frame: Frame, labels: NDArray[np.uint8], letterbox: Letterbox, normal_log_odds: float | None
+        self, frame: Frame, labels: NDArray[np.uint8], letterbox: Letterbox, prediction: Prediction
     ) -> Biometry:
-        """Measures with the orientation known so far; once more where this very frame changes it.
+        """Measures by the orientation known so far, this frame's evidence included, and by the joint axis.
 
-        The network's word on the orientation goes before the mask's own cues.
+        The network's word on the orientation goes before the mask's own cues. Its second look counts where it presumed
+        that same orientation.
         """
         scale_x, scale_y = letterbox.scale
         before = self._orientation.orientation
@@ -202,18 +250,45 @@ class Reader:
             pixel_size=(frame.aspect / scale_x, 1.0 / scale_y),
             field_of_view=field_in_network(frame, letterbox),
         )
-        biometry = measure_as(orientation=before or Orientation.AUTO)
-        self._add_evidence(biometry.normal_log_odds if normal_log_odds is None else normal_log_odds)
+        found = measure_as(orientation=before or Orientation.AUTO) if prediction.normal_logit is None else None
+        self._add_evidence(found.normal_log_odds if found else _normal_log_odds(prediction))
         now = self._orientation.orientation
         if now is None:
-            return biometry if biometry.reason else Biometry(protocol=self._protocol, reason=Reason.AXIS_AMBIGUOUS)
-        return biometry if now is before else measure_as(orientation=now)
+            found = found or measure_as(orientation=before or Orientation.AUTO)
+            return found if found.reason else Biometry(protocol=self._protocol, reason=Reason.AXIS_AMBIGUOUS)
+        symphysis = _symphysis(labels, prediction, now)
+        network = _network_grid(letterbox)
+        move_ends = self._correction(symphysis, network, network)
+        if found is None or move_ends is not None or now is not before:
+            found = measure_as(orientation=now, move_ends=move_ends)
+        return self._judged(found, symphysis, labels, prediction)
 
-    def _is_normal(self, normal_log_odds: float | None) -> bool:
+    def _correction(self, symphysis: Symphysis | None, network: Grid, target: Grid) -> MoveEnds | None:
+        """How the second look moves the ends of an axis, in pixels of a grid over the frame; None without one."""
+        if symphysis is None or symphysis.look is None:
+            return None
+
+        def move_ends(superior: Point, inferior: Point) -> tuple[Point, Point]:
+            own = [network.from_frame(target.to_frame(end)) for end in (superior, inferior)]
+            moved = self._fusion.corrected(own[0], own[1], symphysis)
+            return target.from_frame(network.to_frame(moved[0])), target.from_frame(network.to_frame(moved[1]))
+
+        return move_ends
+
+    def _judged(
+        self, biometry: Biometry, symphysis: Symphysis | None, labels: NDArray[np.uint8], prediction: Prediction
+    ) -> Biometry:
+        """The measurement with the quality that its expected error gives it, times the one of the mask's shape."""
+        if self._errors is None or biometry.reason is not None:
+            return biometry
+        features = None if symphysis is None else features_of(symphysis, labels, prediction)
+        return replace(biometry, quality=biometry.quality * self._errors.quality(self._errors.expected_deg(features)))
+
+    def _is_normal(self, normal_log_odds: float) -> bool:
         """Whether a challenge protocol may presume a normal picture: not where the display is known to be flipped."""
         if not self._orientation.is_flipped:
             return True
-        self._add_evidence(normal_log_odds or 0.0)
+        self._add_evidence(normal_log_odds)
         return self._orientation.orientation is Orientation.NORMAL
 
     def _add_evidence(self, normal_log_odds: float) -> None:
@@ -221,6 +296,38 @@ class Reader:
             self._segments.begin(SegmentCause.ORIENTATION)
             self._orientation.begin(SegmentCause.ORIENTATION)
             self._orientation.add(normal_log_odds)
+
+
+def features_of(symphysis: Symphysis, labels: NDArray[np.uint8], prediction: Prediction) -> NDArray[np.float64]:
+    """What foretells a frame's error (`error_features`), of labels (S, S) and a prediction for a batch of one."""
+    head = prediction.plane_logit if prediction.plane_head is None else prediction.plane_head
+    return error_features(
+        symphysis,
+        side=labels.shape[1],
+        area=float(np.mean(labels == PS)),
+        peak=ps_peak(prediction.class_logits[0]),
+        plane_head=float(head[0]),
+    )
+
+
+def _symphysis(labels: NDArray[np.uint8], prediction: Prediction, read_as: Orientation) -> Symphysis | None:
+    """Both readings of the PS; the second look's only where it presumed the orientation that the frame is read as."""
+    if prediction.ps_axis is None:
+        return None
+    presumed = Orientation.MIRRORED if _normal_log_odds(prediction) < 0 else Orientation.NORMAL
+    views = prediction.ps_axis[0] if presumed is read_as else None
+    return Symphysis.read(labels, views, mirrored=read_as is Orientation.MIRRORED)
+
+
+def _normal_log_odds(prediction: Prediction) -> float:
+    """The network's own word on the orientation; 0 where it has none."""
+    return 0.0 if prediction.normal_logit is None else float(prediction.normal_logit[0])
+
+
+def _square_of(frame: Frame, side: int) -> Grid:
+    """The square of a challenge protocol, to which a frame is squeezed."""
+    height, width = frame.image.shape
+    return Grid(width=side, height=side, scale_x=side / width, scale_y=side / height)
 
 
 def _network_grid(letterbox: Letterbox) -> Grid:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from enum import Enum, StrEnum
 from typing import Self
 
 Point = tuple[float, float]
 """(x, y) in pixels, y down, pixel centres at integers."""
+MoveEnds = Callable[[Point, Point], tuple[Point, Point]]
+"""From the superior and inferior end of a PS' axis as a mask shows them to where they are, in the mask's pixels."""
 
 
 class ReasonKind(Enum):

@@ -92,12 +92,12 @@ def farthest_pair(contour: NDArray[np.int32]) -> tuple[int, int]:
     return int(hull[i]), int(hull[j])
 
 
-def right_hand_tangent(contour: NDArray[np.int32], vertex: NDArray[np.int32]) -> int | None:
+def right_hand_tangent(contour: NDArray[np.int32], vertex: NDArray[np.int32] | NDArray[np.float64]) -> int | None:
     """Index of the contour point T such that no contour point lies to the right of the line vertex-T.
 
-    Convention: integer points, y down, exact; "right" means larger x at the same height, on a level line
-    upwards. Of collinear points the nearest to the vertex (of the hull's corners, where the vertex lies on the
-    hull itself). Of two such lines (head wholly on the left) the one that holds the point farthest right, unless
+    Convention: integer points, exact, or a vertex between pixels; y down; "right" means larger x at the same height, on
+    a level line upwards. Of collinear points the nearest to the vertex (of the hull's corners, where the vertex lies on
+    the hull itself). Of two such lines (head wholly on the left) the one that holds the point farthest right, unless
     the other touches several points, one of them nearer. None where the vertex lies inside the hull, or where
     every line has points on its right (a head that reaches above the vertex on its right). Worked value: square
     (1, 3), (3, 3), (3, 5), (1, 5) from (0, 0): (3, 3). Source: IUGC 2024

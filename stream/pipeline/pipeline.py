@@ -94,7 +94,7 @@ class Pipeline:
         self._watch = watch
         self._source, self._engine, self._protocol = source, engine, protocol
         self._clock = clock or MonotonicClock()
-        self._reader = Reader(protocol=protocol, plane_threshold=engine.spec.plane_threshold, orientation=orientation)
+        self._reader = Reader.of(engine.spec, protocol=protocol, orientation=orientation)
         self._tracker = Tracker()
         self._dropped: list[tuple[int, Frame]] = []
         self._dropped_lock = threading.Lock()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from calibration.evaluation.cross_validation.angles import aop_deg, axis_of, ellipse_of
+from calibration.evaluation.cross_validation.angles import aop_deg, axis_of
 from calibration.evaluation.cross_validation.evidence import features, fit_logistic
 from calibration.evaluation.cross_validation.kept import Kept
 from calibration.evaluation.cross_validation.negatives import negatives_of
@@ -21,6 +21,7 @@ from calibration.evaluation.cross_validation.predictions import (
 )
 from calibration.evaluation.statistics.ranks import area_under_roc
 from calibration.learning.frames import fit
+from stream.measurement.symphysis_axis import ellipse_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,13 +11,14 @@ import torch
 from calibration.errors import TrainingError
 from calibration.evaluation.cross_validation.evidence import features
 from calibration.evaluation.cross_validation.kept import Kept
-from calibration.evaluation.cross_validation.views import VIEWS, look_again
+from calibration.evaluation.cross_validation.views import look_again
 from calibration.learning import checkpoint
 from calibration.learning.folds import FOLDS
 from calibration.learning.frames import fit, fit_mask, frames_of
 from calibration.learning.settings.training import SourceSettings
 from engines.network.build import make_mask_network
 from engines.network.refinement import OUTPUTS, RefinementNetwork
+from engines.network.second_look import VIEWS
 from engines.postprocess import class_labels
 from stream.measurement.convexity import convex_labels
 
@@ -117,7 +118,7 @@ def predict(
     found = labels_of(logits)
     views = np.full((len(frames), len(VIEWS), len(OUTPUTS)), np.nan)
     if looks:
-        views = np.concatenate([look_again(refinement_network(run), images, found) for run in looks], axis=1)
+        views = np.concatenate([look_again(refinement_network(run), images, logits) for run in looks], axis=1)
     blank = np.zeros((SIDE, SIDE), np.uint8)
     return Predictions(
         names=np.array([f"{path}/{frame.name}" for path, frame in frames]),

@@ -3,48 +3,58 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from calibration.data.bands import BANDS, band_of
-from calibration.evaluation.cross_validation.angles import Axis, aop_deg, axis_of, ellipse_of, turn_deg
-from calibration.evaluation.cross_validation.fusion import (
-    Fusion,
-    SecondLook,
-    inverse_variance_share,
-    redrawn,
-    second_look,
-)
+from calibration.evaluation.cross_validation.angles import aop_deg, axis_of
+from calibration.evaluation.cross_validation.fusion import inverse_variance_share
 from calibration.evaluation.metrics import score_labels
 from calibration.evaluation.statistics.ranks import area_under_roc
 from calibration.evaluation.statistics.resampling import mean_interval
+from stream.measurement.biometry import Orientation
+from stream.measurement.expected_error import FEATURES, error_features
 from stream.measurement.protocols import PROTOCOLS, measure
+from stream.measurement.symphysis_axis import Axis, Fusion, Symphysis, ellipse_of, turn_deg
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from calibration.evaluation.cross_validation.predictions import Predictions
+    from stream.measurement.biometry import MoveEnds
     from stream.measurement.geometry import Ellipse
+    from stream.measurement.symphysis_axis import ViewedAxis
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Case:
-    """One labelled frame, the `row` of its table: what is drawn, what is found."""
+    """One labelled frame, the `row` of its table: what is drawn, what is found; `features` foretell its error."""
 
     row: int
     drawn_axis: Axis
     drawn_head: Ellipse
-    mask_axis: Axis | None
     head: Ellipse | None
-    look: SecondLook | None
+    symphysis: Symphysis | None
     fold: int
     group: str
     scanner: str
     truth_deg: float
+    features: NDArray[np.float64]
+
+    @property
+    def mask_axis(self) -> Axis | None:
+        """By the found mask."""
+        return None if self.symphysis is None else self.symphysis.mask
+
+    @property
+    def look(self) -> ViewedAxis | None:
+        """What the second look says."""
+        return None if self.symphysis is None else self.symphysis.look
 
 
 def cases_of(predictions: Predictions) -> list[Case]:
@@ -56,21 +66,32 @@ def cases_of(predictions: Predictions) -> list[Case]:
         truth = aop_deg(axis, head)
         if axis is None or head is None or not math.isfinite(truth):
             continue
+        symphysis = Symphysis.read(found, predictions.views[row])
         cases.append(
             Case(
                 row,
                 axis,
                 head,
-                axis_of(found == 1),
                 ellipse_of(found == 2),
-                second_look(predictions.views[row]),
+                symphysis,
                 int(predictions.folds[row]),
                 str(predictions.groups[row]),
                 str(predictions.looks[row]),
                 truth,
+                _features(symphysis, found, predictions.features[row]),
             )
         )
     return cases
+
+
+def _features(symphysis: Symphysis | None, found: NDArray[np.uint8], gate: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What foretells a frame's error, as the stream has it, of its labels and the gate's features."""
+    if symphysis is None:
+        return np.full(len(FEATURES), math.nan)
+    plane_head, peak = gate[:2]
+    return error_features(
+        symphysis, side=found.shape[1], area=float(np.mean(found == 1)), peak=float(peak), plane_head=float(plane_head)
+    )
 
 
 def fitted_fusion(cases: Sequence[Case]) -> Fusion:
@@ -86,10 +107,10 @@ def fitted_fusion(cases: Sequence[Case]) -> Fusion:
         [[axis.inferior - case.drawn_axis.inferior for axis in (case.mask_axis, case.look.axis)] for case in both]  # type: ignore[union-attr]
     ).reshape(-1, 2, 2)
     if not both:
-        return Fusion(0.0, 0.0)
+        return Fusion(direction=0.0, inferior=0.0)
     return Fusion(
-        inverse_variance_share(turns[:, 0], turns[:, 1]),
-        inverse_variance_share(ends[:, 0].ravel(), ends[:, 1].ravel()),
+        direction=inverse_variance_share(turns[:, 0], turns[:, 1]),
+        inferior=inverse_variance_share(ends[:, 0].ravel(), ends[:, 1].ravel()),
     )
 
 
@@ -105,15 +126,14 @@ def fused_axes(cases: Sequence[Case]) -> list[Axis | None]:
     return [fits[case.fold].join(case.mask_axis, case.look) for case in cases]
 
 
-def with_redrawn(predictions: Predictions, cases: Sequence[Case]) -> Predictions:
-    """The cases' frames with the PS drawn anew on the joint axis."""
+def corrections(cases: Sequence[Case]) -> dict[int, MoveEnds]:
+    """How the second look moves the ends of an axis, by the row of each case that has one."""
     fits = fusions(cases)
-    found = predictions.found.copy()
-    for case, axis in zip(cases, fused_axes(cases), strict=True):
-        if axis is not None and case.look is not None:
-            share = fits[case.fold].inferior
-            found[case.row] = redrawn(found[case.row], axis, case.look, length_share=share)
-    return replace(predictions, found=found)
+    return {
+        case.row: partial(fits[case.fold].corrected, found=case.symphysis)
+        for case in cases
+        if case.symphysis is not None and case.symphysis.look is not None
+    }
 
 
 def error_table(cases: Sequence[Case], axes: Sequence[Axis | None]) -> dict[str, Any]:
@@ -193,18 +213,32 @@ def mask_table(predictions: Predictions) -> dict[str, dict[str, float]]:
     }
 
 
-def protocol_table(predictions: Predictions) -> dict[str, dict[str, Any]]:
-    """AoP errors of the found masks by every protocol against the same protocol on the drawn mask."""
+def protocol_table(
+    predictions: Predictions, corrected: Mapping[int, MoveEnds] | None = None
+) -> dict[str, dict[str, Any]]:
+    """AoP errors of the found masks by every protocol against the same protocol on the drawn mask.
+
+    Args:
+        predictions: of all frames.
+        corrected: what moves the ends of the found PS' axis, by row.
+    """
     table = {}
     for protocol in PROTOCOLS:
-        pairs = [
-            [measure(labels, protocol=protocol, orientation="normal").aop_deg for labels in both]  # type: ignore[arg-type]
-            for both in zip(predictions.found, predictions.drawn, strict=True)
-        ]
-        values = np.array([[math.nan if value is None else value for value in pair] for pair in pairs])
+        values = np.array(
+            [
+                (_aop(found, protocol, (corrected or {}).get(row)), _aop(drawn, protocol))
+                for row, (found, drawn) in enumerate(zip(predictions.found, predictions.drawn, strict=True))
+            ]
+        )
         known = np.isfinite(values[:, 1])
         table[protocol] = error_figures(values[known, 0], values[known, 1], list(predictions.groups[known]))
     return table
+
+
+def _aop(labels: NDArray[np.uint8], protocol: str, move_ends: MoveEnds | None = None) -> float:
+    """AoP in degrees of a normal picture's labels; NaN where it is not measured."""
+    found = measure(labels, protocol=protocol, orientation=Orientation.NORMAL, move_ends=move_ends).aop_deg
+    return math.nan if found is None else found
 
 
 def plane_table(predictions: Predictions, scores: NDArray[np.float64], threshold: float) -> dict[str, Any]:
@@ -220,47 +254,3 @@ def plane_table(predictions: Predictions, scores: NDArray[np.float64], threshold
         "sensitivity": float(called[standard].mean()) if standard.any() else None,
         "specificity": float((~called[~standard]).mean()) if (~standard).any() else None,
     }
-
-
-def quality_table(errors: NDArray[np.float64], doubt: NDArray[np.float64]) -> dict[str, float]:
-    """Whether a doubt (larger = less sure) sorts absolute errors: means of both halves and of all."""
-    known = np.isfinite(errors) & np.isfinite(doubt)
-    order = np.argsort(doubt[known], kind="stable")
-    sorted_errors = np.abs(errors[known])[order]
-    half = len(sorted_errors) // 2
-    return {
-        "all": float(sorted_errors.mean()),
-        "surer half": float(sorted_errors[:half].mean()),
-        "other half": float(sorted_errors[half:].mean()),
-        "ratio": float(sorted_errors[:half].mean() / sorted_errors.mean()),
-    }
-
-
-def quality_of(cases: Sequence[Case]) -> dict[str, dict[str, float]]:
-    """How well each doubt sorts the errors of the joint axis: disagreement, spread of the views, what is expected.
-
-    `all` joins the three by a linear fit of the absolute error on the other folds, their logarithms as columns.
-    """
-    axes = fused_axes(cases)
-    errors = np.array([aop_deg(axis, case.head) - case.truth_deg for case, axis in zip(cases, axes, strict=True)])
-    doubts = np.array([_doubts(case) for case in cases])
-    folds = np.array([case.fold for case in cases])
-    columns = np.column_stack((np.log(doubts + 0.5), np.ones(len(cases))))
-    known = np.isfinite(columns).all(axis=1) & np.isfinite(errors)
-    joint = np.full(len(cases), np.nan)
-    for fold in np.unique(folds):
-        rest = known & ((folds != fold) | (len(np.unique(folds)) == 1))
-        fit, *_ = np.linalg.lstsq(columns[rest], np.abs(errors[rest]), rcond=None)
-        joint[folds == fold] = columns[folds == fold] @ fit
-    tables = {name: quality_table(errors, doubts[:, column]) for column, name in enumerate(DOUBTS)}
-    return tables | {"all": quality_table(errors, joint)}
-
-
-DOUBTS = ("disagreement", "spread of views", "expected by the network")
-
-
-def _doubts(case: Case) -> tuple[float, float, float]:
-    if case.mask_axis is None or case.look is None:
-        return math.nan, math.nan, math.nan
-    apart = abs(turn_deg(case.mask_axis.direction, case.look.axis.direction))
-    return apart, case.look.spread_deg, case.look.expected_deg

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from stream.measurement.biometry import Biometry
+    from stream.measurement.biometry import Biometry, MoveEnds
 
 
 PROTOCOLS: Mapping[str, Protocol] = {protocol.name: protocol for protocol in (ROBUST, IUGC2024, FHPS2023)}
@@ -45,6 +45,7 @@ def measure(
     pixel_size: tuple[float, float] = (1.0, 1.0),
     field_of_view: NDArray[np.bool_] | None = None,
     orientation: Orientation = Orientation.AUTO,
+    move_ends: MoveEnds | None = None,
 ) -> Biometry:
     """Measures AoP and HSD on a label mask; missing or unusable anatomy gives a reason.
 
@@ -57,6 +58,8 @@ def measure(
         field_of_view: (H, W) bool, True where the scanner shows tissue; only `robust` uses it, to tell a structure
             that ends from one that is cut. The mask's border always counts as a cut.
         orientation: `AUTO` finds out whether the picture is mirrored; only `robust` can measure it if it is.
+        move_ends: corrects the ends of the PS' axis that the protocol finds on the mask, where more is known than the
+            mask shows; None leaves them.
 
     Raises:
         MaskError: `labels` or `field_of_view` has another shape, type or codes.
@@ -65,7 +68,11 @@ def measure(
     _check(labels, pixel_size, field_of_view)
     found = check_orientation(protocol, orientation)
     return found.measure(
-        labels, pixel_size=pixel_size, field_of_view=field_of_view, orientation=Orientation(orientation)
+        labels,
+        pixel_size=pixel_size,
+        field_of_view=field_of_view,
+        orientation=Orientation(orientation),
+        move_ends=move_ends,
     )
 
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from stream.measurement.biometry import Biometry, Orientation
+    from stream.measurement.biometry import Biometry, MoveEnds, Orientation
 
 
 class MeasureMask(typing.Protocol):
@@ -23,6 +23,7 @@ class MeasureMask(typing.Protocol):
         pixel_size: tuple[float, float],
         field_of_view: NDArray[np.bool_] | None,
         orientation: Orientation,
+        move_ends: MoveEnds | None = None,
     ) -> Biometry: ...
 
 

@@ -12,10 +12,12 @@ from stream.measurement.biometry import Biometry, Landmarks, Reason
 from stream.measurement.contours import longest_contour
 from stream.measurement.geometry import Ellipse, ellipse_tangent, law_of_cosines_deg
 from stream.measurement.protocols.base import Protocol
-from stream.measurement.protocols.squeezed import resized, scale_back
+from stream.measurement.protocols.squeezed import moved, resized, scale_back
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from stream.measurement.biometry import MoveEnds
 
 NAME, SIDE_PX = "fhps2023", 256
 
@@ -23,15 +25,16 @@ _RADIANS_PER_DEGREE = 0.01745
 """As the scorer rounds it, for the PS axis only; worth up to 0.01 degrees."""
 
 
-def measure_fhps2023(labels: NDArray[np.uint8], **_: object) -> Biometry:
+def measure_fhps2023(labels: NDArray[np.uint8], *, move_ends: MoveEnds | None = None, **_: object) -> Biometry:
     """AoP as the FH-PS-AOP 2023 scorer computes it from fitted ellipses, on the mask squeezed to 256 x 256.
 
     Convention: AoP in degrees, [0, 180]; no HSD. Each structure is its contour with the most points, simplified
     (`approxPolyDP`, 1 px) and fitted with an ellipse, which takes at least six vertices. PS axis: the major
     axis, its right end the inferior one. AoP at that end, by the law of cosines, to the tangent of the head's
     ellipse. Where the program gives a number without meaning (0 after a failed fit, or slope 0 with the
-    inferior end inside the ellipse) there is a reason. Worked value: PSFHS mask 03744 gives 147.74. Source:
-    `cal_aop.py` and `ellipse.py` of the scorer; its choice among the two tangents is always the leading one.
+    inferior end inside the ellipse) there is a reason. Ends that `move_ends` corrects take the place of the major
+    axis' own. Worked value: PSFHS mask 03744 gives 147.74. Source: `cal_aop.py` and `ellipse.py` of the scorer; its
+    choice among the two tangents is always the leading one.
     """
     square = resized(labels, SIDE_PX)
     ps, head = _fitted_ellipse(square == 1), _fitted_ellipse(square == 2)
@@ -42,6 +45,8 @@ def measure_fhps2023(labels: NDArray[np.uint8], **_: object) -> Biometry:
     angle = math.degrees(ps.theta_rad) * _RADIANS_PER_DEGREE
     dx, dy = ps.semi_major * math.cos(angle), ps.semi_major * math.sin(angle)
     superior, inferior = (ps.center[0] - dx, ps.center[1] - dy), (ps.center[0] + dx, ps.center[1] + dy)
+    if move_ends is not None:
+        superior, inferior = moved(superior, inferior, move_ends, labels, SIDE_PX)
     tangent = ellipse_tangent(head, inferior)
     if tangent is None:
         return Biometry(protocol=NAME, reason=Reason.PS_END_IN_HEAD)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from stream.measurement.biometry import Biometry, Landmarks, Orientation, Point, Reason
+from stream.measurement.biometry import Biometry, Landmarks, MoveEnds, Orientation, Point, Reason
 from stream.measurement.contours import SMOOTHING_SHARE, RegionMoments, largest_contour, region_moments, smooth_outline
 from stream.measurement.geometry import (
     extreme_projections,
@@ -107,6 +107,7 @@ def measure_robust(
     pixel_size: tuple[float, float],
     field_of_view: NDArray[np.bool_] | None,
     orientation: Orientation,
+    move_ends: MoveEnds | None = None,
 ) -> Biometry:
     """AoP and both forms of HSD from a label mask, or the reason why there are none.
 
@@ -115,9 +116,10 @@ def measure_robust(
     are the extreme projections of the contour. The head's outline is smoothed to sub-pixel accuracy and the
     tangent taken to its convex hull on the leading side. `hsd_min` is the shortest distance from the inferior end
     to that outline, `hsd_perp` the distance along the perpendicular to the axis. The inferior end is found by
-    `stream.measurement.orientation_cues`; where its cues do not say, there is no value (`axis_ambiguous`). Worked
-    value: a drop and an ellipse drawn at AoP 120 give 120.0, within 0.5. Source: Kalache 2009 (AoP), Youssef 2013
-    (perpendicular HSD); moments because the farthest pair of a blunt PS jumps.
+    `stream.measurement.orientation_cues`; where its cues do not say, there is no value (`axis_ambiguous`). Ends that
+    `move_ends` corrects are those of the axis in all that is measured. Worked value: a drop and
+    an ellipse drawn at AoP 120 give 120.0, within 0.5. Source: Kalache 2009 (AoP), Youssef 2013 (perpendicular HSD);
+    moments because the farthest pair of a blunt PS jumps.
     """
     anatomy = _find_anatomy(labels, pixel_size, field_of_view)
     if isinstance(anatomy, Reason):
@@ -126,6 +128,8 @@ def measure_robust(
     is_found = orientation is Orientation.AUTO
     read_as = cues.orientation if is_found else orientation
     axis = _directed_axis(anatomy, cues, is_mirrored=read_as is Orientation.MIRRORED)
+    if move_ends is not None:
+        axis = _moved_axis(axis, move_ends, anatomy)
     if read_as is None:
         unclear = _refusal(anatomy, axis) or Reason.AXIS_AMBIGUOUS
         return Biometry(protocol=NAME, reason=unclear, normal_log_odds=cues.log_odds)
@@ -222,6 +226,14 @@ def _directed_axis(anatomy: _Anatomy, cues: Handedness, *, is_mirrored: bool) ->
         ends=(low_index, high_index),
         turn=1.0 if is_mirrored else -1.0,
     )
+
+
+def _moved_axis(of_mask: _Axis, move_ends: MoveEnds, anatomy: _Anatomy) -> _Axis:
+    """The axis between corrected ends; what the mask's own ends show of a cut holds for them too."""
+    ends = move_ends(_in_pixels(of_mask.superior, anatomy), _in_pixels(of_mask.inferior, anatomy))
+    superior, inferior = (np.array(end) * anatomy.scale for end in ends)
+    length = math.dist(superior, inferior)
+    return replace(of_mask, superior=superior, inferior=inferior, up=(superior - inferior) / length, length=length)
 
 
 def _refusal(anatomy: _Anatomy, axis: _Axis) -> Reason | None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from stream.measurement.biometry import Point
+    from stream.measurement.biometry import MoveEnds, Point
 
 
 def resized(labels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
@@ -32,6 +32,17 @@ def scale_back(labels: NDArray[np.uint8], side: int) -> Callable[[Point], Point]
     return lambda point: ((point[0] + 0.5) * scale_x - 0.5, (point[1] + 0.5) * scale_y - 0.5)
 
 
-def float_point(point: NDArray[np.int32]) -> Point:
+def moved(
+    superior: Point, inferior: Point, move_ends: MoveEnds, labels: NDArray[np.uint8], side: int
+) -> tuple[Point, Point]:
+    """The corrected ends of an axis, in pixels of the square like those given."""
+    height, width = labels.shape
+    to_mask = scale_back(labels, side)
+    ends = move_ends(to_mask(superior), to_mask(inferior))
+    first, second = (((x + 0.5) * side / width - 0.5, (y + 0.5) * side / height - 0.5) for x, y in ends)
+    return first, second
+
+
+def float_point(point: NDArray[np.int32] | NDArray[np.float64]) -> Point:
     """A contour's point (2,) as a pair of floats."""
     return float(point[0]), float(point[1])

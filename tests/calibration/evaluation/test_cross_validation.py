@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import cv2
@@ -15,24 +16,28 @@ from hypothesis import strategies as st
 
 from calibration.data.bands import BANDS, axis_deg, band_of
 from calibration.errors import ConfigError, TrainingError
-from calibration.evaluation.cross_validation.angles import Axis, aop_deg, axis_of, ellipse_of, turn_deg, turned
+from calibration.evaluation.cross_validation.angles import aop_deg, axis_of
 from calibration.evaluation.cross_validation.evidence import fit_logistic
-from calibration.evaluation.cross_validation.fusion import Fusion, inverse_variance_share, redrawn, second_look
+from calibration.evaluation.cross_validation.fusion import inverse_variance_share
 from calibration.evaluation.cross_validation.gate import Negatives, fit_gate, gate_table, out_of_fold
 from calibration.evaluation.cross_validation.kept import Kept
 from calibration.evaluation.cross_validation.predictions import Predictions, check_same_frames
+from calibration.evaluation.cross_validation.quality import fit_errors, quality_table
 from calibration.evaluation.cross_validation.score import (
     cases_of,
+    corrections,
     error_figures,
     error_table,
     parts_table,
-    quality_table,
+    protocol_table,
 )
 from calibration.learning.folds import ALL, runs_named, with_fold
 from calibration.learning.settings.training import SourceSettings
 from engines.network.gate import mask_evidence
+from stream.measurement.expected_error import FEATURES, ErrorModel
 from stream.measurement.geometry import Ellipse
 from stream.measurement.protocols import measure
+from stream.measurement.symphysis_axis import Axis, ellipse_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,12 +86,6 @@ def test_the_angle_from_parts_is_that_of_the_scorer(turn: float) -> None:
     assert expected == pytest.approx(aop_deg(axis_of(labels == 1), ellipse_of(labels == 2)), abs=0.05)
 
 
-@given(st.floats(-179, 179), st.floats(-179, 179))
-def test_turning_and_its_angle_are_inverse(start: float, by: float) -> None:
-    direction = turned(np.array([1.0, 0.0]), start)
-    assert turn_deg(direction, turned(direction, by)) == pytest.approx(by, abs=1e-6)
-
-
 def test_an_axis_runs_from_x_towards_y() -> None:
     slanted = np.eye(40, dtype=bool)
     assert axis_deg(slanted) == pytest.approx(45)
@@ -108,47 +107,21 @@ def test_weights_of_two_estimates_by_hand() -> None:
     assert inverse_variance_share(second, second * 3) == 0.0  # the worse one adds nothing where errors are one
 
 
-def test_views_that_agree_have_no_spread_and_their_mean_otherwise() -> None:
-    view = [1.0, 0.0, 40.0, 20.0, 10.0, 20.0, math.log(0.1)]
-    same = second_look(np.array([view] * 4))
-    assert same is not None
-    assert [same.spread_deg, same.axis.deg] == pytest.approx([0, 0])
-    assert same.expected_deg == pytest.approx(math.degrees(0.1))
-    turned_views = np.array([view, view])
-    for row, angle in enumerate((10, -10)):
-        direction = turned(np.array([1.0, 0.0]), angle)
-        turned_views[row, :2] = direction
-        turned_views[row, 4:6] = turned_views[row, 2:4] - 30 * direction
-    both = second_look(turned_views)
-    assert both is not None
-    assert [both.axis.deg, both.spread_deg] == pytest.approx([0, 10], abs=1e-9)
-    assert second_look(np.full((4, 7), np.nan)) is None
-
-
-def test_a_joint_axis_lies_between_and_one_alone_is_taken() -> None:
-    mask = Axis(np.array([10.0, 10.0]), np.array([1.0, 0.0]))
-    look = second_look(np.array([[0.0, 1.0, 20.0, 10.0, 20.0, 0.0, 0.0]]))
-    joint = Fusion(direction=0.5, inferior=0.25).join(mask, look)
-    assert joint is not None
-    assert [joint.deg, *joint.inferior] == pytest.approx([45, 12.5, 10.0])
-    assert Fusion(0.5, 0.5).join(mask, None) is mask
-    assert Fusion(0.5, 0.5).join(None, None) is None
-
-
-def test_a_symphysis_drawn_anew_lies_on_the_joint_axis_and_leaves_the_head_alone() -> None:
-    labels = drawn()
-    old = axis_of(labels == 1)
-    look = second_look(np.array([[1.0, 0.0, 125.0, 70.0, 65.0, 70.0, 0.0]]))
-    assert old is not None
-    assert look is not None
-    axis = Axis(np.array([122.0, 80.0]), turned(np.array([1.0, 0.0]), 10))
-    new = redrawn(labels, axis, look, length_share=0.5)
-    found = axis_of(new == 1)
-    assert found is not None
-    assert found.deg == pytest.approx(10, abs=1)
-    assert found.inferior == pytest.approx(axis.inferior, abs=1.0)
-    assert np.array_equal(new == 2, labels == 2)
-    assert redrawn(labels * (labels == 2), axis, look, length_share=0.5).max() == 2
+def test_the_joint_axis_is_what_protocols_measure_by() -> None:
+    """The mask's PS is 10 degrees off, the second look right: the joint axis is right."""
+    off = axis_of(drawn(10) == 1)
+    right = axis_of(drawn() == 1)
+    assert off is not None
+    assert right is not None
+    table = predictions([drawn(10)] * 4)
+    views = np.concatenate((right.direction, right.inferior, right.inferior - 68 * right.direction, [0.0]))
+    cases = cases_of(replace(table, views=np.tile(views, (4, 1, 1))))
+    moved = corrections(cases)
+    assert set(moved) == {0, 1, 2, 3}
+    by_mask, by_both = protocol_table(table), protocol_table(table, moved)
+    for protocol in ("robust", "iugc2024", "fhps2023"):
+        assert by_mask[protocol]["mean"] > 6
+        assert by_both[protocol]["mean"] < 2.5
 
 
 def test_error_tables_say_bias_and_what_the_drawn_parts_leave() -> None:
@@ -178,6 +151,19 @@ def test_a_doubt_that_sorts_errors_has_a_low_ratio() -> None:
     errors = np.array([1.0, 1, 9, 9])
     assert quality_table(errors, errors)["ratio"] == pytest.approx(0.2)
     assert quality_table(errors, -errors)["ratio"] == pytest.approx(1.8)
+
+
+def test_errors_are_foretold_by_what_made_them() -> None:
+    rng = np.random.default_rng(3)
+    features = rng.normal(size=(3000, len(FEATURES)))
+    size = np.exp(1.2 + 0.8 * features[:, 0] - 0.3 * features[:, 4])
+    model = fit_errors(features, size * rng.exponential(size=3000) * rng.choice([-1, 1], 3000))
+    assert model.weights["disagreement"] == pytest.approx(0.8, abs=0.08)
+    assert model.weights["length"] == pytest.approx(-0.3, abs=0.08)
+    assert model.constant == pytest.approx(1.2, abs=0.08)
+    foretold = np.array([model.expected_deg(row) for row in features])
+    assert float(np.mean(foretold <= model.surest_deg + 1e-9)) == pytest.approx(0.05, abs=0.01)
+    assert ErrorModel.of(json.loads(json.dumps(asdict(model)))) == model
 
 
 def test_evidence_is_strong_where_a_structure_is_seen_and_weak_where_it_is_not() -> None:

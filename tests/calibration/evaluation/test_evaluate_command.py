@@ -121,7 +121,7 @@ def test_the_table_agrees_with_the_masks_and_with_the_pipeline(run: tuple[Result
             letterbox = letterbox_for(frame, engine.spec)
             prediction = engine.infer(letterbox.apply(image)[None, None])
             for protocol in PROTOCOLS:
-                reader = Reader(protocol=protocol, plane_threshold=engine.spec.plane_threshold)
+                reader = Reader.of(engine.spec, protocol=protocol)
                 reading = reader.read(frame, letterbox, prediction)
                 expected = measure(truth, protocol=protocol)
                 assert row[f"{protocol}_gated_reason"] == (reading.biometry.reason or "")

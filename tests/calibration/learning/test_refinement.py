@@ -12,14 +12,14 @@ import pytest
 import torch
 
 from calibration.errors import ConfigError, TrainingError
-from calibration.evaluation.cross_validation.views import VIEWS, look_again
+from calibration.evaluation.cross_validation.views import look_again
 from calibration.learning import checkpoint
 from calibration.learning.augmentation import AugmentationSettings, Effect
 from calibration.learning.refinement import train as refinement
 from calibration.learning.refinement.config import RefinementConfig, load_refinement_config
 from calibration.learning.refinement.crops import CropStore, Symphysis
 from calibration.learning.settings.training import SourceSettings
-from engines.network.second_look import FIELD_SHARE
+from engines.network.second_look import FIELD_SHARE, VIEWS
 from tests.samples.training_data import SIDE, make_data
 
 if TYPE_CHECKING:
@@ -125,17 +125,15 @@ class Answers(torch.nn.Module):
         return torch.tensor([[1.0, 0, 0.5, 0, -0.5, 0, -2.0]]).expand(len(crop), -1)
 
 
-def test_answers_of_views_are_brought_back_to_the_picture() -> None:
-    labels = slanted(0)[None]
-    answers = look_again(Answers(), labels * 200, labels)  # type: ignore[arg-type]
+def test_the_study_looks_as_the_network_does() -> None:
+    mask = slanted(0)
+    logits = np.where(mask[None, None] == 1, 5.0, -5.0) * np.array([0, 1, 0])[None, :, None, None]
+    answers = look_again(Answers(), mask[None] * 200, logits.astype(np.float32))  # type: ignore[arg-type]
     assert answers.shape == (1, len(VIEWS), 7)
     half = FIELD_SHARE * SQUARE / 2
-    for (turn, magnification), answer in zip(VIEWS, answers[0], strict=True):
-        assert math.degrees(math.atan2(answer[1], answer[0])) == pytest.approx(turn)
-        reach = 0.5 * half / magnification
-        angle = math.radians(turn)
-        assert answer[2:4] == pytest.approx((60 + reach * math.cos(angle), 50 + reach * math.sin(angle)), abs=0.6)
-    assert np.isnan(look_again(Answers(), labels * 200, labels * 0)).all()  # type: ignore[arg-type]
+    for (magnification, _, _), answer in zip(VIEWS, answers[0], strict=True):
+        assert answer[:4] == pytest.approx((1, 0, 60 + 0.5 * half / magnification, 50), abs=0.6)
+    assert not look_again(Answers(), mask[None], np.zeros((1, 3, 64, 64), np.float32)).any()  # type: ignore[arg-type]
 
 
 def small(**changes: object) -> RefinementConfig:
