@@ -10,35 +10,31 @@ from typing import TYPE_CHECKING
 import click
 
 from engines.registry import AUTO, BACKENDS
-from stream.app.options import verbose_option
-from stream.app.parameters import Folder, Number, Text
+from stream.app.command import CommandGroup, out_option
+from stream.app.options import options_of
+from stream.app.parameters import FilePath, Folder, Number, OneOf, PathOrAddress
 from stream.common.errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-class Benches(click.Group):
-    """Lists its commands with the whole of their first line, where Click cuts it."""
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, command.help or "") for name, command in self.commands.items()])
-
-
-@click.group("bench", cls=Benches, help="Measure how fast and how right this machine is.")
+@click.group("bench", cls=CommandGroup, help="Measure how fast and how right this machine is.")
 def bench_command() -> None:
     """See the group's help text above."""
 
 
-@bench_command.command("model", help="Latency, throughput and agreement of every engine that can run MODEL here.")
-@click.argument("model", required=False, type=click.Path(path_type=Path))
-@click.option("--backend", "backends", multiple=True, type=click.Choice([b for b in BACKENDS if b != AUTO]))
+@bench_command.command(
+    "model",
+    help="Latency, throughput and agreement of every engine that can run MODEL here.",
+    examples=("partum bench model --batch 1 -o bench.json",),
+)
+@click.argument("model", required=False, type=FilePath(path_type=Path))
+@click.option("--backend", "backends", multiple=True, type=OneOf([b for b in BACKENDS if b != AUTO]))
 @click.option("--data", type=Folder(path_type=Path), multiple=True, help="Data set for the agreement.")
 @click.option("--batch", "batches", type=click.IntRange(1), multiple=True, help="Batch size; may be repeated.")
 @click.option("--threads", type=click.IntRange(1), help="Cores of each engine. Default: all.")
-@click.option("--out", type=click.Path(path_type=Path), help="JSON file for the results.")
-@verbose_option
+@out_option("FILE", "JSON file for the results.")
 def bench_model_command(
     model: Path | None,
     backends: tuple[str, ...],
@@ -54,8 +50,12 @@ def bench_model_command(
     bench_model(options, out=out)
 
 
-@bench_command.command("stream", help="The whole pipeline over SOURCE (default: a drawn screen, 1920x1080 H.264).")
-@click.argument("source", required=False)
+@bench_command.command(
+    "stream",
+    help="The whole pipeline over SOURCE (default: a drawn screen, 1920x1080 H.264).",
+    examples=("partum bench stream --rate 30 -o stream.json", "partum bench stream clip.mp4 --asap"),
+)
+@click.argument("source", required=False, type=PathOrAddress())
 @click.option(
     "--rate", "rate_hz", type=Number(min=0.1, max=1000), default=30.0, show_default=True, help="Arrivals, Hz."
 )
@@ -64,11 +64,9 @@ def bench_model_command(
 @click.option("--frames", type=click.IntRange(100), default=600, show_default=True, help="Of each repeat.")
 @click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
 @click.option("--deadline", type=Number(min=0, max=1e6, min_open=True), help="Milliseconds. Default: a period.")
-@click.option("--backend", type=click.Choice(BACKENDS), default=AUTO, show_default=True)
-@click.option("--model", type=Text(), help="ONNX model; default: the one that ships.")
+@options_of("bench stream")
 @click.option("--append", is_flag=True, help="Add the repeats to those that --out holds: to take two turns about.")
-@click.option("--out", type=click.Path(path_type=Path), help="JSON file; a table and a picture come beside it.")
-@verbose_option
+@out_option("FILE", "JSON file; a table and a picture come beside it.")
 def bench_stream_command(
     source: str | None,
     rate_hz: float,
@@ -118,10 +116,13 @@ def bench_stream_command(
     click.echo(table)
 
 
-@bench_command.command("compare", help="Whether result B is faster than A, slower, or whether that cannot be said.")
-@click.argument("a", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.argument("b", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@verbose_option
+@bench_command.command(
+    "compare",
+    help="Whether result B is faster than A, slower, or whether that cannot be said.",
+    examples=("partum bench compare before.json after.json",),
+)
+@click.argument("a", type=FilePath(path_type=Path, exists=True, dir_okay=False))
+@click.argument("b", type=FilePath(path_type=Path, exists=True, dir_okay=False))
 def bench_compare_command(a: Path, b: Path) -> None:
     """See the command's help text above."""
     from benchmarks.reporting.compare import compare, read_result
@@ -134,11 +135,14 @@ def bench_compare_command(a: Path, b: Path) -> None:
         click.echo(f"note: {note}")
 
 
-@bench_command.command("peers", help="The pipeline beside the loops one would otherwise write, all in one run.")
-@click.argument("source", required=False)
+@bench_command.command(
+    "peers",
+    help="The pipeline beside the loops one would otherwise write, all in one run.",
+    examples=("partum bench peers -o peers.json",),
+)
+@click.argument("source", required=False, type=PathOrAddress())
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="All in turn, so many times.")
-@click.option("--out", type=click.Path(path_type=Path), help="JSON file; a table comes beside it.")
-@verbose_option
+@out_option("FILE", "JSON file; a table comes beside it.")
 def bench_peers_command(source: str | None, rounds: int, out: Path | None) -> None:
     """See the command's help text above."""
     from benchmarks.experiments.peers import bench_peers

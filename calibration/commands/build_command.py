@@ -7,14 +7,16 @@ from pathlib import Path
 import click
 
 from engines.registry import AUTO
-from stream.app.options import verbose_option
-from stream.app.parameters import Folder
+from stream.app.command import command
+from stream.app.parameters import FilePath, Folder, OneOf
 
 
 class Batch(click.ParamType[tuple[int, int, int]]):
     """`8`, a fixed batch size, or `1-4-16`, the least, usual and greatest."""
 
     name = "N|MIN-USUAL-MAX"
+    takes_whole_numbers = True
+    """In a configuration file, where `batch = 8` is a number."""
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int, int]:
         if isinstance(value, tuple):
@@ -28,27 +30,30 @@ class Batch(click.ParamType[tuple[int, int, int]]):
         return sizes[0], sizes[1], sizes[2]
 
 
-@click.command("build", help="Build an engine of MODEL (default: the one that ships) for this machine, and try it.")
-@click.argument("model", required=False, type=click.Path(path_type=Path))
+@command(
+    "build",
+    help="Build an engine of MODEL (default: the one that ships) for this machine, and try it.",
+    examples=("partum build", "partum build model.onnx --backend tensorrt --precision fp16 --data DATA/psfhs"),
+)
+@click.argument("model", required=False, type=FilePath(path_type=Path))
 @click.option(
     "--backend",
-    type=click.Choice([AUTO, "tensorrt", "openvino", "onnxruntime", "torch"]),
+    type=OneOf([AUTO, "tensorrt", "openvino", "onnxruntime", "torch"]),
     default=AUTO,
     show_default=True,
 )
 @click.option(
     "--precision",
-    type=click.Choice(["fp32", "fp16", "bf16", "int8"]),
+    type=OneOf(["fp32", "fp16", "bf16", "int8"]),
     help="Default: fp16 under TensorRT, else the model's own. int8 takes the one that ships, or one you quantised.",
 )
 @click.option("--batch", type=Batch(), default="1", show_default=True, help="Batch size, or least-usual-greatest.")
 @click.option("--device", default="0", show_default=True, help="Number of the GPU, or e.g. sm89 to build from afar.")
 @click.option("--data", type=Folder(path_type=Path), multiple=True, help="Data set to try it on; may be repeated.")
-@click.option("--reference", type=click.Path(path_type=Path), help="Float32 model that an int8 MODEL was made from.")
+@click.option("--reference", type=FilePath(path_type=Path), help="Float32 model that an int8 MODEL was made from.")
 @click.option("--early-exit", is_flag=True, help="Build the encoder alone too, for replay --early-exit.")
 @click.option("--rebuild", is_flag=True, help="Build even where such an engine is there.")
 @click.option("--force", is_flag=True, help="Let a refused engine run all the same; every output will say so.")
-@verbose_option
 def build_command(
     model: Path | None,
     backend: str,

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from calibration.data import LAYOUTS, open_dataset
-from engines.registry import AUTO, BACKENDS
-from stream.app.options import orientation_option, verbose_option
-from stream.app.parameters import Folder, Text
-from stream.measurement.biometry import Orientation
+from stream.app.command import command, out_option
+from stream.app.options import options_of
+from stream.app.parameters import Folder, OneOf, Text
+
+if TYPE_CHECKING:
+    from stream.measurement.biometry import Orientation
 
 
-@click.command("evaluate", help="Run a model on DATASET, a folder with annotated frames, and say how right it is.")
+@command(
+    "evaluate",
+    help="Run a model on DATASET, a folder with annotated frames, and say how right it is.",
+    examples=("partum evaluate DATA/psfhs --split val -o results",),
+)
 @click.argument("dataset", type=Folder(path_type=Path))
-@click.option("--out", type=Folder(path_type=Path), required=True, help="Folder for the results.")
-@click.option("--backend", type=click.Choice(BACKENDS), default=AUTO, show_default=True, help="What runs the network.")
-@click.option("--model", type=Text(), help="ONNX model, or triton://host/model; default: the one that ships.")
-@click.option("--split", help="Only this part of the data set: train, val or test. Default: all of it.")
-@click.option("--layout", type=click.Choice(LAYOUTS), help="How the data set lies on disk. Default: found out.")
-@orientation_option
-@verbose_option
+@out_option("FOLDER", "Folder for the results.", type=Folder(path_type=Path), required=True)
+@options_of("evaluate")
+@click.option("--split", type=Text(), help="Only this part of the data set: train, val or test. Default: all of it.")
+@click.option("--layout", type=OneOf(LAYOUTS), help="How the data set lies on disk. Default: found out.")
 def evaluate_command(
     dataset: Path,
     out: Path,
@@ -29,7 +33,7 @@ def evaluate_command(
     model: str | None,
     split: str | None,
     layout: str | None,
-    orientation: str,
+    orientation: Orientation,
 ) -> None:
     """See the command's help text above."""
     from calibration.evaluation.evaluate import EvaluationOptions, check_split, run_evaluation
@@ -42,7 +46,7 @@ def evaluate_command(
         split=split,
         backend=backend,
         model=model,
-        orientation=Orientation(orientation),
+        orientation=orientation,
     )
     data = open_dataset(dataset, layout)
     check_split(options, data)

@@ -7,21 +7,33 @@ from pathlib import Path
 import click
 
 from engines.errors import EngineUnavailable
-from stream.app.options import verbose_option
+from stream.app.command import command, out_option
+from stream.app.parameters import FileOrName, Folder
 
 
-@click.command("folds", help="Train the networks of the grouped 5-fold cross-validation; goes on where it was.")
+@command(
+    "folds",
+    help="Train the networks of the grouped 5-fold cross-validation; goes on where it was.",
+    examples=("partum folds --data DATA -o runs", "partum folds mask-1 refinement-1 --data DATA -o runs"),
+)
 @click.argument("runs", nargs=-1)
 @click.option(
     "--data",
     required=True,
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    type=Folder(path_type=Path, file_okay=False, exists=True),
     help="Folder below which the data sets lie.",
 )
-@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder of all runs.")
-@click.option("--network", default="lite0.toml", show_default=True, help="Configuration of the mask network.")
-@click.option("--refinement", default="refinement.toml", show_default=True, help="Configuration of the second look.")
-@verbose_option
+@out_option("FOLDER", "Folder of all runs.", type=Folder(path_type=Path, file_okay=False), required=True)
+@click.option(
+    "--network", type=FileOrName(), default="lite0.toml", show_default=True, help="Configuration of the mask network."
+)
+@click.option(
+    "--refinement",
+    type=FileOrName(),
+    default="refinement.toml",
+    show_default=True,
+    help="Configuration of the second look.",
+)
 def folds_command(runs: tuple[str, ...], data: Path, out: Path, network: str, refinement: str) -> None:
     """See the command's help text above."""
     try:

@@ -7,29 +7,32 @@ from pathlib import Path
 import click
 
 from engines.runtime import unavailable
-from stream.app.options import verbose_option
-from stream.app.parameters import Folder
+from stream.app.command import command, out_option
+from stream.app.parameters import FilePath, Folder, OneOf
 
 
-@click.command("quantize", help="Make an INT8 model from MODEL (default: the one that ships) and real frames.")
-@click.argument("model", required=False, type=click.Path(path_type=Path))
+@command(
+    "quantize",
+    help="Make an INT8 model from MODEL (default: the one that ships) and real frames.",
+    examples=("partum quantize model.onnx --data DATA/psfhs -o model.int8.onnx",),
+)
+@click.argument("model", required=False, type=FilePath(path_type=Path))
 @click.option(
     "--data", type=Folder(path_type=Path), multiple=True, help="A data set with real frames; may be repeated."
 )
-@click.option("--out", type=click.Path(path_type=Path), help="File to write. Default: MODEL.int8.onnx beside MODEL.")
+@out_option("FILE", "Model file to write. Default: MODEL.int8.onnx beside MODEL.")
 @click.option(
     "--frames", type=click.IntRange(1), default=128, show_default=True, help="Frames that ranges are taken from."
 )
-@click.option("--ranges", type=click.Choice(["minmax", "percentile", "entropy"]), default="minmax", show_default=True)
+@click.option("--ranges", type=OneOf(["minmax", "percentile", "entropy"]), default="minmax", show_default=True)
 @click.option(
     "--activations",
-    type=click.Choice(["signed", "unsigned"]),
+    type=OneOf(["signed", "unsigned"]),
     default="signed",
     show_default=True,
     help="signed runs everywhere, TensorRT too; unsigned is finer, for CPUs.",
 )
 @click.option("--force", is_flag=True, help="Write a refused model all the same; every output will say so.")
-@verbose_option
 def quantize_command(
     model: Path | None,
     data: tuple[Path, ...],

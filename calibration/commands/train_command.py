@@ -10,23 +10,27 @@ from rich.console import Console
 
 from calibration.errors import ConfigError
 from engines.errors import EngineUnavailable
-from stream.app.options import verbose_option
+from stream.app.command import command, out_option
+from stream.app.parameters import FileOrName, FilePath, Folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-@click.command("train", help="Train the network that CONFIG describes: a TOML file, or default.toml, or paper.toml.")
-@click.argument("config")
+@command(
+    "train",
+    help="Train the network that CONFIG describes: a TOML file, or default.toml, or paper.toml.",
+    examples=("partum train default.toml --data DATA", "partum train mine.toml --data DATA -o runs/mine"),
+)
+@click.argument("config", type=FileOrName())
 @click.option(
     "--data",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Folder(path_type=Path, file_okay=False),
     required=True,
     help="Folder below which the data sets named in CONFIG lie.",
 )
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the run [runs/NAME].")
-@click.option("--start", type=click.Path(path_type=Path, dir_okay=False), help="Checkpoint to start from.")
-@verbose_option
+@out_option("FOLDER", "Folder of the run. Default: runs/NAME.", type=Folder(path_type=Path, file_okay=False))
+@click.option("--start", type=FilePath(path_type=Path, dir_okay=False), help="Checkpoint to start from.")
 def train_command(config: str, data: Path, out: Path | None, start: Path | None) -> None:
     """See the command's help text above."""
     try:

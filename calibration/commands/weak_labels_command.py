@@ -13,37 +13,40 @@ from rich.markup import escape
 
 from calibration.data import LAYOUTS, open_dataset
 from calibration.data.base import SPLITS
-from engines.registry import AUTO, BACKENDS
-from stream.app.options import verbose_option
-from stream.app.parameters import Folder, Number
+from stream.app.command import command, out_option
+from stream.app.options import options_of
+from stream.app.parameters import FilePath, Folder, Number, OneOf
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-@click.command("weak-labels", help="Let teachers write masks for the frames of DATASET that have none.")
+@command(
+    "weak-labels",
+    help="Let teachers write masks for the frames of DATASET that have none.",
+    examples=("partum weak-labels DATA/planes --teacher model.onnx -o labels",),
+)
 @click.argument("dataset", type=Folder(path_type=Path))
 @click.option(
     "--teacher",
     "teachers",
-    type=click.Path(path_type=Path),
+    type=FilePath(path_type=Path),
     multiple=True,
     required=True,
     help="ONNX model; given several times, the models' probabilities are averaged.",
 )
-@click.option("--out", type=Folder(path_type=Path), required=True, help="Folder for masks and weights.csv.")
-@click.option("--backend", type=click.Choice(BACKENDS), default=AUTO, show_default=True, help="What runs the teachers.")
-@click.option("--split", type=click.Choice(SPLITS), help="Only this part of the data set. Default: all of it.")
-@click.option("--layout", type=click.Choice(LAYOUTS), help="How the data set lies on disk. Default: found out.")
+@out_option("FOLDER", "Folder for masks and weights.csv.", type=Folder(path_type=Path), required=True)
+@options_of("weak-labels")
+@click.option("--split", type=OneOf(SPLITS), help="Only this part of the data set. Default: all of it.")
+@click.option("--layout", type=OneOf(LAYOUTS), help="How the data set lies on disk. Default: found out.")
 @click.option(
     "--plane",
-    type=click.Choice(["possible", "standard"]),
+    type=OneOf(["possible", "standard"]),
     default="possible",
     show_default=True,
     help="Frames to label: all not known to be other planes, or only those known to be standard planes.",
 )
 @click.option("--min-confidence", type=Number(0.0, 1.0), help="Least mean probability of PS and FH [0.8].")
-@verbose_option
 def weak_labels_command(
     dataset: Path,
     teachers: tuple[Path, ...],

@@ -8,7 +8,6 @@ import os
 import sys
 import threading
 from contextlib import suppress
-from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,9 @@ from click.shell_completion import CompletionItem, shell_complete
 
 from engines.errors import PartumError
 from engines.redaction import scrubbed
+from stream.app.command import CommandGroup, config_option
+from stream.app.config_option import remember_config
+from stream.app.exit_codes import ExitCode
 from stream.common.errors import OptionError
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ COMPLETE = "_PARTUM_COMPLETE"
 log = logging.getLogger("partum")
 
 
-class LazyCommands(click.Group):
+class LazyCommands(CommandGroup):
     """Finds commands in a table; `partum --help` lists them without importing any.
 
     Args:
@@ -39,7 +41,7 @@ class LazyCommands(click.Group):
     """
 
     def __init__(self, table: Mapping[str, tuple[str, str]], *, name: str, help_text: str) -> None:
-        super().__init__(name, help=help_text, context_settings={"help_option_names": ["-h", "--help"]})
+        super().__init__(name, help=help_text)
         self.table = table
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -51,14 +53,6 @@ class LazyCommands(click.Group):
         name = f"{cmd_name.replace('-', '_')}_command"
         command: click.Command = getattr(import_module(f"{self.table[cmd_name][0]}.{name}"), name)
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        nearest = get_close_matches(args[0], self.table, n=1)
-        if args[0] not in self.table and nearest:
-            ctx.fail(f"No such command {args[0]!r}. Did you mean {nearest[0]!r}?")
-        return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         names = [
@@ -76,15 +70,15 @@ def program(table: Mapping[str, tuple[str, str]]) -> click.Group:
     group = LazyCommands(
         table,
         name="partum",
-        help_text="""Live angle of progression and head-symphysis distance on intrapartum ultrasound.
-
-    Research use only, not a medical device.""",
+        help_text="Live angle of progression and head-symphysis distance on intrapartum ultrasound.\n\n"
+        "Research use only, not a medical device.",
     )
+    group.params.append(config_option(remember_config))
     return click.version_option(package_name="partum")(group)
 
 
 def run(group: click.Group, arguments: Sequence[str] | None = None) -> None:
-    """Runs the command and exits: 0 done or stopped, 1 the run failed, 2 the command line is wrong, 130 interrupted.
+    """Runs the command and exits with a code of `ExitCode`.
 
     Args:
         group: the program.
@@ -131,20 +125,27 @@ def _run(group: click.Group, words: list[str]) -> None:
         click.echo(error.format_message())
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "partum"
-        _fail(error, 2, f"{error.format_message()} (see '{command} --help')", given)
+        _fail(error, ExitCode.USAGE, f"{error.format_message()} (see '{command} --help')", given)
     except OptionError as error:
-        _fail(error, 2, str(error), given)
+        _fail(error, ExitCode.USAGE, str(error), given)
     except (PartumError, click.ClickException) as error:
-        _fail(error, 1, str(error), given)
+        _fail(error, ExitCode.FAILED, str(error), given)
     except KeyboardInterrupt as error:
-        _fail(error, 130, "interrupted", given)
+        _fail(error, ExitCode.INTERRUPTED, "interrupted", given)
     except BrokenPipeError:  # whoever read what is printed has had enough
         _close_output()
-        sys.exit(1)
+        sys.exit(ExitCode.FAILED)
     except OSError as error:
-        _fail(error, 1, f"{error.strerror or error} (writing to {error.filename or 'the terminal'})", given)
+        _fail(
+            error, ExitCode.FAILED, f"{error.strerror or error} (writing to {error.filename or 'the terminal'})", given
+        )
     except Exception as error:  # noqa: BLE001 - the program's edge: one line, and the traceback under -v
-        _fail(error, 1, f"{type(error).__name__}: {error} (a defect: run again with -v and report it)", given)
+        _fail(
+            error,
+            ExitCode.FAILED,
+            f"{type(error).__name__}: {error} (a defect: run again with -v and report it)",
+            given,
+        )
 
 
 def _prepare_terminal() -> None:
@@ -160,7 +161,7 @@ def _close_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _fail(error: BaseException, code: int, message: str, given: Sequence[str]) -> None:
+def _fail(error: BaseException, code: ExitCode, message: str, given: Sequence[str]) -> None:
     """Says in one line on stderr what happened; the traceback only where -v asked for it.
 
     No address of the words `given` is shown with a password in it, whoever wrote the message.

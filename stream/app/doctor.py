@@ -15,9 +15,13 @@ import av
 from engines.inventory import inventory
 from engines.runtime import available_cores
 from engines.tensorrt.cache import EngineCache
+from stream.app.config_file import ConfigFile, check, places
+from stream.common.errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    import click
 
 DECODERS = ("h264", "hevc", "mjpeg", "mpeg4", "vp9", "av1")
 LEAST_CORES = 2
@@ -108,6 +112,20 @@ def _extras() -> Iterator[Finding]:
             found="installed" if there else "not installed",
             mend="" if there else f"where it is wanted: pip install 'partum[{extra}]'",
         )
+
+
+def configuration(program: click.Group) -> list[Finding]:
+    """The configuration files, and what is wrong with them: no command that reads them runs then."""
+    found = []
+    for path in places():
+        if os.path.isfile(path):
+            try:
+                check(ConfigFile.read(path), program)
+                mend = ""
+            except OptionError as error:
+                mend = str(error)
+            found.append(Finding(name="configuration", found=str(path), mend=mend, is_needed=True))
+    return found or [Finding(name="configuration", found=f"no {' and no '.join(map(str, places()))}")]
 
 
 CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (_machine, _clock, _decoders, _engines, _folders, _extras)

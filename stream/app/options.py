@@ -1,119 +1,272 @@
-"""The options that commands share, each declared once."""
+"""Every option that commands share, declared once, by what it is about: source, analysis, outputs, web.
+
+To add one: a field here, and the line that uses it. Command line, configuration file, manual and `run.json` follow.
+"""
 
 from __future__ import annotations
 
-import logging
-from dataclasses import replace
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import click
 
-from engines.redaction import scrubbed
-from stream.app.parameters import Number, Spacing, Text
+from engines.registry import AUTO, BACKENDS
+from stream.app.declare import OptionTable, as_option, declare, declared, key_of
+from stream.app.parameters import (
+    FilePath,
+    Folder,
+    ModelName,
+    Number,
+    OneOf,
+    Pace,
+    Profile,
+    ScannerProfile,
+    SectorBox,
+    Spacing,
+    Text,
+)
 from stream.measurement.biometry import Orientation
 from stream.measurement.protocols import DEFAULT_PROTOCOL, PROTOCOLS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping
 
-    from stream.preprocessing import WatchOptions
+    from stream.app.declare import Option
+    from stream.frames.frame import PixelSpacing
+    from stream.preprocessing.options import Box
 
+T = TypeVar("T")
 
-class RedactingFormatter(logging.Formatter):
-    """Log lines and tracebacks without the passwords of the command line's addresses, whoever wrote them."""
-
-    def __init__(self, pattern: str, *, given: Sequence[str]) -> None:
-        super().__init__(pattern)
-        self._given = given
-
-    def format(self, record: logging.LogRecord) -> str:
-        return scrubbed(super().format(record), *self._given)
+RUNS = ("replay", "attach")
+"""The commands that put frames through the pipeline."""
 
 
-def _verbose(ctx: click.Context, param: click.Parameter, value: bool) -> None:
-    if value:
-        shown = logging.StreamHandler()
-        shown.setFormatter(RedactingFormatter("%(name)s: %(message)s", given=ctx.find_root().obj or ()))
-        logging.basicConfig(handlers=[shown])
-        for package in ("partum", "engines", "stream", "calibration"):
-            logging.getLogger(package).setLevel(logging.DEBUG)
+@dataclass(frozen=True, kw_only=True)
+class SourceOptions(OptionTable):
+    """Which frames come, how fast, and what is known of the screen they are of.
+
+    Attributes:
+        source: path or URI; None plays the demonstration clip.
+        live: the source is a live feed: the newest frame wins, and it runs until it is stopped.
+        spacing: millimetres per pixel, in the place of what the source says.
+        pace: how many times as fast as recorded; None as fast as possible.
+        loop: replay without end.
+        duration_s: ends a live run by itself; None goes on.
+        sector: `auto`, `whole` or a box (left, top, width, height); None takes the profile's, else `auto`.
+        pane: which of two pictures side by side; None takes the profile's.
+        tick_mm: from tick to tick of the ruler on the screen; None takes the profile's.
+        profile: what of a scanner's screen stays.
+    """
+
+    TABLE: ClassVar[str] = "source"
+
+    source: str | None = None
+    live: bool = False
+    spacing: PixelSpacing | None = declare(
+        None,
+        "--spacing",
+        type=Spacing(),
+        on=(*RUNS, "measure"),
+        help="Millimetres per pixel in x and y, where the file does not know them.",
+    )
+    pace: float | None = declare(
+        None, "--pace", type=Pace(), on=("replay",), shown_default="asap", help="How fast frames are released."
+    )
+    loop: bool = declare(
+        False, "--loop", is_flag=True, on=("replay",), help="Play the recording again and again until Ctrl-C."
+    )
+    duration_s: float | None = declare(
+        None,
+        "--duration",
+        type=Number(min=0, max=1e7, min_open=True),
+        metavar="SECONDS",
+        on=("attach",),
+        help="End after so many seconds.",
+    )
+    sector: str | Box | None = declare(
+        None,
+        "--sector",
+        type=SectorBox(),
+        on=RUNS,
+        shown_default="auto, or the profile's",
+        help="Where the ultrasound is: auto finds it, 800x600+100+50 is a box. Only its pixels are shown and written;"
+        " whole takes, shows and writes pictures as they are, names and all.",
+    )
+    pane: str | None = declare(
+        None, "--pane", type=OneOf(["left", "right"]), on=RUNS, help="Which of two pictures side by side."
+    )
+    tick_mm: float | None = declare(
+        None,
+        "--tick-mm",
+        type=Number(min=0.1, max=100),
+        metavar="MM",
+        on=RUNS,
+        help="From tick to tick of the ruler on the screen.",
+    )
+    profile: ScannerProfile | None = declare(
+        None,
+        "--profile",
+        type=Profile(),
+        on=RUNS,
+        help="TOML file with what of a scanner's screen stays: screen, sector, pane, tick_mm, spacing_mm.",
+    )
 
 
-verbose_option = click.option(
-    "-v",
-    "--verbose",
-    is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    callback=_verbose,
-    help="Say what is done, and show the traceback of an error.",
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="For programs.")
-protocol_option = click.option(
-    "--protocol",
-    type=click.Choice(list(PROTOCOLS)),
-    default=DEFAULT_PROTOCOL,
-    show_default=True,
-    help="; ".join(f"{name}: {protocol.summary}" for name, protocol in PROTOCOLS.items()),
-)
-spacing_option = click.option(
-    "--spacing", type=Spacing(), help="Millimetres per pixel in x and y, where the file does not know them."
-)
-sector_option = click.option(
-    "--sector",
-    show_default="auto, or the profile's",
-    help="Where the ultrasound is: auto finds it, 800x600+100+50 is a box. Only its pixels are shown and written; whole"
-    " takes, shows and writes pictures as they are, names and all.",
-)
-pane_option = click.option("--pane", type=click.Choice(["left", "right"]), help="Which of two pictures side by side.")
-tick_option = click.option(
-    "--tick-mm", type=Number(min=0.1, max=100), help="From tick to tick of the ruler on the screen."
-)
-profile_option = click.option(
-    "--profile",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="TOML file with what of a scanner's screen stays: screen, sector, pane, tick_mm, spacing_mm.",
-)
-orientation_option = click.option(
-    "--orientation",
-    type=click.Choice([str(choice) for choice in Orientation]),
-    default=str(Orientation.AUTO),
-    show_default=True,
-    help="Whether the pictures are mirrored (PS on the right); auto finds out.",
-)
+@dataclass(frozen=True, kw_only=True)
+class AnalysisOptions(OptionTable):
+    """How a frame becomes a measurement.
+
+    Attributes:
+        backend: what runs the network; `auto` takes the fastest that is there.
+        model: an ONNX file or `triton://host:port/name`; None takes the one that ships.
+        protocol: definition of AoP and HSD.
+        orientation: which way round the pictures are.
+        early_exit: decode only frames that may be standard planes.
+    """
+
+    TABLE: ClassVar[str] = "analysis"
+
+    backend: str = declare(
+        AUTO,
+        "--backend",
+        type=OneOf(BACKENDS),
+        on=(*RUNS, "evaluate", "weak-labels", "bench stream"),
+        help="What runs the network.",
+    )
+    model: str | None = declare(
+        None,
+        "--model",
+        type=ModelName(),
+        on=(*RUNS, "evaluate", "bench stream"),
+        shown_default="the one that ships",
+        help="ONNX model, or triton://host:port/name.",
+    )
+    protocol: str = declare(
+        DEFAULT_PROTOCOL,
+        "--protocol",
+        type=OneOf(PROTOCOLS),
+        on=(*RUNS, "measure"),
+        help="; ".join(f"{name}: {protocol.summary}" for name, protocol in PROTOCOLS.items()),
+    )
+    orientation: Orientation = declare(
+        Orientation.AUTO,
+        "--orientation",
+        type=OneOf(Orientation),
+        on=(*RUNS, "measure", "evaluate"),
+        help="Whether the pictures are mirrored (PS on the right); auto finds out.",
+    )
+    early_exit: bool = declare(
+        False, "--early-exit", is_flag=True, on=RUNS, help="Decode only frames that may be standard planes."
+    )
 
 
-_SCREEN_OPTIONS = (
-    click.option("--serve", metavar="HOST:PORT", help="Show it in a browser, for example at 127.0.0.1:8400."),
-    click.option("--token", type=Text(), help="That viewers from elsewhere must bring. Default: made up, and said."),
-    click.option(
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions(OptionTable):
+    """What is written, and sent.
+
+    Attributes:
+        out: folder for the results; None makes a new one.
+        overlay: write `overlay.mp4`.
+        record: keep the pictures too, so that the run can be replayed.
+        igtl_out: port to offer the results at by OpenIGTLink, on this machine alone; None offers none.
+    """
+
+    TABLE: ClassVar[str] = "outputs"
+
+    out: Path | None = declare(
+        None,
+        "-o",
+        "--out",
+        type=Folder(path_type=Path),
+        metavar="FOLDER",
+        on=RUNS,
+        shown_default="a new one below partum-runs/",
+        help="Folder for the results.",
+    )
+    overlay: bool = declare(
+        True, "--overlay/--no-overlay", on=RUNS, defaults={"attach": False}, help="Write overlay.mp4."
+    )
+    record: bool = declare(
+        False,
+        "--record",
+        is_flag=True,
+        on=("attach",),
+        help="Keep the pictures too, without loss, so that it can be replayed.",
+    )
+    igtl_out: int | None = declare(
+        None,
+        "--igtl-out",
+        type=click.IntRange(0, 65535),
+        metavar="PORT",
+        on=("attach",),
+        help="Offer the results by OpenIGTLink at this port, on this machine.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebOptions(OptionTable):
+    """The page in a browser, and who may see it.
+
+    Attributes:
+        serve: its address, `host:port`; None serves none.
+        token: that viewers must bring; None makes one where the page can be reached from elsewhere.
+        allow_hosts: names by which viewers may call it, beside its address.
+        tls_cert, tls_key: PEM files, to serve it by HTTPS.
+    """
+
+    TABLE: ClassVar[str] = "web"
+
+    serve: str | None = declare(
+        None, "--serve", metavar="HOST:PORT", on=RUNS, help="Show it in a browser, for example at 127.0.0.1:8400."
+    )
+    token: str | None = declare(
+        None,
+        "--token",
+        type=Text(),
+        on=RUNS,
+        is_secret=True,
+        shown_default="made up, and said",
+        help="That viewers from elsewhere must bring.",
+    )
+    allow_hosts: tuple[str, ...] = declare(
+        (),
         "--allow-host",
-        "allow_hosts",
         metavar="NAME",
         multiple=True,
-        help="Name by which viewers may call the screen, beside its address; may be repeated.",
-    ),
-    click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate (PEM): serve the screen by HTTPS."),
-    click.option("--tls-key", type=click.Path(path_type=Path), help="Its key (PEM), where that is another file."),
-)
+        on=RUNS,
+        help="Name by which viewers may call the page, beside its address; may be repeated.",
+    )
+    tls_cert: Path | None = declare(
+        None, "--tls-cert", type=FilePath(path_type=Path), on=RUNS, help="Certificate (PEM): serve the page by HTTPS."
+    )
+    tls_key: Path | None = declare(
+        None, "--tls-key", type=FilePath(path_type=Path), on=RUNS, help="Its key (PEM), where that is another file."
+    )
 
 
-def screen_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds the options of the screen to a command, which takes them as `**screen`."""
-    for option in reversed(_SCREEN_OPTIONS):
-        command = option(command)
-    return command
+SHARED: tuple[type[OptionTable], ...] = (SourceOptions, AnalysisOptions, OutputOptions, WebOptions)
+"""In the order of the help."""
 
 
-def watch_options(*, sector: str | None, pane: str | None, tick_mm: float | None, profile: Path | None) -> WatchOptions:
-    """What a profile says, and what was said on the command line in its place."""
-    from stream.preprocessing import WatchOptions, parse_sector, read_profile
-    from stream.preprocessing.sector.detection import Panes
+def options_of(command: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    """Adds the options that are declared for a command to its function, which takes them by the names of the fields."""
+    made = [as_option(each, kind, command) for kind in SHARED for each, what in declared(kind) if command in what.on]
 
-    options = read_profile(profile) if profile else WatchOptions()
-    if sector is not None:
-        options = replace(options, sector=parse_sector(sector))
-    if pane is not None:
-        options = replace(options, pane=Panes(pane))
-    return options if tick_mm is None else replace(options, tick_mm=tick_mm)
+    def add(function: Callable[..., T]) -> Callable[..., T]:
+        known = getattr(function, "__click_params__", [])  # as Click's own decorators keep them: last first
+        function.__click_params__ = [*known, *reversed(made)]  # type: ignore[attr-defined]
+        return function
+
+    return add
+
+
+@cache
+def shared_options() -> Mapping[str, Mapping[str, Option]]:
+    """The tables that commands share in a configuration file, with the options of each by their keys."""
+    found: dict[str, dict[str, Option]] = {}
+    for kind in SHARED:
+        options = [as_option(each, kind, what.on[0]) for each, what in declared(kind)]
+        found[kind.TABLE] = {key_of(option): option for option in options}
+    return found

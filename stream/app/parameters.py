@@ -5,11 +5,40 @@ from __future__ import annotations
 import math
 import os
 import re
-from typing import Any
+from dataclasses import dataclass
+from difflib import get_close_matches
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from stream.frames.frame import PixelSpacing
+from engines.redaction import looks_like_address
+
+if TYPE_CHECKING:
+    from stream.frames.frame import PixelSpacing
+    from stream.preprocessing import WatchOptions
+    from stream.preprocessing.options import Box
+
+C = TypeVar("C")
+_EMPTY = "the value is empty; give one, or leave the option out"
+
+
+class OneOf(click.Choice[C]):
+    """One of a few words, with a guess at what was meant where it is none of them. Of an enumeration, its values."""
+
+    def normalize_choice(self, choice: object, ctx: click.Context | None) -> str:
+        return str(choice.value if isinstance(choice, Enum) else choice)
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        words = [self.normalize_choice(choice, ctx) for choice in self.choices]
+        return f"{value!r} is not one of {', '.join(words)}.{did_you_mean(str(value), words)}"
+
+
+def did_you_mean(word: str, known: Any) -> str:
+    """What was probably meant: ` Did you mean 'replay'?`, or nothing."""
+    nearest = get_close_matches(word, list(known), n=1)
+    return f" Did you mean {nearest[0]!r}?" if nearest else ""
 
 
 class Pace(click.ParamType[float | None]):
@@ -32,12 +61,14 @@ class Pace(click.ParamType[float | None]):
         return speed
 
 
-class Spacing(click.ParamType[PixelSpacing]):
+class Spacing(click.ParamType["PixelSpacing"]):
     """`X,Y` in millimetres per pixel."""
 
     name = "X,Y"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> PixelSpacing:
+        from stream.frames.frame import PixelSpacing
+
         if isinstance(value, PixelSpacing):
             return value
         try:
@@ -67,11 +98,29 @@ class Text(click.ParamType[str]):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if value == "":
-            self.fail("the value is empty; give one, or leave the option out", param, ctx)
+            self.fail(_EMPTY, param, ctx)
         return str(value)
 
 
-class Folder(click.Path):
+class PathOrAddress(click.ParamType[str]):
+    """A file or folder of this machine, or an address such as `rtsp://host/live`; sources say what is wrong with it."""
+
+    name = "path|address"
+
+
+class ModelName(Text):
+    """A model's file, or its address on a server."""
+
+    name = "model"
+
+
+class FileOrName(Text):
+    """A file, or the name of one that ships."""
+
+    name = "file|name"
+
+
+class FilePath(click.Path):
     """A path that was really given: an unset shell variable must not spread files over the current folder."""
 
     def convert(
@@ -80,3 +129,61 @@ class Folder(click.Path):
         if value == "":
             self.fail("the path is empty; give one, or leave the option out", param, ctx)
         return super().convert(value, param, ctx)
+
+
+class Folder(FilePath):
+    """A folder, likewise."""
+
+
+class SectorBox(click.ParamType["str | Box"]):
+    """`auto`, `whole`, or a box as `800x600+100+50`."""
+
+    name = "auto|whole|WxH+X+Y"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return self.name
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str | Box:
+        from stream.preprocessing import parse_sector
+
+        if isinstance(value, tuple):
+            left, top, width, height = value
+            return left, top, width, height
+        return parse_sector(str(value))
+
+
+@dataclass(frozen=True, slots=True)
+class ScannerProfile:
+    """A profile of a scanner that was read, and the file it is from."""
+
+    path: Path
+    options: WatchOptions
+
+    @classmethod
+    def read(cls, path: Path) -> ScannerProfile:
+        """Reads it.
+
+        Raises:
+            OptionError: it cannot be read, or says something that no profile can.
+        """
+        from stream.preprocessing import read_profile
+
+        return cls(path, read_profile(path))
+
+
+class Profile(FilePath):
+    """The file of a scanner's profile, read."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, ScannerProfile):
+            return value
+        return ScannerProfile.read(Path(os.fsdecode(super().convert(value, param, ctx))))
+
+
+def rooted(kind: click.ParamType[Any], text: str, folder: Path) -> str:
+    """A value of a file in `folder`: paths are relative to that, and may begin with `~`."""
+    is_path = isinstance(kind, (click.Path, PathOrAddress, ModelName)) and not looks_like_address(text)
+    if not text or not (is_path or isinstance(kind, FileOrName)):
+        return text
+    path = folder / Path(text).expanduser()
+    return str(path) if is_path or path.exists() else text

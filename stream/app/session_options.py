@@ -2,69 +2,47 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engines.redaction import looks_like_address, redacted
+from stream.app.declare import declared
+from stream.app.options import AnalysisOptions, OutputOptions, SourceOptions, WebOptions
+from stream.app.parameters import ScannerProfile
 from stream.common.errors import OptionError
 from stream.frames.frame import PixelSpacing
-from stream.measurement.biometry import Orientation
-from stream.measurement.protocols import DEFAULT_PROTOCOL
 from stream.preprocessing import WatchOptions
+from stream.preprocessing.sector.detection import Panes
 
 if TYPE_CHECKING:
     from stream.outputs.web.settings import ScreenSettings
 
 DEMO_CLIP = Path(__file__).parents[1] / "demo" / "demo.mp4"
-"""A real frame brought to motion by warps of a known AoP course; see `calibration/studies/demo_clip.py`."""
+"""A real frame brought to motion by warps of a known AoP course; see `calibration/demo_clip.py`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionOptions:
+@dataclass(frozen=True, kw_only=True)
+class SessionOptions(SourceOptions, AnalysisOptions, OutputOptions, WebOptions):
     """What one source is to be run through, and where to.
 
     Attributes:
-        source: path or URI; None plays the demonstration clip.
-        out: folder for the results; None makes a new one.
-        pace: how many times as fast as recorded; None as fast as possible.
-        loop: replay without end.
-        early_exit: decode only frames that may be standard planes.
-        live: the source is a live feed: the newest frame wins, and it runs until it is stopped.
-        record: keep the pictures too, so that the run can be replayed.
-        serve: address of the screen, `host:port`; None serves none.
-        token: that viewers must bring; None makes one where the screen can be reached from elsewhere.
-        allow_hosts: names by which viewers may call the screen, beside its address.
-        tls_cert, tls_key: PEM files, to serve the screen by HTTPS.
-        igtl_out: port to offer the results at by OpenIGTLink, on this machine alone; None offers none.
-        duration_s: ends a live run by itself; None goes on.
-        profile: file that `watch` was read from, where there is one.
-        watch: where the ultrasound is on the screen, and how large its pixels are.
+        from_files: which of the options a configuration file said, and where: `{"protocol": "partum.toml:3"}`.
     """
 
-    source: str | None = None
-    out: Path | None = None
-    pace: float | None = None
-    backend: str = "auto"
-    model: str | None = None
-    protocol: str = DEFAULT_PROTOCOL
-    orientation: Orientation = Orientation.AUTO
-    spacing: PixelSpacing | None = None
-    overlay: bool = True
-    loop: bool = False
-    early_exit: bool = False
-    live: bool = False
-    record: bool = False
-    serve: str | None = None
-    token: str | None = None
-    allow_hosts: tuple[str, ...] = ()
-    tls_cert: Path | None = None
-    tls_key: Path | None = None
-    igtl_out: int | None = None
-    duration_s: float | None = None
-    profile: Path | None = None
-    watch: WatchOptions = field(default_factory=WatchOptions)
+    from_files: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def watch(self) -> WatchOptions:
+        """Where the ultrasound is on the screen, and how large its pixels are; what is not said is the profile's."""
+        options = self.profile.options if self.profile else WatchOptions()
+        if self.sector is not None:
+            options = replace(options, sector=self.sector)
+        if self.pane is not None:
+            options = replace(options, pane=Panes(self.pane))
+        return options if self.tick_mm is None else replace(options, tick_mm=self.tick_mm)
 
     @property
     def shown_source(self) -> str:
@@ -114,11 +92,12 @@ class SessionOptions:
         """Every option, as written to `run.json`: whatever field this class or `WatchOptions` has is in it."""
         shown: dict[str, object] = {"source": self.shown_source, "pace": self.pace or "asap"}
         shown["model"] = (
-            redacted(self.model) if self.model in self.addresses and self.model else self.model or "default"
+            redacted(self.model) if self.model and self.model in self.addresses else self.model or "default"
         )
-        shown["token"] = None if self.token is None else "given"
-        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "watch"}
-        of_screen = {field.name: getattr(self.watch, field.name) for field in fields(self.watch)}
+        secrets = {each.name for each, what in declared(type(self)) if what.is_secret}
+        own = {each.name: getattr(self, each.name) for each in fields(self)}
+        shown |= {name: None if own[name] is None else "given" for name in secrets}
+        of_screen = {each.name: getattr(self.watch, each.name) for each in fields(self.watch)}
         del of_screen["typed"]  # that is `spacing`
         of_screen["profile_spacing"], of_screen["profile_screen"] = of_screen.pop("spacing"), of_screen.pop("size")
         return {_key(name): _plain(value) for name, value in (own | of_screen | shown).items()}
@@ -133,6 +112,10 @@ def _plain(value: object) -> object:
     """A JSON value: what an option can be, from the command line or from Python."""
     if isinstance(value, PixelSpacing):
         return [value.x_mm, value.y_mm]
+    if isinstance(value, ScannerProfile):
+        return str(value.path)
     if isinstance(value, (Path, Enum)):
         return str(value)
+    if isinstance(value, Mapping):
+        return dict(value)
     return list(value) if isinstance(value, tuple) else value

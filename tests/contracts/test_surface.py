@@ -29,9 +29,10 @@ def test_every_public_name_exists(package: object) -> None:
         assert getattr(package, name) is not None
 
 
-def test_stream_knows_no_other_name() -> None:
+@pytest.mark.parametrize("package", [engines, stream], ids=["engines", "stream"])
+def test_a_package_knows_no_other_name(package: object) -> None:
     with pytest.raises(AttributeError, match="nonsense"):
-        stream.__getattr__("nonsense")
+        package.__getattr__("nonsense")  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("code", ["import engines", "import stream", "from stream import Pipeline, open_source"])
@@ -48,7 +49,7 @@ def test_help_loads_neither_a_framework_nor_a_command() -> None:
         "import sys, partum\n"
         "try: partum.main(['--help'])\n"
         "except SystemExit: pass\n"
-        f"print([name for name in ('cv2', 'av', 'matplotlib', *{FRAMEWORKS!r}) if name in sys.modules])"
+        f"print([name for name in ('cv2', 'av', 'numpy', 'matplotlib', *{FRAMEWORKS!r}) if name in sys.modules])"
     )
     result = subprocess.run(
         [sys.executable, "-c", probe], cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=60

@@ -19,7 +19,7 @@ from websockets.sync.client import connect
 import partum
 from engines.redaction import HIDDEN, looks_like_address, redacted, scrubbed
 from engines.registry import load_engine
-from stream.app.options import RedactingFormatter
+from stream.app.command import RedactingFormatter
 from stream.app.session_options import SessionOptions
 from stream.common.clock import ManualClock
 from stream.common.errors import OptionError

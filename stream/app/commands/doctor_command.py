@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stream.app.options import json_option
+from stream.app.command import command, json_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,14 +16,20 @@ if TYPE_CHECKING:
     from stream.app.doctor import Finding
 
 
-@click.command("doctor", help="Examine this machine. Exit code 1 if nothing can run.")
+@command(
+    "doctor",
+    help="Examine this machine, and its configuration files. Exit code 1 if nothing can run.",
+    examples=("partum doctor", "partum doctor --json"),
+    reads_config=False,
+)
 @json_option
 @click.pass_context
 def doctor_command(context: click.Context, as_json: bool) -> None:
     """See the command's help text above."""
-    from stream.app.doctor import examine
+    from stream.app.doctor import configuration, examine
 
-    findings = examine()
+    program = context.find_root().command
+    findings = [*examine(), *(configuration(program) if isinstance(program, click.Group) else ())]
     print_findings(findings, as_json=as_json)
     if any(finding.mend and finding.is_needed for finding in findings):
         context.exit(1)

@@ -7,10 +7,14 @@ from dataclasses import asdict
 
 import click
 
-from stream.app.options import json_option
+from stream.app.command import command, json_option
 
 
-@click.command("engines", help="What can run a model on this machine, and why the rest cannot; built engines.")
+@command(
+    "engines",
+    help="What can run a model on this machine, and why the rest cannot; built engines.",
+    examples=("partum engines", "partum engines --json"),
+)
 @json_option
 def engines_command(as_json: bool) -> None:
     """See the command's help text above."""

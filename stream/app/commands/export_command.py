@@ -7,14 +7,20 @@ from pathlib import Path
 import click
 
 from engines.runtime import unavailable
+from stream.app.command import command, out_option
+from stream.app.parameters import FilePath
 
 ONNX, CHECKPOINTS = ".onnx", (".pt", ".pth", ".ckpt")
 
 
-@click.command("export", help="Write a model file from CHECKPOINT (.pt), or serve a model (.onnx) by Triton.")
-@click.argument("source", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Model file to write. Default: SOURCE.onnx.")
-@click.option("--triton", type=click.Path(path_type=Path), help="Triton model repository to write the model into.")
+@command(
+    "export",
+    help="Write a model file from CHECKPOINT (.pt), or serve a model (.onnx) by Triton.",
+    examples=("partum export runs/mine/best.pt -o model.onnx", "partum export model.onnx --triton repository"),
+)
+@click.argument("source", type=FilePath(path_type=Path))
+@out_option("FILE", "Model file to write. Default: SOURCE.onnx.")
+@click.option("--triton", type=FilePath(path_type=Path), help="Triton model repository to write the model into.")
 @click.option("--max-batch", type=click.IntRange(1), default=16, show_default=True, help="Of the Triton server.")
 def export_command(source: Path, out: Path | None, triton: Path | None, max_batch: int) -> None:
     """See the command's help text above."""

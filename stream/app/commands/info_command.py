@@ -10,13 +10,14 @@ from typing import Any
 import click
 
 from engines.errors import ModelMismatch, ModelNotFound
-from stream.app.options import json_option
+from stream.app.command import command, json_option
+from stream.app.parameters import FilePath
 
 ENGINE = ".engine"
 
 
-@click.command("info", help="What a model file (.onnx) or a built engine (.engine) is.")
-@click.argument("file", type=click.Path(path_type=Path))
+@command("info", help="What a model file (.onnx) or a built engine (.engine) is.", examples=("partum info model.onnx",))
+@click.argument("file", type=FilePath(path_type=Path))
 @json_option
 def info_command(file: Path, as_json: bool) -> None:
     """See the command's help text above."""

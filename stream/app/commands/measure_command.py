@@ -7,23 +7,29 @@ from typing import TYPE_CHECKING
 
 import click
 
+from stream.app.command import command, out_option
 from stream.app.mask_folder import MeasureOptions, run_measure
-from stream.app.options import orientation_option, protocol_option, spacing_option, verbose_option
-from stream.measurement.biometry import Orientation
+from stream.app.options import options_of
+from stream.app.parameters import FilePath
 
 if TYPE_CHECKING:
     from stream.frames.frame import PixelSpacing
+    from stream.measurement.biometry import Orientation
 
 
-@click.command("measure", help="Measure AoP and HSD on MASKS, label masks (PNG, MetaImage) in a folder and below.")
-@click.argument("masks", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="CSV file to write, one row per mask.")
-@protocol_option
-@spacing_option
-@orientation_option
-@verbose_option
-def measure_command(masks: Path, out: Path, protocol: str, spacing: PixelSpacing | None, orientation: str) -> None:
+@command(
+    "measure",
+    help="Measure AoP and HSD on MASKS, label masks (PNG, MetaImage) in a folder and below.",
+    examples=(
+        "partum measure masks -o aop.csv",
+        "partum measure masks -o aop.csv --protocol iugc2024",
+    ),
+)
+@click.argument("masks", type=FilePath(path_type=Path))
+@options_of("measure")
+@out_option("FILE", "CSV file to write, one row per mask.", required=True)
+def measure_command(
+    masks: Path, out: Path, protocol: str, spacing: PixelSpacing | None, orientation: Orientation
+) -> None:
     """See the command's help text above."""
-    run_measure(
-        MeasureOptions(masks=masks, out=out, protocol=protocol, spacing=spacing, orientation=Orientation(orientation))
-    )
+    run_measure(MeasureOptions(masks=masks, out=out, protocol=protocol, spacing=spacing, orientation=orientation))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import click
-
+from stream.app.command import command, json_option
 from stream.app.commands.doctor_command import print_findings
-from stream.app.options import json_option
 
 
-@click.command("sources", help="What partum attach can watch on this machine, and why not.")
+@command("sources", help="What partum attach can watch on this machine, and why not.", examples=("partum sources",))
 @json_option
 def sources_command(as_json: bool) -> None:
     """See the command's help text above."""

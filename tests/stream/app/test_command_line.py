@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import shutil
 import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import click
 import pytest
 
 import partum
+from stream.app.command import SECTIONS, Command, CommandGroup
+from stream.app.exit_codes import ExitCode
 from tests.conftest import REPOSITORY
+from tests.stream.app.every_command import COMMANDS, PROGRAM, Names
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,14 +67,118 @@ def test_facts_of_a_model_are_not_cut_on_a_narrow_terminal(
     assert len(lines["acceptance.aop_delta_deg.robust.mean"]) <= 8
 
 
+# One pattern for every command
+
+
+@pytest.mark.parametrize("name", partum.COMMANDS)
+def test_every_command_is_in_the_file_that_is_named_after_it(name: str) -> None:
+    package, line = partum.COMMANDS[name]
+    assert package.endswith(".commands")
+    assert line.endswith(".")
+    file = REPOSITORY.joinpath(*package.split("."), f"{name.replace('-', '_')}_command.py")
+    assert file.is_file()
+    assert isinstance(PROGRAM.get_command(click.Context(PROGRAM), name), (Command, CommandGroup))
+
+
+def test_every_file_of_a_command_is_in_the_table() -> None:
+    files = {path.stem for path in REPOSITORY.glob("**/commands/*_command.py")}
+    assert files == {f"{name.replace('-', '_')}_command" for name in partum.COMMANDS}
+
+
+@pytest.mark.parametrize("names", list(COMMANDS), ids=" ".join)
+def test_every_command_has_the_same_form(names: Names, capsys: pytest.CaptureFixture[str]) -> None:
+    command = COMMANDS[names]
+    assert isinstance(command, Command)
+    with pytest.raises(SystemExit) as end:
+        partum.main([*names, "-h"])
+    assert end.value.code == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2] == f"  {(command.help or '').splitlines()[0]}" or lines[2] in f"  {command.help}"
+    sections = [line.removesuffix(":") for line in lines if line.endswith(":") and not line.startswith(" ")]
+    assert sections == [each for each in (*SECTIONS, "Examples") if each in sections]
+    assert sections[-2:] == ["General", "Examples"]
+    for option in command.params:
+        if isinstance(option, click.Option):
+            assert option.help or option.metavar or isinstance(option.type, click.Choice) or option.name == "repeats"
+            assert ("-o" in option.opts) == ("--out" in option.opts)
+            assert ("-v" in option.opts) == ("--verbose" in option.opts)
+
+
+@pytest.mark.parametrize("names", list(COMMANDS), ids=" ".join)
+def test_the_examples_of_the_help_are_command_lines(names: Names) -> None:
+    command = COMMANDS[names]
+    assert isinstance(command, Command)
+    assert command.examples
+    for example in command.examples:
+        words = shlex.split(re.sub(r'^eval "\$\((.*)\)"', r"\1", example).partition(" > ")[0], comments=True)
+        assert words[: len(names) + 1] == ["partum", *names]
+        with command.make_context(names[-1], words[len(names) + 1 :], resilient_parsing=True) as context:
+            assert not context.args
+        known = {flag for option in command.params for flag in (*option.opts, *option.secondary_opts)}
+        assert {word for word in words if word.startswith("-")} <= known
+
+
+NEAR = {
+    "a command": (["atach", "rtsp://a/1"], "Did you mean 'attach'?"),
+    "a command of a group": (["bench", "modle"], "Did you mean 'model'?"),
+    "an option": (["replay", "--protocl", "robust"], "--protocol"),
+    "a choice": (["replay", "--protocol", "robst"], "Did you mean 'robust'?"),
+    "an orientation": (["measure", "masks", "-o", "x.csv", "--orientation", "mirored"], "Did you mean 'mirrored'?"),
+    "a shell": (["completion", "bahs"], "Did you mean 'bash'?"),
+    "a feed": (["attach", "rtspp://a/1"], "meant?"),
+}
+
+
+@pytest.mark.usefixtures("no_engine")
+@pytest.mark.parametrize("case", NEAR)
+def test_what_was_probably_meant_is_said(case: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words, said = NEAR[case]
+    with pytest.raises(SystemExit) as end:
+        partum.main(words)
+    assert end.value.code == ExitCode.USAGE
+    assert said in capsys.readouterr().err
+
+
+def test_exit_codes_have_the_numbers_of_every_release() -> None:
+    assert {code.name: code.value for code in ExitCode} == {"DONE": 0, "FAILED": 1, "USAGE": 2, "INTERRUPTED": 130}
+
+
+def test_exit_codes_are_those_that_are_documented(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*options: object) -> None:
+        raise KeyboardInterrupt
+
+    def broken(*options: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("stream.app.session.run_session", interrupted)
+    assert code_of(["replay"]) == ExitCode.INTERRUPTED
+    monkeypatch.setattr("stream.app.session.run_session", broken)
+    assert code_of(["replay"]) == ExitCode.FAILED
+    assert code_of(["info", "nothing.onnx"]) == ExitCode.FAILED
+    assert code_of(["replay", "--pace", "x0"]) == ExitCode.USAGE
+    assert code_of(["engines"]) == ExitCode.DONE
+    assert code_of(["--help"]) == code_of([]) == code_of(["bench"]) == ExitCode.DONE
+
+
+def code_of(words: list[str]) -> object:
+    try:
+        partum.main(words)
+    except SystemExit as end:
+        return end.code
+    return 0
+
+
 # Completion, by the shells themselves where they are there
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_each_shell_gets_its_script(shell: str) -> None:
-    script = run(_PARTUM_COMPLETE=f"{shell}_source")
+    script = run("completion", shell)
     assert script.returncode == 0
     assert f"_PARTUM_COMPLETE={shell}_complete" in script.stdout
+    assert script.stdout.rstrip() == run(_PARTUM_COMPLETE=f"{shell}_source").stdout.rstrip()
 
 
 @pytest.mark.parametrize(
@@ -79,6 +189,8 @@ def test_each_shell_gets_its_script(shell: str) -> None:
         ("partum replay --backend o", {"openvino", "onnxruntime"}),
         ("partum bench ", {"model", "stream", "compare", "peers"}),
         ("partum attach r", {"rtsp://", "rtmp://"}),
+        ("partum completion ", {"bash", "zsh", "fish"}),
+        ("partum measure --o", {"--orientation", "--out"}),
     ],
 )
 def test_bash_completes(words: str, expected: set[str], tmp_path: Path) -> None:
@@ -88,7 +200,7 @@ def test_bash_completes(words: str, expected: set[str], tmp_path: Path) -> None:
     command = tmp_path / "partum"
     command.write_text(f'#!/bin/sh\nPYTHONPATH={REPOSITORY} exec {sys.executable} -m partum "$@"\n')
     command.chmod(0o755)
-    script = run(_PARTUM_COMPLETE="bash_source").stdout
+    script = run("completion", "bash").stdout
     asked = f"COMP_WORDS=({words}); COMP_CWORD={len(words.split(' ')) - 1}; _partum_completion partum"
     probe = f'{script}\n{asked}\nprintf "%s\\n" "${{COMPREPLY[@]}}"'
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}

@@ -11,6 +11,10 @@ import pytest
 
 from stream.app.commands.attach_command import attach_command
 from stream.app.commands.replay_command import replay_command
+from stream.app.config_file import configurable
+from stream.app.declare import declared, filled, key_of
+from stream.app.options import SHARED, shared_options
+from stream.app.parameters import ScannerProfile
 from stream.app.session_options import SessionOptions
 from stream.frames.frame import PixelSpacing
 from stream.measurement.biometry import Orientation
@@ -27,14 +31,18 @@ FULL = SessionOptions(
     live=True,
     serve="127.0.0.1:8400",
     token="SEKRET",
-    profile=Path("scanner.toml"),
-    watch=WatchOptions(
-        sector=(560, 150, 700, 664),
-        pane=Panes.LEFT,
-        tick_mm=10.0,
-        spacing=PixelSpacing(0.2, 0.2),
-        size=(1920, 1080),
+    profile=ScannerProfile(
+        Path("scanner.toml"),
+        WatchOptions(
+            sector=(560, 150, 700, 664),
+            pane=Panes.RIGHT,
+            tick_mm=10.0,
+            spacing=PixelSpacing(0.2, 0.2),
+            size=(1920, 1080),
+        ),
     ),
+    pane="left",
+    from_files={"profile": "partum.toml:2"},
 )
 
 
@@ -44,9 +52,39 @@ def test_the_manifest_names_every_option_of_the_command_line(command: click.Comm
     assert named <= set(SessionOptions().as_json())
 
 
+@pytest.mark.parametrize("command", [replay_command, attach_command], ids=["replay", "attach"])
+def test_a_configuration_file_can_hold_every_option_of_the_command_line(command: click.Command) -> None:
+    options = [each for each in command.params if isinstance(each, click.Option)]
+    held = {key_of(each) for each in configurable(command)}
+    assert {key_of(each) for each in options} - held == {"config", "no-config"}
+    shared = {key for table in shared_options().values() for key in table}
+    assert held - shared == {"verbose", key_of(command.params[0])}
+
+
+def test_an_option_is_declared_in_one_place_and_appears_everywhere() -> None:
+    """The count that a new option is judged by: each of the four tables is all that says of its options."""
+    declared_names = {each.name for kind in SHARED for each, _ in declared(kind)}
+    taken = {str(each.name) for command in (replay_command, attach_command) for each in command.params}
+    assert taken - declared_names == {"source", "sources", "verbose", "config_file", "no_config"}
+    assert declared_names - taken == set()
+    assert declared_names <= {field.name for field in fields(SessionOptions)}
+
+
+def test_defaults_of_the_command_line_are_those_of_the_class() -> None:
+    for command, differing in ((replay_command, set()), (attach_command, {"overlay"})):
+        context = command.make_context("partum", ["rtsp://a/live"])
+        given = filled(SessionOptions, context.params)
+        differ = {
+            each.name
+            for each in fields(SessionOptions)
+            if getattr(given, each.name) != getattr(SessionOptions(), each.name)
+        }
+        assert differ == differing
+
+
 def test_the_manifest_has_every_field_there_is() -> None:
     written = FULL.as_json()
-    own = {RENAMED.get(field.name, field.name) for field in fields(SessionOptions)} - {"watch"}
+    own = {RENAMED.get(field.name, field.name) for field in fields(SessionOptions)}
     of_screen = {field.name for field in fields(WatchOptions)} - {"spacing", "size", "typed"}
     assert set(written) == own | of_screen | {"profile_spacing_mm", "profile_screen"}
 

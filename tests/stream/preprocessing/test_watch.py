@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from websockets.sync.client import connect
 
-from stream.app.options import watch_options
+from stream.app.parameters import ScannerProfile
+from stream.app.session_options import SessionOptions
 from stream.common.channel import Overflow
 from stream.common.clock import MonotonicClock
 from stream.common.errors import OptionError
@@ -267,14 +268,14 @@ def test_a_profile_says_what_stays_and_the_command_line_goes_before_it(tmp_path:
     assert profile == WatchOptions(
         sector=(560, 150, 700, 664), pane=Panes.LEFT, spacing=PixelSpacing(0.2, 0.25), size=(1920, 1080)
     )
-    nothing = {"sector": None, "pane": None, "tick_mm": None}
     for given, expected in (
         ({}, profile),
         ({"tick_mm": 5.0}, replace(profile, tick_mm=5.0)),
         ({"sector": "whole"}, replace(profile, sector="whole")),
         ({"sector": "auto", "pane": "right"}, replace(profile, sector="auto", pane=Panes.RIGHT)),
     ):
-        assert watch_options(**{**nothing, **given}, profile=path) == expected  # type: ignore[arg-type]
+        options = SessionOptions(profile=ScannerProfile.read(path), **given)
+        assert options.watch == expected
     shown, _ = Watch(profile).look(frame(SCREEN.draw(pictures()[0]), 0))
     assert shown.spacing == PixelSpacing(0.2, 0.25)
     with pytest.raises(OptionError, match="for a screen of 1920x1080; this one is 700x700"):
