@@ -37,7 +37,7 @@ class ModelSpec:
     output_width: int
     classes: tuple[str, ...]
     plane_threshold: float
-    """A frame is taken for a standard plane from this probability on, in [0, 1]."""
+    """A frame is taken for a standard plane from this probability on, in [0, 1]; see `Prediction.plane_probability`."""
     architecture: Mapping[str, object]
     """Keyword arguments that rebuild the torch network (`engines.network.build.make_network`)."""
     training_data: str
@@ -46,6 +46,9 @@ class ModelSpec:
     """Shares of the second look in the joint axis (`stream.measurement.symphysis_axis.Fusion`); empty takes halves."""
     quality: Mapping[str, object] = field(default_factory=dict)
     """What a frame's expected error is made of (`stream.measurement.expected_error.ErrorModel`); empty: not known."""
+    exit_logit: float | None = None
+    """Of a model whose gate joins the plane head with other evidence: a frame whose plane head says less is no standard
+    plane, whatever the rest may show, so that an early exit need not decode it. None: nothing is known of it."""
     precision: str = "fp32"
     """Of the encoder and decoder in this file: fp32, fp16, bf16, or int8 (with explicit Q/DQ)."""
     made_from: str = ""
@@ -193,7 +196,11 @@ class Prediction:
 
     @property
     def plane_probability(self) -> NDArray[np.float32]:
-        """Sigmoid of the plane logit, (B,), in [0, 1]."""
+        """How likely each frame is a standard plane, (B,), in [0, 1]: sigmoid of the plane logit.
+
+        Of a model with a gate (`plane_head` is not None) it is calibrated on frames that no part of it had learned
+        from, for half standard planes and half others; of other models it is the plane head's own.
+        """
         clipped = np.clip(self.plane_logit, -60.0, 60.0)
         return (1.0 / (1.0 + np.exp(-clipped))).astype(np.float32)
 

@@ -7,6 +7,7 @@ pays for both.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,16 +23,29 @@ if TYPE_CHECKING:
     from engines.base import EngineDescription, ModelSpec
 
 MARGIN = 0.1
-"""Logits by which the exit lies below the gate: rounding between two builds of one encoder must not stop a frame."""
+"""Logits by which the exit lies below what it must not stop: two builds of one encoder differ by rounding."""
+
+
+def exit_logit(spec: ModelSpec) -> float:
+    """The plane head's logit below which a frame of a model need not be decoded.
+
+    Of a model whose gate is its plane head, the gate's threshold less `MARGIN`. Of one whose gate joins it with other
+    evidence, what was found out of fold (`ModelSpec.exit_logit`), less `MARGIN`; -inf, never, where that is not known.
+    """
+    gate = spec.plane_logit_threshold
+    if "masks" not in spec.architecture or gate == -math.inf:
+        return gate - MARGIN
+    return -math.inf if spec.exit_logit is None else spec.exit_logit - MARGIN
 
 
 class EarlyExitEngine(Engine):
     """An `engines.base.Engine` that decodes only what may be a standard plane.
 
-    Convention: a frame whose plane logit reaches the gate gets exactly what the whole network says. Any other keeps
-    its plane and orientation logits, to rounding between the two engines, its `class_logits` are background, (1, 0, 0),
-    and its `ps_axis` is 0, whether or not the decoder happened to run: an answer does not depend on the frame before
-    it.
+    Convention: a frame whose plane head reaches `exit_logit` gets exactly the logits of the whole network, and, where
+    it passes the gate, exactly its masks. A frame that does not pass has background, (1, 0, 0), for `class_logits` and
+    0 for `ps_axis`; one that does not reach the exit has the plane head's logit, no higher than the gate's threshold
+    less `MARGIN`, for a plane logit. This holds whether or not the decoder happened to run: an answer does not depend
+    on the frame before it, but for the rounding between the two engines.
 
     Args:
         whole: the network; closed by this engine.
@@ -42,7 +56,7 @@ class EarlyExitEngine(Engine):
         if heads.spec.decodes or not whole.spec.decodes:
             raise ValueError("an early exit takes a whole network and one without a decoder, in that order")
         self._whole, self._heads = whole, heads
-        self._exit_below = whole.spec.plane_logit_threshold - MARGIN
+        self._exit_below = exit_logit(whole.spec)
         self._was_plane = True
         self._open = True
 
@@ -59,34 +73,39 @@ class EarlyExitEngine(Engine):
         if not self._open:
             raise InferenceError(f"{self.name}: closed already; load the engine again")
         check_images(images, self.spec)
-        if self._was_plane:
-            found = _asked(self._whole, images)
-            decoded = np.ones(len(images), np.bool_)
-        else:
-            found, decoded = self._gated(images)
-        passes = decoded & (found.plane_logit >= self.spec.plane_logit_threshold)
+        found = _asked(self._whole, images) if self._was_plane else self._gated(images)
+        head = _head_of(found)
+        exits = head < self._exit_below
+        gate = self.spec.plane_logit_threshold
+        found.plane_logit[exits] = np.minimum(head[exits], np.float32(gate - MARGIN))
+        passes = ~exits & (found.plane_logit >= gate)
         found.class_logits[~passes] = np.array([1, 0, 0], np.float32)[:, None, None]
         if found.ps_axis is not None:
             found.ps_axis[~passes] = 0
         self._was_plane = bool(passes[-1])
         return found
 
-    def _gated(self, images: NDArray[np.uint8]) -> tuple[Prediction, NDArray[np.bool_]]:
-        """Heads first, then the whole network for the frames that may pass; tells which those were."""
+    def _gated(self, images: NDArray[np.uint8]) -> Prediction:
+        """Heads first, then the whole network for the frames that may pass."""
         first = _asked(self._heads, images)
-        may_pass = first.plane_logit >= self._exit_below
+        may_pass = _head_of(first) >= self._exit_below
         spec = self.spec
         outputs = {name: np.zeros((len(images), *shape), np.float32) for name, shape in spec.output_shapes.items()}
-        said = {name: array for name, array in first.arrays.items() if name != "class_logits"}
+        said = {name: array.copy() for name, array in first.arrays.items() if name != "class_logits"}
         answers = Prediction.of(outputs | said, images)
         if may_pass.any():
             answers.put(may_pass, _asked(self._whole, np.ascontiguousarray(images[may_pass])))
-        return answers, may_pass
+        return answers
 
     def close(self) -> None:
         """Closes both engines, the second also where the first fails; raises the first error."""
         self._open = False
         close_all(self._whole.close, self._heads.close)
+
+
+def _head_of(answer: Prediction) -> NDArray[np.float32]:
+    """The plane head's own logits (B,)."""
+    return answer.plane_logit if answer.plane_head is None else answer.plane_head
 
 
 def _asked(engine: Engine, images: NDArray[np.uint8]) -> Prediction:

@@ -15,7 +15,7 @@ from rich.table import Table
 from calibration.errors import AcceptanceError
 from calibration.evaluation.frames import evaluate_frames
 from calibration.evaluation.statistics.agreement import spread
-from engines.early_exit import MARGIN
+from engines.early_exit import exit_logit
 from engines.preprocess import Letterbox
 from stream.measurement.protocols import DEFAULT_PROTOCOL
 
@@ -146,7 +146,7 @@ def judge_heads(
         letterbox = Letterbox(image_height=height, image_width=width, height=spec.height, width=spec.width)
         image = letterbox.apply(frame.image)[None, None]
         passes = reference.infer(image).plane_logit[0] >= spec.plane_logit_threshold
-        stopped += bool(passes and heads.infer(image).plane_logit[0] < heads.spec.plane_logit_threshold - MARGIN)
+        stopped += bool(passes and heads.infer(image).plane_logit[0] < exit_logit(spec))
     share = stopped / len(frames)
     if share <= report.limits.flips:
         return report

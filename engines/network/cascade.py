@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from engines.network.gate import mask_evidence
+from engines.network.gate import EVIDENCE, mask_evidence, second_look_log_spread
 from engines.network.refinement import RefinementNetwork
 from engines.network.second_look import FIELD_SHARE, VIEWS, SecondLook
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-GATE_WEIGHTS = (1.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-"""Of a gate that is the plane head alone."""
 
 
 class CascadeNetwork(nn.Module):
@@ -29,8 +26,8 @@ class CascadeNetwork(nn.Module):
         field_share: likewise.
 
     Attributes:
-        gate_weights: (6,) buffer. The plane logit is a logistic regression: the weights of the plane head's logit and
-            of `mask_evidence`'s four numbers, then the constant.
+        gate_weights: buffer. The plane logit is a logistic regression: the weights of `engines.network.gate.EVIDENCE`
+            (without a second look of the first five), then the constant. At first the plane head alone counts.
     """
 
     gate_weights: Tensor
@@ -50,7 +47,8 @@ class CascadeNetwork(nn.Module):
         if refinement is not None:
             network = RefinementNetwork(**refinement)
             self.second_look = SecondLook(network, size=size, views=views, field_share=field_share)
-        self.register_buffer("gate_weights", torch.tensor(GATE_WEIGHTS))
+        weighed = len(EVIDENCE) if refinement is not None else len(EVIDENCE) - 1
+        self.register_buffer("gate_weights", torch.tensor([1.0] + [0.0] * weighed))
 
     @property
     def output_stride(self) -> int:
@@ -80,9 +78,9 @@ class CascadeNetwork(nn.Module):
             heads: tuple[Tensor, ...] = self.masks(image)
             return heads
         class_logits, plane_head, *normal = self.masks(image)
-        evidence = torch.cat((plane_head[:, None], mask_evidence(class_logits)), dim=1)
-        plane_logit = (evidence * self.gate_weights[:-1]).sum(dim=1) + self.gate_weights[-1]
-        found = (class_logits, plane_logit, *normal, plane_head)
-        if self.second_look is None:
-            return found
-        return *found, self.second_look(image, class_logits, normal[0] if normal else None)
+        evidence, looks = [plane_head[:, None], mask_evidence(class_logits)], []
+        if self.second_look is not None:
+            looks.append(self.second_look(image, class_logits, normal[0] if normal else None))
+            evidence.append(second_look_log_spread(looks[0]))
+        plane_logit = (torch.cat(evidence, dim=1) * self.gate_weights[:-1]).sum(dim=1) + self.gate_weights[-1]
+        return class_logits, plane_logit, *normal, plane_head, *looks

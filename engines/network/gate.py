@@ -1,4 +1,4 @@
-"""Evidence of the masks for a standard plane: plain operators, so that it runs in the graph."""
+"""Evidence of masks and second look for a standard plane: plain operators, so that it runs in the graph."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+EVIDENCE = ("plane_head", "ps_peak", "fh_peak", "ps_area", "fh_area", "second_look_log_spread")
+"""What the plane gate weighs, in this order; the last one where there is a second look."""
 POOL = 5
 """Side, in cells of the logits, of the patch over which a structure must be seen."""
+LEAST_LOG_SPREAD, MOST_LOG_SPREAD = -6.0, 2.0
 
 
 def mask_evidence(class_logits: Tensor) -> Tensor:
@@ -24,3 +27,14 @@ def mask_evidence(class_logits: Tensor) -> Tensor:
     peaks = functional.avg_pool2d(margins, (POOL, POOL), stride=(1, 1)).amax(dim=(2, 3))
     areas = torch.log(1 + class_logits.softmax(dim=1)[:, 1:].sum(dim=(2, 3)))
     return torch.cat((peaks, areas), dim=1)
+
+
+def second_look_log_spread(ps_axis: Tensor) -> Tensor:
+    """What error of the direction the second look expects, (B, 1): logarithm of radians, mean over its views.
+
+    It learns to be unsure where a symphysis is covered. 0, unsure, where there is no PS to look at.
+
+    Args:
+        ps_axis: (B, V, 7) as `engines.network.second_look.SecondLook` answers.
+    """
+    return ps_axis[:, :, 6].clamp(LEAST_LOG_SPREAD, MOST_LOG_SPREAD).mean(dim=1, keepdim=True)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from engines.early_exit import EarlyExitEngine
+from engines.early_exit import MARGIN, EarlyExitEngine, exit_logit
 from engines.errors import InferenceError
+from engines.onnx.editing import read_graph, written
 from engines.registry import DEFAULT_MODEL, load_engine
 from engines.runtime import heads_spec
 from tests.fakes.doubles import GreyLevelEngine, picture
+from tests.fakes.tiny_model import CASCADE_SPEC, SIDE, SPEC, tiny_cascade_model
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from engines.base import Prediction
@@ -75,6 +80,58 @@ def test_of_a_mixed_batch_the_frames_that_may_pass_are_decoded(parts: tuple[Grey
     again = engine.infer(mixed)  # the frame before was none: heads first
     np.testing.assert_array_equal(first.class_logits, again.class_logits)
     assert [int(row.argmax(axis=0).max()) for row in again.class_logits] == [0, 2, 0]
+
+
+def cascade_file(folder: Path, *, exit_logit: float | None, threshold: float) -> Path:
+    path = folder / "cascade.onnx"
+    spec = replace(CASCADE_SPEC, exit_logit=exit_logit, plane_threshold=threshold)
+    path.write_bytes(written(read_graph(tiny_cascade_model())[0], spec))
+    return path
+
+
+def noise(count: int = 12) -> NDArray[np.uint8]:
+    contrast = np.linspace(20, 255, count)[:, None, None, None]
+    return (np.random.default_rng(3).random((count, 1, SIDE, SIDE)) * contrast).astype(np.uint8)
+
+
+def test_of_a_model_with_a_gate_the_plane_head_decides_the_exit(tmp_path: Path) -> None:
+    with load_engine(cascade_file(tmp_path, exit_logit=None, threshold=0.5), "onnxruntime") as whole:
+        expected = whole.infer(noise())
+    assert expected.plane_head is not None
+    gate = float(np.median(expected.plane_logit))
+    leaves = float(np.quantile(expected.plane_head, 0.3)) + MARGIN
+    path = cascade_file(tmp_path, exit_logit=leaves, threshold=1 / (1 + math.exp(-gate)))
+    with load_engine(path, "onnxruntime", early_exit=True) as engine:
+        one_by_one = [engine.infer(image[None]) for image in noise()]
+        again = [engine.infer(image[None]) for image in noise()[::-1]][::-1]
+    passed, left = 0, 0
+    for place, found in enumerate(one_by_one):
+        assert found.plane_head is not None
+        assert found.ps_axis is not None
+        np.testing.assert_allclose(found.plane_logit, again[place].plane_logit, atol=1e-4)
+        np.testing.assert_allclose(found.plane_head[0], expected.plane_head[place], atol=1e-4)
+        if expected.plane_head[place] < leaves - MARGIN:
+            left += 1
+            assert found.plane_logit[0] <= gate - MARGIN + 1e-6
+        else:
+            np.testing.assert_allclose(found.plane_logit[0], expected.plane_logit[place], atol=1e-4)
+        if found.plane_logit[0] >= gate:
+            passed += 1
+            assert expected.ps_axis is not None
+            np.testing.assert_allclose(found.class_logits[0], expected.class_logits[place], atol=1e-3)
+            np.testing.assert_allclose(found.ps_axis[0], expected.ps_axis[place], atol=1e-2)
+        else:
+            assert (found.class_logits[0].argmax(axis=0) == 0).all()
+            assert not found.ps_axis.any()
+    assert min(passed, left) >= 2
+
+
+def test_without_knowledge_of_the_exit_every_frame_is_decoded() -> None:
+    assert exit_logit(CASCADE_SPEC) == -math.inf
+    assert exit_logit(replace(CASCADE_SPEC, plane_threshold=0.5)) == -math.inf
+    assert exit_logit(replace(CASCADE_SPEC, plane_threshold=0.5, exit_logit=-3.0)) == pytest.approx(-3.1)
+    assert exit_logit(replace(CASCADE_SPEC, exit_logit=-3.0)) == -math.inf  # at a threshold of 0 every frame passes
+    assert exit_logit(replace(SPEC, plane_threshold=0.5)) == pytest.approx(-MARGIN)
 
 
 def test_it_takes_a_whole_network_and_heads_in_that_order(parts: tuple[GreyLevelEngine, Heads]) -> None:

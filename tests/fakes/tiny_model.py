@@ -87,7 +87,7 @@ def tiny_cascade() -> CascadeNetwork:
     assert isinstance(network, CascadeNetwork)
     network.masks.load_state_dict(tiny_network().state_dict())
     network.masks.segmentation_head.bias.data += torch.tensor([-1.0, 2.0, -1.0])
-    network.gate_weights.copy_(torch.tensor([0.8, 0.3, -0.2, 0.1, 0.4, -1.5]))
+    network.gate_weights.copy_(torch.tensor([0.8, 0.3, -0.2, 0.1, 0.4, -0.6, -1.5]))
     torch.random.set_rng_state(state)
     return network
 

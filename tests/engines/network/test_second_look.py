@@ -116,12 +116,12 @@ def images() -> np.ndarray:
     return np.random.default_rng(1).integers(0, 256, (3, 1, SIDE, SIDE), np.uint8)
 
 
-def test_the_gate_weighs_head_and_masks() -> None:
+def test_the_gate_weighs_head_masks_and_second_look() -> None:
     network = tiny_cascade()
     with torch.inference_mode():
-        class_logits, plane, _, head, _ = network(torch.from_numpy(images()))
-        evidence = torch.cat((head[:, None], mask_evidence(class_logits)), dim=1)
-    expected = evidence.numpy() @ np.array([0.8, 0.3, -0.2, 0.1, 0.4]) - 1.5
+        class_logits, plane, _, head, axis = network(torch.from_numpy(images()))
+        evidence = torch.cat((head[:, None], mask_evidence(class_logits), axis[:, :, 6].mean(dim=1)[:, None]), dim=1)
+    expected = evidence.numpy() @ np.array([0.8, 0.3, -0.2, 0.1, 0.4, -0.6]) - 1.5
     np.testing.assert_allclose(plane.numpy(), expected, atol=1e-5)
     plain = make_network(CASCADE).eval()
     with torch.inference_mode():
