@@ -43,7 +43,7 @@ class ModelSpec:
     training_data: str
     licence: str
     fusion: Mapping[str, float] = field(default_factory=dict)
-    """Shares of the second look in the joint axis (`stream.measurement.symphysis_axis.Fusion`); empty takes halves."""
+    """Of the second look in the joint axis (`stream.measurement.symphysis_axis.Fusion`); empty takes halves."""
     quality: Mapping[str, object] = field(default_factory=dict)
     """What a frame's expected error is made of (`stream.measurement.expected_error.ErrorModel`); empty: not known."""
     exit_logit: float | None = None

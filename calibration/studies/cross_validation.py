@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +92,11 @@ def study(data: Path, runs: Path, out: Path) -> dict[str, Any]:
         content |= {
             "axis of the second look": _axes(cases, [case.look.axis if case.look else None for case in cases]),
             "axis of both": _axes(cases, fused_axes(cases)),
-            "fusion": {"direction": fusion.direction, "inferior end": fusion.inferior},
+            "fusion": {
+                "direction": fusion.direction,
+                "inferior end": fusion.inferior,
+                "turn, degrees": fusion.turn_deg,
+            },
             "quality": quality_of(cases),
             "protocols, joint axis": protocol_table(predictions, corrections(cases)),
         }

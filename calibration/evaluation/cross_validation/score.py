@@ -95,7 +95,10 @@ def _features(symphysis: Symphysis | None, found: NDArray[np.uint8], gate: NDArr
 
 
 def fitted_fusion(cases: Sequence[Case]) -> Fusion:
-    """The weights by which the joint axis errs least in square on these cases."""
+    """The shares by which the joint axis errs least in square on these cases, and the bias of its direction.
+
+    The bias is one number for all frames: no frame is pulled to the mean, late ones keep their spread.
+    """
     both = [case for case in cases if case.mask_axis is not None and case.look is not None]
     turns = np.array(
         [
@@ -108,8 +111,11 @@ def fitted_fusion(cases: Sequence[Case]) -> Fusion:
     ).reshape(-1, 2, 2)
     if not both:
         return Fusion(direction=0.0, inferior=0.0)
+    bias = turns.mean(axis=0)
+    share = inverse_variance_share(*(turns - bias).T)
     return Fusion(
-        direction=inverse_variance_share(turns[:, 0], turns[:, 1]),
+        direction=share,
+        turn_deg=-float(bias @ (1 - share, share)),
         inferior=inverse_variance_share(ends[:, 0].ravel(), ends[:, 1].ravel()),
     )
 

@@ -93,6 +93,18 @@ def test_the_joint_direction_is_turned_by_its_share(share: float, deg: float) ->
     assert Fusion().join(None, None) is None
 
 
+def test_a_bias_of_the_direction_is_taken_off_towards_the_same_side_of_the_body_in_a_mirrored_picture() -> None:
+    fusion = Fusion(direction=0.5, inferior=0.5, turn_deg=-2.0)
+    normal = fusion.join(Axis(np.array([10.0, 20.0]), turned(RIGHT, 10)), viewed_axis(np.array([view(30)])))
+    mirrored = fusion.join(Axis(np.array([10.0, 20.0]), turned(RIGHT, 170)), viewed_axis(np.array([view(150)])))
+    assert normal is not None
+    assert mirrored is not None
+    assert normal.deg == pytest.approx(18.0)
+    assert mirrored.deg == pytest.approx(162.0)
+    with pytest.raises(ValueError, match="turn_deg"):
+        Fusion(turn_deg=11.0)
+
+
 def test_an_axis_is_corrected_by_what_the_look_adds_to_the_ellipse() -> None:
     found = Symphysis.read(labels(), np.array([view(35, inferior=(123.0, 88.0))]))
     assert found is not None
