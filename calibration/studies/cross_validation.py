@@ -92,11 +92,7 @@ def study(data: Path, runs: Path, out: Path) -> dict[str, Any]:
         content |= {
             "axis of the second look": _axes(cases, [case.look.axis if case.look else None for case in cases]),
             "axis of both": _axes(cases, fused_axes(cases)),
-            "fusion": {
-                "direction": fusion.direction,
-                "inferior end": fusion.inferior,
-                "turn, degrees": fusion.turn_deg,
-            },
+            "fusion": asdict(fusion),
             "quality": quality_of(cases),
             "protocols, joint axis": protocol_table(predictions, corrections(cases)),
         }

@@ -91,7 +91,8 @@ def _quality(content: Mapping[str, Any]) -> str:
     header = ["doubt", *next(iter(content["quality"].values()))]
     share = ", ".join(f"{name} {value:.2f}" for name, value in content["fusion"].items())
     title = "AoP error of the joint axis, degrees, of frames sorted by a doubt:\n"
-    return f"{title}\n{markdown_table(header, rows)}\nShare of the second look in the joint axis, and its bias: {share}.\n"
+    table = markdown_table(header, rows)
+    return f"{title}\n{table}\nShare of the second look in the joint axis, and its bias: {share}.\n"
 
 
 def _error_cell(figures: Mapping[str, Any]) -> str:
