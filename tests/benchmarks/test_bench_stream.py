@@ -60,21 +60,29 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
-def test_an_injected_stall_shows_in_the_slowest_frames_and_nowhere_else(clip: str) -> None:
-    calm = StreamOptions(source=clip, rate_hz=20.0, frames=100, repeats=1)
-    stalled = StreamOptions(source=clip, rate_hz=20.0, frames=100, repeats=1, stall_ms=200.0, stall_every=30)
-    without, with_stall = bench_stream(calm), bench_stream(stalled)
-    assert with_stall["latency_ms"]["p99"] > 180.0
-    assert with_stall["latency_ms"]["p99"] > without["latency_ms"]["p99"] + 100.0
-    assert with_stall["latency_ms"]["p50"] < without["latency_ms"]["p50"] + 100.0
-    for found in (without, with_stall):
-        (repeat,) = found["repeats"]
-        assert sum(repeat["states"].values()) == 60
-        assert repeat["in_time_share"] <= 1.0
-        stages = sum(times["p50"] for times in found["stage_ms"].values())
-        assert stages == pytest.approx(found["latency_ms"]["p50"], rel=0.5, abs=3.0)
-        assert found["cpu_ms_per_frame_without_network"] > 0
-    json.dumps(with_stall, allow_nan=False)
+def test_a_stall_shows_in_the_frames_that_waited_for_it_and_nowhere_else() -> None:
+    """A program that takes 10 ms a frame and stalls once, on a clock of its own."""
+    clock = ManualClock(5_000)
+    latency_ms = []
+    for frame in Scheduled(DrawnSource(60, clock=clock), rate_hz=20.0, count=60, clock=clock):
+        clock.advance(210_000_000 if frame.index == 30 else 10_000_000)
+        latency_ms.append((clock.now_ns() - frame.captured_ns) / 1e6)
+    behind = [210.0, 170.0, 130.0, 90.0, 50.0]  # what is 160 ms behind makes up 40 ms with each frame
+    assert latency_ms == pytest.approx([10.0] * 30 + behind + [10.0] * 25)
+
+
+def test_a_run_counts_every_frame_and_shows_an_injected_stall(clip: str) -> None:
+    options = StreamOptions(source=clip, rate_hz=50.0, frames=60, repeats=1, stall_ms=200.0, stall_every=10)
+    found = bench_stream(options)
+    (repeat,) = found["repeats"]
+    assert sum(repeat["states"].values()) == 30  # the first half warms up
+    assert found["frames_measured"] == 30 - repeat["states"]["dropped"]
+    assert found["latency_ms"]["max"] > 199.0  # a busy machine can only add to it
+    assert found["stage_ms"]["infer"]["max"] > 199.0
+    assert repeat["in_time_share"] < 1.0
+    assert all(times["p50"] <= found["latency_ms"]["max"] for times in found["stage_ms"].values())
+    assert found["cpu_ms_per_frame_without_network"] > 0
+    json.dumps(found, allow_nan=False)
 
 
 def test_percentiles_and_histogram_count_every_frame() -> None:

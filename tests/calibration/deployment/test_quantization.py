@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from calibration.data.base import LabelledFrame
+from calibration.deployment.acceptance import judge
 from calibration.deployment.quantization import quantize
 from calibration.deployment.quantization.frames import choose_frames, spread_out
 from calibration.deployment.quantization.qdq import Quantizer
@@ -77,18 +78,17 @@ def test_the_quantised_graph_runs_alike_in_openvino_and_onnx_runtime(
     assert kinds["QuantizeLinear"] > 20
     assert len(content) < 0.6 * len(MODEL.content)
     quantised = ModelFile(spec, content)
-    images = as_network_input(frames[::20], MODEL.spec)
     with (
         OpenVinoEngine(quantised) as openvino,
         OnnxRuntimeEngine(quantised) as onnxruntime,
         OpenVinoEngine(MODEL, precision="fp32") as reference,
     ):
         assert openvino.name == "openvino int8 CPU"
-        for image in images:
-            found = [engine.infer(image[None]).class_logits.argmax(axis=1) for engine in (openvino, onnxruntime)]
-            expected = reference.infer(image[None]).class_logits.argmax(axis=1)
-            assert np.mean(found[0] != found[1]) < 0.01
-            assert 0 < np.mean(found[0] != expected) < 0.03  # rounded, and no more than that
+        # Judged by the angle and the masks: how a CPU without 8-bit instructions rounds is its own affair.
+        for one, other in ((onnxruntime, openvino), (openvino, reference)):
+            assert judge(one, other, frames[::2], precision="int8").refusals == ()
+        image = as_network_input(frames[:1], MODEL.spec)
+        assert not np.array_equal(openvino.infer(image).class_logits, reference.infer(image).class_logits)  # rounded
 
 
 def test_signed_graphs_hold_what_tensorrt_takes(quantizer: Quantizer) -> None:
