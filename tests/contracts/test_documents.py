@@ -19,6 +19,7 @@ from engines.onnx.model_file import read_model_file
 from engines.registry import DEFAULT_INT8_MODEL, DEFAULT_MODEL, DEFAULT_SIGNED_MODEL
 from partum import COMMANDS
 from stream.app.command_line import program
+from stream.measurement.biometry import Reason
 from tests.conftest import REPOSITORY
 
 README = REPOSITORY / "README.md"
@@ -26,7 +27,8 @@ CHANGELOG = REPOSITORY / "CHANGELOG.md"
 MODEL_CARD = DEFAULT_MODEL.parent / "MODEL_CARD.md"
 RESULTS = REPOSITORY / "benchmarks" / "results"
 SHIPPED = (DEFAULT_MODEL, DEFAULT_INT8_MODEL, DEFAULT_SIGNED_MODEL)
-PAGES = sorted((REPOSITORY / "docs").glob("*.md"))
+DOCS = REPOSITORY / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
 DOCUMENTS = [README, REPOSITORY / "CONTRIBUTING.md", MODEL_CARD, *PAGES, *(REPOSITORY / "stream").rglob("*.md")]
 OURS = ("engines", "stream", "calibration", "benchmarks", "tests", "docs")
 NAMES_OF_OLD = {"vocabulary.md"}
@@ -146,6 +148,13 @@ def options_below(command: click.Command) -> set[str]:
         )
         return set().union(*(options_below(each) for each in inner if each))
     return {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+
+
+def test_every_reason_and_every_command_is_documented() -> None:
+    assert {f"`{reason}`" for reason in Reason} - set(re.findall(r"`\w+`", (DOCS / "outputs.md").read_text())) == set()
+    assert {f"`partum {name}`" for name in COMMANDS} - set(
+        re.findall(r"`partum [\w-]+`", (DOCS / "command-line.md").read_text())
+    ) == set()
 
 
 def options_of(words: list[str]) -> tuple[set[str], list[str]]:
