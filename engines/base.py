@@ -53,7 +53,7 @@ class ModelSpec:
     """Of the encoder and decoder in this file: fp32, fp16, bf16, or int8 (with explicit Q/DQ)."""
     made_from: str = ""
     """Of an int8 model: sha256 of the float32 file it was made from."""
-    mark: str = ""
+    warning: str = ""
     """What every output must say of results of this file; empty for an engine that passed its acceptance."""
     sha256: str = ""
     """Of the model file; filled by the loader."""
@@ -100,6 +100,7 @@ class ModelSpec:
         """Returns the facts as the string pairs that ride in the ONNX file."""
         facts = asdict(self)
         facts.pop("sha256")
+        facts["mark"] = facts.pop("warning")  # its name in files
         return {"partum.schema": METADATA_SCHEMA, "partum.spec": json.dumps(facts, sort_keys=True)}
 
     @classmethod
@@ -118,6 +119,7 @@ class ModelSpec:
         try:
             facts = json.loads(metadata["partum.spec"])
             facts["classes"] = tuple(facts["classes"])
+            facts["warning"] = facts.pop("mark", "")
             return cls(**facts, sha256=sha256)
         except (KeyError, TypeError, ValueError) as error:
             raise ModelMismatch(

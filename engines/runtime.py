@@ -66,7 +66,7 @@ class RuntimeEngine(Engine):
                 outputs = self._run(np.ascontiguousarray(images))
             except self.failures as error:
                 kind = type(error) if isinstance(error, InferenceError) else InferenceError
-                raise kind(f"{self.name}: {reason(error)}") from error
+                raise kind(f"{self.name}: {error_summary(error)}") from error
         if not all(np.isfinite(output).all() for output in outputs):
             raise InferenceError(f"{self.name}: {self.spec.name} answers NaN or infinity; export it again")
         answer = Prediction.of(dict(zip(self.spec.output_names, outputs, strict=True)), images)
@@ -123,9 +123,9 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def unavailable(backend: str, extra: str, error: ImportError) -> EngineUnavailable:
+def runtime_unavailable(backend: str, extra: str, error: ImportError) -> EngineUnavailable:
     """The error for a runtime that cannot be imported; `extra` is what to install."""
-    return EngineUnavailable(f"{backend} cannot run here ({reason(error)}); pip install '{extra}'")
+    return EngineUnavailable(f"{backend} cannot run here ({error_summary(error)}); pip install '{extra}'")
 
 
 def check_precision(backend: str, *, asked: str, runs: str) -> None:
@@ -134,12 +134,12 @@ def check_precision(backend: str, *, asked: str, runs: str) -> None:
         raise EngineUnavailable(f"{backend}: {asked} was asked for, but it runs {runs} on this machine; take {runs}")
 
 
-def refused(backend: str, spec: ModelSpec, error: Exception) -> ModelMismatch:
+def model_rejected(backend: str, spec: ModelSpec, error: Exception) -> ModelMismatch:
     """The error for a model that the runtime does not take."""
-    return ModelMismatch(f"back-end {backend} refuses model {spec.name} ({reason(error)}); export it again")
+    return ModelMismatch(f"back-end {backend} refuses model {spec.name} ({error_summary(error)}); export it again")
 
 
-def reason(error: Exception) -> str:
+def error_summary(error: Exception) -> str:
     """The last line of a runtime's message that says something: they put their own source lines first."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

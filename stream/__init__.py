@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from stream.common.channel import Channel, Overflow
     from stream.frames.frame import Frame, PixelSpacing
-    from stream.measurement.biometry import Biometry, Landmarks, Reason
+    from stream.frames.reason import Reason
+    from stream.measurement.biometry import Biometry, Landmarks
     from stream.measurement.protocols import measure
     from stream.pipeline.pipeline import Pipeline
-    from stream.pipeline.record import Measurement, State
+    from stream.pipeline.record import FrameState, Measurement
     from stream.sources import open_source
     from stream.tracking.tracker import Estimate
 
@@ -28,8 +29,8 @@ _HOME = {
     "Overflow": "stream.common.channel",
     "Pipeline": "stream.pipeline.pipeline",
     "PixelSpacing": "stream.frames.frame",
-    "Reason": "stream.measurement.biometry",
-    "State": "stream.pipeline.record",
+    "Reason": "stream.frames.reason",
+    "FrameState": "stream.pipeline.record",
     "measure": "stream.measurement.protocols",
     "open_source": "stream.sources",
 }
@@ -39,13 +40,13 @@ __all__ = [
     "Channel",
     "Estimate",
     "Frame",
+    "FrameState",
     "Landmarks",
     "Measurement",
     "Overflow",
     "Pipeline",
     "PixelSpacing",
     "Reason",
-    "State",
     "measure",
     "open_source",
 ]

@@ -20,16 +20,16 @@ from rich.console import Console
 
 from benchmarks.reporting.environment import write_result
 from calibration.evaluation.evaluate import training_frames_of
-from calibration.evaluation.statistics.agreement import spread
+from calibration.evaluation.statistics.agreement import describe_spread
 from calibration.evaluation.statistics.ranks import area_under_roc
 from engines.registry import load_engine
 from stream.common.clock import MonotonicClock
 from stream.frames.frame import Frame
-from stream.inference.frame_analyzer import Reader, predict
+from stream.inference.frame_analyzer import FrameAnalyzer, infer_frame
 from stream.measurement.protocols import DEFAULT_PROTOCOL
 from stream.phantom.source import PhantomSource
 from stream.pipeline.pipeline import Pipeline
-from stream.pipeline.record import State
+from stream.pipeline.record import FrameState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +45,7 @@ SIMULATED = ("phantom:", "phantom:?mirrored=1", *(f"phantom:?seed={seed}&duratio
 
 def rounded_spread(values: Sequence[float]) -> dict[str, float]:
     """Mean, median and 95th percentile of one value or more."""
-    found = spread(np.asarray(values, dtype=np.float64))
+    found = describe_spread(np.asarray(values, dtype=np.float64))
     if found is None:
         raise ValueError("a spread takes one value or more, got none; check that the data folder holds frames")
     return {"mean": round(found.mean, 3), "median": round(found.median, 3), "p95": round(found.p95, 3)}
@@ -55,9 +55,9 @@ def plane_gate(engine: Engine, images: Sequence[NDArray[np.uint8]]) -> dict[str,
     """How many frames of a kind pass the gate, and how many end with a number on the screen, each seen alone."""
     passed = measured = 0
     for image in images:
-        reader = Reader.of(engine.spec, protocol=DEFAULT_PROTOCOL)  # remembers no other frame
+        analyzer = FrameAnalyzer.of(engine.spec, protocol=DEFAULT_PROTOCOL)  # remembers no other frame
         frame = Frame(image=image, index=0, pts=0, time_base=Fraction(1, 25), captured_ns=0)
-        reading = reader.read(frame, *predict(engine, frame))
+        reading = analyzer.analyze(frame, *infer_frame(engine, frame))
         passed += reading.plane_probability >= engine.spec.plane_threshold
         measured += reading.biometry.reason is None
     return {"frames": len(images), "called_standard": passed, "measured": measured}
@@ -84,7 +84,7 @@ def simulated_recording(engine: Engine, uri: str) -> dict[str, object]:
         for measurement in pipeline:
             truth = source.truth(measurement.frame.index)
             standard += truth.is_standard_plane
-            if truth.is_standard_plane and measurement.state is State.MEASURED and measurement.aop:
+            if truth.is_standard_plane and measurement.state is FrameState.MEASURED and measurement.aop:
                 errors.append(measurement.aop.value - truth.aop_deg)
                 inside.append(measurement.aop.lo95 <= truth.aop_deg <= measurement.aop.hi95)
     return {

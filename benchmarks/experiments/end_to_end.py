@@ -28,13 +28,13 @@ from engines.registry import load_engine
 from engines.sharing import SharedEngine
 from stream.common.channel import Overflow
 from stream.common.clock import MonotonicClock
-from stream.outputs.tables import JsonLines
+from stream.outputs.tables import JsonLinesTable
 from stream.pipeline.pipeline import Pipeline
-from stream.pipeline.record import State
+from stream.pipeline.record import FrameState
 from stream.pipeline.stages import Stage
-from stream.preprocessing import Watch, WatchOptions
+from stream.preprocessing import FramePreprocessor, PreprocessingOptions
 from stream.sources import open_source
-from stream.sources.paced import Looped
+from stream.sources.wrappers import LoopedSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -83,7 +83,7 @@ class StreamOptions:
         return self.deadline_ms or (1e3 / self.rate_hz if self.rate_hz else None)
 
 
-class Lent(Engine):
+class BorrowedEngine(Engine):
     """An engine lent to a pipeline: closing it does not close the one behind it.
 
     Args:
@@ -119,11 +119,11 @@ def stalling(engine: Engine, *, stall_ms: float, every: int) -> Engine:
             time.sleep(stall_ms / 1e3)
         return engine.infer(images)
 
-    return Lent(engine, infer)
+    return BorrowedEngine(engine, infer)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Taken:
+class StreamResult:
     """What one stream of a repeat saw: for each result its times, and the counts."""
 
     latency_ms: NDArray[np.float64]
@@ -178,13 +178,13 @@ def bench_stream(options: StreamOptions) -> dict[str, Any]:
     }
 
 
-def one_repeat(options: StreamOptions, engine: Engine, *, frames: int) -> tuple[dict[str, Any], list[Taken]]:
+def one_repeat(options: StreamOptions, engine: Engine, *, frames: int) -> tuple[dict[str, Any], list[StreamResult]]:
     """All streams once, side by side."""
-    results: list[Taken | BaseException] = []
+    results: list[StreamResult | BaseException] = []
     with ExitStack() as stack:
-        engines: Sequence[Engine] = [Lent(engine)]
+        engines: Sequence[Engine] = [BorrowedEngine(engine)]
         if options.streams > 1:
-            shared = stack.enter_context(SharedEngine(Lent(engine)))
+            shared = stack.enter_context(SharedEngine(BorrowedEngine(engine)))
             engines = [shared.share() for _ in range(options.streams)]
         threads = [
             threading.Thread(target=_collect, args=(options, each, frames, results), name="partum-bench")
@@ -197,27 +197,27 @@ def one_repeat(options: StreamOptions, engine: Engine, *, frames: int) -> tuple[
         for thread in threads:
             thread.join()
         took_s = time.perf_counter() - began_s
-    taken = [each for each in results if isinstance(each, Taken)]
+    taken = [each for each in results if isinstance(each, StreamResult)]
     for each in results:
         if isinstance(each, BaseException):
             raise each
     return _summary(options, taken, took_s=took_s) | {"started_unix_s": round(started_ns / 1e9, 1)}, taken
 
 
-def _collect(options: StreamOptions, engine: Engine, frames: int, results: list[Taken | BaseException]) -> None:
+def _collect(options: StreamOptions, engine: Engine, frames: int, results: list[StreamResult | BaseException]) -> None:
     try:
         results.append(_take(options, engine, frames))
     except BaseException as error:  # noqa: BLE001 - a thread's boundary: raised again by the repeat
         results.append(error)
 
 
-def _take(options: StreamOptions, engine: Engine, frames: int) -> Taken:
+def _take(options: StreamOptions, engine: Engine, frames: int) -> StreamResult:
     """One stream through the pipeline into a file."""
     clock = MonotonicClock()
-    watch = Watch(WatchOptions(), is_live=options.live)
+    preprocessor = FramePreprocessor(PreprocessingOptions(), is_live=options.live)
     with open_source(options.source, clock=clock) as beginning:
-        watch.look_ahead(beginning)
-    looped = Looped(lambda: open_source(options.source, clock=clock))
+        preprocessor.look_ahead(beginning)
+    looped = LoopedSource(lambda: open_source(options.source, clock=clock))
     source: FrameSource
     if options.rate_hz:
         source = Scheduled(looped, rate_hz=options.rate_hz, count=frames, clock=clock)
@@ -227,14 +227,14 @@ def _take(options: StreamOptions, engine: Engine, frames: int) -> Taken:
     latency_ms, done_s = array("d"), array("d")  # eight bytes a number, so that a long run shows the program's memory
     stage_ms = {stage: array("d") for stage in Stage}
     resident: list[float | None] = []
-    states = {str(state): 0 for state in State}
+    states = {str(state): 0 for state in FrameState}
     began_ns, first_ms = clock.now_ns(), 0.0
     warm_up, cpu_s = min(WARM_UP_FRAMES, frames // 2), 0.0
     with (
         tempfile.TemporaryDirectory() as folder,
-        Pipeline(source, engine, overflow=overflow, watch=watch, clock=clock) as pipeline,
+        Pipeline(source, engine, overflow=overflow, preprocessor=preprocessor, clock=clock) as pipeline,
     ):
-        lines = JsonLines(Path(folder) / "measurements.jsonl")
+        lines = JsonLinesTable(Path(folder) / "measurements.jsonl")
         for measurement in pipeline:
             lines.write(measurement)
             now_ns = clock.now_ns()
@@ -245,14 +245,14 @@ def _take(options: StreamOptions, engine: Engine, frames: int) -> Taken:
             if measurement.frame.index % max(1, frames // 10) == 0:
                 resident.append(resident_mb())
             states[str(measurement.state)] += 1
-            if measurement.state is State.DROPPED:
+            if measurement.state is FrameState.DROPPED:
                 continue
             latency_ms.append((now_ns - measurement.frame.captured_ns) / 1e6)
             done_s.append(now_ns / 1e9)
             for stage, spent in measurement.stage_ms.items():
                 stage_ms[stage].append(spent)
         lines.close()
-    return Taken(
+    return StreamResult(
         latency_ms=np.array(latency_ms),
         stage_ms=stage_ms,
         done_s=np.array(done_s),
@@ -264,7 +264,7 @@ def _take(options: StreamOptions, engine: Engine, frames: int) -> Taken:
     )
 
 
-def _summary(options: StreamOptions, taken: Sequence[Taken], *, took_s: float) -> dict[str, Any]:
+def _summary(options: StreamOptions, taken: Sequence[StreamResult], *, took_s: float) -> dict[str, Any]:
     latency = np.concatenate([each.latency_ms for each in taken])
     states = {name: sum(each.states[name] for each in taken) for name in taken[0].states}
     counted = sum(states.values())
@@ -300,9 +300,9 @@ def _summary(options: StreamOptions, taken: Sequence[Taken], *, took_s: float) -
 def _without_network(options: StreamOptions, engine: Engine) -> float:
     """CPU time a frame costs in everything but the network: the same run with an answer that costs nothing."""
     clock = MonotonicClock()
-    watch = Watch(is_live=False)
+    preprocessor = FramePreprocessor(is_live=False)
     with open_source(options.source, clock=clock) as beginning:
-        watch.look_ahead(beginning)
+        preprocessor.look_ahead(beginning)
     answers: list[Prediction] = []
 
     def asked(images: NDArray[np.uint8]) -> Prediction:
@@ -310,7 +310,7 @@ def _without_network(options: StreamOptions, engine: Engine) -> float:
         return answers[-1]
 
     first = Limited(open_source(options.source, clock=clock), count=20)
-    with Pipeline(first, Lent(engine, asked), watch=watch) as pipeline:
+    with Pipeline(first, BorrowedEngine(engine, asked), preprocessor=preprocessor) as pipeline:
         for _ in pipeline:
             pass
     best = max(answers, key=lambda prediction: float(prediction.plane_logit[0]))
@@ -318,7 +318,7 @@ def _without_network(options: StreamOptions, engine: Engine) -> float:
     unpaced = StreamOptions(source=options.source, rate_hz=None, frames=min(options.frames, 300), live=options.live)
     spent = []
     for _ in range(3):
-        repeat, _ = one_repeat(unpaced, Lent(engine, lambda images: kept), frames=unpaced.frames)
+        repeat, _ = one_repeat(unpaced, BorrowedEngine(engine, lambda images: kept), frames=unpaced.frames)
         spent.append(float(repeat["cpu_ms_per_frame"]))
     return round(statistics.median(spent), 3)
 

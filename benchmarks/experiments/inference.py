@@ -19,7 +19,7 @@ from rich.table import Table
 from benchmarks.experiments.roofline import measure_peaks, roofline
 from benchmarks.reporting.environment import describe_machine, others_busy
 from benchmarks.reporting.report import BUSY, draw_engines, model_table, write_report
-from calibration.deployment.acceptance import judge
+from calibration.deployment.acceptance import compare_engines
 from calibration.deployment.quantization.frames import choose_frames
 from calibration.deployment.trial_frames import as_network_input, demonstration_frames, read_frames
 from engines.backends.openvino import OpenVinoEngine
@@ -78,7 +78,7 @@ def bench_model(options: BenchOptions, *, out: Path | None = None) -> dict[str, 
         with OpenVinoEngine(model_file, precision="fp32") as reference:
             for label, engine in engines.items():
                 console.print(f"agreement of {label}")
-                report = judge(engine, reference, frames, precision=engine.description.precision)
+                report = compare_engines(engine, reference, frames, precision=engine.description.precision)
                 rows[label] = {"engine": engine.name, "agreement": report.as_json()}
         timed = {label: engine for label, engine in engines.items() if rows[label]["agreement"]["accepted"]}
         images = as_network_input(frames, next(iter(engines.values())).spec)

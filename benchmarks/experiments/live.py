@@ -25,8 +25,8 @@ from engines.registry import load_engine
 from stream.common.channel import Overflow
 from stream.common.clock import MonotonicClock
 from stream.pipeline.pipeline import Pipeline
-from stream.pipeline.record import State
-from stream.preprocessing import Watch, WatchOptions
+from stream.pipeline.record import FrameState
+from stream.preprocessing import FramePreprocessor, PreprocessingOptions
 from stream.sources.live.igtl.protocol import pack_image
 from stream.sources.live.igtl.source import open_igtl
 from stream.sources.live.network import open_network
@@ -63,12 +63,15 @@ def network_delay(uri: str, publish: str, options: Mapping[str, str], *, later_s
     timer.start()
     read_ns: list[tuple[int, int, int]] = []
     with Pipeline(
-        source, load_engine(), overflow=Overflow.DROP_OLDEST, watch=Watch(WatchOptions(sector="whole"))
+        source,
+        load_engine(),
+        overflow=Overflow.DROP_OLDEST,
+        preprocessor=FramePreprocessor(PreprocessingOptions(sector="whole")),
     ) as pipeline:
         for measurement in pipeline:
             done_ns = time.monotonic_ns()
             frame = measurement.frame
-            if measurement.state is not State.DROPPED:
+            if measurement.state is not FrameState.DROPPED:
                 read_ns.append((number_of(frame.image), frame.captured_ns, done_ns))
             if len(read_ns) == PICTURES:
                 break

@@ -16,10 +16,17 @@ import numpy as np
 from rich.console import Console
 
 from benchmarks.reporting.environment import write_result
-from calibration.fitting.orientation import PHANTOMS, cues_of, fit_weights, out_of_fold, phantom_masks, with_masks
+from calibration.fitting.orientation import (
+    PHANTOMS,
+    cues_of,
+    fit_weights,
+    out_of_fold_log_odds,
+    phantom_masks,
+    with_masks,
+)
 from stream.measurement.biometry import Orientation
-from stream.measurement.folder_orientation import MaskOrientation
-from stream.measurement.orientation_cues import MIRRORED_TO, NORMAL_FROM, orientation_of
+from stream.measurement.folder_orientation import FolderOrientation
+from stream.measurement.orientation_cues import MIRRORED_TO, NORMAL_FROM, orientation_from_log_odds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -36,13 +43,13 @@ FOLDERS = 200
 
 def read(log_odds: NDArray[np.float64]) -> dict[str, float]:
     """Shares of normal masks that are read right, wrong, and not at all, in 100."""
-    found = [orientation_of(float(value)) for value in log_odds]
+    found = [orientation_from_log_odds(float(value)) for value in log_odds]
     return _shares(found, right=Orientation.NORMAL)
 
 
 def read_mirrored(log_odds: NDArray[np.float64]) -> dict[str, float]:
     """The same of their mirror images."""
-    return _shares([orientation_of(-float(value)) for value in log_odds], right=Orientation.MIRRORED)
+    return _shares([orientation_from_log_odds(-float(value)) for value in log_odds], right=Orientation.MIRRORED)
 
 
 def _shares(found: Sequence[Orientation | None], *, right: Orientation) -> dict[str, float]:
@@ -74,7 +81,7 @@ def folders(
         for folder in drawn:
             chosen = [index for name in folder for index in members[name]]
             for sign, kept in decided.items():
-                found = MaskOrientation()
+                found = FolderOrientation()
                 for index in chosen:
                     found.add_log_odds(masks[index], sign * float(log_odds[index]))
                 kept.append(found.orientation)
@@ -89,7 +96,7 @@ def folders(
     return results
 
 
-def of_looks(cues: NDArray[np.float64], looks: Iterable[str], phantoms: NDArray[np.float64]) -> dict[str, object]:
+def by_scanner(cues: NDArray[np.float64], looks: Iterable[str], phantoms: NDArray[np.float64]) -> dict[str, object]:
     """Masks of each kind of scanner by weights of the others alone: as far from what was learned as the data allow."""
     kinds = np.array(list(looks))
     found: dict[str, object] = {}
@@ -108,7 +115,7 @@ def main(folder: Path) -> None:
     groups = [frame.group for frame in frames]
     cues, phantoms = cues_of(masks), cues_of(phantom_masks(PHANTOMS))
     weights = fit_weights(np.concatenate([cues, phantoms]))
-    runs = [out_of_fold(cues, groups, phantoms, folds=FOLDS, seed=seed) for seed in SEEDS]
+    runs = [out_of_fold_log_odds(cues, groups, phantoms, folds=FOLDS, seed=seed) for seed in SEEDS]
     every = np.concatenate(runs)
     results: dict[str, object] = {
         "masks": len(masks),
@@ -121,7 +128,7 @@ def main(folder: Path) -> None:
         "normal_read_as_mirrored_in_100_by_band": {
             f"{band:g}": [round(100 * float(np.mean(run <= band)), 2) for run in runs] for band in BANDS
         },
-        "by_look_in_100": of_looks(cues, (frame.look for frame in frames), phantoms),
+        "by_look_in_100": by_scanner(cues, (frame.look for frame in frames), phantoms),
         "folders_in_100": folders(masks, groups, runs[0]),
     }
     path = write_result("orientation", results, command="python -m benchmarks.experiments.orientation DATA/psfhs")

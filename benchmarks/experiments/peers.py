@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.experiments.end_to_end import Lent, StreamOptions, one_repeat
+from benchmarks.experiments.end_to_end import BorrowedEngine, StreamOptions, one_repeat
 from calibration.learning.settings.training import load_config
 from engines.registry import DEFAULT_MODEL, load_engine
 from stream.common.clock import MonotonicClock
@@ -127,7 +127,7 @@ def _loops(clip: Path, frames: int, paper_frames: int) -> dict[str, Callable[[],
 
     def pipeline() -> float:
         options = StreamOptions(source=str(clip), rate_hz=None, frames=300)
-        repeat, _ = one_repeat(options, Lent(ours), frames=options.frames)
+        repeat, _ = one_repeat(options, BorrowedEngine(ours), frames=options.frames)
         return float(repeat["frames_per_second"])
 
     return {

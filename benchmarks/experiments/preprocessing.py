@@ -27,8 +27,8 @@ from stream.app.session_options import DEMO_CLIP
 from stream.common.clock import MonotonicClock
 from stream.measurement.biometry import Orientation
 from stream.measurement.protocols import measure
-from stream.preprocessing.sector.detection import Gathered, find_outline, find_sector, small_copy
-from stream.preprocessing.view_change import Change, ChangeDetector
+from stream.preprocessing.sector.detection import PixelExtrema, find_outline, find_sector, small_copy
+from stream.preprocessing.view_change import ViewChange, ViewChangeDetector
 from stream.sources import open_source
 
 if TYPE_CHECKING:
@@ -54,29 +54,29 @@ def zoomed(picture: Picture, zoom: float) -> Picture:
     return np.asarray(cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_AREA), np.uint8)
 
 
-CHANGES: Mapping[str, tuple[Callable[[Picture], Picture], Change]] = {
-    "none": (lambda picture: picture, Change.NONE),
-    "brighter": (lambda picture: np.asarray(cv2.convertScaleAbs(picture, alpha=1.5), np.uint8), Change.NONE),
-    "darker": (lambda picture: np.asarray(cv2.convertScaleAbs(picture, alpha=0.5), np.uint8), Change.NONE),
-    "mirrored": (lambda picture: picture[:, ::-1], Change.MIRRORED),
-    "upside down": (lambda picture: picture[::-1], Change.UPSIDE_DOWN),
-    "turned": (lambda picture: picture[::-1, ::-1], Change.TURNED),
+CHANGES: Mapping[str, tuple[Callable[[Picture], Picture], ViewChange]] = {
+    "none": (lambda picture: picture, ViewChange.NONE),
+    "brighter": (lambda picture: np.asarray(cv2.convertScaleAbs(picture, alpha=1.5), np.uint8), ViewChange.NONE),
+    "darker": (lambda picture: np.asarray(cv2.convertScaleAbs(picture, alpha=0.5), np.uint8), ViewChange.NONE),
+    "mirrored": (lambda picture: picture[:, ::-1], ViewChange.MIRRORED),
+    "upside down": (lambda picture: picture[::-1], ViewChange.UPSIDE_DOWN),
+    "turned": (lambda picture: picture[::-1, ::-1], ViewChange.TURNED),
     **{
-        f"zoomed by {zoom:g}": (lambda picture, zoom=zoom: zoomed(picture, zoom), Change.ZOOMED)  # type: ignore[misc]
+        f"zoomed by {zoom:g}": (lambda picture, zoom=zoom: zoomed(picture, zoom), ViewChange.ZOOMED)  # type: ignore[misc]
         for zoom in (0.5, 0.7, 0.8, 0.9, 1.1, 1.25, 1.5)
     },
 }
 
 
-def told(images: Sequence[Picture], rate_hz: float) -> list[Change]:
+def told(images: Sequence[Picture], rate_hz: float) -> list[ViewChange]:
     """What the detector tells of each picture, looking at the sector that is found in the first ones."""
     copies = [small_copy(np.ascontiguousarray(image)) for image in images]
-    gathered = Gathered((images[0].shape[0], images[0].shape[1]))
+    gathered = PixelExtrema((images[0].shape[0], images[0].shape[1]))
     for copy in copies[:CHANGED_AT]:
         gathered.add(copy)
     found = find_outline(gathered)
-    detector = ChangeDetector(found.mask if found else np.full_like(copies[0], 255))
-    return [detector.look(copy, number / rate_hz) for number, copy in enumerate(copies)]
+    detector = ViewChangeDetector(found.mask if found else np.full_like(copies[0], 255))
+    return [detector.update(copy, number / rate_hz) for number, copy in enumerate(copies)]
 
 
 def coded(images: Sequence[Picture], quality: int) -> list[Picture]:
@@ -111,7 +111,7 @@ def false_seams(data: Path) -> dict[str, dict[str, int]]:
     """Changes told in recordings in which there are none."""
     return {
         name: {
-            f"every {step}": sum(each is not Change.NONE for each in told(images[::step], rate_hz / step))
+            f"every {step}": sum(each is not ViewChange.NONE for each in told(images[::step], rate_hz / step))
             for step in (1, 2, 3)
         }
         for name, images, rate_hz in recordings(data)
@@ -130,12 +130,12 @@ def changes(data: Path) -> dict[str, dict[str, int]]:
             images = moved(still, LENGTH, rate_hz=rate_hz, seed=int(rng.integers(1 << 30)))
             film = [image if number < CHANGED_AT else then(image) for number, image in enumerate(images)]
             found = told(coded(film, quality), rate_hz)
-            others = [each for number, each in enumerate(found) if each is not Change.NONE and number != CHANGED_AT]
+            others = [each for number, each in enumerate(found) if each is not ViewChange.NONE and number != CHANGED_AT]
             at_once = found[CHANGED_AT]
             rows[name]["made"] += 1
             rows[name]["right"] += at_once is expected and not others
-            rows[name]["late or wrong"] += (at_once is not expected and at_once is not Change.NONE) or bool(others)
-            rows[name]["missed"] += at_once is Change.NONE and expected is not Change.NONE and not others
+            rows[name]["late or wrong"] += (at_once is not expected and at_once is not ViewChange.NONE) or bool(others)
+            rows[name]["missed"] += at_once is ViewChange.NONE and expected is not ViewChange.NONE and not others
     return {name: dict(row) for name, row in rows.items()}
 
 
@@ -147,7 +147,7 @@ def cut_heads(data: Path) -> dict[str, Any]:
     for path in sorted((data / "psfhs" / "val" / "images").glob("*.png")):
         image = np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), np.uint8)
         labels = np.asarray(cv2.imread(str(path.parents[1] / "masks" / path.name), cv2.IMREAD_GRAYSCALE), np.uint8)
-        gathered = Gathered((image.shape[0], image.shape[1]))
+        gathered = PixelExtrema((image.shape[0], image.shape[1]))
         gathered.add(small_copy(image))
         sector = find_sector(gathered)
         whole = measure(labels, orientation=Orientation.NORMAL)

@@ -20,11 +20,11 @@ import numpy as np
 from PIL import Image
 
 from stream.frames.frame import Frame, PixelSpacing
-from stream.measurement.biometry import Reason
+from stream.frames.reason import Reason
 from stream.measurement.protocols import DEFAULT_PROTOCOL
 from stream.outputs.recorder import Recorder
-from stream.pipeline.record import Measurement, State
-from stream.sources.decoding.h264 import units_of
+from stream.pipeline.record import FrameState, Measurement
+from stream.sources.decoding.h264 import nal_units
 from stream.sources.live.igtl.protocol import EXTENDED, HEADER, pack, pack_image, pack_status, pack_string
 
 if TYPE_CHECKING:
@@ -299,7 +299,9 @@ def _recording() -> tuple[bytes, bytes]:
             )
             reason = Reason.FROZEN if index == 2 else Reason.NO_FH
             recorder.write(
-                Measurement(frame=frame, protocol=DEFAULT_PROTOCOL, state=State.REFUSED, latency_ms=0.0, reason=reason)
+                Measurement(
+                    frame=frame, protocol=DEFAULT_PROTOCOL, state=FrameState.REFUSED, latency_ms=0.0, reason=reason
+                )
             )
         recorder.close()
         return (folder / "frames.jsonl").read_bytes(), (folder / "0000.nut").read_bytes()
@@ -340,7 +342,7 @@ def coded_units(codec: str) -> list[bytes]:
             else None
         )
         coded += b"".join(bytes(packet) for packet in context.encode(frame))
-    return [unit.rstrip(b"\0") for unit in units_of(coded, 0)]
+    return [unit.rstrip(b"\0") for unit in nal_units(coded, 0)]
 
 
 def _session(codec: str, units: list[bytes], most: int) -> bytes:

@@ -82,13 +82,13 @@ def compare(a: Mapping[str, Any], b: Mapping[str, Any], *, seed: int = 0) -> tup
         values = [[take(repeat) for repeat in result["repeats"]] for result in (first, second)]
         one, other = ([float(value) for value in each if value is not None] for each in values)
         if min(len(one), len(other)) >= LEAST_REPEATS:
-            found.append(judge(name, one, other, more_is_better=more_is_better, margin=margin, seed=seed))
+            found.append(verdict_of(name, one, other, more_is_better=more_is_better, margin=margin, seed=seed))
     if not found:
         raise BenchError(f"no number is in {LEAST_REPEATS} repeats of both; run both with --repeats 5")
     return found, notes
 
 
-def judge(
+def verdict_of(
     name: str, a: Sequence[float], b: Sequence[float], *, more_is_better: bool, margin: float, seed: int = 0
 ) -> Comparison:
     """One number: the ratio of medians, its bootstrap interval, and the verdict."""

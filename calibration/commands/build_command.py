@@ -11,7 +11,7 @@ from stream.app.command import command
 from stream.app.parameters import FilePath, Folder, OneOf
 
 
-class Batch(click.ParamType[tuple[int, int, int]]):
+class BatchSizes(click.ParamType[tuple[int, int, int]]):
     """`8`, a fixed batch size, or `1-4-16`, the least, usual and greatest."""
 
     name = "N|MIN-USUAL-MAX"
@@ -47,7 +47,7 @@ class Batch(click.ParamType[tuple[int, int, int]]):
     type=OneOf(["fp32", "fp16", "bf16", "int8"]),
     help="Default: fp16 under TensorRT, else the model's own. int8 takes the one that ships, or one you quantised.",
 )
-@click.option("--batch", type=Batch(), default="1", show_default=True, help="Batch size, or least-usual-greatest.")
+@click.option("--batch", type=BatchSizes(), default="1", show_default=True, help="Batch size, or least-usual-greatest.")
 @click.option("--device", default="0", show_default=True, help="Number of the GPU, or e.g. sm89 to build from afar.")
 @click.option("--data", type=Folder(path_type=Path), multiple=True, help="Data set to try it on; may be repeated.")
 @click.option("--reference", type=FilePath(path_type=Path), help="Float32 model that an int8 MODEL was made from.")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from engines.runtime import unavailable
+from engines.runtime import runtime_unavailable
 from stream.app.command import command, out_option
 from stream.app.parameters import FilePath, Folder, OneOf
 
@@ -48,7 +48,7 @@ def quantize_command(
     try:
         from calibration.deployment.quantization.quantize import QuantizeOptions, run_quantize
     except ImportError as error:
-        raise unavailable("quantize", "partum[build]", error) from error
+        raise runtime_unavailable("quantize", "partum[build]", error) from error
 
     source = model or DEFAULT_MODEL
     run_quantize(

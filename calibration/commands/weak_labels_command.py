@@ -59,12 +59,12 @@ def weak_labels_command(
 ) -> None:
     """See the command's help text above."""
     from calibration.evaluation.evaluate import EvaluationOptions, check_split
-    from calibration.learning.weak_labels.filters import Limits
+    from calibration.learning.weak_labels.filters import FilterLimits
     from calibration.learning.weak_labels.run import FACTS_FILE, WEIGHTS_FILE, Teaching, write_weak_labels
     from engines.registry import load_engine
     from stream.outputs.results_folder import prepare_folder
 
-    limits = Limits() if min_confidence is None else replace(Limits(), confidence=min_confidence)
+    limits = FilterLimits() if min_confidence is None else replace(FilterLimits(), confidence=min_confidence)
     data = open_dataset(dataset, layout)
     count = check_split(EvaluationOptions(dataset=dataset, out=out, split=split), data)
     with ExitStack() as stack:

@@ -33,7 +33,7 @@ _BLACK = 12
 _BLOCK = 512
 
 
-def looks_of(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+def frame_signatures(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Thumbnails (4, 256) of a picture (H, W): whole, without black borders, and without each of `TRIMS` around it."""
     height, width = image.shape
     parts = [image, _without_borders(image)]
@@ -43,9 +43,9 @@ def looks_of(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.stack([thumbnail(part) for part in parts])
 
 
-def all_looks(images: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
+def all_signatures(images: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
     """The looks of pictures of any sizes, (n, 4, 256)."""
-    rows = [looks_of(image) for image in images]
+    rows = [frame_signatures(image) for image in images]
     return np.stack(rows) if rows else np.zeros((0, 2 + len(TRIMS), THUMBNAIL_PX**2), np.float32)
 
 
@@ -107,7 +107,7 @@ def content_groups(images: Iterable[NDArray[np.uint8]], known: Sequence[str]) ->
     Returns:
         For each frame the known group that comes first in its chain.
     """
-    shown = all_looks(images)
+    shown = all_signatures(images)
     if len(shown) != len(known):
         raise ValueError(f"{len(shown)} images, but {len(known)} known groups")
     names = list(dict.fromkeys(known))
@@ -132,7 +132,7 @@ def content_groups(images: Iterable[NDArray[np.uint8]], known: Sequence[str]) ->
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Seen:
+class KnownFrames:
     """What frames look like, for a check that others do not look like them.
 
     Attributes:
@@ -149,7 +149,7 @@ class Seen:
         return self.looks[:, 0]
 
 
-def check_unlike(train: Seen, validation: Seen) -> None:
+def check_unlike(train: KnownFrames, validation: KnownFrames) -> None:
     """Checks by content that no frame is judged by that was learned from, nor one that is nearly the same.
 
     Raises:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from calibration.data.groups import ALIKE, COPY, THUMBNAIL_PX, looks_of
+from calibration.data.groups import ALIKE, COPY, THUMBNAIL_PX, frame_signatures
 from calibration.errors import DataSetError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _VALUES = THUMBNAIL_PX**2
 
 
 def packed(thumbnails: NDArray[np.float32]) -> str:
-    """Whole thumbnails (n, 256), the first of `looks_of`, as text; `unpacked` gives them back but for rounding."""
+    """Whole thumbnails (n, 256), the first of `frame_signatures`, as text; `unpacked` gives them back but for rounding."""
     greatest = np.abs(thumbnails).max(axis=1, keepdims=True)
     share = np.divide(np.abs(thumbnails), greatest, out=np.zeros_like(thumbnails), where=greatest > 0)
     levels = np.round(np.sign(thumbnails) * np.sqrt(share) * LEVELS).astype(np.int8)
@@ -73,7 +73,7 @@ class TrainingFrames:
         Nearly the same is what `calibration.data.groups` says: alike as a whole, or a copy that was mirrored, or
         freed of black borders.
         """
-        looks = looks_of(image)
+        looks = frame_signatures(image)
         if (self._thumbnails @ looks[0] >= ALIKE).any():
             return True
         mirrored = looks.reshape(-1, THUMBNAIL_PX, THUMBNAIL_PX)[..., ::-1].reshape(looks.shape)

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from calibration.errors import AcceptanceError
 from calibration.evaluation.frames import evaluate_frames
-from calibration.evaluation.statistics.agreement import spread
+from calibration.evaluation.statistics.agreement import describe_spread
 from engines.early_exit import exit_logit
 from engines.preprocess import Letterbox
 from stream.measurement.protocols import DEFAULT_PROTOCOL
@@ -35,7 +35,7 @@ LEAST_FRAMES = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class AcceptanceLimits:
     """What an engine must keep.
 
     Attributes:
@@ -49,11 +49,11 @@ class Limits:
     dice: float = 0.97
 
 
-LIMITS: Mapping[str, Limits] = {
-    "fp32": Limits(aop_p95_deg=0.5, flips=0.01, dice=0.995),
-    "fp16": Limits(aop_p95_deg=1.5),
-    "bf16": Limits(aop_p95_deg=1.5),
-    "int8": Limits(aop_p95_deg=3.0),
+LIMITS: Mapping[str, AcceptanceLimits] = {
+    "fp32": AcceptanceLimits(aop_p95_deg=0.5, flips=0.01, dice=0.995),
+    "fp16": AcceptanceLimits(aop_p95_deg=1.5),
+    "bf16": AcceptanceLimits(aop_p95_deg=1.5),
+    "int8": AcceptanceLimits(aop_p95_deg=3.0),
 }
 """By the engine's precision."""
 
@@ -80,7 +80,7 @@ class AcceptanceReport:
     hsd_delta_px: Mapping[str, Mapping[str, float] | None]
     plane_flips: float
     measurability_flips: Mapping[str, float]
-    limits: Limits
+    limits: AcceptanceLimits
     refusals: tuple[str, ...] = field(default=())
 
     @property
@@ -92,7 +92,9 @@ class AcceptanceReport:
         return {"schema": SCHEMA, "accepted": self.accepted, **asdict(self)}
 
 
-def judge(engine: Engine, reference: Engine, frames: Sequence[LabelledFrame], *, precision: str) -> AcceptanceReport:
+def compare_engines(
+    engine: Engine, reference: Engine, frames: Sequence[LabelledFrame], *, precision: str
+) -> AcceptanceReport:
     """Runs the same frames, each alone, through both engines and compares what the pipeline would say.
 
     Args:
@@ -135,7 +137,7 @@ def judge(engine: Engine, reference: Engine, frames: Sequence[LabelledFrame], *,
     return _decided(report)
 
 
-def judge_heads(
+def compare_heads(
     report: AcceptanceReport, heads: Engine, reference: Engine, frames: Sequence[LabelledFrame]
 ) -> AcceptanceReport:
     """Adds to a report whether the encoder alone, of an early exit, stops frames that the reference lets pass."""
@@ -200,7 +202,9 @@ def _unlabelled(engine: Engine, frames: Sequence[LabelledFrame]) -> Iterable[tup
 
 def _deltas(results: Sequence[tuple[FrameResult, FrameResult]], protocol: str, value: str) -> dict[str, float] | None:
     pairs = [(getattr(one.found[protocol], value), getattr(other.found[protocol], value)) for one, other in results]
-    found = spread(np.array([abs(one - other) for one, other in pairs if one is not None and other is not None]))
+    found = describe_spread(
+        np.array([abs(one - other) for one, other in pairs if one is not None and other is not None])
+    )
     return None if found is None else {"n": found.n, "mean": found.mean, "p95": found.p95}
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from calibration.deployment.acceptance import judge, judge_heads, print_report
+from calibration.deployment.acceptance import compare_engines, compare_heads, print_report
 from calibration.deployment.quantization.frames import choose_frames
 from calibration.deployment.trial_frames import demonstration_frames, read_frames
 from calibration.errors import AcceptanceError
@@ -145,10 +145,10 @@ def _build_tensorrt(
         OpenVinoEngine(_float_model(request, model), precision="fp32") as reference,
         TensorRtEngine(model, device=int(request.device), stored=stored[0]) as engine,
     ):
-        report = judge(engine, reference, trial, precision=precision)
+        report = compare_engines(engine, reference, trial, precision=precision)
         for each in stored[1:]:
             with TensorRtEngine(model, device=int(request.device), stored=each) as heads:
-                report = judge_heads(report, heads, reference, trial)
+                report = compare_heads(report, heads, reference, trial)
     print_report(report, console)
     for each in stored:
         cache.set_report(each, report.as_json(), forced=request.force)
@@ -248,7 +248,7 @@ def _built(
 
 def _in_precision(model: ModelFile, key: EngineKey) -> bytes:
     """The graph to build from: folded, in the key's precision, without a decoder where its flags say so."""
-    from engines.onnx.folding import folded
+    from engines.onnx.folding import fold_graph
     from engines.onnx.heads_only import heads_only
     from engines.onnx.precision import at_precision
     from engines.tensorrt.engine import HEADS_ONLY
@@ -256,7 +256,7 @@ def _in_precision(model: ModelFile, key: EngineKey) -> bytes:
     if key.precision in ("fp16", "bf16"):
         content = at_precision(model.content, key.precision)  # type: ignore[arg-type]
     else:
-        content = model.content if key.precision == "int8" else folded(model.content)
+        content = model.content if key.precision == "int8" else fold_graph(model.content)
     return heads_only(content) if key.flags == HEADS_ONLY else content
 
 
@@ -305,7 +305,7 @@ def _float_model(request: BuildRequest, model: ModelFile) -> ModelFile:
 
 def _judged(engine: Engine, model: ModelFile, request: BuildRequest, *, precision: str) -> AcceptanceReport:
     with OpenVinoEngine(model, precision="fp32") as reference:
-        return judge(engine, reference, _trial(request), precision=precision)
+        return compare_engines(engine, reference, _trial(request), precision=precision)
 
 
 def _trial(request: BuildRequest) -> list[LabelledFrame]:

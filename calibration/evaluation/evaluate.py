@@ -15,8 +15,8 @@ from calibration.data.training_frames import TrainingFrames
 from calibration.errors import DataSetError
 from calibration.evaluation.frames import evaluate_frames, orientation_of_truth, protocols_for
 from calibration.evaluation.metrics import REGIONS
-from calibration.evaluation.pictures import Case, choose_cases, draw_agreement, draw_cases
-from calibration.evaluation.report import FILES, Report, metrics, write_whole
+from calibration.evaluation.pictures import PictureCase, choose_cases, draw_agreement, draw_cases
+from calibration.evaluation.report import FILES, Report, evaluation_metrics, write_whole
 from engines.onnx.training_frames import find_training_frames, read_signatures
 from engines.registry import REMOTE, WEIGHTS
 from stream.common.errors import OptionError
@@ -95,7 +95,7 @@ def run_evaluation(options: EvaluationOptions, dataset: DataSet, engine: Engine)
             f"{options.dataset}: none of its {len(results)} frames has a mask, landmarks or a plane label to compare"
             f" with (read as layout {dataset.layout}); the predicted masks are in {folder / 'masks'}"
         )
-    content = metrics(results, dataset=dataset, engine=engine, options=options.as_json(), truth=truth)
+    content = evaluation_metrics(results, dataset=dataset, engine=engine, options=options.as_json(), truth=truth)
     write_json(folder / "metrics.json", content)
     _draw(options, dataset, results, folder)
     _print_summary(content, folder)
@@ -161,7 +161,8 @@ def _draw(options: EvaluationOptions, dataset: DataSet, results: Sequence[FrameR
         found = _read_again(dataset, options.split, wanted)
         rows = {
             title: [
-                Case(result=r, frame=found[r.name], labels=read_mask(folder / "masks" / f"{r.name}.png")) for r in row
+                PictureCase(result=r, frame=found[r.name], labels=read_mask(folder / "masks" / f"{r.name}.png"))
+                for r in row
             ]
             for title, row in chosen.items()
         }

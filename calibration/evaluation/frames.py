@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from calibration.evaluation.confidence import mask_confidence
 from calibration.evaluation.metrics import score_labels
 from stream.frames.frame import Frame
-from stream.inference.frame_analyzer import Reader, labels_in_frame, predict
-from stream.measurement.biometry import Biometry, Orientation, Reason
-from stream.measurement.folder_orientation import MaskOrientation
+from stream.frames.reason import Reason
+from stream.inference.frame_analyzer import FrameAnalyzer, infer_frame, labels_in_frame
+from stream.measurement.biometry import Biometry, Orientation
+from stream.measurement.folder_orientation import FolderOrientation
 from stream.measurement.protocols import PROTOCOLS, measure
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def evaluate_frames(
     engine: Engine,
     *,
     orientation: Orientation = Orientation.AUTO,
-    truth: MaskOrientation | None = None,
+    truth: FolderOrientation | None = None,
     learned: TrainingFrames | None = None,
 ) -> Iterator[tuple[FrameResult, NDArray[np.uint8]]]:
     """Yields each frame's result and its predicted labels, (H, W) uint8 at the frame's own size, one frame at a time.
@@ -99,12 +100,14 @@ def evaluate_frames(
     """
     for index, labelled in enumerate(frames):
         frame = Frame(image=labelled.image, index=index, pts=index, time_base=Fraction(1, 25), captured_ns=0)
-        letterbox, prediction = predict(engine, frame)
+        letterbox, prediction = infer_frame(engine, frame)
         labels = labels_in_frame(frame, letterbox, prediction)
         found = {}
         for protocol in protocols_for(orientation):
-            reader = Reader.of(engine.spec, protocol=protocol, plane_threshold=NEVER_GATED, orientation=orientation)
-            found[protocol] = reader.read(frame, letterbox, prediction).biometry
+            analyzer = FrameAnalyzer.of(
+                engine.spec, protocol=protocol, plane_threshold=NEVER_GATED, orientation=orientation
+            )
+            found[protocol] = analyzer.analyze(frame, letterbox, prediction).biometry
         probability = float(prediction.plane_probability[0])
         height, width = frame.image.shape
         result = FrameResult(
@@ -129,7 +132,7 @@ def evaluate_frames(
 
 
 def measure_truth(
-    mask: NDArray[np.uint8], *, orientation: Orientation, found: MaskOrientation | None = None
+    mask: NDArray[np.uint8], *, orientation: Orientation, found: FolderOrientation | None = None
 ) -> dict[str, Biometry]:
     """An annotated mask measured by every protocol that can measure pictures of that orientation."""
     if found and orientation is Orientation.AUTO:
@@ -137,9 +140,9 @@ def measure_truth(
     return {name: measure(mask, protocol=name, orientation=orientation) for name in protocols_for(orientation)}
 
 
-def orientation_of_truth(frames: Iterable[LabelledFrame]) -> MaskOrientation:
+def orientation_of_truth(frames: Iterable[LabelledFrame]) -> FolderOrientation:
     """Which way round the annotated masks of a data set are, all together."""
-    found = MaskOrientation()
+    found = FolderOrientation()
     for frame in frames:
         if frame.mask is not None:
             found.add(frame.mask)

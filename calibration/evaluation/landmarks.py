@@ -10,7 +10,8 @@ from calibration.data.layouts.landmark_tables import aop_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from stream.measurement.biometry import Biometry, Point
+    from stream.frames.regions import Point
+    from stream.measurement.biometry import Biometry
 
 POINTS = ("ps_left", "ps_right", "aop_tangency")
 

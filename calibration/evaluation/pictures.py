@@ -35,7 +35,7 @@ LONGEST_NAME = 30
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Case:
+class PictureCase:
     """A frame to show: its result, the frame itself, and the predicted labels, (H, W) uint8."""
 
     result: FrameResult
@@ -70,7 +70,7 @@ def _aop_error(result: FrameResult) -> float | None:
     return None if found is None else abs(found)
 
 
-def draw_cases(rows: Mapping[str, Sequence[Case]]) -> bytes:
+def draw_cases(rows: Mapping[str, Sequence[PictureCase]]) -> bytes:
     """A PNG of the cases, true outlines and angles in blue beneath the predicted ones in orange."""
     width = max(len(cases) for cases in rows.values())
     figure = Figure(figsize=(max(6.5, 3.1 * width), 3.55 * len(rows) + 0.7), layout="constrained")
@@ -95,7 +95,7 @@ def draw_cases(rows: Mapping[str, Sequence[Case]]) -> bytes:
     return _png(figure)
 
 
-def _draw_case(axes: Axes, case: Case) -> None:
+def _draw_case(axes: Axes, case: PictureCase) -> None:
     result, mask = case.result, case.frame.mask
     height, width = case.labels.shape
     axes.imshow(case.frame.image, cmap="gray", vmin=0, vmax=255, interpolation="bilinear")

@@ -14,7 +14,7 @@ from calibration.evaluation.summary import difference, summarise
 from stream.common.errors import OutputError
 from stream.measurement.protocols import DEFAULT_PROTOCOL
 from stream.outputs.manifest import NOTICE, environment_facts, now_utc
-from stream.outputs.tables import WholeLines
+from stream.outputs.tables import LineWriter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from calibration.evaluation.frames import FrameResult
     from engines.base import Engine
     from stream.measurement.biometry import Biometry
-    from stream.measurement.folder_orientation import MaskOrientation
+    from stream.measurement.folder_orientation import FolderOrientation
 
 SCHEMA = "partum.evaluation/1"
 FILES = ("metrics.json", "per_image.csv", "masks", "cases.png", "agreement.png")
@@ -87,7 +87,7 @@ class Report:
             self._masks.mkdir()
         except OSError as error:
             raise OutputError(f"{self._masks}: cannot be made ({error.strerror}); choose another --out") from error
-        self._lines = WholeLines(folder / "per_image.csv")
+        self._lines = LineWriter(folder / "per_image.csv")
         self._write_row(columns(self._protocols))
 
     def add(self, result: FrameResult, labels: NDArray[np.uint8]) -> None:
@@ -124,7 +124,7 @@ def row(result: FrameResult) -> list[str]:
     cells = [result.name, result.group, result.split, result.look, str(result.width), str(result.height)]
     cells += ["" if result.plane is None else str(result.plane).lower(), _number(result.plane_probability)]
     cells += [str(result.is_called_standard).lower(), _number(result.confidence)]
-    cells += [_number(found.normal_log_odds or None) if found else "" for found in _default(result)]
+    cells += [_number(found.orientation_log_odds or None) if found else "" for found in _default(result)]
     cells += ["" if result.was_trained_on is None else str(result.was_trained_on).lower()]
     for region in REGIONS:
         score = result.scores.get(region)
@@ -146,13 +146,13 @@ def _default(result: FrameResult) -> tuple[Biometry | None, Biometry | None]:
     return result.truth.get(DEFAULT_PROTOCOL), result.found.get(DEFAULT_PROTOCOL)
 
 
-def metrics(
+def evaluation_metrics(
     results: Sequence[FrameResult],
     *,
     dataset: DataSet,
     engine: Engine,
     options: dict[str, object],
-    truth: MaskOrientation | None = None,
+    truth: FolderOrientation | None = None,
 ) -> dict[str, object]:
     """The content of `metrics.json`: what was evaluated, with what, and the numbers, of all and of each part.
 
@@ -190,7 +190,7 @@ def trained_on(results: Sequence[FrameResult]) -> dict[str, int] | None:
     return {"frames": sum(known), "of": len(known)} if known else None
 
 
-def _orientation(truth: MaskOrientation) -> dict[str, object]:
+def _orientation(truth: FolderOrientation) -> dict[str, object]:
     read_as = truth.orientation
     return {
         "read_as": str(read_as) if read_as else None,

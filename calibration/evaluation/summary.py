@@ -11,7 +11,7 @@ import numpy as np
 from calibration.evaluation.landmarks import POINTS, angle_error, found_landmarks, radial_errors
 from calibration.evaluation.metrics import REGIONS
 from calibration.evaluation.planes import plane_metrics
-from calibration.evaluation.statistics.agreement import bland_altman, risk_coverage, spread
+from calibration.evaluation.statistics.agreement import bland_altman, describe_spread, risk_coverage
 from calibration.evaluation.statistics.resampling import mean_interval
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _spread(pairs: Iterable[tuple[str, float]]) -> Section | None:
     """The spread of (group, value) pairs with the 95 % interval of the mean; None where there is none."""
     listed = list(pairs)
     values = np.array([value for _, value in listed], dtype=np.float64)
-    found = spread(values)
+    found = describe_spread(values)
     return asdict(found) | {"mean_ci95": mean_interval(values, [group for group, _ in listed])} if found else None
 
 

@@ -88,7 +88,7 @@ def degraded(rng: np.random.Generator, t_s: Series, truth_deg: Series, degradati
     return measured
 
 
-def course(seed: int, *, t_s: Series, degradation: Degradation | None = None) -> Course:
+def measured_course(seed: int, *, t_s: Series, degradation: Degradation | None = None) -> Course:
     """Returns the course of that seed at times `t_s` (N,), increasing from 0, measured badly."""
     rng = np.random.default_rng(seed)
     truth_deg = aop_course(rng, t_s)

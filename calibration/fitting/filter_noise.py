@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from calibration.fitting.courses import Course, Degradation, course
+from calibration.fitting.courses import Course, Degradation, measured_course
 from stream.tracking.kalman import FilterNoise
 from stream.tracking.tracker import AOP_NOISE_DEG, Estimate, Track
 
@@ -47,7 +47,7 @@ class TrackingMetrics:
     shown: float
 
 
-def follow(course: Course, noise: FilterNoise) -> list[Estimate | None]:
+def track_course(course: Course, noise: FilterNoise) -> list[Estimate | None]:
     """Returns the estimates of a track that sees the course frame by frame."""
     track = Track(noise)
     return [
@@ -66,11 +66,11 @@ def evaluate_tracking(
 ) -> TrackingMetrics:
     """Tracks one course for each seed and returns how well that went."""
     t_s = np.arange(0.0, duration_s, 1.0 / rate_hz)
-    courses = [course(seed, t_s=t_s, degradation=degradation) for seed in seeds]
-    return metrics(courses, [follow(one, noise) for one in courses])
+    courses = [measured_course(seed, t_s=t_s, degradation=degradation) for seed in seeds]
+    return tracking_metrics(courses, [track_course(one, noise) for one in courses])
 
 
-def metrics(courses: Sequence[Course], tracks: Sequence[Sequence[Estimate | None]]) -> TrackingMetrics:
+def tracking_metrics(courses: Sequence[Course], tracks: Sequence[Sequence[Estimate | None]]) -> TrackingMetrics:
     """Compares estimates with the courses they follow, frame by frame."""
     table = np.array([[(e.value, e.std) if e else (np.nan, np.nan) for e in track] for track in tracks])
     value, std = table[..., 0], table[..., 1]

@@ -1,4 +1,4 @@
-"""Fits the weights that tell a normal picture from a mirrored one (`stream.measurement.orientation_cues`).
+"""Fits the weights that tell a normal picture from a mirrored one (`stream.measurement.mask_orientation_cues`).
 
 Run: python -m calibration.fitting.orientation DATASET. Its pictures must be normal (PS left); their mirror images need
 no second fit, because all cues change sign with the picture. Phantoms are added, evenly over AoP 80 to 170, so that a
@@ -16,7 +16,7 @@ import numpy as np
 
 from calibration.data import open_dataset
 from calibration.data.split import grouped_folds
-from stream.measurement.protocols.robust import orientation_cues
+from stream.measurement.protocols.robust import mask_orientation_cues
 from stream.phantom.sample import sample_scene
 from stream.phantom.truth import scene_masks
 
@@ -35,7 +35,7 @@ RIDGE = 1e-3
 
 def cues_of(masks: Iterable[NDArray[np.uint8]]) -> NDArray[np.float64]:
     """Skewness, offset and tilt of every mask that shows both structures: (N, 3)."""
-    found = [orientation_cues(mask) for mask in masks]
+    found = [mask_orientation_cues(mask) for mask in masks]
     return np.array([(cues.skewness, cues.offset, cues.tilt) for cues in found if cues is not None]).reshape(-1, 3)
 
 
@@ -68,10 +68,10 @@ def with_masks(folder: Path) -> list[LabelledFrame]:
         DataSetError: it cannot be read.
     """
     frames = open_dataset(folder).frames()
-    return [frame for frame in frames if frame.mask is not None and orientation_cues(frame.mask) is not None]
+    return [frame for frame in frames if frame.mask is not None and mask_orientation_cues(frame.mask) is not None]
 
 
-def out_of_fold(
+def out_of_fold_log_odds(
     cues: NDArray[np.float64], groups: Sequence[str], more: NDArray[np.float64], *, folds: int, seed: int
 ) -> NDArray[np.float64]:
     """Log odds of each of N normal pictures, (N,), by weights fitted to the other folds and to `more`.

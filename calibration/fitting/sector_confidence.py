@@ -23,8 +23,14 @@ from rich.console import Console
 from calibration.fitting.other_pictures import KINDS
 from stream.common.clock import MonotonicClock
 from stream.phantom.source import PhantomSource
-from stream.preprocessing.sector.confidence import looks_of
-from stream.preprocessing.sector.detection import LEAST_CONFIDENCE, Gathered, ground_of, propose_outline, small_copy
+from stream.preprocessing.sector.confidence import sector_features
+from stream.preprocessing.sector.detection import (
+    LEAST_CONFIDENCE,
+    PixelExtrema,
+    background_level,
+    propose_outline,
+    small_copy,
+)
 from stream.sources import open_source
 
 if TYPE_CHECKING:
@@ -40,17 +46,17 @@ RIDGE = 0.02
 """Weight of the squared (standardised) coefficients."""
 
 
-def looks(image: Picture) -> tuple[float, ...] | None:
+def features_of_picture(image: Picture) -> tuple[float, ...] | None:
     """What is found in one picture, in the order of `Looks`; None where nothing is."""
-    gathered = Gathered((image.shape[0], image.shape[1]))
+    gathered = PixelExtrema((image.shape[0], image.shape[1]))
     gathered.add(small_copy(image))
     found = propose_outline(gathered)
     if found is None:
         return None
-    return astuple(looks_of(gathered.brightest, found.mask, ground=ground_of(gathered.brightest)))
+    return astuple(sector_features(gathered.brightest, found.mask, ground=background_level(gathered.brightest)))
 
 
-def fit(values: NDArray[np.float64], is_ultrasound: NDArray[np.bool_]) -> tuple[NDArray[np.float64], float]:
+def fit_confidence(values: NDArray[np.float64], is_ultrasound: NDArray[np.bool_]) -> tuple[NDArray[np.float64], float]:
     """Logistic regression, both classes weighing alike: weights (K,) and intercept for values (N, K)."""
     mean, spread = values.mean(axis=0), values.std(axis=0)
     x = np.column_stack([(values - mean) / spread, np.ones(len(values))])
@@ -78,7 +84,7 @@ def on_a_screen(picture: Picture, seed: int) -> Picture:
     return screen
 
 
-def pictures_in(folder: Path) -> Iterator[Picture]:
+def read_pictures(folder: Path) -> Iterator[Picture]:
     """The PNG and JPEG files of a folder that are large enough, in grey."""
     for path in sorted(each for each in folder.iterdir() if each.suffix.lower() in (".png", ".jpg", ".jpeg")):
         image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
@@ -111,7 +117,7 @@ def table(
     """For each group: how many pictures, in how many something is found, and how many are accepted."""
     rows = {}
     for name, images in groups.items():
-        found = [each for image in images if (each := looks(image)) is not None]
+        found = [each for image in images if (each := features_of_picture(image)) is not None]
         sure = [float(1 / (1 + np.exp(-(np.dot(weights, each) + intercept)))) for each in found]
         rows[name] = {
             "pictures": len(images),
@@ -125,27 +131,30 @@ def table(
 def main(arguments: Sequence[str]) -> None:
     """Fits, prints and writes."""
     data, others = Path(arguments[0]), [Path(each) for each in arguments[1:]]
-    train = list(pictures_in(data / "psfhs" / "train" / "images"))[::3]
+    train = list(read_pictures(data / "psfhs" / "train" / "images"))[::3]
     positive = [*train, *screens_of(train), *simulated((3, 5, 7)), *clips_in(data / "clips")]
     negative = [draw(seed) for draw in KINDS.values() for seed in range(EACH_KIND)]
-    found = [[each for image in images if (each := looks(image)) is not None] for images in (positive, negative)]
+    found = [
+        [each for image in images if (each := features_of_picture(image)) is not None]
+        for images in (positive, negative)
+    ]
     labels = np.repeat([True, False], [len(each) for each in found])
-    weights, intercept = fit(np.array([*found[0], *found[1]]), labels)
+    weights, intercept = fit_confidence(np.array([*found[0], *found[1]]), labels)
     say = Console(soft_wrap=True).print
     say("WEIGHTS =", tuple(round(float(weight), 3) for weight in weights))
     say("INTERCEPT =", round(intercept, 3))
-    val = list(pictures_in(data / "psfhs" / "val" / "images"))
+    val = list(read_pictures(data / "psfhs" / "val" / "images"))
     ultrasound: dict[str, Sequence[Picture]] = {
         "psfhs val": val,
         "psfhs val on screens": screens_of(val),
         "simulated": list(simulated((11, 13))),
-        "other scanners (planes)": list(pictures_in(data / "planes" / "images")),
-        "other scanners (pelvic_floor)": list(pictures_in(data / "pelvic_floor")),
+        "other scanners (planes)": list(read_pictures(data / "planes" / "images")),
+        "other scanners (pelvic_floor)": list(read_pictures(data / "pelvic_floor")),
     }
     no_ultrasound: dict[str, Sequence[Picture]] = {
         name: [draw(seed) for seed in range(1000, 1000 + EACH_KIND)] for name, draw in KINDS.items()
     }
-    no_ultrasound |= {folder.name: list(pictures_in(folder)) for folder in others}
+    no_ultrasound |= {folder.name: list(read_pictures(folder)) for folder in others}
     result = {
         "least_confidence": LEAST_CONFIDENCE,
         "ultrasound": table(ultrasound, weights, intercept),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from calibration.data.groups import Seen
+    from calibration.data.groups import KnownFrames
     from calibration.learning.refinement.config import RefinementConfig
     from calibration.learning.settings.training import TrainConfig
     from engines.network.build import MaskNetwork
@@ -48,7 +48,7 @@ def facts_of(network: MaskNetwork, config: TrainConfig, *, fingerprint: str, see
     return {
         "schema": CHECKPOINT_SCHEMA,
         "spec": spec.to_metadata(),
-        "config": as_text(config),
+        "config": config_text(config),
         "data_fingerprint": fingerprint,
         "seen": dict(seen),
         "versions": {name: version(name) for name in ("torch", "numpy", "opencv-python-headless")}
@@ -57,7 +57,7 @@ def facts_of(network: MaskNetwork, config: TrainConfig, *, fingerprint: str, see
     }
 
 
-def seen_frames(learned: Seen, start: Path | None) -> dict[str, Any]:
+def known_frames(learned: KnownFrames, start: Path | None) -> dict[str, Any]:
     """How the frames look that a run learns from, those of the run it started from too: signatures and their number.
 
     Raises:
@@ -70,7 +70,7 @@ def seen_frames(learned: Seen, start: Path | None) -> dict[str, Any]:
     return {"signatures": signatures, "frames": len(unpacked(signatures))}
 
 
-def as_text(config: TrainConfig | RefinementConfig) -> str:
+def config_text(config: TrainConfig | RefinementConfig) -> str:
     """A configuration as JSON; two runs with the same text and data are the same run."""
     return json.dumps(asdict(config), sort_keys=True)
 

@@ -17,7 +17,7 @@ from calibration.data import open_dataset
 from calibration.data.bands import drawn_angles, stratum_of
 from calibration.data.base import LabelledFrame
 from calibration.data.fingerprint import Fingerprint
-from calibration.data.groups import Seen, all_looks, content_groups, looks_of
+from calibration.data.groups import KnownFrames, all_signatures, content_groups, frame_signatures
 from calibration.data.split import grouped_folds, grouped_holdout
 from calibration.errors import ConfigError, DataSetError
 from calibration.learning.batch import Batch
@@ -70,7 +70,7 @@ class FrameStore:
     pools: tuple[Pool, ...]
     fingerprint: str
     groups: frozenset[str]
-    seen: Seen
+    seen: KnownFrames
 
     def draw(self, count: int, generator: torch.Generator) -> Batch:
         """Draws `count` frames with replacement: first the pool by mass, then a frame of it by its chance."""
@@ -111,7 +111,7 @@ def load_store(sources: Sequence[SourceSettings], data: Path, *, size: int, seed
                 continue
             groups.add(f"{_origin(source, seed + place)}/{frame.group}")
             if source.path != PHANTOM:
-                looks[f"{source.path}/{frame.name}"] = looks_of(frame.image)
+                looks[f"{source.path}/{frame.name}"] = frame_signatures(frame.image)
             found[kind].append(example)
             members[kind].append(frame.group)
         for reason, count in skipped.items():
@@ -126,7 +126,7 @@ def load_store(sources: Sequence[SourceSettings], data: Path, *, size: int, seed
                     likely = evened(likely, concatenate(found[kind]).masks.numpy(), source.even)
                 reach = likely.cumsum(0)
                 pools.append(Pool(f"{source.path}/{kind}", mass, concatenate(found[kind]), reach))
-    seen = Seen(tuple(looks), np.stack([*looks.values()]) if looks else all_looks(()))
+    seen = KnownFrames(tuple(looks), np.stack([*looks.values()]) if looks else all_signatures(()))
     return FrameStore(tuple(pools), fingerprint.hexdigest(), frozenset(groups), seen)
 
 
@@ -196,7 +196,7 @@ def shrunk(batch: Batch, size: int) -> Batch:
     )
 
 
-def fit(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+def fit_image(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """Letterboxes a grey image to (size, size), as the pipeline does."""
     height, width = image.shape
     return Letterbox(image_height=height, image_width=width, height=size, width=size).apply(image)
@@ -204,7 +204,7 @@ def fit(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 def fit_mask(mask: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """Letterboxes a mask to (size, size): each class is resampled like an image, the largest share wins."""
-    ps, fh = (fit(np.where(mask == code, 255, 0).astype(np.uint8), size) for code in (1, 2))
+    ps, fh = (fit_image(np.where(mask == code, 255, 0).astype(np.uint8), size) for code in (1, 2))
     return np.where((ps > 127) & (ps >= fh), 1, np.where(fh > 127, 2, 0)).astype(np.uint8)
 
 
@@ -228,7 +228,7 @@ def _example(
         mask, weight = np.zeros(frame.image.shape, np.uint8), 0.0
     return (
         Batch(
-            images=torch.from_numpy(fit(frame.image, size))[None, None],
+            images=torch.from_numpy(fit_image(frame.image, size))[None, None],
             masks=torch.from_numpy(fit_mask(mask, size))[None],
             planes=torch.tensor([float(plane is True)]),
             mask_weights=torch.tensor([weight]),

@@ -76,7 +76,7 @@ def learning_rate(step: int, config: OptimiserSettings) -> float:
 
 
 @torch.no_grad()
-def follow(average: nn.Module, network: nn.Module, decay: float) -> None:
+def update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
     """Moves the average towards the network."""
     for kept, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
         if kept.dtype.is_floating_point:

@@ -38,8 +38,8 @@ from calibration.learning.losses import (
     segmentation_loss,
     shape_loss,
 )
-from calibration.learning.optimisation import follow, learning_rate, make_optimiser, parameter_groups
-from calibration.learning.validation import chosen_by, validate
+from calibration.learning.optimisation import learning_rate, make_optimiser, parameter_groups, update_average
+from calibration.learning.validation import chosen_by, validate_network
 from engines.network.build import MaskNetwork, make_mask_network
 from engines.network.multitask import MultiTaskNetwork
 
@@ -70,7 +70,7 @@ SETTLING_EPOCHS = 2
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class Run:
+class TrainingRun:
     """Everything that changes while a network is trained; all of it is in its checkpoint.
 
     Attributes:
@@ -136,8 +136,8 @@ def train(config: TrainConfig, *, data: Path, out: Path, start: Path | None = No
     for kind, pools in (("train", store.pools), ("validation", held_out.pools)):
         console.print(f"{kind}: " + ", ".join(f"{pool.name} {len(pool.batch)}" for pool in pools))
 
-    run = new_run(config, device, start)
-    seen = checkpoint.seen_frames(store.seen, start)
+    run = new_training_run(config, device, start)
+    seen = checkpoint.known_frames(store.seen, start)
     out.mkdir(parents=True, exist_ok=True)
     stored = checkpoint.load(out / checkpoint.CHECKPOINT, config, fingerprint=store.fingerprint)
     if stored:
@@ -147,11 +147,11 @@ def train(config: TrainConfig, *, data: Path, out: Path, start: Path | None = No
         while run.epoch < config.epochs:
             began = time.monotonic()
             with_planes = planes_are_on(run, config)
-            means = learn_epoch(run, store, config, device, report=partial(progress.update, bar))
+            means = train_epoch(run, store, config, device, report=partial(progress.update, bar))
             kept = kept_network(run, store, config, device)
             # A network that has seen small frames alone is judged on small ones: it does not know large structures yet.
             is_early = run.epoch < config.early_epochs
-            scores = validate(kept, held_out, device, side=config.early_size if is_early else None)
+            scores = validate_network(kept, held_out, device, side=config.early_size if is_early else None)
             score = chosen_by(scores)
             line = {"epoch": run.epoch + 1, **means, **scores, "score": score}
             run.history.append(line | {"seconds": round(time.monotonic() - began, 1)})
@@ -168,7 +168,7 @@ def train(config: TrainConfig, *, data: Path, out: Path, start: Path | None = No
     return run.history[-1]
 
 
-def new_run(config: TrainConfig, device: torch.device, start: Path | None) -> Run:
+def new_training_run(config: TrainConfig, device: torch.device, start: Path | None) -> TrainingRun:
     """A run before its first step."""
     torch.manual_seed(config.seed)
     network = make_mask_network(config.network)
@@ -181,11 +181,11 @@ def new_run(config: TrainConfig, device: torch.device, start: Path | None) -> Ru
     groups = parameter_groups(network, network.encoder, config)
     groups[0]["params"] += weighting.parameters()
     optimiser = make_optimiser(groups, config)
-    return Run(network=network, average=deepcopy(network), weighting=weighting, optimiser=optimiser)
+    return TrainingRun(network=network, average=deepcopy(network), weighting=weighting, optimiser=optimiser)
 
 
-def learn_epoch(
-    run: Run, store: FrameStore, config: TrainConfig, device: torch.device, *, report: Callable[..., None]
+def train_epoch(
+    run: TrainingRun, store: FrameStore, config: TrainConfig, device: torch.device, *, report: Callable[..., None]
 ) -> dict[str, float]:
     """One epoch of steps; returns the means of losses, their weights, and the training Dice.
 
@@ -198,7 +198,7 @@ def learn_epoch(
     _training_mode(run.optimiser, on=True)
     first = run.epoch * config.steps_per_epoch
     for step in range(first, first + config.steps_per_epoch):
-        batch = draw(store, config, step, device)
+        batch = draw_batch(store, config, step, device)
         for group in run.optimiser.param_groups:
             group["lr"] = learning_rate(step, config) * group["rate"]
         with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
@@ -228,7 +228,7 @@ def learn_epoch(
             torch.nn.utils.clip_grad_norm_(run.network.parameters(), config.clip_norm)
         run.optimiser.step()
         if config.average:
-            follow(run.average, run.network, min(config.average, (step + 1) / (step + 10)))
+            update_average(run.average, run.network, min(config.average, (step + 1) / (step + 10)))
         for name, value in (("segmentation", segmentation), ("plane", plane), ("w_seg", weights[0])):
             values[name].append(value.item())
         values["w_plane"].append(weights[1].item() if with_planes else 0.0)
@@ -238,7 +238,7 @@ def learn_epoch(
     return {name: sum(found) / len(found) for name, found in values.items() if found}
 
 
-def kept_network(run: Run, store: FrameStore, config: TrainConfig, device: torch.device) -> MaskNetwork:
+def kept_network(run: TrainingRun, store: FrameStore, config: TrainConfig, device: torch.device) -> MaskNetwork:
     """The weights that are validated and kept."""
     kept = run.average if config.average else run.network
     return refreshed(kept, store, config, device) if config.refresh_batches else kept
@@ -255,7 +255,7 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def draw(store: FrameStore, config: TrainConfig, step: int, device: torch.device) -> Batch:
+def draw_batch(store: FrameStore, config: TrainConfig, step: int, device: torch.device) -> Batch:
     """The step's batch, augmented on the device; the same for the same seed and step."""
     seed = config.seed * 1_000_003 + step
     batch = store.draw(config.batch, torch.Generator().manual_seed(seed)).to(device)
@@ -264,7 +264,7 @@ def draw(store: FrameStore, config: TrainConfig, step: int, device: torch.device
     return augment(batch, config.augmentation, torch.Generator(device).manual_seed(seed + 1))
 
 
-def planes_are_on(run: Run, config: TrainConfig) -> bool:
+def planes_are_on(run: TrainingRun, config: TrainConfig) -> bool:
     """The paper's late classification: once on, on for good; notes since when in `run`."""
     late = config.late_classification
     if run.planes_since is None:
@@ -274,7 +274,7 @@ def planes_are_on(run: Run, config: TrainConfig) -> bool:
     return run.planes_since is not None
 
 
-def is_settled(run: Run, config: TrainConfig) -> bool:
+def is_settled(run: TrainingRun, config: TrainConfig) -> bool:
     """Whether checkpoints are chosen already: at once, or so long after planes were switched on late."""
     wait = SETTLING_EPOCHS if config.late_classification.epoch else 0
     return run.epoch >= (run.planes_since or 0) + wait
@@ -289,7 +289,7 @@ def refreshed(network: MaskNetwork, store: FrameStore, config: TrainConfig, devi
             module.reset_running_stats()
             module.momentum = None  # a plain mean over all batches
     for index in range(config.refresh_batches):
-        copy(draw(store, config, -1 - index, device).images * 255)
+        copy(draw_batch(store, config, -1 - index, device).images * 255)
     for fresh, module in zip(copy.modules(), network.modules(), strict=True):
         if isinstance(fresh, torch.nn.BatchNorm2d) and isinstance(module, torch.nn.BatchNorm2d):
             fresh.momentum = module.momentum

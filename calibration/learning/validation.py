@@ -46,7 +46,7 @@ class Verdicts:
 
 
 @torch.inference_mode()
-def validate(
+def validate_network(
     network: MaskNetwork, held_out: FrameStore, device: torch.device, *, side: int | None = None
 ) -> dict[str, float | None]:
     """Dice of PS and FH on labelled standard planes; AUC and accuracy at 0.5 over all frames with a plane label.

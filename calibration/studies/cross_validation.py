@@ -21,11 +21,10 @@ import click
 import numpy as np
 from rich.console import Console
 
-from calibration.errors import TrainingError
-from calibration.evaluation.cross_validation.gate import Negatives, ask_negatives, gate_table, out_of_fold
-from calibration.evaluation.cross_validation.predictions import Predictions, check_same_frames, predict_fold
-from calibration.evaluation.cross_validation.quality import quality_of
-from calibration.evaluation.cross_validation.score import (
+from calibration.cross_validation.gate import Negatives, ask_negatives, gate_table, out_of_fold_gate
+from calibration.cross_validation.predictions import Predictions, check_same_frames, predict_fold
+from calibration.cross_validation.quality import quality_of
+from calibration.cross_validation.score import (
     cases_of,
     corrections,
     error_table,
@@ -36,10 +35,11 @@ from calibration.evaluation.cross_validation.score import (
     plane_table,
     protocol_table,
 )
+from calibration.errors import TrainingError
 from calibration.evaluation.report import rounded, write_whole
 from calibration.learning import checkpoint
 from calibration.learning.folds import ALL, FOLDS, KINDS
-from calibration.studies.cross_validation_tables import as_text
+from calibration.studies.cross_validation_tables import cross_validation_markdown
 from engines.errors import PartumError
 from stream.app.parameters import Folder
 from stream.outputs.manifest import NOTICE, environment_facts, now_utc, write_json
@@ -47,7 +47,7 @@ from stream.outputs.manifest import NOTICE, environment_facts, now_utc, write_js
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from calibration.evaluation.cross_validation.score import Case
+    from calibration.cross_validation.score import ScoredFrame
 
 NAME = "cross_validation"
 
@@ -71,7 +71,7 @@ def study(data: Path, runs: Path, out: Path) -> dict[str, Any]:
     negatives = Negatives.joined([each for _, each in kept])
     check_same_frames(predictions)
     cases = cases_of(predictions)
-    own, others = out_of_fold(predictions, negatives)
+    own, others = out_of_fold_gate(predictions, negatives)
     content: dict[str, Any] = {
         "folds": folds,
         "epochs": epochs,
@@ -105,7 +105,7 @@ def study(data: Path, runs: Path, out: Path) -> dict[str, Any]:
     }
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / f"{NAME}.json", {key: rounded(value) for key, value in facts.items()})
-    write_whole(out / f"{NAME}.md", f"{as_text(content)}\n{NOTICE}\n".encode())
+    write_whole(out / f"{NAME}.md", f"{cross_validation_markdown(content)}\n{NOTICE}\n".encode())
     return content
 
 
@@ -148,7 +148,7 @@ def _epochs(run: Path) -> dict[str, Any]:
     return {"done": len(lines), "planned": planned, "seconds": sum(line["seconds"] for line in lines), "recipe": recipe}
 
 
-def _axes(cases: Sequence[Case], axes: Sequence[Any]) -> dict[str, Any]:
+def _axes(cases: Sequence[ScoredFrame], axes: Sequence[Any]) -> dict[str, Any]:
     return {"errors": error_table(cases, axes), "drawn instead": parts_table(cases, axes)}
 
 

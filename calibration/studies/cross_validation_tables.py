@@ -14,7 +14,7 @@ ONE_FOLD = "With one fold, weights of fusion, gate and doubts are fitted on the 
 AXES = ("axis of the mask", "axis of the second look", "axis of both")
 
 
-def as_text(content: Mapping[str, Any]) -> str:
+def cross_validation_markdown(content: Mapping[str, Any]) -> str:
     """Markdown of what `calibration.studies.cross_validation` found."""
     axes = [name for name in AXES if name in content]
     parts = [_head(content), _errors(content, axes), _replaced(content, axes), _masks(content), _protocols(content)]

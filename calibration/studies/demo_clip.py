@@ -27,7 +27,7 @@ import numpy as np
 from stream.measurement.biometry import Orientation
 from stream.measurement.protocols import measure
 from stream.preprocessing.depth_ruler import read_ruler
-from stream.preprocessing.sector.detection import Gathered, find_sector, small_copy
+from stream.preprocessing.sector.detection import PixelExtrema, find_sector, small_copy
 from stream.sources.files.images.source import read_grey
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ NOTE = "ANIMATED STILL: one PSFHS frame, warped (CC BY 4.0)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
+class ClipMoment:
     """What the clip shows at one time.
 
     Attributes:
@@ -71,7 +71,7 @@ def smooth_step(x: float) -> float:
     return x * x * (3 - 2 * x)
 
 
-def course(index: int) -> Moment:
+def clip_moment(index: int) -> ClipMoment:
     """The moment of frame `index`."""
     time_s = index / RATE_HZ
     turn = 0.6 * np.sin(2 * np.pi * 0.3 * time_s)  # breathing
@@ -80,7 +80,7 @@ def course(index: int) -> Moment:
     start, end = OFF_PLANE_S
     slide = smooth_step((time_s - start) / SLIDE_S) * smooth_step((end - time_s) / SLIDE_S)
     probe = (1.6 * np.sin(2 * np.pi * 0.23 * time_s), 1.1 * np.sin(2 * np.pi * 0.31 * time_s + 1))
-    return Moment(time_s=time_s, turn_deg=turn, nearer=1 - NEARER_PER_DEG * turn, slide=slide, probe_px=probe)
+    return ClipMoment(time_s=time_s, turn_deg=turn, nearer=1 - NEARER_PER_DEG * turn, slide=slide, probe_px=probe)
 
 
 def moving_share(mask: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -94,7 +94,7 @@ def moving_share(mask: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.asarray(share * share * (3 - 2 * share) * fading, dtype=np.float32)
 
 
-def sector(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def ultrasound_region(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The ultrasound fan, (H, W) 0 or 1: the hull of the largest bright region."""
     bright = cv2.morphologyEx(
         (cv2.GaussianBlur(image, (0, 0), 3) > 6).astype(np.uint8), cv2.MORPH_OPEN, np.ones((15, 15))
@@ -113,7 +113,7 @@ class Still:
     """
 
     def __init__(self, image: NDArray[np.uint8], mask: NDArray[np.uint8]) -> None:
-        self._image, self._mask, self._fan = image, mask, sector(image)
+        self._image, self._mask, self._fan = image, mask, ultrasound_region(image)
         biometry = measure(mask, orientation=Orientation.NORMAL)
         if biometry.landmarks is None or biometry.aop_deg is None or biometry.hsd_min is None:
             raise ValueError(f"the still cannot be measured: {biometry.reason}; choose another frame")
@@ -127,7 +127,7 @@ class Still:
         """Width and height."""
         return self._image.shape[1], self._image.shape[0]
 
-    def at(self, moment: Moment, rng: np.random.Generator) -> NDArray[np.uint8]:
+    def at(self, moment: ClipMoment, rng: np.random.Generator) -> NDArray[np.uint8]:
         """The picture of a moment; a new array."""
         # Where each pixel comes from: first the probe's shift and slide, then the head's own motion undone.
         x = self._x - moment.probe_px[0] + 0.5 * self._image.shape[1] * moment.slide
@@ -147,7 +147,7 @@ class Still:
         picture = np.where(self._fan > 0, moved * lifted * grain, self._image)
         return np.asarray(np.clip(np.round(picture), 0, 255), dtype=np.uint8)
 
-    def _share(self, moment: Moment) -> NDArray[np.float32]:
+    def _share(self, moment: ClipMoment) -> NDArray[np.float32]:
         """How much each pixel follows the head where the head lies at that moment."""
         centre = (float(self._vertex[0]), float(self._vertex[1]))
         motion = cv2.getRotationMatrix2D(centre, moment.turn_deg, moment.nearer)
@@ -176,7 +176,7 @@ def write_clip(still: Still, folder: Path) -> None:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["index", "pts_s", "standard_plane", "aop_deg", "hsd_min_px"])
         for index in range(DURATION_S * RATE_HZ):
-            moment = course(index)
+            moment = clip_moment(index)
             picture = av.VideoFrame.from_ndarray(still.at(moment, rng), format="gray")
             container.mux(stream.encode(picture))
             plane = {True: "yes", False: "no"}.get(moment.slide == 0) if moment.slide in (0.0, 1.0) else "between"
@@ -194,7 +194,7 @@ def write_clip(still: Still, folder: Path) -> None:
 
 def pixel_aspect(image: NDArray[np.uint8]) -> float:
     """Width of a pixel over its height, by the ruler on the picture."""
-    gathered = Gathered((image.shape[0], image.shape[1]))
+    gathered = PixelExtrema((image.shape[0], image.shape[1]))
     gathered.add(small_copy(image))
     found = find_sector(gathered)
     ruler = read_ruler(image, found.mask) if found else None

@@ -19,11 +19,11 @@ import click
 import numpy as np
 from rich.console import Console
 
+from calibration.cross_validation.angles import aop_deg
+from calibration.cross_validation.predictions import fold_frames, predict
+from calibration.cross_validation.score import cases_of, error_figures, fused_axes, mask_table
 from calibration.data.bands import BANDS, band_of
 from calibration.errors import ConfigError
-from calibration.evaluation.cross_validation.angles import aop_deg
-from calibration.evaluation.cross_validation.predictions import held_out_frames, predict
-from calibration.evaluation.cross_validation.score import cases_of, error_figures, fused_axes, mask_table
 from calibration.evaluation.report import rounded, write_whole
 from calibration.evaluation.statistics.resampling import mean_interval
 from calibration.learning.folds import FOLDS
@@ -35,8 +35,8 @@ from stream.outputs.manifest import NOTICE, environment_facts, now_utc, write_js
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from calibration.cross_validation.predictions import Predictions
     from calibration.data.base import LabelledFrame
-    from calibration.evaluation.cross_validation.predictions import Predictions
 
 NAME = "variants"
 LATE = BANDS[-1][0]
@@ -76,7 +76,7 @@ def study(data: Path, out: Path, variants: Sequence[Variant], *, fold: int) -> d
         TrainingError: a folder holds no checkpoint.
     """
     console = Console(stderr=True)
-    frames = held_out_frames(data, fold)
+    frames = fold_frames(data, fold)
     rows: dict[str, dict[str, Any]] = {}
     base: np.ndarray[Any, np.dtype[np.float64]] | None = None
     for variant in variants:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from engines.base import EngineDescription
 from engines.errors import EngineUnavailable
 from engines.onnx.model_file import operators
-from engines.runtime import RuntimeEngine, available_cores, heads_spec, refused, unavailable
+from engines.runtime import RuntimeEngine, available_cores, heads_spec, model_rejected, runtime_unavailable
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -78,7 +78,7 @@ class OnnxRuntimeEngine(RuntimeEngine):
             else:
                 self._session = runtime.InferenceSession(content, options, providers=[given])
         except self.failures as error:
-            raise refused(BACKEND, spec, error) from error
+            raise model_rejected(BACKEND, spec, error) from error
         if self._session.get_providers()[0] != wanted:  # it falls back to the CPU without a word
             raise EngineUnavailable(f"back-end {BACKEND}: {wanted} cannot start here; is there a GPU and its driver?")
         super().__init__(EngineDescription(backend=BACKEND, precision=runs, device=provider.upper()), spec)
@@ -109,7 +109,7 @@ def _without_decoder(content: bytes) -> bytes:
     try:
         from engines.onnx.heads_only import heads_only
     except ImportError as error:
-        raise unavailable(BACKEND, "partum[build]", error) from error
+        raise runtime_unavailable(BACKEND, "partum[build]", error) from error
     return heads_only(content)
 
 
@@ -117,7 +117,7 @@ def _import_onnxruntime() -> ModuleType:
     try:
         return importlib.import_module("onnxruntime")
     except ImportError as error:
-        raise unavailable(BACKEND, "partum[onnxruntime]", error) from error
+        raise runtime_unavailable(BACKEND, "partum[onnxruntime]", error) from error
 
 
 def _failures() -> tuple[type[Exception], ...]:

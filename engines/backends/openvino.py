@@ -16,7 +16,15 @@ import numpy as np
 
 from engines.base import EngineDescription
 from engines.errors import EngineUnavailable
-from engines.runtime import RuntimeEngine, available_cores, check_precision, heads_spec, reason, refused, unavailable
+from engines.runtime import (
+    RuntimeEngine,
+    available_cores,
+    check_precision,
+    error_summary,
+    heads_spec,
+    model_rejected,
+    runtime_unavailable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,7 +48,7 @@ class OpenVinoEngine(RuntimeEngine):
         model: from `engines.onnx.model_file.read_model_file`.
         precision: `fp32`, so that machines agree on the result; `bf16`, about half the time where the CPU has it; None
             takes bf16 where the CPU has it. On real frames both give the same labels but for a few border pixels
-            (`tests/engines/test_engine_agreement.py`). Of an int8 model, it is that of the layers not quantised.
+            (`tests/engines/test_agreement.py`). Of an int8 model, it is that of the layers not quantised.
             `precision` of the engine, and its name, say what the compiled model really computes in.
         threads: cores it may keep busy; None takes all this process may run on.
         heads_only: leaves the decoder out.
@@ -81,7 +89,7 @@ class OpenVinoEngine(RuntimeEngine):
             compiled = core.compile_model(graph, "CPU", settings)
             runs = _precision_of(compiled)
         except RuntimeError as error:
-            raise refused(BACKEND, model.spec, error) from error
+            raise model_rejected(BACKEND, model.spec, error) from error
         if precision is not None and spec.precision != "int8":
             check_precision(BACKEND, asked=precision, runs=runs)
         super().__init__(EngineDescription(backend=BACKEND, precision=runs, device="CPU"), spec)
@@ -135,7 +143,7 @@ def compiled_graph(content: bytes, precision: str, *, threads: int | None = None
     try:
         compiled = core.compile_model(core.read_model(content), "CPU", settings)
     except RuntimeError as error:
-        raise EngineUnavailable(f"{BACKEND}: this CPU does not run {precision} ({reason(error)})") from error
+        raise EngineUnavailable(f"{BACKEND}: this CPU does not run {precision} ({error_summary(error)})") from error
     check_precision(BACKEND, asked=precision, runs=_precision_of(compiled))
     request: Any = compiled.create_infer_request()
     run: Callable[[], object] = request.infer
@@ -148,7 +156,7 @@ def import_openvino() -> ModuleType:
         with _no_telemetry():
             return importlib.import_module("openvino")
     except ImportError as error:
-        raise unavailable(BACKEND, "partum", error) from error
+        raise runtime_unavailable(BACKEND, "partum", error) from error
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import numpy as np
 
 from engines.base import EngineDescription
 from engines.errors import EngineUnavailable, ModelMismatch
-from engines.runtime import RuntimeEngine, check_precision, heads_spec, refused, unavailable
+from engines.runtime import RuntimeEngine, check_precision, heads_spec, model_rejected, runtime_unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -61,7 +61,7 @@ class TorchEngine(RuntimeEngine):
         try:
             import torch
         except ImportError as error:
-            raise unavailable(BACKEND, EXTRA, error) from error
+            raise runtime_unavailable(BACKEND, EXTRA, error) from error
         if device == "cuda" and not torch.cuda.is_available():
             raise EngineUnavailable(f"back-end {BACKEND}-cuda: torch finds no GPU; use torch, or another back-end")
         if threads is not None:
@@ -122,7 +122,7 @@ def _rebuild(model: ModelFile) -> Network:
         import onnx
         import torch
     except ImportError as error:
-        raise unavailable(BACKEND, EXTRA, error) from error
+        raise runtime_unavailable(BACKEND, EXTRA, error) from error
     from engines.network.build import make_network
 
     if model.spec.precision != "fp32":
@@ -139,7 +139,7 @@ def _rebuild(model: ModelFile) -> Network:
         counters = {name: value for name, value in expected.items() if value.dtype == torch.int64}
         network.load_state_dict(counters | {name: value for name, value in weights.items() if name in expected})
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise refused(BACKEND, model.spec, error) from error
+        raise model_rejected(BACKEND, model.spec, error) from error
     return network
 
 
@@ -155,7 +155,7 @@ def eager_network(architecture: Mapping[str, Any]) -> Callable[[NDArray[np.float
     try:
         import torch
     except ImportError as error:
-        raise unavailable(BACKEND, EXTRA, error) from error
+        raise runtime_unavailable(BACKEND, EXTRA, error) from error
     from engines.network.build import make_network
 
     network = make_network(architecture).eval()

@@ -21,7 +21,7 @@ from engines.base import EngineDescription, ModelSpec
 from engines.closing import close_after
 from engines.errors import ModelMismatch, ModelNotFound, RemoteError
 from engines.redaction import redacted
-from engines.runtime import RuntimeEngine, reason, unavailable
+from engines.runtime import RuntimeEngine, error_summary, runtime_unavailable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Address:
+class TritonAddress:
     """Where a model is served, and how long to wait for it.
 
     Attributes:
@@ -50,7 +50,7 @@ class Address:
     patience_s: float = 10.0
 
     @classmethod
-    def parse(cls, uri: str) -> Address:
+    def parse(cls, uri: str) -> TritonAddress:
         """Reads `triton://host[:port]/model[?timeout=S&patience=S]`.
 
         Raises:
@@ -86,7 +86,7 @@ class TritonEngine(RuntimeEngine):
     as it does under any slow engine. The connection mends itself.
 
     Args:
-        uri: see `Address.parse`.
+        uri: see `TritonAddress.parse`.
 
     Raises:
         ModelNotFound: the address cannot be meant, or the server has no such model.
@@ -96,7 +96,7 @@ class TritonEngine(RuntimeEngine):
     """
 
     def __init__(self, uri: str) -> None:
-        self._address = address = Address.parse(uri)
+        self._address = address = TritonAddress.parse(uri)
         self._grpc = _import_client()
         self.failures = (self._grpc.InferenceServerException,)
         self._client: Any = self._grpc.InferenceServerClient(f"{address.host}:{address.port}")
@@ -124,7 +124,7 @@ class TritonEngine(RuntimeEngine):
             config = self._client.get_model_config(name, client_timeout=address.timeout_s).config
         except self.failures as error:
             raise RemoteError(
-                f"{where}: no answer ({reason(error)}); is the server running, and its gRPC port?"
+                f"{where}: no answer ({error_summary(error)}); is the server running, and its gRPC port?"
             ) from error
         metadata = {key: value.string_value for key, value in config.parameters.items()}
         spec = ModelSpec.from_metadata(metadata, origin=where, sha256=metadata.get("partum.sha256", ""))
@@ -163,11 +163,11 @@ class TritonEngine(RuntimeEngine):
             except self.failures as error:
                 if not _may_pass(error) or time.monotonic() + pause > give_up:
                     raise RemoteError(
-                        f"{self.name}: {reason(error)}; gave up after {self._address.patience_s:g} s"
+                        f"{self.name}: {error_summary(error)}; gave up after {self._address.patience_s:g} s"
                         " (patience in the address)"
                     ) from error
                 if not self.repeated:
-                    _log.warning("%s: %s; asking again", self.name, reason(error))
+                    _log.warning("%s: %s; asking again", self.name, error_summary(error))
                 self.repeated += 1
                 time.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_S)
@@ -210,5 +210,5 @@ def _import_client() -> Any:
         grpc: Any = importlib.import_module("tritonclient.grpc")
         grpc.InferenceServerException = importlib.import_module("tritonclient.utils").InferenceServerException
     except ImportError as error:
-        raise unavailable(SCHEME, "partum[triton]", error) from error
+        raise runtime_unavailable(SCHEME, "partum[triton]", error) from error
     return grpc

@@ -33,7 +33,7 @@ def read_graph(content: bytes) -> tuple[Any, ModelSpec]:
     return model, ModelSpec.from_metadata(metadata, origin="the model")
 
 
-def written(model: Any, spec: ModelSpec, **changes: Any) -> bytes:
+def serialize_model(model: Any, spec: ModelSpec, **changes: Any) -> bytes:
     """The bytes of a model file, checked, with the facts of `spec` but for `changes`."""
     del model.metadata_props[:]
     del model.graph.value_info[:]  # shapes and types of tensors inside are inferred anew by whoever needs them

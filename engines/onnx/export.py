@@ -21,7 +21,7 @@ from engines.base import ModelSpec
 from engines.errors import ModelMismatch, ModelNotFound
 from engines.network.build import Network, make_network
 from engines.onnx.training_frames import write_training_frames
-from engines.runtime import reason
+from engines.runtime import error_summary
 
 CHECKPOINT_SCHEMA = "partum.checkpoint/1"
 HALVED_FROM = 1024
@@ -118,7 +118,7 @@ def export_checkpoint(checkpoint: Path, path: Path) -> ModelSpec:
     try:
         network.load_state_dict(stored["weights"])
     except (KeyError, RuntimeError) as error:
-        raise ModelMismatch(f"{checkpoint}: its weights do not fit its network ({reason(error)})") from error
+        raise ModelMismatch(f"{checkpoint}: its weights do not fit its network ({error_summary(error)})") from error
     export_onnx(network, spec, path)
     if seen := stored.get("seen"):
         write_training_frames(path, seen["signatures"], frames=seen["frames"])

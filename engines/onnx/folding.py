@@ -12,13 +12,13 @@ import numpy as np
 import onnx
 from onnx.reference import ReferenceEvaluator
 
-from engines.onnx.editing import constants, read_graph, set_constants, written
+from engines.onnx.editing import constants, read_graph, serialize_model, set_constants
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def folded(content: bytes) -> bytes:
+def fold_graph(content: bytes) -> bytes:
     """Returns the model with float32 weights, every constant computed, and no batch norm.
 
     Convention: convolution then batch norm, y = g (x * W + b - m) / sqrt(v + e) + s, becomes one convolution with
@@ -32,7 +32,7 @@ def folded(content: bytes) -> bytes:
     _fold_constants(model, known)
     _fold_batch_norms(model, known)
     set_constants(model, known)
-    return written(model, spec)
+    return serialize_model(model, spec)
 
 
 def _fold_constants(model: Any, known: dict[str, NDArray[Any]]) -> None:

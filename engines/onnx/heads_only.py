@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engines.errors import ModelMismatch
-from engines.onnx.editing import ancestors, constants, read_graph, set_constants, written
+from engines.onnx.editing import ancestors, constants, read_graph, serialize_model, set_constants
 from engines.runtime import heads_spec
 
 
@@ -29,4 +29,4 @@ def heads_only(content: bytes) -> bytes:
     del graph.output[:]
     graph.output.extend(outputs)
     set_constants(model, constants(model))
-    return written(model, spec, output_height=0, output_width=0)
+    return serialize_model(model, spec, output_height=0, output_width=0)

@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 import onnx.version_converter
 
-from engines.onnx.editing import constants, read_graph, set_constants, written
-from engines.onnx.folding import folded
+from engines.onnx.editing import constants, read_graph, serialize_model, set_constants
+from engines.onnx.folding import fold_graph
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,7 +36,7 @@ def at_precision(content: bytes, precision: HalfPrecision) -> bytes:
     Raises:
         ModelMismatch: it is no model of ours.
     """
-    model, spec = read_graph(folded(content))
+    model, spec = read_graph(fold_graph(content))
     if precision == "bf16":
         model = onnx.version_converter.convert_version(model, BFLOAT16_OPSET)
     code, dtype = _TYPES[precision]
@@ -71,7 +71,7 @@ def at_precision(content: bytes, precision: HalfPrecision) -> bytes:
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     set_constants(model, known)
-    return written(model, spec, precision=precision)
+    return serialize_model(model, spec, precision=precision)
 
 
 def _lowered_nodes(graph: Any) -> set[str]:

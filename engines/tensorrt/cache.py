@@ -179,7 +179,7 @@ def refusal(facts: Mapping[str, Any]) -> str:
     return f"it was refused ({'; '.join(report['refusals'])}); partum build --force runs it all the same, marked"
 
 
-def mark_of(facts: Mapping[str, Any]) -> str:
+def warning_of(facts: Mapping[str, Any]) -> str:
     """What every output must say of an engine with these facts; empty for an accepted one."""
     report = facts.get("acceptance")
     return "" if report is None or report["accepted"] else f"engine not accepted: {'; '.join(report['refusals'])}"

@@ -14,7 +14,7 @@ from engines.base import EngineDescription
 from engines.closing import close_all
 from engines.errors import EngineUnavailable
 from engines.runtime import RuntimeEngine, heads_spec
-from engines.tensorrt.cache import EngineCache, EngineKey, mark_of
+from engines.tensorrt.cache import EngineCache, EngineKey, warning_of
 from engines.tensorrt.cuda import Cuda, CudaRuntime
 from engines.tensorrt.device_run import DeviceRun
 from engines.tensorrt.runtime import last_complaint, load_tensorrt, make_log
@@ -75,7 +75,7 @@ class TensorRtEngine(RuntimeEngine):
             stored = (cache or EngineCache()).best(wanted)
         key = stored.facts["key"]
         spec = heads_spec(model.spec) if HEADS_ONLY[0] in key["flags"] else model.spec
-        spec = replace(spec, precision=key["precision"], mark=mark_of(stored.facts))
+        spec = replace(spec, precision=key["precision"], warning=warning_of(stored.facts))
         super().__init__(
             EngineDescription(backend=self._tensorrt.name, precision=key["precision"], device=facts.name), spec
         )

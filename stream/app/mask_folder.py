@@ -14,10 +14,11 @@ from rich.console import Console
 from rich.progress import track
 
 from stream.common.errors import MaskError, OptionError, OutputError, SourceError
-from stream.measurement.biometry import LANDMARK_NAMES, Biometry, Orientation, Reason
-from stream.measurement.folder_orientation import MaskOrientation
+from stream.frames.reason import Reason
+from stream.measurement.biometry import LANDMARK_NAMES, Biometry, Orientation
+from stream.measurement.folder_orientation import FolderOrientation
 from stream.measurement.protocols import DEFAULT_PROTOCOL, check_orientation, find_protocol, measure
-from stream.sources.files.masks import NOT_A_MASK_FORMAT, is_mask_file, pictures_in, pixel_aspect, read_mask
+from stream.sources.files.masks import NOT_A_MASK_FORMAT, is_mask_file, mask_pixel_aspect, pictures_in, read_mask
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -105,7 +106,7 @@ def run_measure(options: MeasureOptions) -> None:
         raise MaskError(f"{len(errors)} of {len(rows)} masks cannot be read: {errors[0]}{rest}")
 
 
-def measure_file(path: Path, options: MeasureOptions, found: MaskOrientation | None) -> Row:
+def measure_file(path: Path, options: MeasureOptions, found: FolderOrientation | None) -> Row:
     """One row: `COLUMNS` with texts, empty where there is no value; `name` is the file's stem.
 
     Lengths in pixels are in pixels of the mask made square (its pixel heights); under `iugc2024` in pixels of the
@@ -120,7 +121,7 @@ def measure_file(path: Path, options: MeasureOptions, found: MaskOrientation | N
         MaskError, SourceError: it cannot be read.
     """
     labels, spacing = _readable(path), options.spacing
-    size = (spacing.x_mm, spacing.y_mm) if spacing else (pixel_aspect(path), 1.0)
+    size = (spacing.x_mm, spacing.y_mm) if spacing else (mask_pixel_aspect(path), 1.0)
     if found:
         biometry = found.measured(labels, protocol=options.protocol, pixel_size=size)
     else:
@@ -129,9 +130,9 @@ def measure_file(path: Path, options: MeasureOptions, found: MaskOrientation | N
     return _row(biometry, mm_per_px=spacing.y_mm if spacing and is_in_mm else None) | {"name": path.stem}
 
 
-def _orientation_of(paths: Sequence[Path]) -> MaskOrientation:
+def _orientation_of(paths: Sequence[Path]) -> FolderOrientation:
     """Which way round all masks are that can be read."""
-    found = MaskOrientation()
+    found = FolderOrientation()
     for path in _shown(paths, "looking which way round they are"):
         try:
             found.add(_readable(path))
@@ -140,7 +141,7 @@ def _orientation_of(paths: Sequence[Path]) -> MaskOrientation:
     return found
 
 
-def _said(found: MaskOrientation | None) -> str:
+def _said(found: FolderOrientation | None) -> str:
     if not found or not found.views:
         return ""
     read_as = found.orientation
@@ -178,7 +179,7 @@ def _row(biometry: Biometry, *, mm_per_px: float | None = None) -> Row:
     row |= _landmark_columns(biometry)
     is_read = not find_protocol(biometry.protocol).is_squeezed and biometry.reason is not Reason.AXIS_AMBIGUOUS
     row["mirrored"] = str(biometry.mirrored).lower() if is_read else ""
-    row["normal_log_odds"] = _number(biometry.normal_log_odds or None)
+    row["normal_log_odds"] = _number(biometry.orientation_log_odds or None)
     row["reason"] = biometry.reason or ""
     row["protocol"] = biometry.protocol
     row["error"] = ""

@@ -17,7 +17,7 @@ from engines.redaction import looks_like_address
 
 if TYPE_CHECKING:
     from stream.frames.frame import PixelSpacing
-    from stream.preprocessing import WatchOptions
+    from stream.preprocessing import PreprocessingOptions
     from stream.preprocessing.options import Box
 
 C = TypeVar("C")
@@ -157,7 +157,7 @@ class ScannerProfile:
     """A profile of a scanner that was read, and the file it is from."""
 
     path: Path
-    options: WatchOptions
+    options: PreprocessingOptions
 
     @classmethod
     def read(cls, path: Path) -> ScannerProfile:

@@ -10,28 +10,29 @@ from typing import TYPE_CHECKING, Self
 
 from engines.errors import PartumError
 from engines.redaction import scrubbed
+from stream.app.remedies import suggest_remedies
 from stream.common.channel import Overflow
 from stream.common.clock import MonotonicClock
 from stream.common.errors import SourceUnreadable
 from stream.measurement.protocols import find_protocol
-from stream.outputs.group import Together
+from stream.outputs.group import SinkGroup
 from stream.outputs.manifest import Manifest
 from stream.outputs.marks import MarkFile
-from stream.outputs.pictures.overlay import Overlay
-from stream.outputs.pictures.trend import Trend
+from stream.outputs.pictures.overlay import OverlayVideo
+from stream.outputs.pictures.trend_plot import TrendPlot
 from stream.outputs.recorder import Recorder
 from stream.outputs.results_folder import prepare_folder
-from stream.outputs.tables import Csv, JsonLines
+from stream.outputs.tables import CsvTable, JsonLinesTable
 from stream.outputs.web.board import Board
-from stream.outputs.web.state import state_of
+from stream.outputs.web.state import display_state
 from stream.pipeline.pipeline import Pipeline
 from stream.pipeline.statistics import RunStatistics
-from stream.pipeline.throughput import remedies
-from stream.preprocessing.preprocessor import Watch
+from stream.preprocessing.preprocessor import FramePreprocessor
+from stream.preprocessing.recorded import RecordedPreprocessor
 from stream.sources import open_live, open_source
 from stream.sources.live.base import LiveSource
-from stream.sources.paced import Looped, Paced
-from stream.sources.recorded import RecordedSource, RecordedWatch
+from stream.sources.recorded import RecordedSource
+from stream.sources.wrappers import LoopedSource, PacedSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,11 +41,11 @@ if TYPE_CHECKING:
     from engines.base import Engine
     from stream.app.session_options import SessionOptions
     from stream.outputs.base import Sink
-    from stream.preprocessing.preprocessor import Looks
+    from stream.preprocessing.preprocessor import Preprocessor
     from stream.sources.base import FrameSource
 
 
-class Run:
+class SourceRun:
     """A source being run; a context manager that closes the source.
 
     Whatever ends it, what was measured by then is on disk, and `run.json` says how it ended.
@@ -53,7 +54,7 @@ class Run:
         options: what was asked for.
         engine: closed with the run: a share of one, where several run beside each other.
         source: of frames, closed with the run.
-        watch: of that source.
+        preprocessor: of that source.
         feeds: how many run beside each other.
 
     Attributes:
@@ -64,9 +65,15 @@ class Run:
     """
 
     def __init__(
-        self, options: SessionOptions, engine: Engine, *, source: FrameSource, watch: Looks, feeds: int = 1
+        self,
+        options: SessionOptions,
+        engine: Engine,
+        *,
+        source: FrameSource,
+        preprocessor: Preprocessor,
+        feeds: int = 1,
     ) -> None:
-        self.options, self.engine, self.source, self.watch = options, engine, source, watch
+        self.options, self.engine, self.source, self.preprocessor = options, engine, source, preprocessor
         self.statistics = RunStatistics()
         self.error: BaseException | None = None
         self._interrupted = threading.Event()
@@ -82,9 +89,9 @@ class Run:
                     "note": self.source.info.note,
                     "print": {"protocol": options.protocol, "engine": engine.name, "model": engine.spec.sha256[:8]},
                 },
-                watch=self.watch,
+                preprocessor=self.preprocessor,
                 marks=MarkFile(self.out / "marks.jsonl"),
-                remedies=remedies(options, feeds=feeds),
+                remedies=suggest_remedies(options, feeds=feeds),
             )
             self._stack = stack.pop_all()
 
@@ -134,7 +141,7 @@ class Run:
             self.error, message = error, scrubbed(f"{type(error).__name__}: {error}", *self.options.addresses)
             raise
         finally:
-            results = self.statistics.as_json() | {"watch": asdict(self.watch.seen)}
+            results = self.statistics.as_json() | {"watch": asdict(self.preprocessor.state)}
             if isinstance(self.source, LiveSource):
                 results["link"] = asdict(self.source.status)
             manifest.finish(status, error=message, results=results)
@@ -150,7 +157,7 @@ class Run:
     def _pump(self, advance: Callable[[], None]) -> None:
         options = self.options
         with (
-            Together([lambda: self.board, *self._sinks()]) as sinks,
+            SinkGroup([lambda: self.board, *self._sinks()]) as sinks,
             _timer(options.duration_s, self.source.close),
             Pipeline(
                 self.source,
@@ -158,7 +165,7 @@ class Run:
                 protocol=options.protocol,
                 orientation=options.orientation,
                 overflow=Overflow.DROP_OLDEST if options.live else Overflow.BLOCK,
-                watch=self.watch,
+                preprocessor=self.preprocessor,
             ) as pipeline,
         ):
             for measurement in pipeline:
@@ -168,13 +175,13 @@ class Run:
 
     def _sinks(self) -> Iterator[Callable[[], Sink]]:
         options, info, out = self.options, self.source.info, self.out
-        note = "  ".join(word for word in (info.note, self.engine.spec.mark) if word)
+        note = "  ".join(word for word in (info.note, self.engine.spec.warning) if word)
         title = f"{options.name}, {options.protocol}"
-        yield lambda: JsonLines(out / "measurements.jsonl")
-        yield lambda: Csv(out / "measurements.csv")
-        yield lambda: Trend(out / "trend.png", f"{title}  {note}".strip())
+        yield lambda: JsonLinesTable(out / "measurements.jsonl")
+        yield lambda: CsvTable(out / "measurements.csv")
+        yield lambda: TrendPlot(out / "trend.png", f"{title}  {note}".strip())
         if options.overlay:
-            yield lambda: Overlay(
+            yield lambda: OverlayVideo(
                 out / "overlay.mp4", note=note, frame_rate_hz=info.frame_rate_hz, is_live=options.live
             )
         if options.record:
@@ -183,7 +190,7 @@ class Run:
             from stream.outputs.igtl import IgtlOutput
 
             port = options.igtl_out
-            yield lambda: IgtlOutput(port, state=lambda: state_of(self.board.moment()))
+            yield lambda: IgtlOutput(port, state=lambda: display_state(self.board.snapshot()))
 
 
 def open_recording(options: SessionOptions) -> FrameSource:
@@ -195,24 +202,24 @@ def open_recording(options: SessionOptions) -> FrameSource:
     def opened() -> FrameSource:
         return open_source(options.uri, clock=clock, spacing=options.spacing)
 
-    source = Looped(opened) if options.loop else opened()
-    return source if options.pace is None else Paced(source, speed=options.pace, clock=clock)
+    source = LoopedSource(opened) if options.loop else opened()
+    return source if options.pace is None else PacedSource(source, speed=options.pace, clock=clock)
 
 
-def make_watch(options: SessionOptions, source: FrameSource) -> Looks:
+def make_preprocessor(options: SessionOptions, source: FrameSource) -> Preprocessor:
     """The eye of the stream; for a recording, after a look at its beginning.
 
     The challenge protocols are defined on whole pictures, so those are not cut to the sector. A stream that this
     program recorded was looked at when it was live.
     """
     if source.info.kind == RecordedSource.KIND:
-        return RecordedWatch(Path(options.uri))
-    said = replace(options.watch, crop=not find_protocol(options.protocol).is_squeezed, typed=options.spacing)
-    watch = Watch(said, is_live=options.live)
+        return RecordedPreprocessor(Path(options.uri))
+    said = replace(options.preprocessing, crop=not find_protocol(options.protocol).is_squeezed, typed=options.spacing)
+    preprocessor = FramePreprocessor(said, is_live=options.live)
     if not options.live:
         with open_source(options.uri, clock=MonotonicClock(), spacing=options.spacing) as beginning:
-            watch.look_ahead(beginning)
-    return watch
+            preprocessor.look_ahead(beginning)
+    return preprocessor
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from rich.console import Console
 from engines.registry import load_engine
 from engines.sharing import SharedEngine
 from engines.tensorrt.cache import live_stream
-from stream.app.run import Run, make_watch, open_recording
+from stream.app.run import SourceRun, make_preprocessor, open_recording
 from stream.app.summary import print_summary
 from stream.app.terminal import progress_of
 from stream.common.errors import OptionError
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from engines.base import Engine
     from stream.app.session_options import SessionOptions
-    from stream.outputs.web.settings import ScreenSettings
+    from stream.outputs.web.settings import WebSettings
     from stream.pipeline.statistics import RunStatistics
 
 
@@ -58,11 +58,11 @@ def run_session(options: SessionOptions, *more: SessionOptions) -> RunStatistics
         if options.live or options.pace is not None:
             stack.enter_context(live_stream())
         sources = [stack.enter_context(open_recording(each)) for each in asked]
-        watches = [make_watch(each, source) for each, source in zip(asked, sources, strict=True)]
+        preprocessors = [make_preprocessor(each, source) for each, source in zip(asked, sources, strict=True)]
         engines = _engines(options, len(asked), stack)
         runs = [
-            stack.enter_context(Run(each, engine, source=source, watch=watch, feeds=len(asked)))
-            for each, engine, source, watch in zip(_placed(asked), engines, sources, watches, strict=True)
+            stack.enter_context(SourceRun(each, engine, source=source, preprocessor=preprocessor, feeds=len(asked)))
+            for each, engine, source, preprocessor in zip(_placed(asked), engines, sources, preprocessors, strict=True)
         ]
         gc.freeze()  # what is loaded by now stays: collecting what comes later is then a matter of a millisecond
         signals = stack.enter_context(_stopped_by_signals([run.interrupt for run in runs]))
@@ -115,7 +115,7 @@ def _placed(asked: Sequence[SessionOptions]) -> Sequence[SessionOptions]:
     return [replace(options, out=parent / str(number)) for number, options in enumerate(asked, 1)]
 
 
-def _run_all(runs: Sequence[Run], advances: Sequence[Callable[[], None]]) -> None:
+def _run_all(runs: Sequence[SourceRun], advances: Sequence[Callable[[], None]]) -> None:
     """Runs one here, several in a thread each; the error of one is kept by it."""
     if len(runs) == 1:
         runs[0].run(advances[0])
@@ -131,29 +131,29 @@ def _run_all(runs: Sequence[Run], advances: Sequence[Callable[[], None]]) -> Non
             thread.join(0.2)
 
 
-def _run_quietly(run: Run, advance: Callable[[], None]) -> None:
+def _run_quietly(run: SourceRun, advance: Callable[[], None]) -> None:
     try:
         run.run(advance)
     except BaseException as error:  # noqa: BLE001 - a thread's boundary: raised again by the session
         run.error = run.error or error
 
 
-def _reserved_screen(options: SessionOptions, stack: ExitStack) -> tuple[ScreenSettings, socket.socket] | None:
+def _reserved_screen(options: SessionOptions, stack: ExitStack) -> tuple[WebSettings, socket.socket] | None:
     """What is wrong with the screen's address, names or certificate is said before an engine is loaded."""
     settings = options.screen_settings()
     return None if settings is None else (settings, stack.enter_context(settings.listen()))
 
 
 @contextmanager
-def _shown(screen: tuple[ScreenSettings, socket.socket] | None, runs: Sequence[Run]) -> Iterator[None]:
+def _shown(screen: tuple[WebSettings, socket.socket] | None, runs: Sequence[SourceRun]) -> Iterator[None]:
     """The screen server, where one is asked for."""
     if screen is None:
         yield
         return
-    from stream.outputs.web.server import ScreenServer
+    from stream.outputs.web.server import WebServer
 
     settings, listening = screen
-    with ScreenServer([run.board for run in runs], settings=settings, listening=listening) as server:
+    with WebServer([run.board for run in runs], settings=settings, listening=listening) as server:
         Console(stderr=True).print(f"screen: {server.address}", markup=False, soft_wrap=True)
         yield
 

@@ -14,11 +14,11 @@ from stream.app.options import AnalysisOptions, OutputOptions, SourceOptions, We
 from stream.app.parameters import ScannerProfile
 from stream.common.errors import OptionError
 from stream.frames.frame import PixelSpacing
-from stream.preprocessing import WatchOptions
+from stream.preprocessing import PreprocessingOptions
 from stream.preprocessing.sector.detection import Panes
 
 if TYPE_CHECKING:
-    from stream.outputs.web.settings import ScreenSettings
+    from stream.outputs.web.settings import WebSettings
 
 DEMO_CLIP = Path(__file__).parents[1] / "demo" / "demo.mp4"
 """A real frame brought to motion by warps of a known AoP course; see `calibration/demo_clip.py`."""
@@ -35,9 +35,9 @@ class SessionOptions(SourceOptions, AnalysisOptions, OutputOptions, WebOptions):
     from_files: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def watch(self) -> WatchOptions:
+    def preprocessing(self) -> PreprocessingOptions:
         """Where the ultrasound is on the screen, and how large its pixels are; what is not said is the profile's."""
-        options = self.profile.options if self.profile else WatchOptions()
+        options = self.profile.options if self.profile else PreprocessingOptions()
         if self.sector is not None:
             options = replace(options, sector=self.sector)
         if self.pane is not None:
@@ -60,7 +60,7 @@ class SessionOptions(SourceOptions, AnalysisOptions, OutputOptions, WebOptions):
         """The source in few words, for titles."""
         return self.shown_source if self.live or self.shown_source != self.source else Path(self.uri).name
 
-    def screen_settings(self) -> ScreenSettings | None:
+    def screen_settings(self) -> WebSettings | None:
         """Those of the screen, checked; None where none is asked for.
 
         Raises:
@@ -71,10 +71,10 @@ class SessionOptions(SourceOptions, AnalysisOptions, OutputOptions, WebOptions):
             if self.token or self.allow_hosts or self.tls_cert or self.tls_key:
                 raise OptionError("--token, --allow-host, --tls-cert and --tls-key are the screen's: give --serve too")
             return None
-        from stream.outputs.web.settings import ScreenSettings, parse_address
+        from stream.outputs.web.settings import WebSettings, parse_address
 
         host, port = parse_address(self.serve)
-        return ScreenSettings.checked(
+        return WebSettings.checked(
             host,
             port,
             token=self.token,
@@ -89,7 +89,7 @@ class SessionOptions(SourceOptions, AnalysisOptions, OutputOptions, WebOptions):
         return tuple(given for given in (self.source, self.model) if given and looks_like_address(given))
 
     def as_json(self) -> dict[str, object]:
-        """Every option, as written to `run.json`: whatever field this class or `WatchOptions` has is in it."""
+        """Every option, as written to `run.json`: whatever field this class or `PreprocessingOptions` has is in it."""
         shown: dict[str, object] = {"source": self.shown_source, "pace": self.pace or "asap"}
         shown["model"] = (
             redacted(self.model) if self.model and self.model in self.addresses else self.model or "default"
@@ -97,7 +97,7 @@ class SessionOptions(SourceOptions, AnalysisOptions, OutputOptions, WebOptions):
         secrets = {each.name for each, what in declared(type(self)) if what.is_secret}
         own = {each.name: getattr(self, each.name) for each in fields(self)}
         shown |= {name: None if own[name] is None else "given" for name in secrets}
-        of_screen = {each.name: getattr(self.watch, each.name) for each in fields(self.watch)}
+        of_screen = {each.name: getattr(self.preprocessing, each.name) for each in fields(self.preprocessing)}
         del of_screen["typed"]  # that is `spacing`
         of_screen["profile_spacing"], of_screen["profile_screen"] = of_screen.pop("spacing"), of_screen.pop("size")
         return {_key(name): _plain(value) for name, value in (own | of_screen | shown).items()}

@@ -10,13 +10,13 @@ from rich.table import Table
 
 from stream.common.text import printable
 from stream.outputs.manifest import NOTICE
-from stream.pipeline.throughput import overload_of
+from stream.pipeline.throughput import overload_message
 
 if TYPE_CHECKING:
-    from stream.app.run import Run
+    from stream.app.run import SourceRun
 
 
-def print_summary(run: Run) -> None:
+def print_summary(run: SourceRun) -> None:
     """The short table a run ends with, on stdout."""
     options, statistics, engine = run.options, run.statistics, run.engine
     table = Table(
@@ -26,8 +26,8 @@ def print_summary(run: Run) -> None:
         title_justify="left",
         show_header=False,
     )
-    if engine.spec.mark:
-        table.add_row("attention", escape(engine.spec.mark))
+    if engine.spec.warning:
+        table.add_row("attention", escape(engine.spec.warning))
     if run.source.info.note:
         table.add_row("note", escape(printable(run.source.info.note)))
     table.add_row("frames in", str(statistics.frames_in))
@@ -38,7 +38,7 @@ def print_summary(run: Run) -> None:
     table.add_row("dropped", str(statistics.states["dropped"]))
     for cause, count in statistics.drops.most_common():
         table.add_row(f"  {cause}", str(count))
-    if overload := overload_of(statistics, run.board.moment().remedies):
+    if overload := overload_message(statistics, run.board.snapshot().remedies):
         table.add_row("overload", overload)
     for name, label, unit in (
         ("aop_deg", "AoP, median", "°"),

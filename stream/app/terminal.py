@@ -23,22 +23,24 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from stream.outputs.web.state import Shown, state_of
+from stream.outputs.web.state import DisplayState, display_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from stream.app.run import Run
+    from stream.app.run import SourceRun
     from stream.outputs.web.board import Board
 
-SEEN = frozenset({Shown.LIVE, Shown.REPLAY, Shown.HOLD, Shown.NO_PLANE, Shown.FROZEN})
+SEEN = frozenset(
+    {DisplayState.LIVE, DisplayState.REPLAY, DisplayState.HOLD, DisplayState.NO_PLANE, DisplayState.FROZEN}
+)
 """States in which pictures of the feed are looked at in time."""
 LOOK_S = 0.25
 """A log is told of a change at most so long after it."""
 
 
 @contextmanager
-def progress_of(runs: Sequence[Run], console: Console | None = None) -> Iterator[Sequence[Callable[[], None]]]:
+def progress_of(runs: Sequence[SourceRun], console: Console | None = None) -> Iterator[Sequence[Callable[[], None]]]:
     """Shows how runs get on, on stderr. Yields, for each, what it must call after every frame."""
     console = console or Console(stderr=True)
     is_live = runs[0].options.live
@@ -58,13 +60,13 @@ def progress_of(runs: Sequence[Run], console: Console | None = None) -> Iterator
 
 def state_line(board: Board) -> str:
     """A feed in a line: its state as the page says it, frames, frames measured a second, age, drops, and why."""
-    moment, counts = board.moment(), board.statistics
-    state, reason = state_of(moment)
+    snapshot, counts = board.snapshot(), board.statistics
+    state, reason = display_state(snapshot)
     parts = [
         str(state),
         f"{counts.frames_in} frames",
-        f"measured {moment.throughput.measured_hz:.0f} of {moment.throughput.arriving_hz:.0f}/s",
-        f"age {moment.age_s:.2f} s" if moment.measurement else "age -",
+        f"measured {snapshot.throughput.measured_hz:.0f} of {snapshot.throughput.arriving_hz:.0f}/s",
+        f"age {snapshot.age_s:.2f} s" if snapshot.measurement else "age -",
         f"{counts.states['dropped']} dropped",
     ]
     return "  ".join(part for part in (*parts, reason, *_overload(board)) if part)
@@ -80,10 +82,10 @@ class StateColumn(ProgressColumn):
 
 
 def _overload(board: Board) -> list[str]:
-    moment = board.moment()
-    if not moment.throughput.is_overloaded:
+    snapshot = board.snapshot()
+    if not snapshot.throughput.is_overloaded:
         return []
-    return [f"{moment.throughput.words}; what helps: {', '.join(moment.remedies)}"]
+    return [f"{snapshot.throughput.words}; what helps: {', '.join(snapshot.remedies)}"]
 
 
 _RECORDING = (
@@ -116,11 +118,11 @@ class ChangeLog:
     def news(self) -> list[str]:
         """Lines to write: whether the feed is seen, why not, and that the machine does not keep up."""
         lines = []
-        state, reason = state_of(self._board.moment())
+        state, reason = display_state(self._board.snapshot())
         # What a view shows comes and goes with the probe: that is no news of the feed.
         words, reason = ("live", "") if state in SEEN else (str(state), reason.removeprefix(f"{self._board.name}: "))
         said = words, re.sub(r"\d+", "", reason)  # seconds that are counted up in a reason are no news
-        if said != self._said and state is not Shown.ENDED:
+        if said != self._said and state is not DisplayState.ENDED:
             lines.append(f"{self._board.name}: {words}" + (f" ({reason})" if reason else ""))
             self._said = said
         overload = _overload(self._board)

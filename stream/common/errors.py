@@ -13,7 +13,7 @@
         + TrackError           (ValueError)          a track was given time that goes back, or no number
         + OptionError          (ValueError)          an option's value is not one of those allowed; exit code 2
 
-Missing anatomy is data (`stream.measurement.biometry.Reason`), never an exception.
+Missing anatomy is data (`stream.frames.reason.Reason`), never an exception.
 """
 
 from __future__ import annotations

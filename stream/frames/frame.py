@@ -13,8 +13,13 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from stream.frames.reason import Reason
     from stream.frames.regions import Region
-    from stream.measurement.biometry import Reason
+
+
+BLANK = np.zeros((1, 1), np.uint8)
+"""What is passed on of a picture whose sector is not known."""
+
 
 PLAUSIBLE_MM = (0.01, 3.0)
 """Millimetres per pixel that an ultrasound picture can have: 40 mm of depth on 4,000 rows, 300 mm on 100. A scale in

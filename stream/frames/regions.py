@@ -11,6 +11,11 @@ if TYPE_CHECKING:
 
     from stream.frames.frame import PixelSpacing
 
+
+Point = tuple[float, float]
+"""(x, y) in pixels, y down, pixel centres at integers."""
+
+
 Box = tuple[int, int, int, int]
 """Left, top, width and height in pixels."""
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from stream.frames.frame import Frame
 
 
-class Segments:
+class SegmentNumbering:
     """Numbers the stretches: a new one where size, shape of the pixels or scale change, or where time jumps.
 
     Worked value: pictures of 64x96, 64x96, 64x80, 64x80 lie in segments 0, 0, 1, 1; the second began by `SIZE`.

@@ -14,15 +14,16 @@ from engines.errors import ModelMismatch
 from engines.postprocess import class_labels
 from engines.preprocess import Letterbox
 from stream.frames.frame import SegmentCause
+from stream.frames.reason import Reason
+from stream.frames.regions import Point
 from stream.frames.segments import SegmentCounter
-from stream.measurement.biometry import Biometry, Landmarks, MoveEnds, Orientation, Point, Reason
+from stream.measurement.biometry import Biometry, Landmarks, MoveEnds, Orientation, Outlines
 from stream.measurement.contours import largest_contour, smooth_outline
 from stream.measurement.convexity import convex_labels, unchanged_share
 from stream.measurement.expected_error import ErrorModel, error_features, ps_peak
 from stream.measurement.orientation_memory import OrientationMemory
 from stream.measurement.protocols import check_orientation, measure
 from stream.measurement.symphysis_axis import PS, Fusion, Symphysis
-from stream.pipeline.record import Outlines
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,7 +36,7 @@ DRAWN_SMOOTHING_SHARE = 0.03
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Reading:
+class FrameAnalysis:
     """What one frame says on its own: `biometry` in pixels of the frame (isotropic ones for lengths).
 
     `frame` is the one that was read, with the stretch it belongs to: the display may be found to have been flipped.
@@ -48,7 +49,7 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Grid:
+class LabelGrid:
     """A raster of labels over a frame: x_frame = (x_grid + 0.5 - left) / scale_x - 0.5, likewise y."""
 
     width: int
@@ -78,7 +79,7 @@ def letterbox_for(frame: Frame, spec: ModelSpec) -> Letterbox:
     return _letterbox(*frame.image.shape, spec.height, spec.width, frame.aspect)
 
 
-def predict(engine: Engine, frame: Frame) -> tuple[Letterbox, Prediction]:
+def infer_frame(engine: Engine, frame: Frame) -> tuple[Letterbox, Prediction]:
     """The engine's answer to one frame, a batch of one, and how the frame was fitted in.
 
     Raises:
@@ -139,11 +140,11 @@ def labels_in_frame(frame: Frame, letterbox: Letterbox, prediction: Prediction) 
 def logits_in_frame(frame: Frame, letterbox: Letterbox, prediction: Prediction) -> NDArray[np.float32]:
     """The logits at every pixel of the frame, (3, H, W), as `labels_in_frame` compares them."""
     height, width = frame.image.shape
-    own = Grid(width=width, height=height, scale_x=1.0, scale_y=1.0)
+    own = LabelGrid(width=width, height=height, scale_x=1.0, scale_y=1.0)
     return _resampled_logits(prediction.class_logits[0], _network_grid(letterbox), own)
 
 
-class Reader:
+class FrameAnalyzer:
     """Gates frames by their plane probability and measures them by one protocol.
 
     Args:
@@ -198,15 +199,15 @@ class Reader:
         self._orientation = OrientationMemory(orientation)
         self._segments = SegmentCounter()
 
-    def take(self, frame: Frame) -> Frame:
+    def assign_segment(self, frame: Frame) -> Frame:
         """The frame with the stretch it belongs to; to be asked of every frame, in order, also of those not read."""
         if self._segments.take(frame):
             self._orientation.begin(frame.segment_cause)
         return self._segments.numbered(frame)
 
-    def read(self, frame: Frame, letterbox: Letterbox, prediction: Prediction) -> Reading:
+    def analyze(self, frame: Frame, letterbox: Letterbox, prediction: Prediction) -> FrameAnalysis:
         """Returns frame's reading from a prediction for a batch of one."""
-        self.take(frame)
+        self.assign_segment(frame)
         logits = prediction.class_logits[0]
         probability = float(prediction.plane_probability[0])
         drawn = class_labels(logits, letterbox.height, letterbox.width)
@@ -231,7 +232,7 @@ class Reader:
             biometry = replace(biometry, quality=biometry.quality * unchanged_share(drawn, labels))
         outlines = Outlines(ps_px=_outline(labels, 1, network), fh_px=_outline(labels, 2, network))
         numbered = self._segments.numbered(frame)
-        return Reading(frame=numbered, plane_probability=probability, biometry=biometry, outlines=outlines)
+        return FrameAnalysis(frame=numbered, plane_probability=probability, biometry=biometry, outlines=outlines)
 
     def _measure(
         self, frame: Frame, labels: NDArray[np.uint8], letterbox: Letterbox, prediction: Prediction
@@ -251,7 +252,7 @@ class Reader:
             field_of_view=field_in_network(frame, letterbox),
         )
         found = measure_as(orientation=before or Orientation.AUTO) if prediction.normal_logit is None else None
-        self._add_evidence(found.normal_log_odds if found else _normal_log_odds(prediction))
+        self._add_evidence(found.orientation_log_odds if found else _normal_log_odds(prediction))
         now = self._orientation.orientation
         if now is None:
             found = found or measure_as(orientation=before or Orientation.AUTO)
@@ -263,7 +264,7 @@ class Reader:
             found = measure_as(orientation=now, move_ends=move_ends)
         return self._judged(found, symphysis, labels, prediction)
 
-    def _correction(self, symphysis: Symphysis | None, network: Grid, target: Grid) -> MoveEnds | None:
+    def _correction(self, symphysis: Symphysis | None, network: LabelGrid, target: LabelGrid) -> MoveEnds | None:
         """How the second look moves the ends of an axis, in pixels of a grid over the frame; None without one."""
         if symphysis is None or symphysis.look is None:
             return None
@@ -284,18 +285,18 @@ class Reader:
         features = None if symphysis is None else features_of(symphysis, labels, prediction)
         return replace(biometry, quality=biometry.quality * self._errors.quality(self._errors.expected_deg(features)))
 
-    def _is_normal(self, normal_log_odds: float) -> bool:
+    def _is_normal(self, orientation_log_odds: float) -> bool:
         """Whether a challenge protocol may presume a normal picture: not where the display is known to be flipped."""
         if not self._orientation.is_flipped:
             return True
-        self._add_evidence(normal_log_odds)
+        self._add_evidence(orientation_log_odds)
         return self._orientation.orientation is Orientation.NORMAL
 
-    def _add_evidence(self, normal_log_odds: float) -> None:
-        if self._orientation.add(normal_log_odds):
+    def _add_evidence(self, orientation_log_odds: float) -> None:
+        if self._orientation.add(orientation_log_odds):
             self._segments.begin(SegmentCause.ORIENTATION)
             self._orientation.begin(SegmentCause.ORIENTATION)
-            self._orientation.add(normal_log_odds)
+            self._orientation.add(orientation_log_odds)
 
 
 def features_of(symphysis: Symphysis, labels: NDArray[np.uint8], prediction: Prediction) -> NDArray[np.float64]:
@@ -324,24 +325,26 @@ def _normal_log_odds(prediction: Prediction) -> float:
     return 0.0 if prediction.normal_logit is None else float(prediction.normal_logit[0])
 
 
-def _square_of(frame: Frame, side: int) -> Grid:
+def _square_of(frame: Frame, side: int) -> LabelGrid:
     """The square of a challenge protocol, to which a frame is squeezed."""
     height, width = frame.image.shape
-    return Grid(width=side, height=side, scale_x=side / width, scale_y=side / height)
+    return LabelGrid(width=side, height=side, scale_x=side / width, scale_y=side / height)
 
 
-def _network_grid(letterbox: Letterbox) -> Grid:
+def _network_grid(letterbox: Letterbox) -> LabelGrid:
     left, top, _, _ = letterbox.content
     scale_x, scale_y = letterbox.scale
-    return Grid(width=letterbox.width, height=letterbox.height, scale_x=scale_x, scale_y=scale_y, left=left, top=top)
+    return LabelGrid(
+        width=letterbox.width, height=letterbox.height, scale_x=scale_x, scale_y=scale_y, left=left, top=top
+    )
 
 
-def _resampled(logits: NDArray[np.float32], network: Grid, target: Grid) -> NDArray[np.uint8]:
+def _resampled(logits: NDArray[np.float32], network: LabelGrid, target: LabelGrid) -> NDArray[np.uint8]:
     """Labels on another grid over the frame: logits are interpolated once, straight from the network's."""
     return convex_labels(class_labels(_resampled_logits(logits, network, target), target.height, target.width))
 
 
-def _resampled_logits(logits: NDArray[np.float32], network: Grid, target: Grid) -> NDArray[np.float32]:
+def _resampled_logits(logits: NDArray[np.float32], network: LabelGrid, target: LabelGrid) -> NDArray[np.float32]:
     ratio_x, ratio_y = logits.shape[2] / network.width, logits.shape[1] / network.height
     zoom_x = network.scale_x / target.scale_x * ratio_x
     zoom_y = network.scale_y / target.scale_y * ratio_y
@@ -358,7 +361,7 @@ def _resampled_logits(logits: NDArray[np.float32], network: Grid, target: Grid) 
     return np.stack(planes).astype(np.float32)
 
 
-def _in_frame(biometry: Biometry, grid: Grid) -> Biometry:
+def _in_frame(biometry: Biometry, grid: LabelGrid) -> Biometry:
     """Moves the landmarks from grid pixels to frame pixels; lengths are in the caller's unit already."""
     found = biometry.landmarks
     if found is None:
@@ -376,7 +379,7 @@ def _in_frame(biometry: Biometry, grid: Grid) -> Biometry:
     )
 
 
-def _outline(labels: NDArray[np.uint8], code: int, grid: Grid) -> NDArray[np.float32]:
+def _outline(labels: NDArray[np.uint8], code: int, grid: LabelGrid) -> NDArray[np.float32]:
     """The smooth outline of a structure's largest piece, (N, 2) xy in frame pixels; (0, 2) where there is none."""
     contour = largest_contour(labels == code)
     if contour is None:

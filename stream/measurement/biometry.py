@@ -4,61 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from enum import Enum, StrEnum
-from typing import Self
+from enum import StrEnum
 
-Point = tuple[float, float]
-"""(x, y) in pixels, y down, pixel centres at integers."""
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.frames.reason import Reason
+from stream.frames.regions import Point
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Outlines:
+    """The segmented structures' outlines, (N, 2) xy in pixels of the frame; empty where absent."""
+
+    ps_px: NDArray[np.float32]
+    fh_px: NDArray[np.float32]
+
+
 MoveEnds = Callable[[Point, Point], tuple[Point, Point]]
 """From the superior and inferior end of a PS' axis as a mask shows them to where they are, in the mask's pixels."""
-
-
-class ReasonKind(Enum):
-    """When the reason for having no measurement is found."""
-
-    AFTER_INFERENCE = "after inference"
-    """The network was asked; the frame is refused."""
-    BEFORE_INFERENCE = "before inference"
-    """The frame does not go to the network, and is refused."""
-    DROPPED = "dropped"
-    """The frame is not processed at all, and counts as dropped."""
-
-
-class Reason(StrEnum):
-    """Why a frame has no measurement, one line each. The values are the codes written to files.
-
-    Attributes:
-        text: what screens say.
-        kind: when it is found, and what becomes of the frame.
-    """
-
-    text: str
-    kind: ReasonKind
-
-    def __new__(cls, code: str, text: str = "", kind: ReasonKind = ReasonKind.AFTER_INFERENCE) -> Self:
-        reason = str.__new__(cls, code)
-        reason._value_ = code
-        reason.text, reason.kind = text, kind
-        return reason
-
-    NOT_STANDARD_PLANE = "not_standard_plane", "not a standard plane"
-    NO_PS = "no_ps", "no pubic symphysis"
-    NO_FH = "no_fh", "no fetal head"
-    PS_END_IN_HEAD = "ps_end_in_head", "symphysis end inside head"
-    CUT_BY_SECTOR = "cut_by_sector", "cut off by the sector"
-    AXIS_AMBIGUOUS = "axis_ambiguous", "symphysis axis unclear"
-    IMPLAUSIBLE = "implausible", "implausible geometry"
-    UNCALIBRATED = "uncalibrated", "shape of the pixels unknown"
-    FROZEN = "frozen", "picture frozen", ReasonKind.BEFORE_INFERENCE
-    NO_SIGNAL = "no_signal", "no signal", ReasonKind.BEFORE_INFERENCE
-    NO_SECTOR = "no_sector", "no ultrasound sector found", ReasonKind.BEFORE_INFERENCE
-    TWO_PANES = "two_panes", "two pictures side by side: choose one", ReasonKind.BEFORE_INFERENCE
-    UPSIDE_DOWN = "upside_down", "picture upside down", ReasonKind.BEFORE_INFERENCE
-    NO_CONTACT = "no_contact", "probe in the air", ReasonKind.BEFORE_INFERENCE
-    DAMAGED = "damaged", "damaged picture", ReasonKind.BEFORE_INFERENCE
-    INVALID = "invalid", "marked invalid by its source", ReasonKind.BEFORE_INFERENCE
-    OVERLOAD = "overload", "too many frames", ReasonKind.DROPPED
-    REPEATED = "repeated", "picture shown again", ReasonKind.DROPPED
 
 
 class Orientation(StrEnum):
@@ -100,7 +64,7 @@ class Biometry:
         landmarks: in mask pixels; None where not measured.
         mirrored: the picture shows the PS on the right and the head to its left.
         quality: 0 (barely measurable) to 1 (clean outlines); scales the filter's noise.
-        normal_log_odds: natural logarithm of the odds that the picture is normal, as this mask alone shows; 0 where
+        orientation_log_odds: natural logarithm of the odds that the picture is normal, as this mask alone shows; 0 where
             it says nothing. Evidence of several frames may be added up.
     """
 
@@ -112,4 +76,4 @@ class Biometry:
     landmarks: Landmarks | None = None
     mirrored: bool = False
     quality: float = 0.0
-    normal_log_odds: float = 0.0
+    orientation_log_odds: float = 0.0

@@ -24,7 +24,7 @@ def convex_labels(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     thick is kept whole, one without pixels stays absent. A piece that is the set of pixel centres in some convex
     outline is not changed. Worked value: an L of two strips of 60 x 20 pixels at 256 x 256 becomes the L's hull.
 
-    Annotators draw both structures convex (`tests/stream/measurement/test_convex.py`).
+    Annotators draw both structures convex (`tests/stream/measurement/test_convexity.py`).
     """
     radius = max(1, round(TAIL_SHARE * max(labels.shape)))
     hulls, kept = {}, {}

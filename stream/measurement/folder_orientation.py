@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from stream.measurement.biometry import Biometry, Orientation, Reason
-from stream.measurement.orientation_cues import MIRRORED_TO, orientation_of
+from stream.frames.reason import Reason
+from stream.measurement.biometry import Biometry, Orientation
+from stream.measurement.orientation_cues import MIRRORED_TO, orientation_from_log_odds
 from stream.measurement.protocols import find_protocol, measure
-from stream.measurement.protocols.robust import orientation_cues
+from stream.measurement.protocols.robust import mask_orientation_cues
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,7 +24,7 @@ VIEWS_OF_ONE = 4
 """So many views may be of one patient, as the probe moves and the head comes down, and repeat one error."""
 
 
-class MaskOrientation:
+class FolderOrientation:
     """Adds up what masks show of their orientation, each view once.
 
     Convention: natural log odds, positive for normal pictures. Masks that are alike are one view, and count by their
@@ -38,7 +39,7 @@ class MaskOrientation:
 
     def add(self, labels: NDArray[np.uint8]) -> float | None:
         """Takes in a mask, (H, W) uint8, 1 = PS, 2 = FH; its own log odds, or None where a structure is missing."""
-        cues = orientation_cues(labels)
+        cues = mask_orientation_cues(labels)
         if cues is None:
             return None
         self.add_log_odds(labels, cues.log_odds)
@@ -66,7 +67,7 @@ class MaskOrientation:
     @property
     def orientation(self) -> Orientation | None:
         """How all of them are to be read; None where that is not clear."""
-        return orientation_of(self.log_odds)
+        return orientation_from_log_odds(self.log_odds)
 
     def of_mask(self, log_odds: float) -> Orientation | None:
         """How one of them is to be read that by itself has these log odds: as all are, or not at all.
@@ -74,8 +75,8 @@ class MaskOrientation:
         It is not read where it contradicts the others: strongly, or by more than their evidence outweighs.
         """
         together = self.orientation
-        is_strong = abs(log_odds) >= -MIRRORED_TO and orientation_of(log_odds) is not together
-        return None if is_strong or orientation_of(log_odds + self.log_odds) is not together else together
+        is_strong = abs(log_odds) >= -MIRRORED_TO and orientation_from_log_odds(log_odds) is not together
+        return None if is_strong or orientation_from_log_odds(log_odds + self.log_odds) is not together else together
 
     def measured(
         self, labels: NDArray[np.uint8], *, protocol: str, pixel_size: tuple[float, float] = (1.0, 1.0)
@@ -89,10 +90,10 @@ class MaskOrientation:
         if is_squeezed and read_as is Orientation.MIRRORED:
             return Biometry(protocol=protocol, reason=Reason.AXIS_AMBIGUOUS)
         found = measure(labels, protocol=protocol, pixel_size=pixel_size, orientation=read_as)
-        if is_squeezed or not found.normal_log_odds or self.of_mask(found.normal_log_odds):
+        if is_squeezed or not found.orientation_log_odds or self.of_mask(found.orientation_log_odds):
             return found
         reason = found.reason or Reason.AXIS_AMBIGUOUS
-        return Biometry(protocol=protocol, reason=reason, normal_log_odds=found.normal_log_odds)
+        return Biometry(protocol=protocol, reason=reason, orientation_log_odds=found.orientation_log_odds)
 
     def _view_of(self, labels: NDArray[np.uint8]) -> int:
         """The number of the view a mask is of: the first one it is like, or a new one."""

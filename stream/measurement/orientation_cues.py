@@ -40,7 +40,7 @@ NORMAL_FROM, MIRRORED_TO = 0.0, -4.5
 is not symmetric, because most displays are normal. Chosen on grouped folds: `benchmarks/results/orientation.json`."""
 
 
-def orientation_of(log_odds: float) -> Orientation | None:
+def orientation_from_log_odds(log_odds: float) -> Orientation | None:
     """How a picture is read whose odds of being normal are these (natural logarithm); None where that is not clear."""
     if log_odds >= NORMAL_FROM:
         return Orientation.NORMAL
@@ -48,7 +48,7 @@ def orientation_of(log_odds: float) -> Orientation | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Handedness:
+class OrientationCues:
     """Evidence for a normal (positive) or a mirrored (negative) picture.
 
     Attributes:
@@ -73,10 +73,12 @@ class Handedness:
     @property
     def orientation(self) -> Orientation | None:
         """How the picture is to be read; None where the cues do not say."""
-        return orientation_of(self.log_odds)
+        return orientation_from_log_odds(self.log_odds)
 
 
-def handedness(ps: RegionMoments, *, head_centroid: NDArray[np.float64], field_x: tuple[float, float]) -> Handedness:
+def orientation_cues(
+    ps: RegionMoments, *, head_centroid: NDArray[np.float64], field_x: tuple[float, float]
+) -> OrientationCues:
     """Collects the cues that tell a normal picture from a mirrored one.
 
     Convention: isotropic units, y down; `field_x` is where the field of view begins and ends. `right` is the
@@ -91,7 +93,7 @@ def handedness(ps: RegionMoments, *, head_centroid: NDArray[np.float64], field_x
     right = ps.direction * sign
     left, width = field_x[0], field_x[1] - field_x[0]
     offset = float(right[0]) * (left + width / 2 - float(ps.centroid[0])) / width
-    return Handedness(
+    return OrientationCues(
         right=right,
         skewness=float(np.clip(ps.skewness * sign, -SKEWNESS_LIMIT, SKEWNESS_LIMIT)),
         offset=float(np.clip(offset, -OFFSET_LIMIT, OFFSET_LIMIT)),

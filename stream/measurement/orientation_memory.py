@@ -30,7 +30,7 @@ class OrientationMemory:
     contradicts a settled orientation has no answer, and where `CONTRADICTING_FRAMES` do so in a row the display was
     flipped: `add` says so, and the caller begins a stretch with that frame.
 
-    Convention: natural log odds, positive for a normal picture (`Biometry.normal_log_odds`). Frames without
+    Convention: natural log odds, positive for a normal picture (`Biometry.orientation_log_odds`). Frames without
     evidence (0) are passed over. Mean of at least 0: normal. Below MIRRORED_LOG_ODDS: mirrored. Between: unknown.
     In a stretch that began with a flip or a cut: unknown until the mean of `SETTLING_FRAMES` is clear; after a flip
     what the user said of the display before no longer holds.
@@ -80,12 +80,12 @@ class OrientationMemory:
     def _is_settled(self) -> bool:
         return self._count >= SETTLING_FRAMES and abs(self._mean) >= CLEAR_LOG_ODDS
 
-    def add(self, normal_log_odds: float) -> bool:
+    def add(self, orientation_log_odds: float) -> bool:
         """Takes in what one frame shows; returns whether it shows, with those before, that the display was flipped."""
         self._is_contradicted = False
-        if normal_log_odds == 0.0:
+        if orientation_log_odds == 0.0:
             return False
-        evidence = float(np.clip(normal_log_odds, -FRAME_LIMIT, FRAME_LIMIT))
+        evidence = float(np.clip(orientation_log_odds, -FRAME_LIMIT, FRAME_LIMIT))
         if self._is_settled and evidence * self._mean < 0 and abs(evidence) >= CLEAR_LOG_ODDS:
             self._is_contradicted = True
             self._contradicting += 1

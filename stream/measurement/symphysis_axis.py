@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from stream.measurement.biometry import Point
+    from stream.frames.regions import Point
     from stream.measurement.geometry import Ellipse
 
 PS = 1

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Together:
+class SinkGroup:
     """Opens sinks and keeps them until the end; a context manager.
 
     Args:

@@ -17,8 +17,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from stream.common.errors import OutputError
-from stream.outputs.web.state import Shown
-from stream.pipeline.record import State
+from stream.outputs.web.state import DisplayState
+from stream.pipeline.record import FrameState
 from stream.pipeline.record_fields import record_of
 from stream.sources.live.igtl.protocol import (
     STATUS_NOT_PRESENT,
@@ -42,8 +42,8 @@ SEND_TIMEOUT_S = 2.0
 WAKE_S = 0.2
 REPEAT_S = 1.0
 """The state is said at least so often; a client that has gone is noticed by then too."""
-GONE = frozenset({Shown.CONNECTING, Shown.RECONNECTING, Shown.ENDED})
-WITHOUT_A_PICTURE = frozenset({Shown.NO_SIGNAL, Shown.DELAYED})
+GONE = frozenset({DisplayState.CONNECTING, DisplayState.RECONNECTING, DisplayState.ENDED})
+WITHOUT_A_PICTURE = frozenset({DisplayState.NO_SIGNAL, DisplayState.DELAYED})
 
 
 class IgtlOutput:
@@ -61,7 +61,7 @@ class IgtlOutput:
         OutputError: it cannot be listened at.
     """
 
-    def __init__(self, port: int, *, state: Callable[[], tuple[Shown, str]], repeat_s: float = REPEAT_S) -> None:
+    def __init__(self, port: int, *, state: Callable[[], tuple[DisplayState, str]], repeat_s: float = REPEAT_S) -> None:
         self._state, self._repeat_s = state, repeat_s
         self._reason = ""
         self._server = _listening(port)
@@ -85,7 +85,7 @@ class IgtlOutput:
 
     def write(self, measurement: Measurement) -> None:
         """Takes a result; dropped frames are not sent."""
-        if measurement.state is State.DROPPED:
+        if measurement.state is FrameState.DROPPED:
             return
         self._reason = str(measurement.reason or "")
         with self._changed:
@@ -144,7 +144,7 @@ class IgtlOutput:
     def _status(self) -> tuple[int, str, str]:
         """Code, name and text of the state now."""
         state, why = self._state()
-        if state in (Shown.LIVE, Shown.REPLAY):
+        if state in (DisplayState.LIVE, DisplayState.REPLAY):
             return STATUS_OK, "OK", ""
         if state in GONE:
             return STATUS_NOT_PRESENT, str(state).upper(), why

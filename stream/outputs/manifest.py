@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from stream.common.atomic_file import unwritable, write_whole
+from stream.common.atomic_file import unwritable, write_atomic
 from stream.common.errors import OutputError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Manifest:
             "options": options,
             "engine": engine.name,
             "model": {"name": spec.name, "sha256": spec.sha256, "plane_threshold": spec.plane_threshold},
-            "engine_mark": spec.mark or None,
+            "engine_mark": spec.warning or None,
             **environment_facts(),
         }
         self._begin()
@@ -71,7 +71,7 @@ class Manifest:
 
     def _begin(self) -> None:
         """Writes the first form, and behind it blanks that keep space on the disk for the last."""
-        write_whole(self._path, _as_json(self._facts).ljust(RESERVED_BYTES) + b"\n")
+        write_atomic(self._path, _as_json(self._facts).ljust(RESERVED_BYTES) + b"\n")
 
     def _finish_in_place(self) -> None:
         """The disk is full: the last form takes the place of the first, without the results where they do not fit."""
@@ -95,7 +95,7 @@ def write_json(path: Path, facts: dict[str, object]) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    write_whole(path, _as_json(facts))
+    write_atomic(path, _as_json(facts))
 
 
 def _as_json(facts: dict[str, object]) -> bytes:

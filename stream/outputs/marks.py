@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from stream.outputs.manifest import now_utc
-from stream.outputs.tables import WholeLines
+from stream.outputs.tables import LineWriter
 from stream.pipeline.record_fields import record_of
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class MarkFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lines: WholeLines | None = None
+        self._lines: LineWriter | None = None
         self._count = 0
 
     def add(self, measurement: Measurement) -> None:
@@ -37,7 +37,7 @@ class MarkFile:
         Raises:
             OutputError: it cannot be written.
         """
-        self._lines = self._lines or WholeLines(self._path)
+        self._lines = self._lines or LineWriter(self._path)
         record = record_of(measurement)
         line = {"schema": MARK_SCHEMA, "mark": self._count + 1, "marked_utc": now_utc()}
         line |= {name: record[name] for name in FIELDS}

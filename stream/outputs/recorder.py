@@ -19,11 +19,11 @@ import av.error
 import cv2
 
 from stream.common.errors import OutputError
-from stream.measurement.biometry import ReasonKind
+from stream.frames.reason import ReasonKind
 from stream.outputs.manifest import NOTICE
-from stream.outputs.tables import WholeLines
-from stream.outputs.threaded import Behind
-from stream.sources.recorded import FIELD, FRAMES, SCHEMA, sight_code
+from stream.outputs.tables import LineWriter
+from stream.outputs.threaded import ThreadedSink
+from stream.sources.recorded import FIELD, FRAMES, SCHEMA, skip_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from stream.frames.frame import Frame
-    from stream.measurement.biometry import Reason
+    from stream.frames.reason import Reason
     from stream.pipeline.record import Measurement
 
 WAITING_FRAMES = 64
@@ -60,7 +60,7 @@ class Recorder:
             folder.mkdir()
         except OSError as error:
             raise OutputError(f"{folder}: cannot be made ({error.strerror}); choose another --out") from error
-        self._lines = WholeLines(folder / FRAMES)
+        self._lines = LineWriter(folder / FRAMES)
         self._lines.add(json.dumps({"schema": SCHEMA, "notice": NOTICE, "note": note}) + "\n")
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
@@ -68,7 +68,7 @@ class Recorder:
         self._part, self._in_part = -1, 0
         self._fields = -1
         self._field_of_view: NDArray[np.uint8] | None = None
-        self._behind = Behind(folder, "recording", self._write_all, waiting=WAITING_FRAMES)
+        self._behind = ThreadedSink(folder, "recording", self._write_all, waiting=WAITING_FRAMES)
 
     def write(self, measurement: Measurement) -> None:
         self._behind.write(measurement)
@@ -146,6 +146,6 @@ def _line(frame: Frame, skipped: Reason | None, part: int | None, field: int | N
         "pixel_aspect": frame.pixel_aspect,
         "origin_px": list(frame.origin),
         "field": field,
-        "sight": sight_code(skipped),
+        "sight": skip_code(skipped),
         "part": part,
     }

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from stream.pipeline.record import Measurement
 
 
-class WholeLines:
+class LineWriter:
     """A text file that only ever holds whole lines: one that could not be written whole is taken back."""
 
     def __init__(self, path: Path) -> None:
@@ -58,11 +58,11 @@ class WholeLines:
             raise unwritable(self._path, error) from error
 
 
-class JsonLines:
+class JsonLinesTable:
     """`measurements.jsonl`: a whole line reaches the file system before the next frame is written."""
 
     def __init__(self, path: Path) -> None:
-        self._lines = WholeLines(path)
+        self._lines = LineWriter(path)
 
     def write(self, measurement: Measurement) -> None:
         self._lines.add(json.dumps(record_of(measurement), allow_nan=False) + "\n")
@@ -71,11 +71,11 @@ class JsonLines:
         self._lines.close()
 
 
-class Csv:
+class CsvTable:
     """`measurements.csv`: the same fields, points and spacing spread over columns, empty where null."""
 
     def __init__(self, path: Path) -> None:
-        self._lines = WholeLines(path)
+        self._lines = LineWriter(path)
         self._has_header = False
 
     def write(self, measurement: Measurement) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from stream.pipeline.record import Measurement
 
 
-class Behind:
+class ThreadedSink:
     """Hands measurements to a thread, in order; a `stream.outputs.base.Sink`.
 
     Nothing is lost: where the thread falls behind by more than `waiting`, `write` waits for it.

@@ -13,11 +13,11 @@ import numpy as np
 
 from stream.phantom.descent import AOP_RANGE_DEG, clears_symphysis, head_tilt_deg, place_head, typical_hsd_mm
 from stream.phantom.motion import Excursion, Push, draw_wander, ramp
-from stream.phantom.sample import fit_pose, sample_look, sample_symphysis
-from stream.phantom.scene import Pose, Scene, Sector
+from stream.phantom.sample import fit_pose, sample_appearance, sample_symphysis
+from stream.phantom.scene import Pose, ProbeSector, Scene
 
 if TYPE_CHECKING:
-    from stream.phantom.scene import Head, Look
+    from stream.phantom.scene import Appearance, Head
 
 CYCLE_S = 150.0
 CONTRACTION_S = 75.0
@@ -123,7 +123,7 @@ class Course:
 
     def _draw_base(self, rng: np.random.Generator) -> Scene:
         """Anatomy, look, and a pose that keeps the landmarks in the sector over the whole course."""
-        sector = Sector()
+        sector = ProbeSector()
         length_mm, thickness_mm = sample_symphysis(rng)
         low_deg, high_deg = self._aop_bounds_deg()
         while not clears_symphysis(self._skull.at(low_deg), length_mm, thickness_mm):
@@ -159,10 +159,10 @@ def _draw_skull(rng: np.random.Generator) -> Skull:
     )
 
 
-def _draw_look(rng: np.random.Generator, head: Head) -> Look:
+def _draw_look(rng: np.random.Generator, head: Head) -> Appearance:
     """A random look whose gain, shadows and losses leave PS and head to be seen."""
     return replace(
-        sample_look(rng, head),
+        sample_appearance(rng, head),
         gain_db=float(rng.uniform(-3, 2)),
         dynamic_range_db=float(rng.uniform(50, 58)),
         attenuation_db_per_mm=float(rng.uniform(0.05, 0.1)),

@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-    from stream.phantom.scene import Blob, Scene, Sector
+    from stream.phantom.scene import Blob, ProbeSector, Scene
 
 MAX_LOSS_DB = 45.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Grid:
+class PolarGrid:
     """The polar grid of a sector: beam directions in rad, distances of the samples from the apex in mm."""
 
-    sector: Sector
+    sector: ProbeSector
     angle_rad: Floats
     radius_mm: Floats
 
@@ -36,9 +36,9 @@ class Grid:
     def step_mm(self) -> float:
         return float(self.radius_mm[1] - self.radius_mm[0])
 
-    def part(self, beams: slice, samples: slice) -> Grid:
+    def part(self, beams: slice, samples: slice) -> PolarGrid:
         """A block of the grid."""
-        return Grid(self.sector, self.angle_rad[beams], self.radius_mm[samples])
+        return PolarGrid(self.sector, self.angle_rad[beams], self.radius_mm[samples])
 
     def affine(self, row: tuple[float, float, float]) -> Floats:
         """row[0] x + row[1] y + row[2] at every grid point, x and y in image mm."""
@@ -72,7 +72,7 @@ class Echo:
     transmission_db: Floats
 
 
-def echo_map(scene: Scene, grid: Grid, *, tissue: Floats, head: HeadField) -> Echo:
+def echo_map(scene: Scene, grid: PolarGrid, *, tissue: Floats, head: HeadField) -> Echo:
     """The echoes of a scene, given the unevenness of its tissue (mean 0, deviation 1)."""
     look = scene.look
     seen = np.float32(scene.head_visibility)
@@ -104,7 +104,7 @@ def echo_map(scene: Scene, grid: Grid, *, tissue: Floats, head: HeadField) -> Ec
     return Echo(level, specular, transmission)
 
 
-def head_field(scene: Scene, grid: Grid) -> HeadField:
+def head_field(scene: Scene, grid: PolarGrid) -> HeadField:
     """Where the head's outline runs on the grid."""
     head, part = scene.head, scene.head_section
     a, b = head.semi_major_mm * part, head.semi_minor_mm * part
@@ -147,7 +147,7 @@ def _ellipse_rows(
     return first, second
 
 
-def _blob_levels(scene: Scene, grid: Grid, inside: Floats) -> Floats:
+def _blob_levels(scene: Scene, grid: PolarGrid, inside: Floats) -> Floats:
     """Sum of the blobs' levels; those with their centre in the head show only inside it, the others outside.
 
     Computed on every fourth beam and sample: blobs are smooth.
@@ -192,7 +192,7 @@ def _layer_levels(scene: Scene, outside_mm: Floats, tissue: Floats) -> Floats:
     return layers
 
 
-def _add_pubis(scene: Scene, grid: Grid, tissue: Floats, layers: _Layers) -> None:
+def _add_pubis(scene: Scene, grid: PolarGrid, tissue: Floats, layers: _Layers) -> None:
     """Adds the PS with its capsule, or the pubic ramus in its place, to the block of the grid they lie in."""
     look, length = scene.look, scene.ps_length_mm
     block = _pubis_block(scene, grid)
@@ -220,7 +220,7 @@ def _add_pubis(scene: Scene, grid: Grid, tissue: Floats, layers: _Layers) -> Non
     layers.loss[block] += line * np.float32(9.0 * grid.step_mm)
 
 
-def _pubis_block(scene: Scene, grid: Grid) -> tuple[slice, slice]:
+def _pubis_block(scene: Scene, grid: PolarGrid) -> tuple[slice, slice]:
     """Beams and samples of the block that holds the PS with 6 mm to spare; it may be empty."""
     spare, half = 6.0, scene.ps_thickness_mm / 2 + 6.0
     apex_x, apex_y = grid.sector.apex_mm

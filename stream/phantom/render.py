@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from stream.phantom.echo import Grid, echo_map, head_field
+from stream.phantom.echo import PolarGrid, echo_map, head_field
 from stream.phantom.truth import sector_mask
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from stream.phantom.scene import Scene, Sector
+    from stream.phantom.scene import ProbeSector, Scene
 
 _NEPER_PER_DB = math.log(10) / 20
 _REST_MM = (97.0, 40.0)
@@ -50,7 +50,7 @@ class Speckle:
 class Beams:
     """The polar grid of a sector, and where each pixel of the picture lies on it."""
 
-    grid: Grid
+    grid: PolarGrid
     map_fixed: NDArray[np.int16]
     map_fraction: NDArray[np.uint16]
     outside: NDArray[np.bool_]
@@ -62,7 +62,7 @@ def beam_count(size: int) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=4)
-def beams_of(sector: Sector, size: int) -> Beams:
+def beams_of(sector: ProbeSector, size: int) -> Beams:
     """The polar grid for a sector and a picture size."""
     lines, samples = beam_count(size)
     half = math.radians(sector.half_angle_deg)
@@ -76,7 +76,7 @@ def beams_of(sector: Sector, size: int) -> Beams:
     sample = (radius - np.float32(sector.near_mm)) * np.float32(per_mm)
     fixed, fraction = cv2.convertMaps(sample, beam, cv2.CV_16SC2)
     return Beams(
-        grid=Grid(
+        grid=PolarGrid(
             sector,
             np.linspace(-half, half, lines, dtype=np.float32),
             np.linspace(sector.near_mm, sector.far_mm, samples, dtype=np.float32),
@@ -146,7 +146,7 @@ def render_clean(scene: Scene, size: int) -> NDArray[np.uint8]:
 
 
 def _displacement(
-    scene: Scene, grid: Grid, outside_mm: NDArray[np.float32]
+    scene: Scene, grid: PolarGrid, outside_mm: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Where on the undisplaced grid each grid point's tissue came from: (sample, beam) indices.
 
@@ -186,7 +186,7 @@ def _moved(
     return np.asarray(moved, np.float32)
 
 
-def _received(scene: Scene, speckle: Speckle, grid: Grid, field: NDArray[np.float32]) -> NDArray[np.float32]:
+def _received(scene: Scene, speckle: Speckle, grid: PolarGrid, field: NDArray[np.float32]) -> NDArray[np.float32]:
     """Point spread, receiver noise and reverberation: the squared envelope."""
     look, (lines, samples) = scene.look, field.shape[:2]
     count = lines * samples * 2

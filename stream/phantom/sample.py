@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stream.phantom.descent import AOP_RANGE_DEG, clears_symphysis, head_tilt_deg, place_head, typical_hsd_mm
-from stream.phantom.scene import Blob, Look, Pose, Scene, Sector
+from stream.phantom.scene import Appearance, Blob, Pose, ProbeSector, Scene
 from stream.phantom.truth import leading_tangent
 
 if TYPE_CHECKING:
@@ -52,17 +52,17 @@ def sample_scene(
         ps_length_mm=length_mm,
         ps_thickness_mm=thickness_mm,
         head=head,
-        look=sample_look(rng, head),
+        look=sample_appearance(rng, head),
         mirrored=mirrored,
     )
     return scene if standard else _OTHER_PLANES[rng.integers(len(_OTHER_PLANES))](scene, rng)
 
 
-def sample_sector(rng: np.random.Generator) -> Sector:
+def sample_sector(rng: np.random.Generator) -> ProbeSector:
     """A curved array and its depth: 170 to 215 mm field, 33 to 43 degrees to either side."""
     field_mm = float(rng.uniform(175, 210))
     near_mm, face_mm = float(rng.uniform(42, 60)), float(rng.uniform(4, 14))
-    return Sector(
+    return ProbeSector(
         field_mm=field_mm,
         half_angle_deg=float(rng.uniform(34, 42)),
         near_mm=near_mm,
@@ -103,7 +103,7 @@ def sample_head(
 
 def fit_pose(
     heads: Sequence[Head],
-    sector: Sector,
+    sector: ProbeSector,
     length_mm: float,
     *,
     tilt_deg: float,
@@ -141,7 +141,7 @@ def fit_pose(
     return Pose(x_mm=apex_x + low + (high - low) * shift, y_mm=y_mm, tilt_deg=tilt_deg)
 
 
-def sample_look(rng: np.random.Generator, head: Head) -> Look:
+def sample_appearance(rng: np.random.Generator, head: Head) -> Appearance:
     """Random echo strengths, losses, scanner settings, poor-contact shadows and soft-tissue regions."""
 
     def between(low: float, high: float) -> float:
@@ -149,7 +149,7 @@ def sample_look(rng: np.random.Generator, head: Head) -> Look:
 
     shadows = tuple((between(-36, 36), between(1.5, 6), between(3, 14)) for _ in range(int(rng.integers(0, 3))))
     shadows += ((between(-44, -26), between(8, 18), between(2, 20)),)  # the pubic bone on the cranial side
-    return Look(
+    return Appearance(
         gain_db=between(-9, 5),
         dynamic_range_db=between(42, 60),
         attenuation_db_per_mm=between(0.04, 0.17),

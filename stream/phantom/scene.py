@@ -22,7 +22,7 @@ yet blunt enough there that the tip of its pixel mask lies within a third of a p
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sector:
+class ProbeSector:
     """The field of view of a curved array in a square picture.
 
     Attributes:
@@ -94,7 +94,7 @@ class Blob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class Appearance:
     """Echo strengths in dB relative to plain tissue, losses, and the scanner's settings.
 
     Attributes:
@@ -152,12 +152,12 @@ class Scene:
         noise_seed: picks the receiver's noise.
     """
 
-    sector: Sector
+    sector: ProbeSector
     pose: Pose
     ps_length_mm: float
     ps_thickness_mm: float
     head: Head
-    look: Look
+    look: Appearance
     ps_visibility: float = 1.0
     head_visibility: float = 1.0
     head_section: float = 1.0

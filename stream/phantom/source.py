@@ -12,7 +12,7 @@ from stream.phantom.options import parse_phantom_uri
 from stream.phantom.render import draw_speckle, render_clean, render_speckle
 from stream.phantom.truth import scene_masks, scene_truth
 from stream.sources.base import SourceInfo
-from stream.sources.recording_base import Recording
+from stream.sources.recording_base import RecordingSource
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 NOTE = "SIMULATED PHANTOM"
 
 
-class PhantomSource(Recording):
+class PhantomSource(RecordingSource):
     """A simulated recording: frame i is a pure function of the options and of i.
 
     `image`, `truth`, `mask` and `scene` may be asked for any frame, in any order, from any thread, also after

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stream.phantom.scene import PS_BASE_POWER, PS_TIP_POWER, Sector, ps_scale_mm
+from stream.phantom.scene import PS_BASE_POWER, PS_TIP_POWER, ProbeSector, ps_scale_mm
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from stream.measurement.biometry import Point
+    from stream.frames.regions import Point
     from stream.phantom.scene import Head, Scene
 
 
@@ -155,12 +155,12 @@ def scene_masks(scene: Scene, size: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(mask[:, ::-1]) if scene.mirrored else mask
 
 
-def sector_mask(size: int, sector: Sector | None = None) -> NDArray[np.bool_]:
+def sector_mask(size: int, sector: ProbeSector | None = None) -> NDArray[np.bool_]:
     """The field of view: (size, size) bool, True where a pixel's centre lies inside.
 
     It is the same for the mirrored picture. Without `sector` it is that of `phantom:`.
     """
-    sector = sector or Sector()
+    sector = sector or ProbeSector()
     axis = (np.arange(size) + 0.5) * (sector.field_mm / size)
     x, y = axis[None, :] - sector.apex_mm[0], axis[:, None] - sector.apex_mm[1]
     r2 = x * x + y * y

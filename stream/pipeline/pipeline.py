@@ -20,11 +20,12 @@ from engines.closing import close_after, close_all
 from stream.common.channel import Channel, ChannelClosed, ChannelStats, Overflow
 from stream.common.clock import Clock, MonotonicClock
 from stream.frames.frame import SegmentCause
-from stream.inference.frame_analyzer import Reader, predict
-from stream.measurement.biometry import Orientation, Reason, ReasonKind
+from stream.frames.reason import Reason, ReasonKind
+from stream.inference.frame_analyzer import FrameAnalyzer, infer_frame
+from stream.measurement.biometry import Orientation
 from stream.measurement.protocols import DEFAULT_PROTOCOL
-from stream.pipeline.record import Measurement, State
-from stream.pipeline.stages import Stage, Trail
+from stream.pipeline.record import FrameState, Measurement
+from stream.pipeline.stages import Stage, StageTimer
 from stream.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from engines.base import Engine, Prediction
     from engines.preprocess import Letterbox
     from stream.frames.frame import Frame
-    from stream.preprocessing.preprocessor import Looks
+    from stream.preprocessing.preprocessor import Preprocessor
     from stream.sources.base import FrameSource
 
 AnyChannel = Channel[Any]
@@ -76,7 +77,7 @@ class Pipeline:
         orientation: whether the pictures are mirrored; `AUTO` finds out.
         overflow: what happens to frames that come faster than they are processed.
         clock: the clock that stamped the frames.
-        watch: cuts frames to their sector, and tells those that the network need not be asked about: repeated, frozen,
+        preprocessor: cuts frames to their sector, and tells those that the network need not be asked about: repeated, frozen,
             black ones. None takes every frame as it is.
     """
 
@@ -89,20 +90,20 @@ class Pipeline:
         orientation: Orientation = Orientation.AUTO,
         overflow: Overflow = Overflow.BLOCK,
         clock: Clock | None = None,
-        watch: Looks | None = None,
+        preprocessor: Preprocessor | None = None,
     ) -> None:
-        self._watch = watch
+        self._preprocessor = preprocessor
         self._source, self._engine, self._protocol = source, engine, protocol
         self._clock = clock or MonotonicClock()
-        self._reader = Reader.of(engine.spec, protocol=protocol, orientation=orientation)
+        self._analyzer = FrameAnalyzer.of(engine.spec, protocol=protocol, orientation=orientation)
         self._tracker = Tracker()
         self._dropped: list[tuple[int, Frame]] = []
         self._dropped_lock = threading.Lock()
         self._stretch = 0, SegmentCause.START
-        self._frames: Channel[tuple[Frame, Trail]] = Channel(
+        self._frames: Channel[tuple[Frame, StageTimer]] = Channel(
             CHANNEL_CAPACITY, overflow=overflow, on_drop=lambda dropped: self._note_drop(dropped[0])
         )
-        self._predictions: Channel[tuple[Frame, Skipped | Inferred, Trail]] = Channel(CHANNEL_CAPACITY)
+        self._predictions: Channel[tuple[Frame, Skipped | Inferred, StageTimer]] = Channel(CHANNEL_CAPACITY)
         self._measurements: Channel[Measurement] = Channel(CHANNEL_CAPACITY)
         self._stopping = threading.Event()
         self._error: BaseException | None = None
@@ -187,46 +188,46 @@ class Pipeline:
             if frame.refusal is Reason.OVERLOAD:  # it must not take the place of one that was decoded
                 self._note_drop(frame)
                 continue
-            trail = Trail(frame.captured_ns)
-            trail.leave(Stage.READ, self._clock.now_ns())
-            self._frames.send((frame, trail))
+            timer = StageTimer(frame.captured_ns)
+            timer.record(Stage.READ, self._clock.now_ns())
+            self._frames.send((frame, timer))
             if self._stopping.is_set():
                 return
 
     def _infer(self) -> None:
         now_ns = self._clock.now_ns
-        for taken, trail in self._frames:
-            trail.leave(Stage.WAIT, now_ns())
-            frame, reason = self._watch.look(taken) if self._watch else (taken, taken.refusal)
-            trail.leave(Stage.WATCH, now_ns())
+        for taken, timer in self._frames:
+            timer.record(Stage.WAIT, now_ns())
+            frame, reason = self._preprocessor.process(taken) if self._preprocessor else (taken, taken.refusal)
+            timer.record(Stage.PREPROCESS, now_ns())
             if reason:
-                self._predictions.send((frame, Skipped(reason), trail))
+                self._predictions.send((frame, Skipped(reason), timer))
                 continue
-            inferred = Inferred(*predict(self._engine, frame))
-            trail.leave(Stage.INFER, now_ns())
-            self._predictions.send((frame, inferred, trail))
+            inferred = Inferred(*infer_frame(self._engine, frame))
+            timer.record(Stage.INFER, now_ns())
+            self._predictions.send((frame, inferred, timer))
 
     def _measure(self) -> None:
-        for frame, outcome, trail in self._predictions:
-            trail.leave(Stage.HAND_OFF, self._clock.now_ns())
-            numbered = self._reader.take(frame)
+        for frame, outcome, timer in self._predictions:
+            timer.record(Stage.HAND_OFF, self._clock.now_ns())
+            numbered = self._analyzer.assign_segment(frame)
             self._report_dropped(before=numbered)
             if isinstance(outcome, Skipped):
                 self._measurements.send(self._skipped(numbered, outcome.reason))
             else:
-                self._measurements.send(self._read(frame, outcome, trail))
+                self._measurements.send(self._read(frame, outcome, timer))
         self._report_dropped(before=None)
 
-    def _read(self, frame: Frame, inferred: Inferred, trail: Trail) -> Measurement:
-        reading = self._reader.read(frame, inferred.letterbox, inferred.prediction)
+    def _read(self, frame: Frame, inferred: Inferred, timer: StageTimer) -> Measurement:
+        reading = self._analyzer.analyze(frame, inferred.letterbox, inferred.prediction)
         frame = reading.frame
         tracks = self._tracker.follow(frame, reading.biometry)
         now_ns = self._clock.now_ns()
-        trail.leave(Stage.MEASURE, now_ns)
+        timer.record(Stage.MEASURE, now_ns)
         return Measurement(
             frame=frame,
             protocol=self._protocol,
-            state=State.REFUSED if reading.biometry.reason else State.MEASURED,
+            state=FrameState.REFUSED if reading.biometry.reason else FrameState.MEASURED,
             reason=reading.biometry.reason,
             plane_probability=reading.plane_probability,
             biometry=reading.biometry,
@@ -235,14 +236,14 @@ class Pipeline:
             hsd_perp=tracks.hsd_perp,
             outlines=reading.outlines,
             latency_ms=(now_ns - frame.captured_ns) / 1e6,
-            stage_ms=trail.stage_ms,
-            engine_mark=self._engine.spec.mark,
+            stage_ms=timer.stage_ms,
+            engine_warning=self._engine.spec.warning,
         )
 
     def _skipped(self, frame: Frame, reason: Reason) -> Measurement:
         """The record of a frame that did not go to the network: no number is shown with it, nor an old one."""
-        state = State.DROPPED if reason.kind is ReasonKind.DROPPED else State.REFUSED
-        if state is State.REFUSED:
+        state = FrameState.DROPPED if reason.kind is ReasonKind.DROPPED else FrameState.REFUSED
+        if state is FrameState.REFUSED:
             self._tracker.refuse(frame)
         return Measurement(
             frame=frame,
@@ -250,7 +251,7 @@ class Pipeline:
             state=state,
             reason=reason,
             latency_ms=self._latency_ms(frame),
-            engine_mark=self._engine.spec.mark,
+            engine_warning=self._engine.spec.warning,
         )
 
     def _report_dropped(self, before: Frame | None) -> None:

@@ -6,16 +6,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from stream.measurement.biometry import Outlines
 from stream.measurement.protocols import find_protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from stream.frames.frame import Frame
-    from stream.measurement.biometry import Biometry, Landmarks, Reason
+    from stream.frames.reason import Reason
+    from stream.measurement.biometry import Biometry, Landmarks
     from stream.pipeline.stages import Stage
     from stream.tracking.tracker import Estimate
 
@@ -25,20 +24,12 @@ STALE_S = 1.0
 """What was captured longer ago than this is not live: no number of it is shown as one, however late it came."""
 
 
-class State(StrEnum):
+class FrameState(StrEnum):
     """What became of a frame. Every frame read has exactly one."""
 
     MEASURED = "measured"
     REFUSED = "refused"
     DROPPED = "dropped"
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Outlines:
-    """The segmented structures' outlines, (N, 2) xy in pixels of the frame; empty where absent."""
-
-    ps_px: NDArray[np.float32]
-    fh_px: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -54,12 +45,12 @@ class Measurement:
         outlines: of what was segmented; None for a dropped frame.
         latency_ms: from capture to this result.
         stage_ms: what the latency is made of; of frames that the network was asked about.
-        engine_mark: what must be said of the engine beside every result; empty for an accepted one.
+        engine_warning: what must be said of the engine beside every result; empty for an accepted one.
     """
 
     frame: Frame
     protocol: str
-    state: State
+    state: FrameState
     latency_ms: float
     reason: Reason | None = None
     plane_probability: float | None = None
@@ -69,7 +60,7 @@ class Measurement:
     hsd_perp: Estimate | None = None
     outlines: Outlines | None = None
     stage_ms: Mapping[Stage, float] = field(default_factory=dict)
-    engine_mark: str = ""
+    engine_warning: str = ""
 
     def age_s(self, now_ns: int) -> float:
         """How long ago its frame was captured, in seconds; `now_ns` on the clock that stamped the frame."""

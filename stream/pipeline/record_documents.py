@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from stream.pipeline.record import State
+from stream.pipeline.record import FrameState
 from stream.pipeline.record_fields import RECORD_FIELDS
 
 FOLDER = Path(__file__).parents[1]
@@ -27,12 +27,12 @@ def json_schema() -> dict[str, object]:
         "additionalProperties": False,
         "allOf": [
             {"if": {"properties": {"state": {"const": str(state)}}}, "then": {"properties": _forms_in(state)}}
-            for state in State
+            for state in FrameState
         ],
     }
 
 
-def _forms_in(state: State) -> dict[str, object]:
+def _forms_in(state: FrameState) -> dict[str, object]:
     """What a field's values must be in a state, where that is less than what they can be."""
     return {
         field.name: field.form_in.get(state, {"const": None})

@@ -6,9 +6,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from stream.frames.frame import SegmentCause
-from stream.measurement.biometry import LANDMARK_NAMES, Reason, ReasonKind
+from stream.frames.reason import Reason, ReasonKind
+from stream.measurement.biometry import LANDMARK_NAMES
 from stream.measurement.protocols import PROTOCOLS
-from stream.pipeline.record import UNCALIBRATED, WITHHELD_BY_PROTOCOL, Measurement, State
+from stream.pipeline.record import UNCALIBRATED, WITHHELD_BY_PROTOCOL, FrameState, Measurement
 from stream.pipeline.record_field import (
     BOOLEAN_OR_NULL,
     COUNT,
@@ -21,12 +22,12 @@ from stream.pipeline.record_field import (
     pair_of,
     spread_pair,
 )
-from stream.tracking.tracker import Status
+from stream.tracking.tracker import EstimateStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from stream.measurement.biometry import Point
+    from stream.frames.regions import Point
     from stream.tracking.tracker import Estimate
 
 RECORD_SCHEMA = "partum.measurement/2"
@@ -44,9 +45,9 @@ def _rounded(value: float | None, digits: int = 3, *, scale: float | None = 1.0)
     return None if value is None or scale is None else round(value * scale, digits)
 
 
-_NOT_MEASURED = frozenset({State.REFUSED, State.DROPPED})
-_DROPPED = frozenset({State.DROPPED})
-_STATUSES = one_of([*Status], nullable=True)
+_NOT_MEASURED = frozenset({FrameState.REFUSED, FrameState.DROPPED})
+_DROPPED = frozenset({FrameState.DROPPED})
+_STATUSES = one_of([*EstimateStatus], nullable=True)
 
 
 def _tracked(name: str, meaning: str, unit: str, *, track: str, note: str = "") -> Iterator[RecordField]:
@@ -58,7 +59,7 @@ def _tracked(name: str, meaning: str, unit: str, *, track: str, note: str = "") 
 
     def number(measurement: Measurement, bound: str, *, is_measured: bool) -> float | None:
         estimate: Estimate | None = getattr(measurement, name)
-        if estimate is None or (estimate.status is Status.MEASURED) != is_measured:
+        if estimate is None or (estimate.status is EstimateStatus.MEASURED) != is_measured:
             return None
         return _rounded(getattr(estimate, bound), scale=measurement.mm_per_px if unit == "mm" else 1.0)
 
@@ -158,7 +159,7 @@ RECORD_FIELDS: tuple[RecordField, ...] = (
     RecordField(
         name="state",
         meaning="What became of the frame. Every frame read has exactly one state.",
-        form=one_of([*State]),
+        form=one_of([*FrameState]),
         value=lambda measurement: str(measurement.state),
     ),
     RecordField(
@@ -167,8 +168,8 @@ RECORD_FIELDS: tuple[RecordField, ...] = (
         f" ({', '.join(DROP_REASONS)}); null for measured frames.",
         form=one_of([*Reason], nullable=True),
         value=lambda measurement: str(measurement.reason) if measurement.reason else None,
-        null_in=frozenset({State.MEASURED}),
-        form_in={State.REFUSED: {"type": "string"}, State.DROPPED: one_of(DROP_REASONS)},
+        null_in=frozenset({FrameState.MEASURED}),
+        form_in={FrameState.REFUSED: {"type": "string"}, FrameState.DROPPED: one_of(DROP_REASONS)},
     ),
     RecordField(
         name="plane_probability",
@@ -189,7 +190,7 @@ RECORD_FIELDS: tuple[RecordField, ...] = (
         form=NUMBER_OR_NULL,
         value=lambda measurement: _rounded(measurement.biometry.aop_deg if measurement.biometry else None),
         null_in=_NOT_MEASURED,
-        form_in={State.MEASURED: NUMBER},
+        form_in={FrameState.MEASURED: NUMBER},
     ),
     *_tracked(
         "aop",
@@ -238,7 +239,7 @@ RECORD_FIELDS: tuple[RecordField, ...] = (
             else None
         ),
         null_in=_NOT_MEASURED,
-        form_in={State.MEASURED: {"type": "object"}},
+        form_in={FrameState.MEASURED: {"type": "object"}},
         columns=tuple(f"{name}_{axis}_px" for name in LANDMARK_NAMES for axis in "xy"),
         spread=_spread_landmarks,
     ),
@@ -298,7 +299,7 @@ RECORD_FIELDS: tuple[RecordField, ...] = (
         name="engine_mark",
         meaning="Why the engine that ran the network was not accepted, where it was forced to run; null otherwise.",
         form=TEXT_OR_NULL,
-        value=lambda measurement: measurement.engine_mark or None,
+        value=lambda measurement: measurement.engine_warning or None,
     ),
     RecordField(
         name="latency_ms",

@@ -12,7 +12,7 @@ class Stage(StrEnum):
     """From capture (in a benchmark: from when it was due) until it is handed on: decoding, where that comes after."""
     WAIT = "wait"
     """Until the engine is free."""
-    WATCH = "watch"
+    PREPROCESS = "watch"
     """Cut to its sector, and compared with the frame before."""
     INFER = "infer"
     """Fitted to the network, and run through it."""
@@ -22,7 +22,7 @@ class Stage(StrEnum):
     """Measured and tracked."""
 
 
-class Trail:
+class StageTimer:
     """The stages one frame has passed so far, in milliseconds."""
 
     __slots__ = ("_last_ns", "stage_ms")
@@ -31,7 +31,7 @@ class Trail:
         self._last_ns = captured_ns
         self.stage_ms: dict[Stage, float] = {}
 
-    def leave(self, stage: Stage, now_ns: int) -> None:
+    def record(self, stage: Stage, now_ns: int) -> None:
         """Notes that a stage is left; it began where the one before ended."""
         self.stage_ms[stage] = (now_ns - self._last_ns) / 1e6
         self._last_ns = now_ns

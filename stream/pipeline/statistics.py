@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stream.pipeline.record import State
+from stream.pipeline.record import FrameState
 from stream.pipeline.stages import Stage
-from stream.tracking.tracker import Status
+from stream.tracking.tracker import EstimateStatus
 
 if TYPE_CHECKING:
     from stream.pipeline.record import Measurement
@@ -59,7 +59,7 @@ class RunStatistics:
     """The numbers a run ends with: `frames_in == measured + refused + dropped`, always."""
 
     def __init__(self) -> None:
-        self.states: Counter[str] = Counter({str(state): 0 for state in State})
+        self.states: Counter[str] = Counter({str(state): 0 for state in FrameState})
         self.reasons: Counter[str] = Counter()
         self.drops: Counter[str] = Counter()
         self.latency_ms = LogHistogram(least=1e-3, most=1e6, growth=0.01)
@@ -75,7 +75,7 @@ class RunStatistics:
     def add(self, measurement: Measurement) -> None:
         """Counts one frame's result."""
         self.states[str(measurement.state)] += 1
-        if measurement.state is State.DROPPED:
+        if measurement.state is FrameState.DROPPED:
             self.drops[str(measurement.reason)] += 1
             return
         if measurement.reason:
@@ -91,7 +91,7 @@ class RunStatistics:
             ("hsd_min_px", measurement.hsd_min, 1.0),
             ("hsd_min_mm", measurement.hsd_min, scale),
         ):
-            if estimate and unit and estimate.status is Status.MEASURED:
+            if estimate and unit and estimate.status is EstimateStatus.MEASURED:
                 self._values[name].add(estimate.value * unit)
                 self._values[f"{name}/lo95"].add(estimate.lo95 * unit)
                 self._values[f"{name}/hi95"].add(estimate.hi95 * unit)

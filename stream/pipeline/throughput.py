@@ -6,14 +6,12 @@ from collections import Counter, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from engines.registry import AUTO
-from stream.measurement.biometry import Reason
-from stream.pipeline.record import State
+from stream.frames.reason import Reason
+from stream.pipeline.record import FrameState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stream.app.session_options import SessionOptions
     from stream.pipeline.record import Measurement
     from stream.pipeline.statistics import RunStatistics
 
@@ -58,8 +56,8 @@ class ThroughputMeter:
     """Counts results over a sliding window of time; pictures shown again are not counted."""
 
     def __init__(self) -> None:
-        self._events: deque[tuple[int, State]] = deque()
-        self._counts: Counter[State] = Counter()
+        self._events: deque[tuple[int, FrameState]] = deque()
+        self._counts: Counter[FrameState] = Counter()
 
     def add(self, measurement: Measurement, now_ns: int) -> None:
         """Takes a result, at the time it came."""
@@ -79,9 +77,9 @@ class ThroughputMeter:
         span_s = (now_ns - first_ns) / 1e9
         measured, refused, dropped = (
             (self._counts[state] - (state is first)) / span_s
-            for state in (State.MEASURED, State.REFUSED, State.DROPPED)
+            for state in (FrameState.MEASURED, FrameState.REFUSED, FrameState.DROPPED)
         )
-        lost = self._counts[State.DROPPED]
+        lost = self._counts[FrameState.DROPPED]
         return Throughput(
             processed_hz=measured + refused,
             measured_hz=measured,
@@ -94,32 +92,9 @@ class ThroughputMeter:
             self._counts[self._events.popleft()[1]] -= 1
 
 
-def overload_of(statistics: RunStatistics, helps: Sequence[str]) -> str:
+def overload_message(statistics: RunStatistics, helps: Sequence[str]) -> str:
     """What is said of a whole run on a machine that did not keep up, and what would help; empty where it did."""
     dropped, frames = statistics.drops[str(Reason.OVERLOAD)], statistics.frames_in
     if dropped < FEWEST_FRAMES or dropped <= OVERLOADED_SHARE * frames:
         return ""
     return f"this machine measured {frames - dropped} of {frames} frames; what helps: {', '.join(helps)}"
-
-
-def remedies(options: SessionOptions, *, feeds: int = 1) -> Sequence[str]:
-    """What would help a machine that does not keep up, as far as these options leave room for it."""
-    scheme, _, rest = options.uri.partition(":")
-    found = []
-    if options.overlay:
-        found.append("--no-overlay")
-    if options.record:
-        found.append("no --record")
-    if feeds > 1:
-        found.append("fewer feeds on one machine")
-    if not options.early_exit:
-        found.append("--early-exit")
-    if options.backend != AUTO:
-        found.append("--backend auto")
-    if scheme == "screen":
-        found.append("a smaller region of the screen" if "x" in rest else "a region of the screen, screen:WxH+X+Y")
-    elif scheme == "v4l2":
-        found.append("a smaller ?size= or ?rate= of the device")
-    elif options.live:
-        found.append("a lower frame rate at the sender")
-    return (*found, "a faster machine (see: partum bench stream)")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from stream.measurement.biometry import Reason
+from stream.frames.reason import Reason
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,7 +34,7 @@ BLOCK = 4
 """Blocks of so many pixels are averaged first: coding noise goes, speckle that moved stays."""
 
 
-class Repeats:
+class DuplicateDetector:
     """Tells new frames from those shown again; one for each stream.
 
     Convention: a frame is `REPEATED` where the mean absolute difference of its centre, in blocks, to the frame before
@@ -54,7 +54,7 @@ class Repeats:
         self._last_new_s = 0.0
         self._segment = -1
 
-    def look(self, frame: Frame, image: NDArray[np.uint8]) -> Reason | None:
+    def classify(self, frame: Frame, image: NDArray[np.uint8]) -> Reason | None:
         """Why this frame is not new, or None; call it for every frame, in order.
 
         Args:

@@ -25,7 +25,7 @@ Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WatchOptions:
+class PreprocessingOptions:
     """How pictures are looked at.
 
     Attributes:
@@ -64,7 +64,7 @@ def parse_sector(text: str) -> str | Box:
     return left, top, width, height
 
 
-def read_profile(path: Path) -> WatchOptions:
+def read_profile(path: Path) -> PreprocessingOptions:
     """A profile of a scanner: what of its screen does not change from day to day.
 
     TOML with any of: `screen = [1920, 1080]`, `sector = "800x600+100+50"`, `pane = "left"`, `tick_mm = 10`,
@@ -80,7 +80,7 @@ def read_profile(path: Path) -> WatchOptions:
     unknown = sorted(table.keys() - _KEYS.keys())
     if unknown:
         raise OptionError(f"{path}: {unknown[0]!r} is none of {', '.join(sorted(_KEYS))}")
-    return WatchOptions(**{_KEYS[key].name: _read(path, key, value) for key, value in table.items()})
+    return PreprocessingOptions(**{_KEYS[key].name: _read(path, key, value) for key, value in table.items()})
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,15 +14,15 @@ import cv2
 import numpy as np
 
 from stream.common.errors import OptionError
-from stream.frames.frame import SegmentCause
-from stream.measurement.biometry import Reason
+from stream.frames.frame import BLANK, SegmentCause
+from stream.frames.reason import Reason
 from stream.preprocessing.contact import is_in_air
-from stream.preprocessing.duplicates import SAME_AFTER_CODING, Repeats
-from stream.preprocessing.options import AUTO, WHOLE, WatchOptions
+from stream.preprocessing.duplicates import SAME_AFTER_CODING, DuplicateDetector
+from stream.preprocessing.options import AUTO, WHOLE, PreprocessingOptions
 from stream.preprocessing.sector.detection import Panes, Sector, small_copy, small_size
-from stream.preprocessing.sector.tracker import GATHER_LIVE, SectorLock
-from stream.preprocessing.segment_state import ENDS, Fact, Stretch
-from stream.preprocessing.view_change import Change, ChangeDetector
+from stream.preprocessing.sector.tracker import GATHER_LIVE, SectorTracker
+from stream.preprocessing.segment_state import ENDS, SegmentFact, SegmentState
+from stream.preprocessing.view_change import ViewChange, ViewChangeDetector
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,20 +33,18 @@ if TYPE_CHECKING:
 
 LOOK_AHEAD = 24
 """Frames of a recording that its sector is found over before it is played."""
-BLANK = np.zeros((1, 1), np.uint8)
-"""What is passed on of a picture whose sector is not known."""
 CAUSES = {
-    Change.MIRRORED: SegmentCause.ORIENTATION,
-    Change.UPSIDE_DOWN: SegmentCause.ORIENTATION,
-    Change.TURNED: SegmentCause.ORIENTATION,
-    Change.ZOOMED: SegmentCause.DEPTH,
-    Change.CUT: SegmentCause.CUT,
+    ViewChange.MIRRORED: SegmentCause.ORIENTATION,
+    ViewChange.UPSIDE_DOWN: SegmentCause.ORIENTATION,
+    ViewChange.TURNED: SegmentCause.ORIENTATION,
+    ViewChange.ZOOMED: SegmentCause.DEPTH,
+    ViewChange.CUT: SegmentCause.CUT,
 }
 """Why a stretch begins with a picture that changed so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class PreprocessorState:
     """What the watch knows of a stream, for the screen and for files.
 
     Attributes:
@@ -62,47 +60,49 @@ class Seen:
     masked: int = 0
 
 
-class Looks(Protocol):
+class Preprocessor(Protocol):
     """What a pipeline wants of a watch."""
 
     @property
-    def seen(self) -> Seen: ...
+    def state(self) -> PreprocessorState: ...
 
-    def look(self, frame: Frame) -> tuple[Frame, Reason | None]: ...
+    def process(self, frame: Frame) -> tuple[Frame, Reason | None]: ...
 
 
-class Watch:
+class FramePreprocessor:
     """Looks at every frame of one stream, in order.
 
     Args:
         options: what the user says of the screen.
         is_live: a live feed: pictures may repeat, freeze and go black, and the sector is found while it runs. A
             recording's pictures are all new, and its sector is found by `look_ahead`.
-        same_levels: see `stream.preprocessing.duplicates.Repeats`.
+        same_levels: see `stream.preprocessing.duplicates.DuplicateDetector`.
     """
 
     def __init__(
         self,
-        options: WatchOptions | None = None,
+        options: PreprocessingOptions | None = None,
         *,
         is_live: bool = True,
         same_levels: float = SAME_AFTER_CODING,
     ) -> None:
-        self._options = options or WatchOptions()
-        self._repeats = Repeats(same_levels=same_levels) if is_live else None
-        self._lock = SectorLock(gather=GATHER_LIVE if is_live else 1, pane=self._options.pane)
-        self._stretch = Stretch(self._options)
-        self._detector: ChangeDetector | None = None
+        self._options = options or PreprocessingOptions()
+        self._duplicates = DuplicateDetector(same_levels=same_levels) if is_live else None
+        self._tracker = SectorTracker(gather=GATHER_LIVE if is_live else 1, pane=self._options.pane)
+        self._segment_state = SegmentState(self._options)
+        self._detector: ViewChangeDetector | None = None
         self._has_begun = False
 
     @property
-    def seen(self) -> Seen:
+    def state(self) -> PreprocessorState:
         """What is known by now; safe from any thread."""
-        stretch, sector = self._stretch, self._stretch.sector
+        segment_state, sector = self._segment_state, self._segment_state.sector
         if sector is None:
             is_whole = self._options.sector == WHOLE
-            return Seen(sector="whole picture, as asked" if is_whole else "", scale=stretch.scale)
-        return Seen(sector=sector.shape, confidence=sector.confidence, scale=stretch.scale, masked=stretch.masked)
+            return PreprocessorState(sector="whole picture, as asked" if is_whole else "", scale=segment_state.scale)
+        return PreprocessorState(
+            sector=sector.shape, confidence=sector.confidence, scale=segment_state.scale, masked=segment_state.masked
+        )
 
     def look_ahead(self, frames: Iterable[Frame]) -> None:
         """Finds the sector of a recording in its first frames, so that it is known from the first one on.
@@ -115,58 +115,58 @@ class Watch:
             if beginning is not None:
                 self._has_its_size(beginning)
             return
-        lock, first = SectorLock(gather=LOOK_AHEAD, pane=self._options.pane), None
+        tracker, first = SectorTracker(gather=LOOK_AHEAD, pane=self._options.pane), None
         for frame, _ in zip(frames, range(LOOK_AHEAD), strict=False):
             first = first or frame
-            if frame.image.shape != first.image.shape or lock.place(
+            if frame.image.shape != first.image.shape or tracker.update(
                 frame.image, small_copy(frame.image), regions=frame.regions
             ):
                 break
         if first is None or not self._has_its_size(first):
             return
-        if lock.sector is not None or lock.settle():
-            lock.gather = 1
-            self._lock = lock
-            self._stretch.take(first)
+        if tracker.sector is not None or tracker.detect():
+            tracker.gather = 1
+            self._tracker = tracker
+            self._segment_state.take(first)
             self._hold_locked()
 
-    def look(self, frame: Frame) -> tuple[Frame, Reason | None]:
+    def process(self, frame: Frame) -> tuple[Frame, Reason | None]:
         """The frame as it may be passed on, and why it must not go to the network; None where it may.
 
         Raises:
             OptionError: the first screen is not the one that the box or the profile was written for.
         """
         has_its_size = self._has_its_size(frame)
-        cause = self._stretch.take(frame)
+        cause = self._segment_state.take(frame)
         if cause is not None:
             self._begun(cause)
         if not has_its_size:
-            return self._stretch.blank(frame, BLANK.copy()), Reason.NO_SECTOR
+            return self._segment_state.blank(frame, BLANK.copy()), Reason.NO_SECTOR
         reason = self._known_before(frame)
         if reason is None:
             reason = self._placed(frame)
         if self._options.sector == WHOLE:
-            return self._stretch.whole(frame), reason
-        if self._stretch.sector is None:
-            return self._stretch.blank(frame, BLANK.copy()), reason
-        return self._stretch.shown(frame, is_new=reason is None), reason
+            return self._segment_state.whole(frame), reason
+        if self._segment_state.sector is None:
+            return self._segment_state.blank(frame, BLANK.copy()), reason
+        return self._segment_state.shown(frame, is_new=reason is None), reason
 
     def _begun(self, cause: SegmentCause) -> None:
         """What was seen of the pictures before a stretch says nothing of those after."""
         self._detector = None
-        if Fact.SECTOR in ENDS[cause]:
-            self._lock.let_go()
+        if SegmentFact.SECTOR in ENDS[cause]:
+            self._tracker.reset()
 
     def _known_before(self, frame: Frame) -> Reason | None:
         """What speaks against a frame without a look at what changed in it; None where only that can tell."""
         if frame.refusal is not None:  # a damaged picture says nothing of the sector, nor of what repeats
             return frame.refusal
-        is_known = self._stretch.sector is not None
-        if is_known and is_in_air(self._stretch.cut(frame.image), self._stretch.inside):
+        is_known = self._segment_state.sector is not None
+        if is_known and is_in_air(self._segment_state.cut(frame.image), self._segment_state.inside):
             return Reason.NO_CONTACT  # hardly moves, and may be all but black
-        if self._repeats is None:
+        if self._duplicates is None:
             return None
-        return self._repeats.look(frame, self._stretch.cut(frame.image) if is_known else frame.image)
+        return self._duplicates.classify(frame, self._segment_state.cut(frame.image) if is_known else frame.image)
 
     def _has_its_size(self, frame: Frame) -> bool:
         """Whether the screen is the one that the box and the profile were written for.
@@ -193,30 +193,30 @@ class Watch:
         self._follow_changes(frame, small)
         if self._options.sector == AUTO:
             self._follow_sector(frame, small)
-        elif self._options.sector != WHOLE and self._stretch.sector is None:
+        elif self._options.sector != WHOLE and self._segment_state.sector is None:
             self._hold_box(frame)
-        if self._stretch.sector is not None:
-            self._stretch.follow_ruler(frame.image)
-            if self._stretch.sector is None:  # another depth: the sector has changed with its scale
+        if self._segment_state.sector is not None:
+            self._segment_state.follow_ruler(frame.image)
+            if self._segment_state.sector is None:  # another depth: the sector has changed with its scale
                 self._begun(SegmentCause.DEPTH)
-        if self._stretch.sector is None and self._options.sector != WHOLE:
-            return Reason.TWO_PANES if self._lock.panes is Panes.TWO else Reason.NO_SECTOR
-        return None if self._stretch.is_upright else Reason.UPSIDE_DOWN
+        if self._segment_state.sector is None and self._options.sector != WHOLE:
+            return Reason.TWO_PANES if self._tracker.panes is Panes.TWO else Reason.NO_SECTOR
+        return None if self._segment_state.is_upright else Reason.UPSIDE_DOWN
 
     def _follow_changes(self, frame: Frame, small: NDArray[np.uint8]) -> None:
         """Begins a stretch where the picture was flipped, turned, zoomed or cut."""
         if self._detector is None:
-            inside = self._lock.inside if self._lock.sector is not None else self._box_inside(frame)
+            inside = self._tracker.inside if self._tracker.sector is not None else self._box_inside(frame)
             if inside is None:
                 return
-            self._detector = ChangeDetector(inside)
-        change = self._detector.look(small, frame.pts_s)
-        if change is Change.NONE:
+            self._detector = ViewChangeDetector(inside)
+        change = self._detector.update(small, frame.pts_s)
+        if change is ViewChange.NONE:
             return
-        self._stretch.begin(CAUSES[change])
-        if change in (Change.UPSIDE_DOWN, Change.TURNED):
-            self._stretch.is_upright = not self._stretch.is_upright
-        if Fact.SECTOR in ENDS[CAUSES[change]]:
+        self._segment_state.begin(CAUSES[change])
+        if change in (ViewChange.UPSIDE_DOWN, ViewChange.TURNED):
+            self._segment_state.is_upright = not self._segment_state.is_upright
+        if SegmentFact.SECTOR in ENDS[CAUSES[change]]:
             self._begun(CAUSES[change])
 
     def _box_inside(self, frame: Frame) -> NDArray[np.uint8] | None:
@@ -224,24 +224,24 @@ class Watch:
         if self._options.sector == AUTO:
             return None
         width, height = small_size((frame.image.shape[0], frame.image.shape[1]))
-        sector = self._stretch.sector
+        sector = self._segment_state.sector
         if sector is None:
             return np.full((height, width), 255, np.uint8) if self._options.sector == WHOLE else None
         return np.asarray(cv2.resize(sector.mask, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
 
     def _follow_sector(self, frame: Frame, small: NDArray[np.uint8]) -> None:
-        is_locked = self._lock.place(frame.image, small, regions=frame.regions)
-        if self._lock.lost is not None:
+        is_found = self._tracker.update(frame.image, small, regions=frame.regions)
+        if self._tracker.lost is not None:
             self._detector = None
-            self._stretch.begin(self._lock.lost)
-        if is_locked:
+            self._segment_state.begin(self._tracker.lost)
+        if is_found:
             self._hold_locked()
 
     def _hold_locked(self) -> None:
         """Takes the sector that was just locked."""
-        lock = self._lock
-        assert lock.sector is not None
-        self._stretch.hold(lock.sector, lock.darkest, lock.brightest, count=lock.count)
+        tracker = self._tracker
+        assert tracker.sector is not None
+        self._segment_state.hold(tracker.sector, tracker.darkest, tracker.brightest, count=tracker.count)
         self._detector = None
 
     def _hold_box(self, frame: Frame) -> None:
@@ -251,4 +251,4 @@ class Watch:
         mask = np.zeros(frame.image.shape, np.uint8)
         mask[top : top + height, left : left + width] = 255
         sector = Sector(mask=mask, box=(left, top, width, height), confidence=1.0, shape="box, as given")
-        self._stretch.hold(sector, frame.image, frame.image, count=1)
+        self._segment_state.hold(sector, frame.image, frame.image, count=1)

@@ -17,9 +17,9 @@ import numpy as np
 from stream.frames.frame import SegmentCause
 from stream.frames.regions import spacing_within
 from stream.frames.segments import TYPED_SCALE_ENDS, SegmentCounter, change_between
-from stream.preprocessing.scale import RulerWatch
+from stream.preprocessing.ruler_tracker import RulerTracker
 from stream.preprocessing.sector.detection import is_zoomed
-from stream.preprocessing.text_masking import BurntIn
+from stream.preprocessing.text_masking import TextMasker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from stream.frames.frame import Frame, PixelSpacing
-    from stream.preprocessing.options import WatchOptions
+    from stream.preprocessing.options import PreprocessingOptions
     from stream.preprocessing.sector.detection import Sector
 
 CROP_BELOW = 0.6
 """A sector whose box fills less than this share of the screen is cut out of it; the network then sees it larger."""
 
 
-class Fact(Flag):
+class SegmentFact(Flag):
     """What is known of a stretch."""
 
     SECTOR = auto()
@@ -47,19 +47,19 @@ class Fact(Flag):
     """That the probe is at the top."""
 
 
-ENDS: Mapping[SegmentCause, Fact] = {
-    SegmentCause.START: Fact(0),
-    SegmentCause.CONNECTION: Fact.SECTOR | Fact.UPRIGHT,
-    SegmentCause.LOOP: Fact(0),
-    SegmentCause.TIME: Fact(0),
-    SegmentCause.SIZE: Fact.SECTOR | Fact.UPRIGHT,
-    SegmentCause.ASPECT: Fact.SECTOR | Fact.UPRIGHT,
-    SegmentCause.SCALE: Fact.SECTOR,
-    SegmentCause.DEPTH: Fact.SECTOR | Fact.SOURCE_SCALE,
-    SegmentCause.SECTOR: Fact.SECTOR,
-    SegmentCause.PANE: Fact.SECTOR,
-    SegmentCause.ORIENTATION: Fact.SECTOR,
-    SegmentCause.CUT: Fact(0),
+ENDS: Mapping[SegmentCause, SegmentFact] = {
+    SegmentCause.START: SegmentFact(0),
+    SegmentCause.CONNECTION: SegmentFact.SECTOR | SegmentFact.UPRIGHT,
+    SegmentCause.LOOP: SegmentFact(0),
+    SegmentCause.TIME: SegmentFact(0),
+    SegmentCause.SIZE: SegmentFact.SECTOR | SegmentFact.UPRIGHT,
+    SegmentCause.ASPECT: SegmentFact.SECTOR | SegmentFact.UPRIGHT,
+    SegmentCause.SCALE: SegmentFact.SECTOR,
+    SegmentCause.DEPTH: SegmentFact.SECTOR | SegmentFact.SOURCE_SCALE,
+    SegmentCause.SECTOR: SegmentFact.SECTOR,
+    SegmentCause.PANE: SegmentFact.SECTOR,
+    SegmentCause.ORIENTATION: SegmentFact.SECTOR,
+    SegmentCause.CUT: SegmentFact(0),
 }
 """What ends where a stretch begins, beside tracks and orientation, which always do; a typed scale ends by
 `TYPED_SCALE_ENDS`. A recording that is played again is the same recording; a cut leaves the screen as it was."""
@@ -74,7 +74,7 @@ RULER_HIDDEN = "the ruler cannot be read any more"
 SOURCE_SCALE_ENDED = "the picture was zoomed, and its source still says the scale from before"
 
 
-class Stretch:
+class SegmentState:
     """The facts of the stretch that is running.
 
     Args:
@@ -85,14 +85,14 @@ class Stretch:
         is_upright: whether the probe is at the top.
     """
 
-    def __init__(self, options: WatchOptions) -> None:
+    def __init__(self, options: PreprocessingOptions) -> None:
         self._options = options
         self._segments = SegmentCounter()
         self._last: Frame | None = None
         self.sector: Sector | None = None
         self.is_upright = True
-        self._text: BurntIn | None = None
-        self._ruler = RulerWatch(step_mm=options.tick_mm)
+        self._text: TextMasker | None = None
+        self._ruler = RulerTracker(step_mm=options.tick_mm)
         self._typed_ended = ""
         self._typed_sector: NDArray[np.uint8] | None = None
         self._distrusted: object = None
@@ -134,16 +134,16 @@ class Stretch:
 
     def _end(self, cause: SegmentCause) -> None:
         ended = ENDS[cause]
-        if Fact.SECTOR in ended:
+        if SegmentFact.SECTOR in ended:
             self.sector = self._text = None
             self._ruler.end()
-        if Fact.UPRIGHT in ended:
+        if SegmentFact.UPRIGHT in ended:
             self.is_upright = True
         if cause in TYPED_SCALE_ENDS:
             self._typed_ended = TYPED_SCALE_ENDED[cause]
         if cause is SegmentCause.LOOP:
             self._typed_ended, self._distrusted, self.is_upright = "", None, True
-        if Fact.SOURCE_SCALE in ended and self._last is not None:
+        if SegmentFact.SOURCE_SCALE in ended and self._last is not None:
             self._distrusted = _said_scale(self._last)
 
     def hold(self, sector: Sector, darkest: NDArray[np.uint8], brightest: NDArray[np.uint8], *, count: int) -> None:
@@ -170,11 +170,11 @@ class Stretch:
         self.inside = np.ascontiguousarray(sector.mask[self._window])
         self.inside.flags.writeable = False
         self._ruler.begin(darkest, sector.mask, self._last.pixel_aspect)
-        self._text = BurntIn(self._masked(darkest), self._masked(brightest), count=count)
+        self._text = TextMasker(self._masked(darkest), self._masked(brightest), count=count)
 
     def follow_ruler(self, image: NDArray[np.uint8]) -> None:
         """Looks at the ruler in a new picture; begins a stretch where it says another depth."""
-        if self._ruler.look(image):
+        if self._ruler.update(image):
             self.begin(SegmentCause.DEPTH)
 
     def cut(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -47,7 +47,7 @@ Box = tuple[int, int, int, int]
 """Left, top, width, height."""
 
 
-class BurntIn:
+class TextMasker:
     """Finds and masks the text in one stream's pictures, all of one size.
 
     Text that appears later is masked after at most two windows; text that went is shown again after as many.

@@ -58,7 +58,7 @@ ZOOMS = (0.5, 0.54, 0.58, 0.62, 0.67, 0.72, 0.77, 0.82, 0.87, 0.91, 0.95)
 """Zooms that are tried, and their inverses."""
 
 
-class Change(StrEnum):
+class ViewChange(StrEnum):
     """What became of the picture."""
 
     NONE = "none"
@@ -73,21 +73,21 @@ class Change(StrEnum):
 
 
 FLIPS = {
-    Change.MIRRORED: np.s_[:, ::-1],
-    Change.UPSIDE_DOWN: np.s_[::-1, :],
-    Change.TURNED: np.s_[::-1, ::-1],
+    ViewChange.MIRRORED: np.s_[:, ::-1],
+    ViewChange.UPSIDE_DOWN: np.s_[::-1, :],
+    ViewChange.TURNED: np.s_[::-1, ::-1],
 }
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Look:
+class _View:
     """The part of the small copy around the sector, (H, W) uint8, and the local contrast of the sector's thumbnail."""
 
     part: NDArray[np.uint8]
     contrast: NDArray[np.float32]
 
 
-class ChangeDetector:
+class ViewChangeDetector:
     """Compares each new picture of one stream with those before it.
 
     Convention: likeness is the normalised cross-correlation of local contrast, -1 to 1, the best over shifts of
@@ -104,10 +104,10 @@ class ChangeDetector:
         self._box = np.s_[top : top + height, left : left + width]
         self._inside = np.ascontiguousarray(inside[self._box])
         self._factor = THUMBNAIL_PX / max(width, height)
-        self._looks: deque[_Look] = deque(maxlen=LOOKS_KEPT)
+        self._looks: deque[_View] = deque(maxlen=LOOKS_KEPT)
         self._likenesses: deque[float] = deque(maxlen=STEADY_LOOKS)
         self._time_s = 0.0
-        self._ago: deque[tuple[float, _Look]] = deque()
+        self._ago: deque[tuple[float, _View]] = deque()
 
     def forget(self) -> None:
         """Begins anew: what was seen before says nothing of what comes."""
@@ -115,7 +115,7 @@ class ChangeDetector:
         self._likenesses.clear()
         self._ago.clear()
 
-    def look(self, small: NDArray[np.uint8], time_s: float) -> Change:
+    def update(self, small: NDArray[np.uint8], time_s: float) -> ViewChange:
         """Takes a new picture and returns what happened since those before it.
 
         Args:
@@ -124,19 +124,19 @@ class ChangeDetector:
         """
         part = small[self._box]
         inside = np.asarray(cv2.bitwise_and(part, self._inside), np.uint8)
-        look = _Look(part.copy(), _contrast(_shrunk(inside, self._factor)))
+        look = _View(part.copy(), _contrast(_shrunk(inside, self._factor)))
         change = self._change(look, small, time_s - self._time_s)
-        if change is Change.NONE and self._is_zoomed_slowly(look, time_s):
-            change = Change.ZOOMED
-        if change is not Change.NONE:
+        if change is ViewChange.NONE and self._is_zoomed_slowly(look, time_s):
+            change = ViewChange.ZOOMED
+        if change is not ViewChange.NONE:
             self.forget()
         self._looks.append(look)
         self._time_s = time_s
         return change
 
-    def _change(self, look: _Look, small: NDArray[np.uint8], passed_s: float) -> Change:
+    def _change(self, look: _View, small: NDArray[np.uint8], passed_s: float) -> ViewChange:
         if not self._looks:
-            return Change.NONE
+            return ViewChange.NONE
         last, oldest = self._looks[-1], self._looks[0]
         likeness = _likeness(look.contrast, last.contrast, enough=ALIKE)
         was_steady = len(self._likenesses) == STEADY_LOOKS and min(self._likenesses) >= STEADY
@@ -145,16 +145,16 @@ class ChangeDetector:
             likeness = _likeness(look.contrast, last.contrast, shift_px=SLIDE_PX)
         if likeness < ALIKE:
             change = self._transformed(last, look, small, likeness, zooms=True)
-            if change is not Change.NONE:
+            if change is not ViewChange.NONE:
                 return change
             if likeness < UNLIKE and was_steady and passed_s <= CUT_WITHIN_S:
-                return Change.CUT
+                return ViewChange.CUT
         since_oldest = 1.0 if oldest is last else _likeness(look.contrast, oldest.contrast, enough=BLENDED)
         if since_oldest < BLENDED:
             return self._transformed(oldest, look, small, since_oldest, zooms=False)
-        return Change.NONE
+        return ViewChange.NONE
 
-    def _is_zoomed_slowly(self, look: _Look, time_s: float) -> bool:
+    def _is_zoomed_slowly(self, look: _View, time_s: float) -> bool:
         """Whether the picture is one from a while ago, zoomed: looked at now and then."""
         if self._ago and time_s - self._ago[-1][0] < SLOW_EVERY_S:
             return False
@@ -170,20 +170,22 @@ class ChangeDetector:
         return score >= CLOSE and score - likeness >= CLEAR_GAIN
 
     def _transformed(
-        self, before: _Look, now: _Look, small: NDArray[np.uint8], likeness: float, *, zooms: bool
-    ) -> Change:
+        self, before: _View, now: _View, small: NDArray[np.uint8], likeness: float, *, zooms: bool
+    ) -> ViewChange:
         """The flip or zoom by which a picture came from another, which it is like by `likeness` as it is."""
         screen = _bordered(_contrast(_shrunk(small, self._factor)), SHIFT_PX)
         scores = {
             change: _best_match(screen, np.ascontiguousarray(before.contrast[view])) for change, view in FLIPS.items()
         }
         if zooms:
-            scores[Change.ZOOMED] = max(_zoom_likenesses(*(_shrunk(each.part, self._factor) for each in (before, now))))
+            scores[ViewChange.ZOOMED] = max(
+                _zoom_likenesses(*(_shrunk(each.part, self._factor) for each in (before, now)))
+            )
         best = max(scores, key=lambda change: scores[change])
         score, gain = scores[best], scores[best] - likeness
         is_clear = score >= CLEAR and gain >= CLEAR_GAIN
-        is_close = best is Change.ZOOMED and score >= CLOSE and gain >= CLOSE_GAIN
-        return best if is_clear or is_close else Change.NONE
+        is_close = best is ViewChange.ZOOMED and score >= CLOSE and gain >= CLOSE_GAIN
+        return best if is_clear or is_close else ViewChange.NONE
 
 
 def _shrunk(image: NDArray[np.uint8], factor: float) -> NDArray[np.float32]:

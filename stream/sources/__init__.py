@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from engines.redaction import looks_like_address, redacted
 from stream.common.clock import MonotonicClock
 from stream.common.errors import OptionError, SourceNotFound, SourceUnreadable
-from stream.sources.files.kinds import SUPPORTED, VIDEO_SUFFIXES, Kind, kind_of
+from stream.sources.files.kinds import SUPPORTED, VIDEO_SUFFIXES, SourceKind, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -103,31 +103,31 @@ def _nearest(scheme: str, known: Collection[str]) -> str:
 
 def _open_phantom(uri: str, clock: Clock, spacing: PixelSpacing | None) -> FrameSource:
     from stream.phantom.source import PhantomSource
-    from stream.sources.paced import Respaced
+    from stream.sources.wrappers import RespacedSource
 
     phantom = PhantomSource(uri, clock=clock)
-    return Respaced(phantom, spacing=spacing) if spacing else phantom
+    return RespacedSource(phantom, spacing=spacing) if spacing else phantom
 
 
 def _open_path(path: Path, clock: Clock, spacing: PixelSpacing | None) -> FrameSource:
     kind = kind_of(path)
-    if kind is Kind.IMAGES:
+    if kind is SourceKind.IMAGES:
         from stream.sources.files.images.source import ImageFolderSource
 
         return ImageFolderSource(path, clock=clock, spacing=spacing)
-    if kind is Kind.RECORDED:
+    if kind is SourceKind.RECORDED:
         from stream.sources.recorded import RecordedSource
 
         return RecordedSource(path, clock=clock, spacing=spacing)
-    if kind is Kind.DICOM:
+    if kind is SourceKind.DICOM:
         from stream.sources.files.dicom.folder import open_dicom_path
 
         return open_dicom_path(path, clock=clock, spacing=spacing)
-    if kind is Kind.STACK:
+    if kind is SourceKind.STACK:
         from stream.sources.files.volumes.source import StackSource
 
         return StackSource(path, clock=clock, spacing=spacing)
-    if kind is Kind.ARCHIVE:
+    if kind is SourceKind.ARCHIVE:
         from stream.sources.files.archive import ArchiveSource
 
         return ArchiveSource(path, open_path=lambda inside: _open_path(inside, clock, spacing))

@@ -15,14 +15,13 @@ import av.error
 import numpy as np
 
 from stream.common.errors import SourceTruncated, SourceUnreadable
-from stream.frames.frame import PLAUSIBLE_ASPECT, Frame, PixelSpacing, SegmentCause
+from stream.frames.frame import BLANK, PLAUSIBLE_ASPECT, Frame, PixelSpacing, SegmentCause
+from stream.frames.reason import Reason, ReasonKind
 from stream.frames.segments import TYPED_SCALE_ENDS
-from stream.measurement.biometry import Reason, ReasonKind
-from stream.preprocessing.preprocessor import BLANK, Seen
 from stream.sources.base import SourceInfo
 from stream.sources.decoding.picture_reader import PictureReader
 from stream.sources.files.images.image_file import read_grey
-from stream.sources.recording_base import Recording
+from stream.sources.recording_base import RecordingSource
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -40,15 +39,15 @@ NEW, BLACK = "new", "black"
 """Codes in the file of a frame that went to the network, and of one without a signal; the others are the reason's."""
 
 
-def sight_code(skipped: Reason | None) -> str:
+def skip_code(skipped: Reason | None) -> str:
     """How `frames.jsonl` says why a frame did not go to the network; None where it did."""
     if skipped is Reason.NO_SIGNAL:
         return BLACK
     return skipped or NEW
 
 
-def parse_sight(code: object) -> Reason | None:
-    """What `sight_code` wrote.
+def parse_skip_code(code: object) -> Reason | None:
+    """What `skip_code` wrote.
 
     Raises:
         ValueError: it is no such code.
@@ -56,7 +55,7 @@ def parse_sight(code: object) -> Reason | None:
     if code == NEW:
         return None
     skipped = Reason.NO_SIGNAL if code == BLACK else Reason(str(code))
-    if sight_code(skipped) != code or skipped.kind is ReasonKind.AFTER_INFERENCE:
+    if skip_code(skipped) != code or skipped.kind is ReasonKind.AFTER_INFERENCE:
         raise ValueError(f"sight {code!r}")
     return skipped
 
@@ -93,7 +92,7 @@ class RecordedFrame:
             pixel_aspect=None if line["pixel_aspect"] is None else float(line["pixel_aspect"]),
             origin=(index(left), index(top)),
             field=None if line.get("field") is None else index(line["field"]),
-            skipped=parse_sight(line["sight"]),
+            skipped=parse_skip_code(line["sight"]),
             part=None if line["part"] is None else index(line["part"]),
         )
         least, most = PLAUSIBLE_ASPECT
@@ -107,7 +106,7 @@ class RecordedFrame:
         return frame
 
 
-class RecordedSource(Recording):
+class RecordedSource(RecordingSource):
     """The frames of a recorded stream, those that were dropped or not looked at included, without their pixels.
 
     Raises:
@@ -125,7 +124,7 @@ class RecordedSource(Recording):
             spacing: mm per pixel, in the place of what was recorded, as long as the picture keeps its size and depth.
         """
         self._folder, self._clock, self._spacing = folder, clock, spacing
-        header, frames = _read(folder)
+        header, frames = read_recorded_frames(folder)
         first = next((frame for frame in frames if frame.part is not None), None)
         height, width = _first_shape(folder) if first else BLANK.shape
         super().__init__(
@@ -141,7 +140,7 @@ class RecordedSource(Recording):
         )
 
     def _read(self) -> Generator[Frame, None, None]:
-        _, frames = _read(self._folder)
+        _, frames = read_recorded_frames(self._folder)
         part, pictures = -1, iter(())  # type: tuple[int, Iterator[NDArray[np.uint8] | None]]
         field, field_of_view = None, None  # type: tuple[int | None, NDArray[np.uint8] | None]
         typed, segment = self._spacing, frames[0].segment if frames else 0
@@ -187,21 +186,7 @@ class RecordedSource(Recording):
         _tell_left_over(self._folder, part, pictures)
 
 
-class RecordedWatch:
-    """Says of each frame what was seen of it when it was live; the place of a `stream.preprocessing.Watch`."""
-
-    def __init__(self, folder: Path) -> None:
-        _, frames = _read(folder)
-        self._skipped = [frame.skipped for frame in frames]
-        self.seen = Seen(sector="as recorded", scale="as recorded" if any(frame.spacing for frame in frames) else "")
-
-    def look(self, frame: Frame) -> tuple[Frame, Reason | None]:
-        if frame.refusal is not None:  # what was whole when it was live is not any more
-            return frame, frame.refusal
-        return frame, self._skipped[frame.index % len(self._skipped)]
-
-
-def _read(folder: Path) -> tuple[dict[str, Any], list[RecordedFrame]]:
+def read_recorded_frames(folder: Path) -> tuple[dict[str, Any], list[RecordedFrame]]:
     """The header and all lines; a last one that was cut off is left out."""
     try:
         lines = (folder / FRAMES).read_text(encoding="utf-8").splitlines(keepends=True)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from stream.sources.base import SourceInfo
 
 
-class Recording(ABC):
+class RecordingSource(ABC):
     """A source that reads its frames with `_read`, a generator, and frees what it holds in `_release`.
 
     The generator is only run, and `_release` only called, under one lock: closing from another thread waits

@@ -46,7 +46,7 @@ PS_LENGTH_MM = 38.0
 """Typical length of the pubic symphysis: the yardstick of a picture without a scale."""
 
 
-class Status(StrEnum):
+class EstimateStatus(StrEnum):
     """Where a shown value comes from. The values are the codes written to files."""
 
     MEASURED = "measured"
@@ -71,7 +71,7 @@ class Estimate:
     std: float
     rate_per_s: float
     age_s: float
-    status: Status
+    status: EstimateStatus
 
     @property
     def lo95(self) -> float:
@@ -176,7 +176,11 @@ class Track:
             std=math.sqrt(now.P[0, 0]),
             rate_per_s=0.0 if held else float(shown.x[1]),
             age_s=age_s,
-            status=Status.HELD if held else Status.PREDICTED if age_s > 0.0 else Status.MEASURED,
+            status=EstimateStatus.HELD
+            if held
+            else EstimateStatus.PREDICTED
+            if age_s > 0.0
+            else EstimateStatus.MEASURED,
         )
 
     def _check_time(self, t_s: float) -> None:

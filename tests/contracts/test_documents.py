@@ -19,7 +19,7 @@ from engines.onnx.model_file import read_model_file
 from engines.registry import DEFAULT_INT8_MODEL, DEFAULT_MODEL, DEFAULT_SIGNED_MODEL
 from partum import COMMANDS
 from stream.app.command_line import program
-from stream.measurement.biometry import Reason
+from stream.frames.reason import Reason
 from tests.conftest import REPOSITORY
 
 README = REPOSITORY / "README.md"
@@ -203,7 +203,7 @@ def test_a_quantised_model_is_of_the_one_beside_it_and_was_accepted(path: Path) 
     assert facts["float_model_sha256"] == hashlib.sha256(DEFAULT_MODEL.read_bytes()).hexdigest()
     assert facts["acceptance"]["accepted"]
     spec = read_model_file(path).spec
-    assert (spec.made_from, spec.mark) == (facts["float_model_sha256"], "")
+    assert (spec.made_from, spec.warning) == (facts["float_model_sha256"], "")
     assert spec.plane_threshold == pytest.approx(facts["plane_threshold"])
 
 

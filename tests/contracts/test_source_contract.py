@@ -25,7 +25,7 @@ from stream.common.clock import ManualClock
 from stream.common.errors import SourceError
 from stream.frames.frame import PixelSpacing
 from stream.sources import open_source
-from stream.sources.paced import Looped, Paced, Respaced
+from stream.sources.wrappers import LoopedSource, PacedSource, RespacedSource
 from tests.samples.source_files import (
     HEIGHT,
     WIDTH,
@@ -125,15 +125,15 @@ def _plain(clock: Clock, uri: str) -> FrameSource:
 
 
 def _looped(clock: Clock, uri: str) -> FrameSource:
-    return Looped(lambda: open_source(uri, clock=clock))
+    return LoopedSource(lambda: open_source(uri, clock=clock))
 
 
 def _paced(clock: Clock, uri: str) -> FrameSource:
-    return Paced(open_source(uri, clock=clock), speed=2, clock=clock)
+    return PacedSource(open_source(uri, clock=clock), speed=2, clock=clock)
 
 
 def _respaced(clock: Clock, uri: str) -> FrameSource:
-    return Respaced(open_source(uri, clock=clock), spacing=SPACING)
+    return RespacedSource(open_source(uri, clock=clock), spacing=SPACING)
 
 
 CASES: dict[str, tuple[str, Callable[[Clock, str], FrameSource]]] = {

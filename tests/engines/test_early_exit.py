@@ -11,7 +11,7 @@ import pytest
 
 from engines.early_exit import MARGIN, EarlyExitEngine, exit_logit
 from engines.errors import InferenceError
-from engines.onnx.editing import read_graph, written
+from engines.onnx.editing import read_graph, serialize_model
 from engines.registry import DEFAULT_MODEL, load_engine
 from engines.runtime import heads_spec
 from tests.fakes.doubles import GreyLevelEngine, picture
@@ -85,7 +85,7 @@ def test_of_a_mixed_batch_the_frames_that_may_pass_are_decoded(parts: tuple[Grey
 def cascade_file(folder: Path, *, exit_logit: float | None, threshold: float) -> Path:
     path = folder / "cascade.onnx"
     spec = replace(CASCADE_SPEC, exit_logit=exit_logit, plane_threshold=threshold)
-    path.write_bytes(written(read_graph(tiny_cascade_model())[0], spec))
+    path.write_bytes(serialize_model(read_graph(tiny_cascade_model())[0], spec))
     return path
 
 

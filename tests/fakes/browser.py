@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from stream.sources.live.base import Link, LinkStatus
+from stream.sources.live.base import LinkState, LinkStatus
 
 if TYPE_CHECKING:
     from stream.outputs.web.board import Board
@@ -23,9 +23,9 @@ class Peer:
     """A live source's status, as the test says it."""
 
     def __init__(self) -> None:
-        self.status = LinkStatus(link=Link.LIVE, reason="", connections=1, frames=1, lost=0, last_frame_ns=None)
+        self.status = LinkStatus(link=LinkState.LIVE, reason="", connections=1, frames=1, lost=0, last_frame_ns=None)
 
-    def now(self, link: Link, reason: str = "") -> None:
+    def now(self, link: LinkState, reason: str = "") -> None:
         self.status = replace(self.status, link=link, reason=reason)
 
 

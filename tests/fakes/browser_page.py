@@ -12,13 +12,13 @@ from PIL import Image
 
 from stream.common.clock import MonotonicClock
 from stream.frames.frame import PixelSpacing
-from stream.measurement.biometry import Reason
+from stream.frames.reason import Reason
 from stream.outputs.web.board import Board
-from stream.outputs.web.server import ScreenServer
+from stream.outputs.web.server import WebServer
 from stream.pipeline.pipeline import Pipeline
-from stream.pipeline.record import State
+from stream.pipeline.record import FrameState
 from stream.pipeline.throughput import WINDOW_S
-from stream.tracking.tracker import Status
+from stream.tracking.tracker import EstimateStatus
 from tests.fakes.browser import Feeder, Peer, until
 from tests.fakes.doubles import DrawnSource, GreyLevelEngine
 
@@ -51,7 +51,7 @@ LONG = (
 class Screen:
     """A board that is fed, and its page in a browser."""
 
-    def __init__(self, board: Board, feeder: Feeder, peer: Peer, page: Any, server: ScreenServer) -> None:
+    def __init__(self, board: Board, feeder: Feeder, peer: Peer, page: Any, server: WebServer) -> None:
         self.board, self.feeder, self.peer, self.page, self.server = board, feeder, peer, page, server
 
 
@@ -73,7 +73,7 @@ def shown(browser: Any, good: Measurement, *, size: tuple[int, int] = (1440, 900
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
     try:
-        with ScreenServer([board], host="127.0.0.1", port=0) as server:
+        with WebServer([board], host="127.0.0.1", port=0) as server:
             page.goto(server.address)
             until(page, "live")
             yield Screen(board, feeder, peer, page, server)
@@ -85,20 +85,20 @@ def shown(browser: Any, good: Measurement, *, size: tuple[int, int] = (1440, 900
 
 
 def refused(good: Measurement, reason: Reason, **changes: Any) -> Measurement:
-    return replace(good, state=State.REFUSED, reason=reason, biometry=None, **changes)
+    return replace(good, state=FrameState.REFUSED, reason=reason, biometry=None, **changes)
 
 
 def held(good: Measurement) -> Measurement:
     assert good.aop is not None
     assert good.hsd_min is not None
-    old: dict[str, Any] = {"status": Status.HELD, "age_s": 0.7}
+    old: dict[str, Any] = {"status": EstimateStatus.HELD, "age_s": 0.7}
     return refused(good, Reason.CUT_BY_SECTOR, aop=replace(good.aop, **old), hsd_min=replace(good.hsd_min, **old))
 
 
 def overloaded(board: Board, good: Measurement) -> None:
     """Drops of the last seconds, as many as a machine has that is eight times too slow."""
     for _ in range(round(8 * 25 * WINDOW_S)):
-        board.write(replace(good, state=State.DROPPED, reason=Reason.OVERLOAD))
+        board.write(replace(good, state=FrameState.DROPPED, reason=Reason.OVERLOAD))
 
 
 def canvas_of(page: Any, name: str) -> NDArray[np.uint8]:

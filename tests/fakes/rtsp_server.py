@@ -11,7 +11,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from stream.sources.decoding.h264 import units_of
+from stream.sources.decoding.h264 import nal_units
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ def packets_of(pictures: Sequence[bytes], codec: str, *, first: int = 0) -> list
     """The RTP packets of coded pictures, each with the number of its picture; 25 pictures a second."""
     found, sequence = [], first
     for number, picture in enumerate(pictures):
-        payloads = [part for unit in units_of(picture, 0) for part in _parts(unit.rstrip(b"\0"), codec)]
+        payloads = [part for unit in nal_units(picture, 0) for part in _parts(unit.rstrip(b"\0"), codec)]
         for index, payload in enumerate(payloads):
             is_last = index == len(payloads) - 1
             stamp = (0xFFFF_0000 + 3600 * number) & 0xFFFF_FFFF  # wraps after 18 pictures

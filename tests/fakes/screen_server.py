@@ -8,24 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 from stream.common.clock import MonotonicClock
 from stream.outputs.web.board import Board
-from stream.outputs.web.server import ScreenServer
+from stream.outputs.web.server import WebServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 @contextmanager
-def serving(*boards: Board, **options: Any) -> Iterator[ScreenServer]:
+def serving(*boards: Board, **options: Any) -> Iterator[WebServer]:
     settings: dict[str, Any] = {"host": "127.0.0.1", "port": 0, **options}
-    with ScreenServer(boards or [Board(clock=MonotonicClock())], **settings) as server:
+    with WebServer(boards or [Board(clock=MonotonicClock())], **settings) as server:
         yield server
 
 
-def port_of(server: ScreenServer) -> int:
+def port_of(server: WebServer) -> int:
     return server._port
 
 
-def asked(server: ScreenServer, *lines: str, body: bytes = b"", host: str = "127.0.0.1") -> bytes:
+def asked(server: WebServer, *lines: str, body: bytes = b"", host: str = "127.0.0.1") -> bytes:
     """The beginning of the answer to a request, byte by byte as it was sent."""
     with socket.create_connection((host, port_of(server)), timeout=5) as connection:
         connection.sendall("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
@@ -41,7 +41,7 @@ def asked(server: ScreenServer, *lines: str, body: bytes = b"", host: str = "127
     return answer
 
 
-def status_of(server: ScreenServer, path: str, host: str, *more: str) -> int:
+def status_of(server: WebServer, path: str, host: str, *more: str) -> int:
     upgrade: tuple[str, ...] = ()
     if path.startswith("/stream"):
         upgrade = (

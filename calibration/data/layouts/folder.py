@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from calibration.data.base import SPLITS
-from calibration.data.layouts.pictures import PICTURE_SUFFIXES, Picture, PictureSet
+from calibration.data.layouts.pictures import PICTURE_SUFFIXES, LabelledPicture, PictureSet
 from calibration.data.layouts.tables import keyed, read_table
 from calibration.data.listing import as_data_set_error, shortened
 from calibration.data.manifest import read_manifest
@@ -93,7 +93,7 @@ def _split_folders(path: Path) -> dict[str, Path]:
     return {split: path / split for split in SPLITS if (path / split / "images").is_dir()}
 
 
-def _pictures_of(folder: Path, split: str, *, manifest: Manifest) -> list[Picture]:
+def _pictures_of(folder: Path, split: str, *, manifest: Manifest) -> list[LabelledPicture]:
     image_folder = folder / "images" if (folder / "images").is_dir() else folder
     mask_folder = folder / "masks"
     images = by_stem(files_in(image_folder, PICTURE_SUFFIXES))
@@ -103,7 +103,7 @@ def _pictures_of(folder: Path, split: str, *, manifest: Manifest) -> list[Pictur
             masks = by_stem(mask_paths(mask_folder))
         paired(images, masks, image_folder=image_folder, mask_folder=mask_folder)
     return [
-        Picture(
+        LabelledPicture(
             name=name,
             group=manifest.group_of(name) or name,
             image_path=image_path,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from calibration.data.exams import exam_of
 from calibration.data.layouts.folder import by_stem, files_in
-from calibration.data.layouts.pictures import Picture, PictureSet
+from calibration.data.layouts.pictures import LabelledPicture, PictureSet
 from calibration.data.layouts.tables import read_table, whole_number
 from calibration.data.listing import shortened
 from calibration.errors import DataSetError
@@ -93,7 +93,7 @@ def _take(labels: dict[str, int], row: Mapping[str, str], *, video: str, origin:
     labels[name] = label
 
 
-def _pictures_of(video: Path, labels: Mapping[str, int]) -> list[Picture]:
+def _pictures_of(video: Path, labels: Mapping[str, int]) -> list[LabelledPicture]:
     images = by_stem(files_in(video / "image", _SUFFIXES))
     masks = by_stem(files_in(video / "mask", _SUFFIXES)) if (video / "mask").is_dir() else {}
     masks = {stem.removesuffix("_mask"): path for stem, path in masks.items()}
@@ -106,7 +106,7 @@ def _pictures_of(video: Path, labels: Mapping[str, int]) -> list[Picture]:
         if names:
             raise DataSetError(f"{video}: {what} {shortened(sorted(names, key=natural_key))}; unpack the set again")
     return [
-        Picture(
+        LabelledPicture(
             name=name,
             group=exam_of(video.name),
             image_path=image_path,

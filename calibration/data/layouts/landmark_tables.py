@@ -11,7 +11,7 @@ import math
 import re
 from typing import TYPE_CHECKING
 
-from calibration.data.layouts.pictures import PICTURE_SUFFIXES, Picture, PictureSet
+from calibration.data.layouts.pictures import PICTURE_SUFFIXES, LabelledPicture, PictureSet
 from calibration.data.layouts.tables import keyed, read_table, read_text
 from calibration.errors import DataSetError
 
@@ -52,7 +52,7 @@ def open_landmark_table(path: Path) -> PictureSet:
         points = [_point(row[column], origin=f"{table}, {name}, {column}") for column in columns[1:]]
         left, right = sorted(points[:2])
         pictures.append(
-            Picture(
+            LabelledPicture(
                 name=place.stem,
                 group=place.stem,
                 image_path=place,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from calibration.data.layouts.folder import by_stem, files_in, paired
-from calibration.data.layouts.pictures import Picture, PictureSet
+from calibration.data.layouts.pictures import LabelledPicture, PictureSet
 from calibration.data.manifest import read_manifest
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def open_mha_pairs(path: Path) -> PictureSet:
         path,
         "mha_pairs",
         [
-            Picture(
+            LabelledPicture(
                 name=name,
                 group=manifest.group_of(name) or name,
                 image_path=image_path,

@@ -31,7 +31,7 @@ PICTURE_SUFFIXES = IMAGE_SUFFIXES | {".mha", ".mhd"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
+class LabelledPicture:
     """One picture, with what tables and file names say of it; see `LabelledFrame` for the rest.
 
     Attributes:
@@ -52,7 +52,7 @@ class Picture:
     landmarks: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
-class PictureSet(Listing[Picture]):
+class PictureSet(Listing[LabelledPicture]):
     """A data set that lists its pictures; they are read one by one.
 
     A mask may be one pixel higher or wider than its image, or less: copies of these sets were scaled, and the
@@ -84,7 +84,7 @@ class PictureSet(Listing[Picture]):
         if refitted:
             _log.warning("%s: masks one pixel off their images' size, resampled: %s", self.path, shortened(refitted))
 
-    def group_of(self, picture: Picture) -> str:
+    def group_of(self, picture: LabelledPicture) -> str:
         """The group of a picture: by content, on top of the groups that tables and names give."""
         return self._groups[picture.name]
 
@@ -121,14 +121,14 @@ def check_size(mask: NDArray[np.uint8], image: NDArray[np.uint8], *, mask_origin
         )
 
 
-def _mask_of(picture: Picture, image: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+def _mask_of(picture: LabelledPicture, image: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
     if picture.mask_path is None:
         return np.zeros_like(image) if picture.is_empty else None
     with as_data_set_error():
         return read_mask(picture.mask_path)
 
 
-def _refitted(picture: Picture, mask: NDArray[np.uint8], image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _refitted(picture: LabelledPicture, mask: NDArray[np.uint8], image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The mask at its image's size, where the two were scaled from one size and rounded to different ones.
 
     Raises:

@@ -15,8 +15,8 @@ import numpy as np
 
 from engines.base import ModelSpec
 from engines.errors import EngineUnavailable
-from engines.onnx.editing import read_graph, written
-from engines.onnx.folding import folded
+from engines.onnx.editing import read_graph, serialize_model
+from engines.onnx.folding import fold_graph
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -63,7 +63,7 @@ class Quantizer:
         self._runtime = _import_quantization()
         self._folder = tempfile.TemporaryDirectory(prefix="partum-quantize-")
         self._source = Path(self._folder.name) / "float.onnx"
-        self._source.write_bytes(folded(content))
+        self._source.write_bytes(fold_graph(content))
         self._model, self._spec = read_graph(self._source.read_bytes())
         self._images, self._ranges = images, ranges
 
@@ -118,7 +118,7 @@ class Quantizer:
                 calibration_cache_path=self._cache(),
             )
         model, _ = read_graph(target.read_bytes())
-        return written(model, self._spec, precision="int8")
+        return serialize_model(model, self._spec, precision="int8")
 
     def _method(self) -> Any:
         methods = self._runtime.CalibrationMethod

@@ -12,7 +12,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from calibration.deployment.acceptance import LEAST_FRAMES, AcceptanceReport, judge, print_report
+from calibration.deployment.acceptance import LEAST_FRAMES, AcceptanceReport, compare_engines, print_report
 from calibration.deployment.quantization.frames import choose_frames
 from calibration.deployment.quantization.qdq import Activations, Quantizer, Ranges
 from calibration.deployment.quantization.sensitivity import Sensitivity, scan
@@ -22,7 +22,7 @@ from calibration.evaluation.report import write_whole
 from calibration.fitting.thresholds import matched_threshold
 from engines.backends.openvino import OpenVinoEngine
 from engines.errors import ModelMismatch
-from engines.onnx.editing import read_graph, written
+from engines.onnx.editing import read_graph, serialize_model
 from engines.onnx.model_file import ModelFile, read_model_file
 from engines.onnx.training_frames import find_training_frames
 from stream.common.errors import OptionError
@@ -114,7 +114,7 @@ def run_quantize(options: QuantizeOptions) -> AcceptanceReport:
                 f"{options.model}: {'; '.join(report.refusals)}; --force writes it all the same, marked"
             )
         mark = f"engine not accepted: {'; '.join(report.refusals)}"
-        candidate = _rewritten(candidate, mark=mark)
+        candidate = _rewritten(candidate, warning=mark)
     write_whole(options.out, candidate.content)
     seen = find_training_frames(candidate.spec, options.model.parent)
     if seen and options.out.parent.resolve() != seen.parent.resolve():
@@ -172,7 +172,7 @@ def _with_threshold(content: bytes, reference: Engine, chosen: Sequence[Labelled
 
 def _rewritten(model: ModelFile, **changes: object) -> ModelFile:
     graph, spec = read_graph(model.content)
-    return ModelFile(replace(spec, **changes), written(graph, spec, **changes))  # type: ignore[arg-type]
+    return ModelFile(replace(spec, **changes), serialize_model(graph, spec, **changes))  # type: ignore[arg-type]
 
 
 def _probabilities(engine: Engine, images: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -181,7 +181,7 @@ def _probabilities(engine: Engine, images: NDArray[np.uint8]) -> NDArray[np.floa
 
 def _tried(candidate: ModelFile, reference: Engine, trial: Sequence[LabelledFrame]) -> AcceptanceReport:
     with OpenVinoEngine(candidate) as engine:
-        return judge(engine, reference, trial, precision="int8")
+        return compare_engines(engine, reference, trial, precision="int8")
 
 
 def _facts(

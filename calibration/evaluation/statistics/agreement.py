@@ -28,7 +28,7 @@ class Spread:
     p95: float
 
 
-def spread(values: NDArray[np.float64]) -> Spread | None:
+def describe_spread(values: NDArray[np.float64]) -> Spread | None:
     """Describes (N,) values; None where there is none. Percentiles are linear between values."""
     if not len(values):
         return None

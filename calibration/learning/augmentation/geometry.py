@@ -35,7 +35,7 @@ def move(batch: Batch, settings: AugmentationSettings, generator: Generator) -> 
     at = at + sample(pose_field(batch.masks, settings, generator), at)
     images = sample(batch.images, at)
     masks = sample(batch.masks[:, None].float(), at, mode="nearest")[:, 0].long()
-    keep = sector(len(batch), side, settings, generator)
+    keep = narrowed_sector(len(batch), side, settings, generator)
     determinant = torch.linalg.det(affine)
     normal = torch.where(determinant < 0, 1 - batch.normal, batch.normal)
     moved = replace(batch, images=images * keep, masks=masks * (keep[:, 0] > 0), normal=normal)
@@ -124,7 +124,7 @@ def pose_field(masks: Tensor, settings: AugmentationSettings, generator: Generat
     return share[:, :1] * motions[0] + share[:, 1:] * motions[1]
 
 
-def sector(count: int, side: int, settings: AugmentationSettings, generator: Generator) -> Tensor:
+def narrowed_sector(count: int, side: int, settings: AugmentationSettings, generator: Generator) -> Tensor:
     """What a narrower fan would still show: (B, 1, side, side), 1 inside, 0 outside."""
     width = settings.crop.draw(count, generator, neutral=math.inf)[:, None, None]
     y, x = torch.meshgrid(*(_axis(width.device, side) / side,) * 2, indexing="ij")

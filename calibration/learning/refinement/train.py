@@ -26,7 +26,7 @@ from calibration.evaluation.statistics.ranks import area_under_roc
 from calibration.learning import checkpoint
 from calibration.learning.augmentation.appearance import degrade
 from calibration.learning.frames import load_store
-from calibration.learning.optimisation import follow, learning_rate, make_optimiser, parameter_groups
+from calibration.learning.optimisation import learning_rate, make_optimiser, parameter_groups, update_average
 from calibration.learning.refinement.crops import CropStore, Symphysis
 from calibration.learning.train import choose_device
 from engines.network.refinement import RefinementNetwork
@@ -51,7 +51,7 @@ LOST_TURN = 1.0
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class Run:
+class RefinementRun:
     """Everything that changes while a network is trained; all of it is in its checkpoint."""
 
     network: RefinementNetwork
@@ -92,21 +92,21 @@ def train_refinement(config: RefinementConfig, *, data: Path, out: Path) -> dict
     check_unlike(learned.seen, judged.seen)
     store, held_out = crops_of(learned), crops_of(judged)
     console.print(f"train: {len(store.images)} symphyses, validation: {len(held_out.images)}")
-    run = new_run(config, device)
+    run = new_refinement_run(config, device)
     out.mkdir(parents=True, exist_ok=True)
     stored = checkpoint.load(out / checkpoint.CHECKPOINT, config, fingerprint=learned.fingerprint)
     if stored:
         run.restore(stored["state"])
     while run.epoch < config.epochs:
         began = time.monotonic()
-        means = learn_epoch(run, store, config, device)
+        means = train_refinement_epoch(run, store, config, device)
         kept = run.average if config.average else run.network
-        line = {"epoch": run.epoch + 1, **means, **validate(kept, held_out, config, device)}
+        line = {"epoch": run.epoch + 1, **means, **validate_refinement(kept, held_out, config, device)}
         run.history.append(line | {"seconds": round(time.monotonic() - began, 1)})
         run.epoch += 1
         facts = {
             "schema": SCHEMA,
-            "config": checkpoint.as_text(config),
+            "config": checkpoint.config_text(config),
             "data_fingerprint": learned.fingerprint,
             "weights": kept.state_dict(),
         }
@@ -139,7 +139,7 @@ def crops_of(loaded: FrameStore) -> CropStore:
     return CropStore(torch.stack(images), torch.stack(drawn), symphyses, (likely / likely.sum()).cumsum(0))
 
 
-def new_run(config: RefinementConfig, device: torch.device) -> Run:
+def new_refinement_run(config: RefinementConfig, device: torch.device) -> RefinementRun:
     """A run before its first step."""
     torch.manual_seed(config.seed)
     network = RefinementNetwork(**config.network)
@@ -147,10 +147,12 @@ def new_run(config: RefinementConfig, device: torch.device) -> Run:
         network.encoder.load_pretrained()
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = make_optimiser(parameter_groups(network, network.encoder, config), config)
-    return Run(network=network, average=deepcopy(network), optimiser=optimiser)
+    return RefinementRun(network=network, average=deepcopy(network), optimiser=optimiser)
 
 
-def learn_epoch(run: Run, store: CropStore, config: RefinementConfig, device: torch.device) -> dict[str, float]:
+def train_refinement_epoch(
+    run: RefinementRun, store: CropStore, config: RefinementConfig, device: torch.device
+) -> dict[str, float]:
     """One epoch of steps; returns the means of the losses.
 
     Raises:
@@ -184,7 +186,7 @@ def learn_epoch(run: Run, store: CropStore, config: RefinementConfig, device: to
             torch.nn.utils.clip_grad_norm_(run.network.parameters(), config.clip_norm)
         run.optimiser.step()
         if config.average:
-            follow(run.average, run.network, min(config.average, (step + 1) / (step + 10)))
+            update_average(run.average, run.network, min(config.average, (step + 1) / (step + 10)))
         for name, value in losses.items():
             values[name].append(value.item())
     return {name: sum(found) / len(found) for name, found in values.items()}
@@ -223,7 +225,7 @@ def turn_between(first: Tensor, second: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def validate(
+def validate_refinement(
     network: RefinementNetwork, held_out: CropStore, config: RefinementConfig, device: torch.device
 ) -> dict[str, float | None]:
     """How right the answers are on crops whose centre is off as a coarse mask's would be.

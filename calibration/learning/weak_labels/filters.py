@@ -41,7 +41,7 @@ class Refusal(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class FilterLimits:
     """What a mask must reach. Areas are free of scale, so that they hold for pictures squeezed to squares too.
 
     The 658 masks of PSFHS that people drew span: PS 0.010 to 0.050 of the picture, FH 0.065 to 0.325, FH over PS 3.5
@@ -88,7 +88,7 @@ class WeakLabel:
         return 0.0 if self.refusal else weight(self.confidence, self.consistency)
 
 
-def judge(plain: NDArray[np.float32], flipped: NDArray[np.float32], limits: Limits) -> WeakLabel:
+def filter_mask(plain: NDArray[np.float32], flipped: NDArray[np.float32], limits: FilterLimits) -> WeakLabel:
     """Makes one mask of two predictions and says whether it may be learned from.
 
     Args:
@@ -100,7 +100,7 @@ def judge(plain: NDArray[np.float32], flipped: NDArray[np.float32], limits: Limi
     mean: NDArray[np.float32] = np.mean((plain, flipped), axis=0, dtype=np.float32)
     found = class_labels(mean, height, width)
     mask, wholeness = dominant_components(found)
-    sure = confidence(mean, mask)
+    sure = structure_confidence(mean, mask)
     consistent = flip_consistency(class_labels(plain, height, width), class_labels(flipped, height, width))
     refusal = (
         presence_refusal(mask)
@@ -127,7 +127,7 @@ def weight(confidence: Pair, consistency: Pair) -> float:
     return min(confidence) * min(consistency)
 
 
-def confidence(probabilities: NDArray[np.float32], mask: NDArray[np.uint8]) -> Pair:
+def structure_confidence(probabilities: NDArray[np.float32], mask: NDArray[np.uint8]) -> Pair:
     """The mean probability of PS over the pixels labelled PS, and of FH over those labelled FH.
 
     Convention: [0, 1], probabilities (3, H, W), mask (H, W); 0 where a structure is missing. Worked value: PS at two
@@ -187,18 +187,18 @@ def presence_refusal(mask: NDArray[np.uint8]) -> Refusal | None:
     return None
 
 
-def confidence_refusal(confidence: Pair, limits: Limits) -> Refusal | None:
+def confidence_refusal(confidence: Pair, limits: FilterLimits) -> Refusal | None:
     """`unsure` where a structure's confidence is too low. Worked value: (0.79, 0.99) of at least 0.8 is."""
     return Refusal.UNSURE if min(confidence) < limits.confidence else None
 
 
-def consistency_refusal(consistency: Pair, limits: Limits) -> Refusal | None:
+def consistency_refusal(consistency: Pair, limits: FilterLimits) -> Refusal | None:
     """`inconsistent` where mirroring changes a mask too much. Worked value: (0.86, 0.89) is, for FH needs 0.9."""
     ps, fh = consistency
     return Refusal.INCONSISTENT if ps < limits.consistency_ps or fh < limits.consistency_fh else None
 
 
-def anatomy_refusal(mask: NDArray[np.uint8], wholeness: Pair, limits: Limits) -> Refusal | None:
+def anatomy_refusal(mask: NDArray[np.uint8], wholeness: Pair, limits: FilterLimits) -> Refusal | None:
     """Why a mask cannot be of a PS and a head; None where it can.
 
     Convention: the first of these, in this order. `scattered`: a structure lay in several pieces. `ps_size`,

@@ -16,9 +16,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from calibration.errors import DataSetError
 from calibration.evaluation.report import write_whole
-from calibration.learning.weak_labels.filters import Limits, Refusal, WeakLabel, judge, softmax
+from calibration.learning.weak_labels.filters import FilterLimits, Refusal, WeakLabel, filter_mask, softmax
 from stream.frames.frame import Frame
-from stream.inference.frame_analyzer import logits_in_frame, predict
+from stream.inference.frame_analyzer import infer_frame, logits_in_frame
 from stream.outputs.manifest import NOTICE, environment_facts, now_utc, write_json
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Teaching:
     """
 
     teachers: Sequence[Engine]
-    limits: Limits = field(default_factory=Limits)
+    limits: FilterLimits = field(default_factory=FilterLimits)
     only_standard: bool = False
 
 
@@ -110,7 +110,7 @@ def teach(frame: LabelledFrame, teaching: Teaching) -> WeakLabel:
     mirrored = np.ascontiguousarray(frame.image[:, ::-1])
     plain = _mean_probabilities(frame.image, teaching.teachers)
     flipped = np.ascontiguousarray(_mean_probabilities(mirrored, teaching.teachers)[:, :, ::-1])
-    return judge(plain, flipped, teaching.limits)
+    return filter_mask(plain, flipped, teaching.limits)
 
 
 def _mean_probabilities(image: NDArray[np.uint8], teachers: Sequence[Engine]) -> NDArray[np.float32]:
@@ -118,7 +118,7 @@ def _mean_probabilities(image: NDArray[np.uint8], teachers: Sequence[Engine]) ->
     frame = Frame(image=image, index=0, pts=0, time_base=Fraction(1, 25), captured_ns=0)
     found = []
     for teacher in teachers:
-        letterbox, prediction = predict(teacher, frame)
+        letterbox, prediction = infer_frame(teacher, frame)
         found.append(softmax(logits_in_frame(frame, letterbox, prediction)))
     mean: NDArray[np.float32] = np.mean(found, axis=0, dtype=np.float32)
     return mean

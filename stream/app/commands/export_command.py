@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from engines.runtime import unavailable
+from engines.runtime import runtime_unavailable
 from stream.app.command import command, out_option
 from stream.app.parameters import FilePath
 
@@ -32,7 +32,7 @@ def export_command(source: Path, out: Path | None, triton: Path | None, max_batc
         try:
             from engines.onnx.export import export_checkpoint
         except ImportError as error:
-            raise unavailable("export", "partum[train]", error) from error
+            raise runtime_unavailable("export", "partum[train]", error) from error
         model = out or source.with_suffix(ONNX)
         export_checkpoint(source, model)
         click.echo(f"written: {model}")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from stream.measurement.biometry import Biometry, Landmarks, Reason
+from stream.frames.reason import Reason
+from stream.measurement.biometry import Biometry, Landmarks
 from stream.measurement.contours import longest_contour
 from stream.measurement.geometry import Ellipse, ellipse_tangent, law_of_cosines_deg
 from stream.measurement.protocols.base import Protocol

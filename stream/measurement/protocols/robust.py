@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from stream.measurement.biometry import Biometry, Landmarks, MoveEnds, Orientation, Point, Reason
+from stream.frames.reason import Reason
+from stream.frames.regions import Point
+from stream.measurement.biometry import Biometry, Landmarks, MoveEnds, Orientation
 from stream.measurement.contours import SMOOTHING_SHARE, RegionMoments, largest_contour, region_moments, smooth_outline
 from stream.measurement.geometry import (
     extreme_projections,
@@ -18,7 +20,7 @@ from stream.measurement.geometry import (
     ray_meets_outline,
     turn_rad,
 )
-from stream.measurement.orientation_cues import Handedness, handedness
+from stream.measurement.orientation_cues import OrientationCues, orientation_cues
 from stream.measurement.protocols.base import Protocol
 
 if TYPE_CHECKING:
@@ -116,7 +118,7 @@ def measure_robust(
     are the extreme projections of the contour. The head's outline is smoothed to sub-pixel accuracy and the
     tangent taken to its convex hull on the leading side. `hsd_min` is the shortest distance from the inferior end
     to that outline, `hsd_perp` the distance along the perpendicular to the axis. The inferior end is found by
-    `stream.measurement.orientation_cues`; where its cues do not say, there is no value (`axis_ambiguous`). Ends that
+    `stream.measurement.mask_orientation_cues`; where its cues do not say, there is no value (`axis_ambiguous`). Ends that
     `move_ends` corrects are those of the axis in all that is measured. Worked value: a drop and
     an ellipse drawn at AoP 120 give 120.0, within 0.5. Source: Kalache 2009 (AoP), Youssef 2013 (perpendicular HSD);
     moments because the farthest pair of a blunt PS jumps.
@@ -132,22 +134,22 @@ def measure_robust(
         axis = _moved_axis(axis, move_ends, anatomy)
     if read_as is None:
         unclear = _refusal(anatomy, axis) or Reason.AXIS_AMBIGUOUS
-        return Biometry(protocol=NAME, reason=unclear, normal_log_odds=cues.log_odds)
+        return Biometry(protocol=NAME, reason=unclear, orientation_log_odds=cues.log_odds)
     certainty = abs(math.tanh(cues.log_odds / 2)) if is_found else 1.0
     reading = _refusal(anatomy, axis) or _read(anatomy, axis, quality=certainty * _quality(labels, anatomy))
     if isinstance(reading, Reason):
         reading = Biometry(protocol=NAME, reason=reading, mirrored=axis.turn > 0)
-    return replace(reading, normal_log_odds=cues.log_odds)
+    return replace(reading, orientation_log_odds=cues.log_odds)
 
 
-def orientation_cues(labels: NDArray[np.uint8]) -> Handedness | None:
+def mask_orientation_cues(labels: NDArray[np.uint8]) -> OrientationCues | None:
     """The cues to a mask's orientation, in its own pixels; None where a structure is missing."""
     anatomy = _find_anatomy(labels, (1.0, 1.0), None)
     return None if isinstance(anatomy, Reason) else _cues(anatomy)
 
 
-def _cues(anatomy: _Anatomy) -> Handedness:
-    return handedness(anatomy.ps, head_centroid=anatomy.head_centroid, field_x=anatomy.field_x)
+def _cues(anatomy: _Anatomy) -> OrientationCues:
+    return orientation_cues(anatomy.ps, head_centroid=anatomy.head_centroid, field_x=anatomy.field_x)
 
 
 def _find_anatomy(
@@ -210,7 +212,7 @@ def _field_columns(width: int, field_of_view: NDArray[np.bool_] | None) -> tuple
     return (columns[0] - 0.5, columns[-1] + 0.5) if len(columns) else (-0.5, width - 0.5)
 
 
-def _directed_axis(anatomy: _Anatomy, cues: Handedness, *, is_mirrored: bool) -> _Axis:
+def _directed_axis(anatomy: _Anatomy, cues: OrientationCues, *, is_mirrored: bool) -> _Axis:
     """The PS axis from second moments, its ends the extreme projections, moved out to the true edge."""
     caudal = -cues.right if is_mirrored else cues.right
     centroid = anatomy.ps.centroid

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from stream.measurement.biometry import MoveEnds, Point
+    from stream.frames.regions import Point
+    from stream.measurement.biometry import MoveEnds
 
 
 def resized(labels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:

@@ -10,15 +10,16 @@ import cv2
 import numpy as np
 
 from stream.frames.frame import SegmentCause
-from stream.measurement.biometry import Reason
-from stream.outputs.pictures.text import Colour, text_width_px, write
-from stream.pipeline.record import STALE_S, State
-from stream.tracking.tracker import Status
+from stream.frames.reason import Reason
+from stream.outputs.pictures.text import Colour, draw_text, text_width_px
+from stream.pipeline.record import STALE_S, FrameState
+from stream.tracking.tracker import EstimateStatus
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from stream.measurement.biometry import Landmarks, Point
+    from stream.frames.regions import Point
+    from stream.measurement.biometry import Landmarks
     from stream.pipeline.record import Measurement
     from stream.tracking.tracker import Estimate
 
@@ -58,7 +59,7 @@ UNSETTLED = frozenset({Reason.NO_SECTOR, Reason.AXIS_AMBIGUOUS})
 """Reasons that a new stretch brings with it, until sector and orientation are settled in it."""
 
 
-def reason_in_words(measurement: Measurement) -> str:
+def describe_reason(measurement: Measurement) -> str:
     """Why a frame was not measured, for people, with what changed before; "" where it was."""
     reason = measurement.reason
     if reason is None:
@@ -68,7 +69,7 @@ def reason_in_words(measurement: Measurement) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class CanvasTransform:
     """How a frame's pixels lie on the canvas: x' = (x + 0.5) sx - 0.5 + left, likewise y."""
 
     scale_x: float
@@ -79,7 +80,7 @@ class View:
     height: int
 
     @classmethod
-    def of(cls, shape: tuple[int, int], aspect: float) -> View:
+    def of(cls, shape: tuple[int, int], aspect: float) -> CanvasTransform:
         """Fits a frame of (H, W) pixels of the given aspect into the square kept for it, centred."""
         height, width = shape
         scale = PICTURE_PX / max(height, width * aspect)
@@ -117,15 +118,15 @@ class Painter:
         canvas = self._canvas
         np.copyto(canvas, self._blank)
         frame = measurement.frame
-        view = View.of((frame.image.shape[0], frame.image.shape[1]), frame.aspect)
+        view = CanvasTransform.of((frame.image.shape[0], frame.image.shape[1]), frame.aspect)
         method = cv2.INTER_AREA if view.scale_y < 1 else cv2.INTER_LINEAR
         grey = cv2.resize(frame.image, (view.width, view.height), interpolation=method)
         window = canvas[view.top : view.top + view.height, view.left : view.left + view.width]
         window[:] = cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
-        if measurement.state is State.MEASURED:
+        if measurement.state is FrameState.MEASURED:
             _paint_outlines(canvas, measurement, view)
         if self._note:
-            write(canvas, self._note, (10, PICTURE_PX - 24), 14, YELLOW, bold=True)
+            draw_text(canvas, self._note, (10, PICTURE_PX - 24), 14, YELLOW, bold=True)
         _paint_panel(canvas, measurement, is_late=self._is_live and measurement.latency_ms > 1e3 * STALE_S)
         self._paint_trend(canvas, measurement)
         return canvas
@@ -136,7 +137,7 @@ class Painter:
             past.clear()
         aop = measurement.aop
         # Of a dropped frame nothing is known: it is no gap between those beside it, unless there are none for long.
-        if measurement.state is not State.DROPPED or not past or now - past[-1][0] > GAP_S:
+        if measurement.state is not FrameState.DROPPED or not past or now - past[-1][0] > GAP_S:
             past.append((now, aop.value, aop.lo95, aop.hi95) if aop else (now, np.nan, np.nan, np.nan))
         while past[0][0] < now - TREND_S:
             past.popleft()
@@ -150,7 +151,7 @@ class Painter:
         for mark in (80, 110, 140, 170):
             y = int(y_of(np.array(float(mark))))
             cv2.line(canvas, (left, y), (right, y), (52, 50, 48), 1)
-            write(canvas, f"{mark}°", (8, y - 8), 12, GREY)
+            draw_text(canvas, f"{mark}°", (8, y - 8), 12, GREY)
         table = np.array(past)
         x = right - (now - table[:, 0]) / TREND_S * (right - left)
         shown = np.isfinite(table[:, 1])
@@ -166,8 +167,8 @@ class Painter:
         for start, end in edges.reshape(-1, 2):
             part = slice(int(start), int(end))
             _polyline(canvas, np.column_stack([x[part], y_of(table[part, 1])]), WHITE, 2)
-        write(canvas, f"AoP, last {TREND_S:.0f} s, 95 % interval", (left, self.size[1] - 18), 12, GREY)
-        write(canvas, f"{now:.2f} s", (right - text_width_px(f"{now:.2f} s", 12), self.size[1] - 18), 12, GREY)
+        draw_text(canvas, f"AoP, last {TREND_S:.0f} s, 95 % interval", (left, self.size[1] - 18), 12, GREY)
+        draw_text(canvas, f"{now:.2f} s", (right - text_width_px(f"{now:.2f} s", 12), self.size[1] - 18), 12, GREY)
 
 
 def _ints(points: NDArray[np.float64]) -> NDArray[np.int32]:
@@ -196,7 +197,7 @@ def _cased(
     _polyline(canvas, points, colour, thickness, closed=closed)
 
 
-def _paint_outlines(canvas: NDArray[np.uint8], measurement: Measurement, view: View) -> None:
+def _paint_outlines(canvas: NDArray[np.uint8], measurement: Measurement, view: CanvasTransform) -> None:
     """Thin outlines of both structures and the lines the numbers were read from."""
     if measurement.outlines:
         for outline, colour in ((measurement.outlines.fh_px, SKY), (measurement.outlines.ps_px, ORANGE)):
@@ -206,7 +207,7 @@ def _paint_outlines(canvas: NDArray[np.uint8], measurement: Measurement, view: V
         _paint_landmarks(canvas, measurement.biometry.landmarks, view, is_mirrored=measurement.biometry.mirrored)
 
 
-def _paint_landmarks(canvas: NDArray[np.uint8], found: Landmarks, view: View, *, is_mirrored: bool) -> None:
+def _paint_landmarks(canvas: NDArray[np.uint8], found: Landmarks, view: CanvasTransform, *, is_mirrored: bool) -> None:
     """PS axis, tangent, the angle between them, HSD, and the vertex."""
 
     def spot(point: Point) -> NDArray[np.float64]:
@@ -231,41 +232,41 @@ def _paint_panel(canvas: NDArray[np.uint8], measurement: Measurement, *, is_late
     """The numbers, beside the picture."""
     x = PICTURE_PX + 18
     status, colour = _status(measurement, is_late=is_late)
-    write(canvas, status, (x, 16), 17, colour, bold=True)
-    write(canvas, reason_in_words(measurement), (x, 40), 14, GREY)
+    draw_text(canvas, status, (x, 16), 17, colour, bold=True)
+    draw_text(canvas, describe_reason(measurement), (x, 40), 14, GREY)
     scale = measurement.mm_per_px
     unit = "mm" if scale else "px"
-    write(canvas, "AoP  angle of progression", (x, 84), 13, GREY)
+    draw_text(canvas, "AoP  angle of progression", (x, 84), 13, GREY)
     reading = measurement.biometry
     _paint_value(canvas, measurement.aop, "°", (x, 100), 1.0, 62)
     if measurement.aop is None and reading and reading.aop_deg is not None:
-        write(canvas, f"this frame alone: {reading.aop_deg:.0f}°", (x, 178), 14, GREY)
-    write(canvas, "HSD  head-symphysis distance", (x, 224), 13, GREY)
+        draw_text(canvas, f"this frame alone: {reading.aop_deg:.0f}°", (x, 178), 14, GREY)
+    draw_text(canvas, "HSD  head-symphysis distance", (x, 224), 13, GREY)
     _paint_value(canvas, measurement.hsd_min, f" {unit}", (x, 240), scale or 1.0, 40)
     if not scale:
         note = measurement.frame.spacing_note.partition(":")[0]
-        write(canvas, f"not in mm: {note or 'no pixel spacing'}", (x, 314), 12, GREY)
+        draw_text(canvas, f"not in mm: {note or 'no pixel spacing'}", (x, 314), 12, GREY)
     probability = measurement.plane_probability
     shown = "—" if probability is None else f"{probability:.2f}"
-    write(canvas, f"standard plane  {shown}", (x, 356), 13, GREY)
-    write(canvas, f"protocol  {measurement.protocol}", (x, 378), 13, GREY)
-    write(canvas, f"frame  {measurement.frame.index}", (x, 400), 13, GREY)
+    draw_text(canvas, f"standard plane  {shown}", (x, 356), 13, GREY)
+    draw_text(canvas, f"protocol  {measurement.protocol}", (x, 378), 13, GREY)
+    draw_text(canvas, f"frame  {measurement.frame.index}", (x, 400), 13, GREY)
     for row, (text, shade) in enumerate(
         (("PS outline and axis", ORANGE), ("FH outline", SKY), ("tangent", WHITE), ("HSD, shortest", GREEN))
     ):
         y = 452 + 22 * row
         cv2.line(canvas, (x, y + 9), (x + 22, y + 9), shade, 2, cv2.LINE_AA)
-        write(canvas, text, (x + 32, y), 13, GREY)
-    write(canvas, "RESEARCH USE ONLY", (x, PICTURE_PX - 46), 15, WHITE, bold=True)
-    write(canvas, "not a medical device", (x, PICTURE_PX - 25), 13, GREY)
+        draw_text(canvas, text, (x + 32, y), 13, GREY)
+    draw_text(canvas, "RESEARCH USE ONLY", (x, PICTURE_PX - 46), 15, WHITE, bold=True)
+    draw_text(canvas, "not a medical device", (x, PICTURE_PX - 25), 13, GREY)
 
 
 def _status(measurement: Measurement, *, is_late: bool) -> tuple[str, Colour]:
-    if is_late and measurement.state is not State.DROPPED:
+    if is_late and measurement.state is not FrameState.DROPPED:
         return f"NOT LIVE: {measurement.latency_ms / 1e3:.0f} s late", ORANGE
-    if measurement.state is State.MEASURED:
+    if measurement.state is FrameState.MEASURED:
         return "MEASURED", WHITE
-    if measurement.state is State.DROPPED:
+    if measurement.state is FrameState.DROPPED:
         return "DROPPED", GREY
     return "CANNOT MEASURE", ORANGE
 
@@ -281,11 +282,11 @@ def _paint_value(
     """A big number over its interval; dim where it is predicted rather than measured, a dash where none."""
     x, y = at
     if estimate is None:
-        write(canvas, "—", (x, y), size_px, DIM, bold=True)
+        draw_text(canvas, "—", (x, y), size_px, DIM, bold=True)
         return
-    fresh = estimate.status is Status.MEASURED
+    fresh = estimate.status is EstimateStatus.MEASURED
     digits = 0 if unit == "°" else 1
-    write(
+    draw_text(
         canvas,
         f"{estimate.value * scale:.{digits}f}{unit}",
         (x, y),
@@ -295,4 +296,4 @@ def _paint_value(
     )
     interval = f"{estimate.lo95 * scale:.{digits}f} to {estimate.hi95 * scale:.{digits}f}{unit}"
     trailing = "" if fresh else f"   {estimate.status}, {estimate.age_s:.1f} s old"
-    write(canvas, interval + trailing, (x, y + round(size_px * 1.25)), 14, GREY)
+    draw_text(canvas, interval + trailing, (x, y + round(size_px * 1.25)), 14, GREY)

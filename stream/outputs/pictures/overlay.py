@@ -11,7 +11,7 @@ import av.error
 
 from stream.common.errors import OutputError
 from stream.outputs.pictures.drawing import Painter
-from stream.outputs.threaded import Behind
+from stream.outputs.threaded import ThreadedSink
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,7 +28,7 @@ TIME_BASE = Fraction(1, 90_000)
 WAITING_FRAMES = 8
 
 
-class Overlay:
+class OverlayVideo:
     """Writes the film beside its final name and renames it when it is whole.
 
     Args:
@@ -47,7 +47,7 @@ class Overlay:
         self._is_begun = self._closed = False
         self._container = self._open()
         self._stream = self._add_stream(self._container)
-        self._behind = Behind(path, "film", self._write_all, waiting=WAITING_FRAMES)
+        self._behind = ThreadedSink(path, "film", self._write_all, waiting=WAITING_FRAMES)
 
     def write(self, measurement: Measurement) -> None:
         self._behind.write(measurement)

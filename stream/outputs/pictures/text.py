@@ -39,7 +39,7 @@ def text_width_px(text: str, size_px: int, *, bold: bool = False) -> int:
     return int(_stamp(text, size_px, bold).shape[1])
 
 
-def write(
+def draw_text(
     canvas: NDArray[np.uint8],
     text: str,
     at: tuple[int, int],

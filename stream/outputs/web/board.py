@@ -9,12 +9,12 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from stream.common.errors import OutputError
-from stream.outputs.web.state import Moment
+from stream.outputs.web.state import Snapshot
 from stream.outputs.web.trend import TREND_S, TrendBuffer
-from stream.pipeline.record import State
+from stream.pipeline.record import FrameState
 from stream.pipeline.statistics import RunStatistics
 from stream.pipeline.throughput import Throughput, ThroughputMeter
-from stream.preprocessing.preprocessor import Seen
+from stream.preprocessing.preprocessor import PreprocessorState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from stream.outputs.marks import MarkFile
     from stream.outputs.web.trend import TrendPoint
     from stream.pipeline.record import Measurement
-    from stream.preprocessing.preprocessor import Looks
+    from stream.preprocessing.preprocessor import Preprocessor
     from stream.sources.live.base import LiveSource
 
 MOST_MARKS = 1000
@@ -37,9 +37,9 @@ class Board:
         source: a live one, whose link is shown; None for a recording.
         name: of the stream, where several are shown.
         facts: small print: model, engine, protocol.
-        watch: says where the picture was found, and where its scale comes from.
+        preprocessor: says where the picture was found, and where its scale comes from.
         marks: where viewers' marks are written to; None keeps them in memory alone.
-        remedies: what would help where this machine does not keep up, see `stream.pipeline.throughput.remedies`.
+        remedies: what would help where this machine does not keep up, see `stream.app.remedies.suggest_remedies`.
     """
 
     def __init__(
@@ -49,14 +49,14 @@ class Board:
         source: LiveSource | None = None,
         name: str = "",
         facts: Mapping[str, Any] | None = None,
-        watch: Looks | None = None,
+        preprocessor: Preprocessor | None = None,
         marks: MarkFile | None = None,
         remedies: Sequence[str] = (),
     ) -> None:
         self._mark_file = marks
         self._remedies = tuple(remedies)
         self._clock, self._source = clock, source
-        self.name, self.facts, self._watch = name, dict(facts or {}), watch
+        self.name, self.facts, self._preprocessor = name, dict(facts or {}), preprocessor
         self._lock = threading.RLock()
         self._newest: Measurement | None = None
         self._meter = ThroughputMeter()
@@ -77,7 +77,7 @@ class Board:
         with self._lock:
             self.statistics.add(measurement)
             self._meter.add(measurement, now_ns)
-            if measurement.state is State.DROPPED:
+            if measurement.state is FrameState.DROPPED:
                 return
             self._newest = measurement
             self._trend.add(measurement)
@@ -95,11 +95,11 @@ class Board:
         if self.on_change:
             self.on_change()
 
-    def moment(self) -> Moment:
+    def snapshot(self) -> Snapshot:
         """What decides the screen, now."""
         with self._lock:
             now_ns = self._clock.now_ns()
-            return Moment(
+            return Snapshot(
                 measurement=self._newest,
                 age_s=self._newest.age_s(now_ns) if self._newest else 0.0,
                 link=self._source.status if self._source else None,
@@ -109,9 +109,9 @@ class Board:
             )
 
     @property
-    def seen(self) -> Seen:
+    def seen(self) -> PreprocessorState:
         """What is known of the picture."""
-        return self._watch.seen if self._watch else Seen()
+        return self._preprocessor.state if self._preprocessor else PreprocessorState()
 
     def mark(self) -> None:
         """Writes down a viewer's mark at the newest result; one that cannot be kept is not counted, and says why."""

@@ -12,14 +12,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from stream.outputs.manifest import NOTICE
-from stream.outputs.web.picture import encode_picture
-from stream.outputs.web.state import message_of, state_of
+from stream.outputs.web.jpeg import encode_picture
+from stream.outputs.web.state import display_state, page_message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from stream.outputs.web.board import Board
-    from stream.preprocessing.preprocessor import Seen
+    from stream.preprocessing.preprocessor import PreprocessorState
 
 MOST_RATE_HZ = 30.0
 HEARTBEAT_S = 0.4
@@ -111,8 +111,8 @@ class Broadcast:
 
     def _message(self) -> tuple[dict[str, Any], bytes]:
         """The newest state, and its picture where that was not sent yet."""
-        board, moment = self.board, self.board.moment()
-        content = message_of(moment) | {
+        board, snapshot = self.board, self.board.snapshot()
+        content = page_message(snapshot) | {
             "dropped": dict(board.statistics.drops),
             "frames": board.statistics.frames_in,
             "marks": board.recent_marks_s(),
@@ -120,10 +120,10 @@ class Broadcast:
             "mark_tries": board.mark_tries,
             "mark_error": board.mark_error or None,
             "now_s": board.now_s(),
-            "feeds": [{"name": each.name, "state": state_of(each.moment())[0]} for each in self._all],
+            "feeds": [{"name": each.name, "state": display_state(each.snapshot())[0]} for each in self._all],
             **_seen(board.seen),
         }
-        measurement = moment.measurement
+        measurement = snapshot.measurement
         if measurement is None or measurement.frame.index == self._sent_index:
             return content, b""
         self._sent_index = measurement.frame.index
@@ -136,7 +136,7 @@ def packed(content: dict[str, Any], picture: bytes) -> bytes:
     return HEADER.pack(len(text)) + text + picture
 
 
-def _seen(seen: Seen) -> dict[str, str]:
+def _seen(seen: PreprocessorState) -> dict[str, str]:
     """Where the picture was found, and where its scale comes from, in words."""
     sector = f"{seen.sector} ({seen.confidence:.2f})" if seen.confidence is not None else seen.sector
     masked = f", {seen.masked} lines masked" if seen.masked else ""

@@ -10,7 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from stream.outputs.web.state import Shown, state_of
+from stream.outputs.web.state import DisplayState, display_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from stream.outputs.web.board import Board
-    from stream.outputs.web.state import Moment
+    from stream.outputs.web.state import Snapshot
     from stream.pipeline.statistics import LogHistogram, RunStatistics
 
 WHOLE = re.compile(rb"(?<=\d)\.0$", re.MULTILINE)
@@ -46,13 +46,13 @@ class _Boards(Collector):
         self._boards = boards
 
     def collect(self) -> Iterator[Metric]:
-        feeds = [(str(number), board.statistics, board.moment()) for number, board in enumerate(self._boards, 1)]
+        feeds = [(str(number), board.statistics, board.snapshot()) for number, board in enumerate(self._boards, 1)]
         yield from _counters(feeds)
         yield from _histograms(feeds)
         yield from _gauges(feeds)
 
 
-Feeds = list[tuple[str, "RunStatistics", "Moment"]]
+Feeds = list[tuple[str, "RunStatistics", "Snapshot"]]
 
 
 def _counters(feeds: Feeds) -> Iterator[Metric]:
@@ -71,15 +71,15 @@ def _counters(feeds: Feeds) -> Iterator[Metric]:
     skipped = CounterMetricFamily(
         "partum_source_skipped", "Messages of the source that could not be read.", labels=["feed"]
     )
-    for feed, statistics, moment in feeds:
+    for feed, statistics, snapshot in feeds:
         _add_counts(frames, feed, statistics.states)
         _add_counts(refused, feed, statistics.reasons)
         _add_counts(dropped, feed, statistics.drops)
-        if moment.link is not None:
-            connections.add_metric([feed], moment.link.connections)
-            lost.add_metric([feed], moment.link.lost)
-            damaged.add_metric([feed], moment.link.damaged)
-            skipped.add_metric([feed], moment.link.skipped)
+        if snapshot.link is not None:
+            connections.add_metric([feed], snapshot.link.connections)
+            lost.add_metric([feed], snapshot.link.lost)
+            damaged.add_metric([feed], snapshot.link.damaged)
+            skipped.add_metric([feed], snapshot.link.skipped)
     yield from (frames, refused, dropped, connections, lost, damaged, skipped)
 
 
@@ -105,11 +105,11 @@ def _gauges(feeds: Feeds) -> Iterator[Metric]:
     overloaded = GaugeMetricFamily(
         "partum_overloaded", "1 where this machine does not keep up with the feed.", labels=["feed"]
     )
-    for feed, _, moment in feeds:
-        age.add_metric([feed], round(moment.age_s, 3))
-        overloaded.add_metric([feed], moment.throughput.is_overloaded)
-        holds = state_of(moment)[0]
-        for state in Shown:
+    for feed, _, snapshot in feeds:
+        age.add_metric([feed], round(snapshot.age_s, 3))
+        overloaded.add_metric([feed], snapshot.throughput.is_overloaded)
+        holds = display_state(snapshot)[0]
+        for state in DisplayState:
             states.add_metric([feed, str(state)], state is holds)
     yield from (age, states, overloaded)
 

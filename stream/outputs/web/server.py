@@ -23,9 +23,9 @@ from urllib.parse import quote
 from stream.common.errors import OutputError
 from stream.outputs.web.access import Access
 from stream.outputs.web.broadcast import LONGEST_MESSAGE, MOST_MESSAGES_HZ, MOST_VIEWERS, TOO_MUCH, TRY_LATER, Broadcast
-from stream.outputs.web.picture import LONGEST_SIDE_PX, encode_picture
-from stream.outputs.web.settings import REQUEST_TIMEOUT_S, ScreenSettings, is_loopback, parse_address
-from stream.outputs.web.state import Shown, state_of
+from stream.outputs.web.jpeg import LONGEST_SIDE_PX, encode_picture
+from stream.outputs.web.settings import REQUEST_TIMEOUT_S, WebSettings, is_loopback, parse_address
+from stream.outputs.web.state import DisplayState, display_state
 
 if TYPE_CHECKING:
     import socket
@@ -34,15 +34,17 @@ if TYPE_CHECKING:
 
     from stream.outputs.web.board import Board
 
-__all__ = ["LONGEST_SIDE_PX", "ScreenServer", "encode_picture", "is_loopback", "parse_address"]
+__all__ = ["LONGEST_SIDE_PX", "WebServer", "encode_picture", "is_loopback", "parse_address"]
 
-READY = frozenset({Shown.LIVE, Shown.REPLAY, Shown.HOLD, Shown.NO_PLANE, Shown.FROZEN})
+READY = frozenset(
+    {DisplayState.LIVE, DisplayState.REPLAY, DisplayState.HOLD, DisplayState.NO_PLANE, DisplayState.FROZEN}
+)
 """States in which results are fresh."""
 PAGE = Path(__file__).parent / "page"
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 
 
-class ScreenServer:
+class WebServer:
     """Runs from `__enter__` to `__exit__`.
 
     Args:
@@ -70,10 +72,10 @@ class ScreenServer:
         allow_hosts: Iterable[str] = (),
         tls_cert: Path | None = None,
         tls_key: Path | None = None,
-        settings: ScreenSettings | None = None,
+        settings: WebSettings | None = None,
         listening: socket.socket | None = None,
     ) -> None:
-        self.settings = settings or ScreenSettings.checked(
+        self.settings = settings or WebSettings.checked(
             host, port, token=token, allow_hosts=allow_hosts, tls_cert=tls_cert, tls_key=tls_key
         )
         self._boards, self._listening = boards, listening
@@ -193,7 +195,7 @@ class ScreenServer:
     async def _readyz(self, request: Any) -> Any:
         from starlette.responses import PlainTextResponse
 
-        states = [state_of(board.moment())[0] for board in self._boards]
+        states = [display_state(board.snapshot())[0] for board in self._boards]
         return PlainTextResponse(", ".join(states), 200 if READY.issuperset(states) else 503)
 
     async def _stream(self, websocket: Any) -> None:

@@ -50,7 +50,7 @@ def is_loopback(host: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScreenSettings:
+class WebSettings:
     """Checked settings of the screen.
 
     Attributes:

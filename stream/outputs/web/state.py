@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stream.measurement.biometry import Reason
-from stream.outputs.pictures.drawing import reason_in_words
-from stream.pipeline.record import STALE_S, State
+from stream.frames.reason import Reason
+from stream.outputs.pictures.drawing import describe_reason
+from stream.pipeline.record import STALE_S, FrameState
 from stream.pipeline.stages import Stage
 from stream.pipeline.throughput import Throughput
-from stream.sources.live.base import Link, LinkStatus
+from stream.sources.live.base import LinkState, LinkStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,7 @@ OUTLINE_POINTS = 72
 """Points of an outline on its way to the page, which draws a smooth curve through them."""
 
 
-class Shown(StrEnum):
+class DisplayState(StrEnum):
     """The state line."""
 
     CONNECTING = "connecting"
@@ -43,20 +43,20 @@ class Shown(StrEnum):
     ENDED = "ended"
 
 
-WITH_NUMBERS = frozenset({Shown.LIVE, Shown.REPLAY, Shown.HOLD})
+WITH_NUMBERS = frozenset({DisplayState.LIVE, DisplayState.REPLAY, DisplayState.HOLD})
 """Only in these states is a number on the screen."""
 
 
 BY_LINK = {
-    Link.CONNECTING: Shown.CONNECTING,
-    Link.NO_SIGNAL: Shown.NO_SIGNAL,
-    Link.RECONNECTING: Shown.RECONNECTING,
-    Link.CLOSED: Shown.ENDED,
+    LinkState.CONNECTING: DisplayState.CONNECTING,
+    LinkState.NO_SIGNAL: DisplayState.NO_SIGNAL,
+    LinkState.RECONNECTING: DisplayState.RECONNECTING,
+    LinkState.CLOSED: DisplayState.ENDED,
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
+class Snapshot:
     """All that decides what is shown.
 
     Attributes:
@@ -80,73 +80,78 @@ class Moment:
         return estimate is not None and self.age_s + estimate.age_s <= STALE_S
 
 
-def state_of(moment: Moment) -> tuple[Shown, str]:
+def display_state(snapshot: Snapshot) -> tuple[DisplayState, str]:
     """The state line and the reason beside it, for people.
 
     Convention: what stands in the way first. Ended, then the link to the source, then the age of the newest result,
     then the picture, then the plane: so that no number of a source that is gone, or of a moment ago, is called live.
     """
-    if moment.has_ended:
-        return Shown.ENDED, "the stream is over"
-    link, measurement = moment.link, moment.measurement
-    if link is not None and link.link is not Link.LIVE:
+    if snapshot.has_ended:
+        return DisplayState.ENDED, "the stream is over"
+    link, measurement = snapshot.link, snapshot.measurement
+    if link is not None and link.link is not LinkState.LIVE:
         return BY_LINK[link.link], link.reason
     if measurement is None:
-        return Shown.CONNECTING, "waiting for the first frame"
-    if moment.age_s > STALE_S:
-        return _state_when_stale(moment, measurement)
-    return _state_of_result(moment, measurement)
+        return DisplayState.CONNECTING, "waiting for the first frame"
+    if snapshot.age_s > STALE_S:
+        return _state_when_stale(snapshot, measurement)
+    return _state_of_result(snapshot, measurement)
 
 
-def _state_when_stale(moment: Moment, measurement: Measurement) -> tuple[Shown, str]:
+def _state_when_stale(snapshot: Snapshot, measurement: Measurement) -> tuple[DisplayState, str]:
     """The newest result is too old: of a recording none came, or late; of a feed, whose link is live, it came late."""
-    came_late = measurement.latency_ms > 1e3 * STALE_S and moment.throughput.processed_hz > 0
-    if moment.link is None and came_late:
-        return Shown.DELAYED, f"{moment.age_s:.0f} s behind the pace of the recording: this machine does not keep up"
-    if moment.link is None:
-        return Shown.NO_SIGNAL, f"no result for {moment.age_s:.0f} s"
-    age = f"the newest result is {moment.age_s:.0f} s old"
-    if moment.throughput.is_overloaded:
-        return Shown.DELAYED, f"{age}: {moment.throughput.words}"
+    came_late = measurement.latency_ms > 1e3 * STALE_S and snapshot.throughput.processed_hz > 0
+    if snapshot.link is None and came_late:
+        return (
+            DisplayState.DELAYED,
+            f"{snapshot.age_s:.0f} s behind the pace of the recording: this machine does not keep up",
+        )
+    if snapshot.link is None:
+        return DisplayState.NO_SIGNAL, f"no result for {snapshot.age_s:.0f} s"
+    age = f"the newest result is {snapshot.age_s:.0f} s old"
+    if snapshot.throughput.is_overloaded:
+        return DisplayState.DELAYED, f"{age}: {snapshot.throughput.words}"
     read_ms = measurement.stage_ms.get(Stage.READ)
     if read_ms is not None and read_ms < measurement.latency_ms / 2:
-        return Shown.DELAYED, f"{age}: this machine does not keep up"
-    return Shown.DELAYED, f"{age}: its picture came late"
+        return DisplayState.DELAYED, f"{age}: this machine does not keep up"
+    return DisplayState.DELAYED, f"{age}: its picture came late"
 
 
-def _state_of_result(moment: Moment, measurement: Measurement) -> tuple[Shown, str]:
-    if measurement.state is State.MEASURED:
+def _state_of_result(snapshot: Snapshot, measurement: Measurement) -> tuple[DisplayState, str]:
+    if measurement.state is FrameState.MEASURED:
         note = measurement.frame.spacing_note
-        return (Shown.REPLAY if moment.link is None else Shown.LIVE), f"HSD not in mm: {note}" if note else ""
+        return (
+            DisplayState.REPLAY if snapshot.link is None else DisplayState.LIVE
+        ), f"HSD not in mm: {note}" if note else ""
     if measurement.reason is Reason.FROZEN:
-        return Shown.FROZEN, "the picture does not change"
+        return DisplayState.FROZEN, "the picture does not change"
     if measurement.reason is Reason.NO_SIGNAL:
-        return Shown.NO_SIGNAL, "the picture is black"
-    state = Shown.HOLD if moment.is_fresh(measurement.aop) else Shown.NO_PLANE
-    return state, reason_in_words(measurement)
+        return DisplayState.NO_SIGNAL, "the picture is black"
+    state = DisplayState.HOLD if snapshot.is_fresh(measurement.aop) else DisplayState.NO_PLANE
+    return state, describe_reason(measurement)
 
 
-def message_of(moment: Moment) -> dict[str, Any]:
+def page_message(snapshot: Snapshot) -> dict[str, Any]:
     """What the page is told of a moment: plain JSON values; null where there is nothing to show."""
-    state, reason = state_of(moment)
-    measurement = moment.measurement
+    state, reason = display_state(snapshot)
+    measurement = snapshot.measurement
     message: dict[str, Any] = {"state": str(state), "reason": reason, "aop": None, "hsd": None, "drawing": None}
     message |= {
-        "rate_hz": round(moment.throughput.processed_hz, 1) or None,
-        "age_ms": round(moment.age_s * 1e3) if measurement else None,
-        "overload": _overload(moment),
+        "rate_hz": round(snapshot.throughput.processed_hz, 1) or None,
+        "age_ms": round(snapshot.age_s * 1e3) if measurement else None,
+        "overload": _overload(snapshot),
     }
     if measurement is None:
         return message
     scale = measurement.mm_per_px
     if state in WITH_NUMBERS:
-        message["aop"] = _numbers(moment, measurement.aop, 1.0)
-        message["hsd"] = _numbers(moment, measurement.hsd_min, scale) if message["aop"] and scale else None
-    if state in WITH_NUMBERS and measurement.state is State.MEASURED:
+        message["aop"] = _numbers(snapshot, measurement.aop, 1.0)
+        message["hsd"] = _numbers(snapshot, measurement.hsd_min, scale) if message["aop"] and scale else None
+    if state in WITH_NUMBERS and measurement.state is FrameState.MEASURED:
         message["drawing"] = _drawing(measurement)
     height, width = measurement.frame.image.shape
     return message | {
-        "feed": _said_of_feed(moment.link),
+        "feed": _said_of_feed(snapshot.link),
         "index": measurement.frame.index,
         "time_s": round(measurement.frame.pts_s, 3),
         "width": width,
@@ -156,26 +161,26 @@ def message_of(moment: Moment) -> dict[str, Any]:
         "scale_note": measurement.frame.spacing_note or None,
         "plane": measurement.plane_probability,
         "latency_ms": round(measurement.latency_ms, 1),
-        "mark": measurement.engine_mark or None,
+        "mark": measurement.engine_warning or None,
     }
 
 
-def _overload(moment: Moment) -> dict[str, Any] | None:
+def _overload(snapshot: Snapshot) -> dict[str, Any] | None:
     """That this machine does not keep up, in words, and what would help; None where it does."""
-    words = moment.throughput.words
-    return {"words": words, "remedies": list(moment.remedies)} if words else None
+    words = snapshot.throughput.words
+    return {"words": words, "remedies": list(snapshot.remedies)} if words else None
 
 
-def _numbers(moment: Moment, estimate: Estimate | None, scale: float) -> dict[str, Any] | None:
+def _numbers(snapshot: Snapshot, estimate: Estimate | None, scale: float) -> dict[str, Any] | None:
     """A value with its interval and its age since capture; None where it is too old to be shown."""
-    if estimate is None or not moment.is_fresh(estimate):
+    if estimate is None or not snapshot.is_fresh(estimate):
         return None
     return {
         "value": round(estimate.value * scale, 2),
         "low": round(estimate.lo95 * scale, 2),
         "high": round(estimate.hi95 * scale, 2),
         "is_fresh": str(estimate.status) == "measured",
-        "age_s": round(estimate.age_s + moment.age_s, 2),
+        "age_s": round(estimate.age_s + snapshot.age_s, 2),
     }
 
 

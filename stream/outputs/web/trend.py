@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from stream.pipeline.record import State
+from stream.pipeline.record import FrameState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +40,7 @@ class TrendBuffer:
         """Takes a result. Dropped frames are no point, and no gap either: of them nothing is known."""
         frame = measurement.frame
         seam = "" if self._segment in (None, frame.segment) else str(frame.segment_cause)
-        if measurement.state is State.DROPPED:
+        if measurement.state is FrameState.DROPPED:
             return
         self._segment = frame.segment
         last_s = self._points[-1][0] if self._points else None

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 WEIGHTS = (2.221, 2.925, -8.514, -2.763, -4.916, 0.952, 1.779, 2.225)
 INTERCEPT = 6.451
-"""Logistic regression on real frames, drawn screens and drawn pictures of other kinds, of `Looks` in its order, by:
+"""Logistic regression on real frames, drawn screens and drawn pictures of other kinds, of `SectorFeatures` in its order, by:
 python -m calibration.fitting.sector_confidence DATA"""
 
 GROUND_LEVELS = 8
@@ -28,7 +28,7 @@ AXIS_DEG = 6.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Looks:
+class SectorFeatures:
     """What tells ultrasound from other pictures, each without a unit.
 
     Attributes:
@@ -60,13 +60,13 @@ def confidence(brightest: NDArray[np.uint8], mask: NDArray[np.uint8], *, ground:
         mask: (H, W) uint8, 255 in the outline.
         ground: grey level of the screen behind everything.
     """
-    looks = looks_of(brightest, mask, ground=ground)
+    looks = sector_features(brightest, mask, ground=ground)
     log_odds = INTERCEPT + sum(weight * value for weight, value in zip(WEIGHTS, astuple(looks), strict=True))
     return 1.0 / (1.0 + math.exp(-min(30.0, max(-30.0, log_odds))))
 
 
-def looks_of(brightest: NDArray[np.uint8], mask: NDArray[np.uint8], *, ground: int) -> Looks:
-    """See `Looks`; arguments as of `confidence`."""
+def sector_features(brightest: NDArray[np.uint8], mask: NDArray[np.uint8], *, ground: int) -> SectorFeatures:
+    """See `SectorFeatures`; arguments as of `confidence`."""
     left, top, width, height = cv2.boundingRect(mask)
     part = np.s_[max(0, top - 8) : top + height + 8, max(0, left - 8) : left + width + 8]
     grey, mask = brightest[part].astype(np.float32), mask[part]
@@ -78,7 +78,7 @@ def looks_of(brightest: NDArray[np.uint8], mask: NDArray[np.uint8], *, ground: i
     levels = grey[inside]
     smooth = cv2.blur(grey, (5, 5))
     spread = np.sqrt(np.maximum(cv2.blur(grey * grey, (5, 5)) - smooth * smooth, 0))
-    return Looks(
+    return SectorFeatures(
         ground_around=_ground_around(grey, mask, ground),
         near=_near(grey, inside),
         box=float(inside.sum() / (width * height)),

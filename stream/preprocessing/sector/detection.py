@@ -130,7 +130,7 @@ def _factor(shape: tuple[int, int]) -> int:
     return -(-max(shape) // SMALL_SIDE_PX)  # whole pixels are averaged: many times as fast
 
 
-class Gathered:
+class PixelExtrema:
     """The darkest and brightest that each pixel of the small copy was, over the pictures added."""
 
     def __init__(self, shape: tuple[int, int]) -> None:
@@ -147,14 +147,14 @@ class Gathered:
         self.count += 1
 
 
-def find_sector(gathered: Gathered, *, pane: Panes | None = None) -> Sector | None:
+def find_sector(gathered: PixelExtrema, *, pane: Panes | None = None) -> Sector | None:
     """The sector in the pictures gathered, in their own size; see `find_outline`."""
     found = find_outline(gathered, pane=pane)
     return found.enlarged(gathered.shape) if found else None
 
 
 def find_outline(
-    gathered: Gathered, *, pane: Panes | None = None, within: NDArray[np.uint8] | None = None
+    gathered: PixelExtrema, *, pane: Panes | None = None, within: NDArray[np.uint8] | None = None
 ) -> Outline | None:
     """The sector on the small copy of the pictures gathered; None where nothing looks like one.
 
@@ -166,12 +166,12 @@ def find_outline(
     found = propose_outline(gathered, pane=pane, within=within)
     if found is None:
         return None
-    sure = confidence(gathered.brightest, found.mask, ground=ground_of(gathered.brightest))
+    sure = confidence(gathered.brightest, found.mask, ground=background_level(gathered.brightest))
     return replace(found, confidence=round(sure, 3)) if sure >= LEAST_CONFIDENCE else None
 
 
 def propose_outline(
-    gathered: Gathered, *, pane: Panes | None = None, within: NDArray[np.uint8] | None = None
+    gathered: PixelExtrema, *, pane: Panes | None = None, within: NDArray[np.uint8] | None = None
 ) -> Outline | None:
     """What would be the sector if this is ultrasound, which `confidence` then tells; arguments as of `find_outline`.
 
@@ -194,10 +194,10 @@ def propose_outline(
     return _outlined(speckle, _whole_hull(first, pieces), panes)
 
 
-def _speckle(gathered: Gathered) -> NDArray[np.uint8]:
+def _speckle(gathered: PixelExtrema) -> NDArray[np.uint8]:
     """Pixels that may be ultrasound, 255: brighter than the ground, textured, and moving where anything moves."""
     brightest = gathered.brightest
-    ground = ground_of(brightest)
+    ground = background_level(brightest)
     kernel = np.ones((3, 3), np.uint8)
     spread = cv2.subtract(cv2.dilate(brightest, kernel), cv2.erode(brightest, kernel))
     found = (brightest > ground + GROUND_LEVELS) & (spread >= TEXTURE_LEVELS)
@@ -209,7 +209,7 @@ def _speckle(gathered: Gathered) -> NDArray[np.uint8]:
     return np.asarray(opened, np.uint8)
 
 
-def ground_of(image: NDArray[np.uint8]) -> int:
+def background_level(image: NDArray[np.uint8]) -> int:
     """The grey level of the screen behind everything: the commonest of the dark ones, flat as it is."""
     counts = np.bincount(image.ravel(), minlength=256)[:64]
     return int(counts.argmax()) if counts.max() > 0.02 * image.size else 0

@@ -10,7 +10,7 @@ import numpy as np
 
 from stream.frames.frame import SegmentCause
 from stream.frames.regions import RegionKind
-from stream.preprocessing.sector.detection import Gathered, Outline, Panes, Sector, find_outline, is_zoomed, overlap
+from stream.preprocessing.sector.detection import Outline, Panes, PixelExtrema, Sector, find_outline, is_zoomed, overlap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +41,7 @@ REGION, LEAST_OF_REGION = "region, as its source says", 0.2
 """A sector that covers less than this share of the regions of tissue is a part of one, as the near field in air."""
 
 
-class SectorLock:
+class SectorTracker:
     """The sector of one stream.
 
     Args:
@@ -72,17 +72,17 @@ class SectorLock:
         """Forgets the sector and begins to look for one in pictures of this size."""
         self.sector = None
         self._shape = shape
-        self._gathered: Gathered | None = None
+        self._gathered: PixelExtrema | None = None
         self._elsewhere: Outline | None = None
         self.darkest: NDArray[np.uint8] = np.full(shape, 255, np.uint8)
         self.brightest: NDArray[np.uint8] = np.zeros(shape, np.uint8)
         self.count = 0
 
-    def let_go(self) -> None:
+    def reset(self) -> None:
         """Forgets the sector: it will be found anew."""
         self._start(self._shape)
 
-    def place(self, image: NDArray[np.uint8], small: NDArray[np.uint8], *, regions: Sequence[Region] = ()) -> bool:
+    def update(self, image: NDArray[np.uint8], small: NDArray[np.uint8], *, regions: Sequence[Region] = ()) -> bool:
         """Takes a new picture and its small copy; returns whether a sector was locked with it.
 
         `sector` then is the one that holds; `lost` says whether the one before was let go.
@@ -99,21 +99,21 @@ class SectorLock:
         if shape != self._shape:
             self._start(shape)
         if self._gathered is None:
-            self._gathered = Gathered(shape)
+            self._gathered = PixelExtrema(shape)
         if self.sector is not None:
             self.lost = self._change(small)
             if self.lost is not None:
                 self._start(shape)
-                self._gathered = Gathered(shape)
+                self._gathered = PixelExtrema(shape)
         self._gathered.add(small)
         if self.sector is not None:
             return False
         cv2.min(self.darkest, image, self.darkest)
         cv2.max(self.brightest, image, self.brightest)
         self.count += 1
-        return self.count >= self.gather and self.settle()
+        return self.count >= self.gather and self.detect()
 
-    def settle(self) -> bool:
+    def detect(self) -> bool:
         """Looks for the sector in what was gathered so far, little as it may be; returns whether one was locked."""
         if self._gathered is None or self.sector is not None:
             return False
@@ -127,10 +127,10 @@ class SectorLock:
         self._outside = cv2.dilate(self.inside, np.ones((5, 5), np.uint8)) == 0
         self._most_changed = max(1.0, OUTSIDE_SHARE * cv2.countNonZero(self.inside))
         self._screen = self._gathered.brightest.copy()
-        self._gathered = Gathered(self._shape)
+        self._gathered = PixelExtrema(self._shape)
         return True
 
-    def _found(self, gathered: Gathered) -> Outline | None:
+    def _found(self, gathered: PixelExtrema) -> Outline | None:
         """The sector in some pictures, or what stands for it."""
         if not self._boxes or self._pane is not None:  # a pane that is chosen may lie in none of them
             return find_outline(gathered, pane=self._pane)
@@ -166,22 +166,22 @@ class SectorLock:
         changed = (cv2.absdiff(small, self._screen) > OUTSIDE_LEVELS) & self._outside
         if np.count_nonzero(changed) > self._most_changed:
             np.copyto(self._screen, small)  # that is how the screen looks now
-            recent = Gathered(self._shape)
+            recent = PixelExtrema(self._shape)
             recent.add(small)
         elif self._gathered.count >= CHECK_EVERY:
-            recent, self._gathered = self._gathered, Gathered(self._shape)
+            recent, self._gathered = self._gathered, PixelExtrema(self._shape)
         else:
             return None
         self._elsewhere = self._found_elsewhere(recent)
         if self._elsewhere is not None:
-            self._gathered = Gathered(self._shape)
+            self._gathered = PixelExtrema(self._shape)
         return None
 
     def _confirmed(self) -> SegmentCause | None:
         """Why the sector is let go, where it was found elsewhere twice and in one place; else it stays."""
         assert self._gathered is not None
         before, recent = self._elsewhere, self._gathered
-        self._elsewhere, self._gathered = None, Gathered(self._shape)
+        self._elsewhere, self._gathered = None, PixelExtrema(self._shape)
         found = self._found_elsewhere(recent)
         if before is None or found is None:
             return None
@@ -191,7 +191,7 @@ class SectorLock:
             return None
         return SegmentCause.DEPTH if is_zoomed(found.mask, self.inside) else SegmentCause.SECTOR
 
-    def _found_elsewhere(self, recent: Gathered) -> Outline | None:
+    def _found_elsewhere(self, recent: PixelExtrema) -> Outline | None:
         """The sector in these pictures, where it is another one than that which is locked."""
         found = self._found(recent)
         if found is None:

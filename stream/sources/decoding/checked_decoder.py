@@ -115,7 +115,7 @@ class CheckedDecoder:
             self._lose()
 
     def _said_aspect(self) -> float | None:
-        aspect = plausible_aspect(self._context.sample_aspect_ratio)
+        aspect = declared_aspect(self._context.sample_aspect_ratio)
         return None if aspect == 1 and self._is_jpeg else aspect  # JPEG's writers put that where they know nothing
 
     @property
@@ -149,7 +149,7 @@ class CheckedDecoder:
             self._context.flush_buffers()
 
 
-class Aspects:
+class PixelAspects:
     """The shape of each picture's pixels on one connection.
 
     What the stream says of a picture holds for that picture. Where it says nothing, a shape is presumed only while
@@ -160,7 +160,7 @@ class Aspects:
     """
 
     def __init__(self, declared: Fraction | None) -> None:
-        self._declared = plausible_aspect(declared)
+        self._declared = declared_aspect(declared)
         self._first: tuple[int, int] | None = None
         self._has_said = False
 
@@ -186,7 +186,7 @@ def presumed_aspect(width: int, height: int) -> float | None:
     return None if (height in ANALOGUE_LINES and width in ANALOGUE_COLUMNS) else 1.0
 
 
-def plausible_aspect(aspect: Fraction | None) -> float | None:
+def declared_aspect(aspect: Fraction | None) -> float | None:
     """What a stream says of its pixels, where it says something that can be."""
     narrow, wide = PLAUSIBLE_ASPECT
     return float(aspect) if aspect and narrow <= aspect <= wide else None

@@ -18,7 +18,7 @@ _HEAD_BYTES = 32
 """A slice's header up to its frame number is shorter."""
 
 
-class Bits:
+class BitReader:
     """Reads the bits of a NAL unit, emulation prevention taken out. Behind the end it raises IndexError."""
 
     def __init__(self, data: bytes) -> None:
@@ -45,7 +45,7 @@ class Bits:
 
 
 @dataclass(frozen=True, slots=True)
-class Sequence:
+class SequenceParameters:
     """What a sequence parameter set says of the numbers.
 
     Attributes:
@@ -59,9 +59,9 @@ class Sequence:
     may_skip: bool
 
     @classmethod
-    def parse(cls, unit: bytes) -> tuple[int, Sequence]:
+    def parse(cls, unit: bytes) -> tuple[int, SequenceParameters]:
         """Its id, and itself; raises IndexError where it is cut short."""
-        bits = Bits(_unescaped(unit[1:]))
+        bits = BitReader(_unescaped(unit[1:]))
         profile = bits.take(8)
         bits.take(16)  # constraints and level
         number = bits.exp_golomb()
@@ -90,7 +90,7 @@ class Sequence:
         return number, cls(modulus, has_planes, bool(bits.take(1)))
 
 
-def _skip_scaling(bits: Bits, count: int) -> None:
+def _skip_scaling(bits: BitReader, count: int) -> None:
     last = following = 8
     for _ in range(count):
         if following:
@@ -107,7 +107,7 @@ class FrameNumbers:
 
     def __init__(self, extradata: bytes | None) -> None:
         self._length_bytes = 0
-        self._sequence: Sequence | None = None
+        self._sequence: SequenceParameters | None = None
         self._last: int | None = None
         data = extradata or b""
         if data[:1] == b"\x01" and len(data) > 6:
@@ -115,13 +115,13 @@ class FrameNumbers:
             size = int.from_bytes(data[6:8])
             self._learn(data[8 : 8 + size])
         else:
-            for unit in units_of(data, 0):
+            for unit in nal_units(data, 0):
                 if unit[0] & 31 == SEQUENCE:
                     self._learn(unit)
 
     def missing_before(self, packet: bytes) -> int:
         """How many reference pictures are missing before this one; 0 where that cannot be told."""
-        for unit in units_of(packet, self._length_bytes):
+        for unit in nal_units(packet, self._length_bytes):
             kind = unit[0] & 31
             if kind == SEQUENCE:
                 self._learn(unit)
@@ -138,7 +138,7 @@ class FrameNumbers:
 
     def _learn(self, unit: bytes) -> None:
         try:
-            _, self._sequence = Sequence.parse(unit)
+            _, self._sequence = SequenceParameters.parse(unit)
         except IndexError:
             self._sequence = None
 
@@ -146,7 +146,7 @@ class FrameNumbers:
         sequence = self._sequence
         if sequence is None:
             return 0
-        bits = Bits(_unescaped(unit[1:_HEAD_BYTES]))
+        bits = BitReader(_unescaped(unit[1:_HEAD_BYTES]))
         for _ in range(3):  # first macroblock, type, picture parameter set
             bits.exp_golomb()
         if sequence.has_planes:
@@ -160,7 +160,7 @@ class FrameNumbers:
         return (number - last - 1) % sequence.modulus
 
 
-def units_of(packet: bytes, length_bytes: int) -> Iterator[bytes]:
+def nal_units(packet: bytes, length_bytes: int) -> Iterator[bytes]:
     """The NAL units of a packet, none of them empty.
 
     Args:

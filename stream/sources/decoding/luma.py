@@ -20,7 +20,7 @@ _LUMA_FIRST = re.compile(r"(yuva?\d{3}p|yuvj\d{3}p|nv12|nv21|nv16|nv24|nv42|gray
 _LIMITED, _FULL = 1, 2  # AVCOL_RANGE_MPEG, AVCOL_RANGE_JPEG
 
 
-def grey_of(picture: VideoFrame) -> NDArray[np.uint8]:
+def grey_image(picture: VideoFrame) -> NDArray[np.uint8]:
     """Grey levels of a decoded picture, (H, W), where 0 is black and 255 white.
 
     Convention: luma of limited range (16 to 235 in 8 bits, 64 to 940 in 10) is stretched to 0 to 255 and
@@ -38,7 +38,7 @@ def grey_of(picture: VideoFrame) -> NDArray[np.uint8]:
         is_full = picture.color_range != _LIMITED
     else:
         is_full = picture.color_range == _FULL or name.startswith("yuvj")
-    return stretched(_first_plane(picture, bits), bits=bits, is_full=is_full)
+    return to_full_range(_first_plane(picture, bits), bits=bits, is_full=is_full)
 
 
 def _first_plane(picture: VideoFrame, bits: int) -> NDArray[Any]:
@@ -48,8 +48,8 @@ def _first_plane(picture: VideoFrame, bits: int) -> NDArray[Any]:
     return memory.reshape(plane.height, plane.line_size // dtype.itemsize)[:, : picture.width]
 
 
-def stretched(luma: NDArray[np.uint8] | NDArray[np.uint16], *, bits: int, is_full: bool) -> NDArray[np.uint8]:
-    """Luma of limited or full range as grey levels from 0 to 255; see `grey_of`."""
+def to_full_range(luma: NDArray[np.uint8] | NDArray[np.uint16], *, bits: int, is_full: bool) -> NDArray[np.uint8]:
+    """Luma of limited or full range as grey levels from 0 to 255; see `grey_image`."""
     if is_full:
         black, white = 0, (1 << bits) - 1
     else:
@@ -72,7 +72,7 @@ def _table(black: int, scale: float) -> NDArray[np.uint8]:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class DisplayTransform:
     """How a stored picture must be turned to be shown: first transposed, then mirrored."""
 
     transpose: bool = False
@@ -81,13 +81,13 @@ class Turn:
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The picture upright; the same array where there is nothing to turn."""
-        if self == Turn():
+        if self == DisplayTransform():
             return image
         turned = image.T if self.transpose else image
         return np.ascontiguousarray(turned[:: -1 if self.flip_y else 1, :: -1 if self.flip_x else 1])
 
 
-def turn_of(picture: VideoFrame) -> Turn:
+def display_transform(picture: VideoFrame) -> DisplayTransform:
     """The turn that the recording's display matrix asks for, to the nearest quarter, mirrors included.
 
     Convention: the matrix (a b u; c d v; x y w) sends a stored point (p, q), q down, to
@@ -95,8 +95,8 @@ def turn_of(picture: VideoFrame) -> Turn:
     """
     a, b, c, d = _display_matrix(picture)
     if abs(a) >= abs(c):
-        return Turn(flip_x=a < 0, flip_y=d < 0)
-    return Turn(transpose=True, flip_x=c < 0, flip_y=b < 0)
+        return DisplayTransform(flip_x=a < 0, flip_y=d < 0)
+    return DisplayTransform(transpose=True, flip_x=c < 0, flip_y=b < 0)
 
 
 def _display_matrix(picture: VideoFrame) -> tuple[int, int, int, int]:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from stream.common.errors import SourceError, SourceUnreadable
 from stream.sources.base import joined_notes
-from stream.sources.files.kinds import Kind, counted, is_image, is_recording, kind_of
-from stream.sources.paced import Wrapper
+from stream.sources.files.kinds import SourceKind, counted, is_image, is_recording, kind_of
+from stream.sources.wrappers import SourceWrapper
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MAX_MEMBERS = 100_000
 MAX_RATIO = 200
 """Bytes that a byte of a sound archive of pictures may become; bombs go to 1000."""
-UNPACKED_BY_HAND = {Kind.ARCHIVE: "another archive", Kind.RECORDED: "a recording of our own"}
+UNPACKED_BY_HAND = {SourceKind.ARCHIVE: "another archive", SourceKind.RECORDED: "a recording of our own"}
 _SPARE_BYTES = 64 << 20
 
 _DAMAGE = (
@@ -37,7 +37,7 @@ _DAMAGE = (
 """What `zipfile` raises on damaged archives, on ciphers, and on a full disk."""
 
 
-class ArchiveSource(Wrapper):
+class ArchiveSource(SourceWrapper):
     """The recording that a .zip holds: one file of any kind, or a folder of images or of DICOM files."""
 
     def __init__(self, path: Path, *, open_path: Callable[[Path], FrameSource]) -> None:

@@ -58,7 +58,7 @@ _DATA_SET = re.compile(
 )
 
 
-class Kind(Enum):
+class SourceKind(Enum):
     """What a source is read as."""
 
     IMAGES = "images"
@@ -69,7 +69,7 @@ class Kind(Enum):
     VIDEO = "video"
 
 
-def kind_of(path: Path) -> Kind:
+def kind_of(path: Path) -> SourceKind:
     """Tells what a path holds. A file without any known mark is taken for a video.
 
     Raises:
@@ -97,25 +97,25 @@ def kind_of(path: Path) -> Kind:
     return _kind_of_file(path.suffix.lower(), head)
 
 
-def _kind_of_folder(path: Path) -> Kind:
+def _kind_of_folder(path: Path) -> SourceKind:
     """A folder of DICOM files, unless there is an image among them."""
     if (path / "frames.jsonl").is_file():
-        return Kind.RECORDED
+        return SourceKind.RECORDED
     if (path / "DICOMDIR").is_file():
-        return Kind.DICOM
+        return SourceKind.DICOM
     files = [entry for entry in path.iterdir() if not entry.name.startswith(".") and entry.is_file()]
     is_of_dicom = any(map(is_dicom, files)) and not any(map(is_image, files))
-    return Kind.DICOM if is_of_dicom else Kind.IMAGES
+    return SourceKind.DICOM if is_of_dicom else SourceKind.IMAGES
 
 
 def is_dicom(path: Path) -> bool:
     """Whether a file of a folder is DICOM, or by its name should be."""
-    return not path.name.startswith(".") and _kind_of_file(path.suffix.lower(), _head(path)) is Kind.DICOM
+    return not path.name.startswith(".") and _kind_of_file(path.suffix.lower(), _head(path)) is SourceKind.DICOM
 
 
 def is_image(path: Path) -> bool:
     """Whether a file of a folder is an image, or by its name should be one."""
-    return path.suffix.lower() in IMAGE_SUFFIXES or _head_kind(_head(path)) is Kind.IMAGES
+    return path.suffix.lower() in IMAGE_SUFFIXES or _head_kind(_head(path)) is SourceKind.IMAGES
 
 
 def is_recording(path: Path) -> bool:
@@ -139,17 +139,17 @@ def _head(path: Path) -> bytes:
         return b""
 
 
-def _head_kind(head: bytes) -> Kind | None:
+def _head_kind(head: bytes) -> SourceKind | None:
     """What the first bytes of a file say; None where they say nothing."""
     if head[_DICOM_MAGIC_AT:] == b"DICM" or begins_data_set(head):
-        return Kind.DICOM
+        return SourceKind.DICOM
     if head.startswith(b"NRRD") or _METAIMAGE.match(head):
-        return Kind.STACK
+        return SourceKind.STACK
     if _IMAGE.match(head):
-        return Kind.IMAGES
+        return SourceKind.IMAGES
     if _VIDEO.match(head):
-        return Kind.VIDEO
-    return Kind.ARCHIVE if head.startswith(_ARCHIVE) else None
+        return SourceKind.VIDEO
+    return SourceKind.ARCHIVE if head.startswith(_ARCHIVE) else None
 
 
 def begins_data_set(head: bytes) -> bool:
@@ -157,18 +157,18 @@ def begins_data_set(head: bytes) -> bool:
     return _DATA_SET.match(head) is not None
 
 
-def _kind_of_file(suffix: str, head: bytes) -> Kind:
+def _kind_of_file(suffix: str, head: bytes) -> SourceKind:
     kind = _head_kind(head)
-    if kind is Kind.IMAGES and suffix in (".mjpeg", ".mjpg"):  # JPEGs in a row
-        return Kind.VIDEO
-    if kind is None or (kind is not Kind.DICOM and suffix in DICOM_SUFFIXES):
-        kind = next((kind for kind, suffixes in _BY_SUFFIX.items() if suffix in suffixes), Kind.VIDEO)
+    if kind is SourceKind.IMAGES and suffix in (".mjpeg", ".mjpg"):  # JPEGs in a row
+        return SourceKind.VIDEO
+    if kind is None or (kind is not SourceKind.DICOM and suffix in DICOM_SUFFIXES):
+        kind = next((kind for kind, suffixes in _BY_SUFFIX.items() if suffix in suffixes), SourceKind.VIDEO)
     return kind
 
 
 _BY_SUFFIX = {
-    Kind.DICOM: DICOM_SUFFIXES,
-    Kind.STACK: STACK_SUFFIXES,
-    Kind.IMAGES: IMAGE_SUFFIXES,
-    Kind.ARCHIVE: ARCHIVE_SUFFIXES,
+    SourceKind.DICOM: DICOM_SUFFIXES,
+    SourceKind.STACK: STACK_SUFFIXES,
+    SourceKind.IMAGES: IMAGE_SUFFIXES,
+    SourceKind.ARCHIVE: ARCHIVE_SUFFIXES,
 }

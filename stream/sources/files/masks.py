@@ -136,7 +136,7 @@ def _png_errors(path: Path) -> Iterator[None]:
         raise MaskError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def pixel_aspect(path: Path) -> float:
+def mask_pixel_aspect(path: Path) -> float:
     """Width of a mask's pixel over its height, as its file declares it; 1 where it declares nothing.
 
     A MetaImage file says it by `ElementSpacing`, a PNG by its chunk pHYs (pixels per unit in x and y). Only the ratio

@@ -14,15 +14,15 @@ from av.stream import Disposition
 
 from stream.common.errors import SourceNotFound, SourceTruncated, SourceUnreadable
 from stream.frames.frame import Frame
-from stream.frames.segment_numbering import Segments
+from stream.frames.reason import Reason
+from stream.frames.segment_numbering import SegmentNumbering
 from stream.frames.timeline import Timeline
 from stream.frames.typed_spacing import TypedSpacing
-from stream.measurement.biometry import Reason
 from stream.sources.base import DEFAULT_RATE_HZ, RATE_NOTE, SourceInfo, joined_notes
-from stream.sources.decoding.checked_decoder import plausible_aspect, presumed_aspect
-from stream.sources.decoding.luma import grey_of, turn_of
+from stream.sources.decoding.checked_decoder import declared_aspect, presumed_aspect
+from stream.sources.decoding.luma import display_transform, grey_image
 from stream.sources.decoding.picture_reader import PictureReader
-from stream.sources.recording_base import Recording
+from stream.sources.recording_base import RecordingSource
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -41,7 +41,7 @@ NOTE_PREFIX = "partum-note:"
 _log = logging.getLogger(__name__)
 
 
-class VideoSource(Recording):
+class VideoSource(RecordingSource):
     """The frames of a video file, decoded one by one.
 
     Frames are grey (`stream.sources.decoding.luma`), turned as the file's display matrix asks, with the file's own
@@ -91,7 +91,7 @@ class VideoSource(Recording):
             raise SourceUnreadable(f"{self._path}: holds no picture that can be decoded; export it again")
         self._pictures = itertools.chain(before, pictures)
         self._stored_size, self._first_aspect = (first.width, first.height), before[-1].aspect
-        self._turn = turn_of(first)
+        self._turn = display_transform(first)
         width, height = self._stored_size[::-1] if self._turn.transpose else self._stored_size
         rate_hz = _rate_hz(self._stream)
         return SourceInfo(
@@ -111,20 +111,20 @@ class VideoSource(Recording):
     def _read(self) -> Generator[Frame, None, None]:
         time_base = _fraction(self._stream.time_base) or Fraction(1, 1_000_000)
         timeline = Timeline(time_base=time_base, period_s=_period_s(self._stream))
-        segments, typed = Segments(), TypedSpacing(self.info.spacing)
-        coded = plausible_aspect(self._first_aspect)
+        segments, typed = SegmentNumbering(), TypedSpacing(self.info.spacing)
+        coded = declared_aspect(self._first_aspect)
         image = np.zeros((self.info.height, self.info.width), np.uint8)
         # The container's goes before the codec's, where either says something.
         said = _fraction(self._stream.sample_aspect_ratio)
-        aspect = plausible_aspect(said) if said else presumed_aspect(*self._stored_size)
+        aspect = declared_aspect(said) if said else presumed_aspect(*self._stored_size)
         last = 0
         for index, decoded in enumerate(self._pictures):
             if decoded.frame is None:
                 image = np.zeros_like(image)
             else:
                 image = self._shown(decoded.frame)
-                if plausible_aspect(decoded.aspect) != coded:  # it changed on the way
-                    coded = aspect = plausible_aspect(decoded.aspect)
+                if declared_aspect(decoded.aspect) != coded:  # it changed on the way
+                    coded = aspect = declared_aspect(decoded.aspect)
             shown_aspect = 1 / aspect if aspect and self._turn.transpose else aspect
             pts = timeline.place(decoded.stamp)
             self._longest_s, last = max(self._longest_s, (pts - last) * time_base), pts
@@ -145,8 +145,8 @@ class VideoSource(Recording):
         """Grey and upright; the turn is read again where the size changes."""
         if (picture.width, picture.height) != self._stored_size:
             self._stored_size = picture.width, picture.height
-            self._turn = turn_of(picture)
-        return self._turn(grey_of(picture))
+            self._turn = display_transform(picture)
+        return self._turn(grey_image(picture))
 
     def _check_end(self) -> None:
         """Raises SourceTruncated where the recording ends damaged, or before the end its header declares."""

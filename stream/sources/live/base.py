@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Protocol, Self
 from engines.redaction import scrubbed
 from stream.common.errors import SourceDenied, SourceError
 from stream.frames.frame import Frame, SegmentCause
+from stream.frames.reason import Reason
 from stream.frames.segments import change_between
 from stream.frames.typed_spacing import TypedSpacing
-from stream.measurement.biometry import Reason
 from stream.sources.base import SourceInfo
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ PICTURE_TIMEOUT_S = 5.0
 NANOSECONDS = Fraction(1, 1_000_000_000)
 
 
-class Link(StrEnum):
+class LinkState(StrEnum):
     """How a live source stands with its peer."""
 
     CONNECTING = "connecting"
@@ -78,7 +78,7 @@ class LinkStatus:
         note: what must be known of its times or its scale, for people; empty where there is nothing.
     """
 
-    link: Link
+    link: LinkState
     reason: str
     connections: int
     frames: int
@@ -91,7 +91,7 @@ class LinkStatus:
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Picture:
+class LivePicture:
     """One picture of a feed.
 
     Attributes:
@@ -129,7 +129,7 @@ class Feed(Protocol):
     @property
     def skipped(self) -> int: ...
 
-    def __iter__(self) -> Iterator[Picture]: ...
+    def __iter__(self) -> Iterator[LivePicture]: ...
 
     def close(self) -> None:
         """Ends a waiting read, from any thread, and gives everything back. Closing twice is harmless."""
@@ -168,7 +168,9 @@ class LiveSource:
         self._closed = threading.Event()
         self._lock = threading.Lock()
         self._feed: Feed | None = None
-        self._status = LinkStatus(link=Link.CONNECTING, reason="", connections=0, frames=0, lost=0, last_frame_ns=None)
+        self._status = LinkStatus(
+            link=LinkState.CONNECTING, reason="", connections=0, frames=0, lost=0, last_frame_ns=None
+        )
         self._first_ns: int | None = None
         self._last_pts = -1
         self._before: Frame | None = None
@@ -191,13 +193,13 @@ class LiveSource:
     def _standing(self) -> LinkStatus:
         status, feed = self._status, self._feed
         if feed is not None:
-            reason = status.reason if status.link is Link.LIVE else status.reason or feed.note
+            reason = status.reason if status.link is LinkState.LIVE else status.reason or feed.note
             status = replace(status, skipped=self._skipped_before + feed.skipped, reason=reason)
         last_ns = status.last_frame_ns
-        if status.link is Link.LIVE and last_ns is not None:
+        if status.link is LinkState.LIVE and last_ns is not None:
             silent_s = (self._clock.now_ns() - last_ns) / 1e9
             if silent_s > SILENCE_S:
-                return replace(status, link=Link.NO_SIGNAL, reason=f"no picture for {silent_s:.0f} s")
+                return replace(status, link=LinkState.NO_SIGNAL, reason=f"no picture for {silent_s:.0f} s")
         return status
 
     def __iter__(self) -> Iterator[Frame]:
@@ -209,7 +211,10 @@ class LiveSource:
                 break
             if self._status.frames > before:
                 pause_s, denied_pause_s = FIRST_PAUSE_S, DENIED_PAUSE_S
-            link, reason = Link.RECONNECTING if self._status.connections else Link.CONNECTING, _words_of(error)
+            link, reason = (
+                LinkState.RECONNECTING if self._status.connections else LinkState.CONNECTING,
+                _words_of(error),
+            )
             if isinstance(error, SourceDenied):
                 self._set(link=link, reason=f"{reason}; the next attempt is in {denied_pause_s:.0f} s")
                 self._wait(denied_pause_s)
@@ -218,7 +223,7 @@ class LiveSource:
             self._set(link=link, reason=reason)
             self._wait(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-        self._set(link=Link.CLOSED, reason=self._status.reason)
+        self._set(link=LinkState.CLOSED, reason=self._status.reason)
 
     def _connection(self) -> Generator[Frame, None, Exception | None]:
         """Connects and yields frames until the connection is lost; returns why, None where the feed just ended."""
@@ -253,14 +258,14 @@ class LiveSource:
         status = self._status
         self._status = replace(status, connections=status.connections + 1, format=feed.format, note=feed.note)
 
-    def _frame(self, picture: Picture, feed: Feed) -> Frame:
+    def _frame(self, picture: LivePicture, feed: Feed) -> Frame:
         if self._first_ns is None:
             self._first_ns = picture.captured_ns
         self._last_pts = max(picture.captured_ns - self._first_ns, self._last_pts + 1)
         status = self._status
         self._status = replace(
             status,
-            link=Link.LIVE,
+            link=LinkState.LIVE,
             reason="",
             frames=status.frames + 1,
             lost=status.lost + picture.lost_before,
@@ -323,7 +328,7 @@ class LiveSource:
     ) -> None:
         self.close()
 
-    def _set(self, *, link: Link, reason: str) -> None:
+    def _set(self, *, link: LinkState, reason: str) -> None:
         self._status = replace(self._status, link=link, reason=reason)
 
     def _wait(self, pause_s: float) -> None:

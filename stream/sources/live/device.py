@@ -12,7 +12,7 @@ from engines.redaction import redacted
 from stream.common.errors import OptionError
 from stream.sources.live.base import LiveSource
 from stream.sources.live.network import NetworkFeed
-from stream.sources.live.v4l2 import V4l2Feed, Wanted
+from stream.sources.live.v4l2 import CaptureRequest, V4l2Feed
 
 if TYPE_CHECKING:
     import threading
@@ -78,7 +78,7 @@ def _screen(rest: str) -> tuple[str, Mapping[str, str]]:
     return address, options
 
 
-def _v4l2(rest: str) -> tuple[str, Wanted]:
+def _v4l2(rest: str) -> tuple[str, CaptureRequest]:
     shown = redacted(f"v4l2:{rest}")
     path, _, query = rest.partition("?")
     given = dict(part.partition("=")[::2] for part in query.split("&") if part)
@@ -95,4 +95,4 @@ def _v4l2(rest: str) -> tuple[str, Wanted]:
         )
     if not Path(path).exists():
         raise OptionError(f"{shown}: there is no such device; ls /dev/video* shows those there are")
-    return path, Wanted(width=int(size[1]), height=int(size[2]), rate_hz=rate_hz, code=code)
+    return path, CaptureRequest(width=int(size[1]), height=int(size[2]), rate_hz=rate_hz, code=code)

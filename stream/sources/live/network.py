@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from stream.common.clock import Clock
     from stream.frames.frame import PixelSpacing
-    from stream.sources.live.base import Feed, Picture
+    from stream.sources.live.base import Feed, LivePicture
 
 OPEN_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 2.0
@@ -129,7 +129,7 @@ class NetworkFeed:
     def note(self) -> str:
         return self._pictures.note if self._pictures else ""
 
-    def __iter__(self) -> Iterator[Picture]:
+    def __iter__(self) -> Iterator[LivePicture]:
         with self._reading:
             if self._closed.is_set():
                 return
@@ -143,7 +143,7 @@ class NetworkFeed:
             finally:
                 self._container.close()
 
-    def _read(self) -> Iterator[Picture]:
+    def _read(self) -> Iterator[LivePicture]:
         pictures = self._pictures
         if pictures is None:
             raise SourceUnreadable("there is no video in it")

@@ -22,13 +22,13 @@ import av.error
 import numpy as np
 
 from stream.common.errors import SourceUnreadable
-from stream.measurement.biometry import Reason
+from stream.frames.reason import Reason
 from stream.sources.decoding.checked_decoder import presumed_aspect
 from stream.sources.decoding.jpeg import is_whole
-from stream.sources.decoding.luma import grey_of, stretched
-from stream.sources.live.base import Picture
+from stream.sources.decoding.luma import grey_image, to_full_range
+from stream.sources.live.base import LivePicture
 from stream.sources.live.sender_clock import SenderClock
-from stream.sources.live.v4l2_driver import Capture, Driver, KernelDriver, PixelFormat
+from stream.sources.live.v4l2_driver import CaptureDevice, Driver, KernelDriver, PixelFormat
 
 if TYPE_CHECKING:
     import mmap
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from stream.common.clock import Clock
-    from stream.sources.live.v4l2_driver import Filled
+    from stream.sources.live.v4l2_driver import FilledBuffer
 
 BUFFERS = 4
 """Enough for the time between two looks of a busy machine; what is older than the newest is dropped later anyway."""
@@ -53,7 +53,7 @@ LARGE_PX = 1280 * 720
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class CaptureRequest:
     """What the user asked for; 0 or "" leaves it to the device.
 
     Attributes:
@@ -87,7 +87,13 @@ class V4l2Feed:
     skipped = 0
 
     def __init__(
-        self, path: str, wanted: Wanted, clock: Clock, cancelled: threading.Event, *, driver: Driver | None = None
+        self,
+        path: str,
+        wanted: CaptureRequest,
+        clock: Clock,
+        cancelled: threading.Event,
+        *,
+        driver: Driver | None = None,
     ) -> None:
         self._name, self._clock, self._cancelled = f"v4l2:{path}", clock, cancelled
         self._closed = threading.Event()
@@ -97,7 +103,7 @@ class V4l2Feed:
             self._fd = os.open(path, os.O_RDWR | os.O_NONBLOCK)
         except OSError as error:
             raise SourceUnreadable(f"{self._name}: cannot be opened ({error.strerror})") from error
-        self._capture = Capture(self._fd, driver or KernelDriver())
+        self._capture = CaptureDevice(self._fd, driver or KernelDriver())
         self._memory: list[mmap.mmap] = []
         try:
             self._format, rate_hz = self._negotiate(wanted)
@@ -118,7 +124,7 @@ class V4l2Feed:
     def note(self) -> str:
         return self._sender.note
 
-    def _negotiate(self, wanted: Wanted) -> tuple[PixelFormat, float | None]:
+    def _negotiate(self, wanted: CaptureRequest) -> tuple[PixelFormat, float | None]:
         card, can_capture = self._capture.name()
         if not can_capture:
             raise SourceUnreadable(f"{self._name}: {card or 'the device'} does not capture video; give another device")
@@ -136,7 +142,7 @@ class V4l2Feed:
             raise SourceUnreadable(f"{self._name}: gives {granted.code} where {code} was asked for")
         return granted, self._capture.set_rate(wanted.rate_hz) if wanted.rate_hz else None
 
-    def __iter__(self) -> Iterator[Picture]:
+    def __iter__(self) -> Iterator[LivePicture]:
         last, lost = -1, 0
         with self._reading:
             try:
@@ -155,13 +161,13 @@ class V4l2Feed:
             finally:
                 self._release()
 
-    def _picture(self, filled: Filled, *, lost_before: int) -> Picture:
+    def _picture(self, filled: FilledBuffer, *, lost_before: int) -> LivePicture:
         image = None if filled.is_damaged else self._grey(self._memory[filled.index][: filled.used_bytes])
         self._capture.give_back(filled.index)
         if image is not None:
             self._last = image
         height, width = self._last.shape
-        return Picture(
+        return LivePicture(
             image=self._last,
             captured_ns=self._captured_ns(filled),
             pixel_aspect=presumed_aspect(width, height),
@@ -169,7 +175,7 @@ class V4l2Feed:
             refusal=Reason.DAMAGED if image is None else None,
         )
 
-    def _next(self) -> Filled | None:
+    def _next(self) -> FilledBuffer | None:
         """Waits for a filled buffer; None where the feed was closed."""
         waited_s = 0.0
         while waited_s < READ_TIMEOUT_S:
@@ -182,7 +188,7 @@ class V4l2Feed:
             waited_s += WAKE_S
         raise SourceUnreadable(f"{self._name}: no picture came for {READ_TIMEOUT_S:.0f} s")
 
-    def _captured_ns(self, filled: Filled) -> int:
+    def _captured_ns(self, filled: FilledBuffer) -> int:
         now_ns = self._clock.now_ns()
         if filled.is_monotonic and 0 <= now_ns - filled.stamp_ns < OLDEST_STAMP_NS:
             return filled.stamp_ns
@@ -224,7 +230,7 @@ def _reader_of(format: PixelFormat) -> Callable[[bytes], NDArray[np.uint8] | Non
             return None
         lines = np.frombuffer(data, np.uint8, line_bytes * height).reshape(height, line_bytes)
         luma = np.ascontiguousarray(lines[:, first : step * width : step])
-        return stretched(luma, bits=8, is_full=format.code == "GREY")
+        return to_full_range(luma, bits=8, is_full=format.code == "GREY")
 
     return read
 
@@ -241,6 +247,6 @@ def _jpeg_reader() -> Callable[[bytes], NDArray[np.uint8] | None]:
             pictures = decoder.decode(av.Packet(data))
         except av.error.FFmpegError:
             return None
-        return grey_of(pictures[-1]) if pictures else None
+        return grey_image(pictures[-1]) if pictures else None
 
     return read

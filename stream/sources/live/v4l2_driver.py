@@ -64,7 +64,7 @@ class PixelFormat:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Filled:
+class FilledBuffer:
     """A buffer the driver has filled.
 
     Attributes:
@@ -83,7 +83,7 @@ class Filled:
     is_monotonic: bool
 
 
-class Capture:
+class CaptureDevice:
     """The calls, on one open device.
 
     Args:
@@ -152,12 +152,12 @@ class Capture:
         """Lets the driver fill a buffer again."""
         self._driver.ioctl(self._fd, QBUF, _buffer(index))
 
-    def take(self) -> Filled:
+    def take(self) -> FilledBuffer:
         """The next filled buffer; BlockingIOError where there is none yet."""
         data = _buffer(0)
         self._driver.ioctl(self._fd, DQBUF, data)
         index, _, used, flags, _, seconds, micros, _, sequence, *_ = _BUFFER.unpack(data)
-        return Filled(
+        return FilledBuffer(
             index=index,
             used_bytes=used,
             is_damaged=bool(flags & BUFFER_ERROR),

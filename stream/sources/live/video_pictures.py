@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from stream.common.errors import SourceUnreadable
-from stream.measurement.biometry import Reason
-from stream.sources.decoding.checked_decoder import Aspects, CheckedDecoder
-from stream.sources.decoding.luma import grey_of
+from stream.frames.reason import Reason
+from stream.sources.decoding.checked_decoder import CheckedDecoder, PixelAspects
+from stream.sources.decoding.luma import grey_image
 from stream.sources.live.backlog import Backlog
-from stream.sources.live.base import PICTURE_TIMEOUT_S, Picture
+from stream.sources.live.base import PICTURE_TIMEOUT_S, LivePicture
 from stream.sources.live.sender_clock import SenderClock
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class VideoPictures:
     def __init__(
         self, context: VideoCodecContext, clock: Clock, *, declared: Fraction | None = None, has_stamps: bool = True
     ) -> None:
-        self._decoder, self._aspects, self._clock = CheckedDecoder(context), Aspects(declared), clock
+        self._decoder, self._aspects, self._clock = CheckedDecoder(context), PixelAspects(declared), clock
         self._has_stamps = has_stamps
         self.sender = SenderClock()
         self._last: NDArray[np.uint8] | None = None
@@ -59,7 +59,7 @@ class VideoPictures:
         self._backlog, self._is_behind, self._late_ns = Backlog(), False, 0
         self._packet_ns = self._clean_ns = self._asked_ns = clock.now_ns()
 
-    def of(self, packet: Packet[Any], *, lost: int = 0, is_torn: bool = False) -> Iterator[Picture]:
+    def of(self, packet: Packet[Any], *, lost: int = 0, is_torn: bool = False) -> Iterator[LivePicture]:
         """The pictures that a packet completes.
 
         Args:
@@ -79,7 +79,7 @@ class VideoPictures:
 
     def _decoded(
         self, packet: Packet[Any], arrived_ns: int, waited_ns: int, lost: int, *, is_torn: bool
-    ) -> Iterator[Picture]:
+    ) -> Iterator[LivePicture]:
         for decoded in self._decoder.decode(packet, lost=lost, is_torn=is_torn):
             captured_ns = self._captured_ns(decoded.picture, arrived_ns, waited_ns)
             picture = self._picture(decoded, captured_ns)
@@ -100,12 +100,12 @@ class VideoPictures:
             self._backlog.forget()
         return self._is_behind and self._last is not None
 
-    def _left_out(self, packet: Packet[Any], arrived_ns: int, waited_ns: int, lost: int) -> Iterator[Picture]:
+    def _left_out(self, packet: Packet[Any], arrived_ns: int, waited_ns: int, lost: int) -> Iterator[LivePicture]:
         self._decoder.skip(lost)
         captured_ns = self._captured_ns(packet, arrived_ns, waited_ns)
         lost_before, self._lost = self._decoder.lost - self._lost, self._decoder.lost
         assert self._last is not None
-        yield Picture(image=self._last, captured_ns=captured_ns, lost_before=lost_before, refusal=Reason.OVERLOAD)
+        yield LivePicture(image=self._last, captured_ns=captured_ns, lost_before=lost_before, refusal=Reason.OVERLOAD)
 
     def _captured_ns(self, timed: VideoFrame | Packet[Any] | None, arrived_ns: int, waited_ns: int) -> int:
         captured_ns = self.sender.captured_ns(self._stamp_ns(timed), arrived_ns, reader_waited_ns=waited_ns)
@@ -129,15 +129,15 @@ class VideoPictures:
             return self.sender.note
         return f"waiting for a whole key picture{', with losses on the way' if self._decoder.lost else ''}"
 
-    def _picture(self, decoded: Decoded, captured_ns: int) -> Picture | None:
+    def _picture(self, decoded: Decoded, captured_ns: int) -> LivePicture | None:
         """What is passed on of a picture; None where there is nothing that could be shown."""
         picture, aspect = decoded.picture, None
         if picture is not None:
-            self._last = grey_of(picture)
+            self._last = grey_image(picture)
             aspect = None if decoded.is_damaged else self._aspects.of(decoded.aspect, picture.width, picture.height)
         if self._last is None:
             return None
-        return Picture(
+        return LivePicture(
             image=self._last,
             captured_ns=captured_ns,
             pixel_aspect=aspect,

@@ -17,7 +17,8 @@ from calibration.data.layouts.landmark_tables import aop_of
 from calibration.errors import DataSetError
 from calibration.evaluation.landmarks import angle_error, found_landmarks, radial_errors
 from partum import main
-from stream.measurement.biometry import Biometry, Landmarks, Reason
+from stream.frames.reason import Reason
+from stream.measurement.biometry import Biometry, Landmarks
 from stream.measurement.protocols import measure
 from tests.fakes.tiny_model import tiny_model
 

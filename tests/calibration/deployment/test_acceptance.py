@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from calibration.data.base import LabelledFrame
-from calibration.deployment.acceptance import LIMITS, judge, print_report
+from calibration.deployment.acceptance import LIMITS, compare_engines, print_report
 from calibration.errors import AcceptanceError
 from calibration.fitting.thresholds import matched_threshold
 from tests.fakes.doubles import GreyLevelEngine, picture
@@ -48,7 +48,7 @@ class Off(GreyLevelEngine):
 
 
 def judged(engine: GreyLevelEngine, precision: str = "fp16", frames: list[LabelledFrame] = FRAMES):  # type: ignore[no-untyped-def]
-    return judge(engine, GreyLevelEngine(), frames, precision=precision)
+    return compare_engines(engine, GreyLevelEngine(), frames, precision=precision)
 
 
 def test_the_same_engine_departs_by_nothing() -> None:

@@ -18,7 +18,7 @@ from calibration.deployment.build import BuildRequest, run_build
 from calibration.deployment.trial_frames import demonstration_frames
 from calibration.errors import AcceptanceError
 from engines.errors import EngineMissing, EngineUnavailable
-from engines.onnx.folding import folded
+from engines.onnx.folding import fold_graph
 from engines.registry import DEFAULT_INT8_MODEL, DEFAULT_MODEL, load_engine
 from engines.tensorrt import build as tensorrt_build
 from engines.tensorrt import engine as tensorrt_engine
@@ -116,7 +116,7 @@ def test_a_refused_engine_is_kept_out_unless_forced_and_then_marked(
         load_engine(backend="tensorrt")
     run_build(replace(request, force=True))
     with load_engine(backend="tensorrt") as engine:
-        assert engine.spec.mark.startswith("engine not accepted: Dice of PS is")
+        assert engine.spec.warning.startswith("engine not accepted: Dice of PS is")
     assert fake.leaks == {}
 
 
@@ -215,7 +215,7 @@ def test_export_makes_a_model_and_a_repository(tmp_path: Path, capsys: pytest.Ca
     }
     torch.save(stored, checkpoint)
     assert run("export", str(checkpoint), "--triton", str(tmp_path / "repository")) == 0
-    assert folded((tmp_path / "net.onnx").read_bytes()) == folded(tiny_model())
+    assert fold_graph((tmp_path / "net.onnx").read_bytes()) == fold_graph(tiny_model())
     assert (tmp_path / "repository" / "tiny" / "1" / "model.onnx").is_file()
     assert run("export", str(DEFAULT_MODEL)) == 2
     assert "give --triton FOLDER" in capsys.readouterr().err

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from calibration.data.base import LabelledFrame
-from calibration.deployment.acceptance import judge
+from calibration.deployment.acceptance import compare_engines
 from calibration.deployment.quantization import quantize
 from calibration.deployment.quantization.frames import choose_frames, spread_out
 from calibration.deployment.quantization.qdq import Quantizer
@@ -86,7 +86,7 @@ def test_the_quantised_graph_runs_alike_in_openvino_and_onnx_runtime(
         assert openvino.name == "openvino int8 CPU"
         # Judged by the angle and the masks: how a CPU without 8-bit instructions rounds is its own affair.
         for one, other in ((onnxruntime, openvino), (openvino, reference)):
-            assert judge(one, other, frames[::2], precision="int8").refusals == ()
+            assert compare_engines(one, other, frames[::2], precision="int8").refusals == ()
         image = as_network_input(frames[:1], MODEL.spec)
         assert not np.array_equal(openvino.infer(image).class_logits, reference.infer(image).class_logits)  # rounded
 
@@ -149,7 +149,7 @@ def test_a_model_is_quantised_tried_and_written(data: Path, tmp_path: Path) -> N
     assert report.accepted
     assert report.frames == 30  # none of those that gave the ranges
     written = read_model_file(out)
-    assert (written.spec.precision, written.spec.made_from, written.spec.mark) == ("int8", MODEL.spec.sha256, "")
+    assert (written.spec.precision, written.spec.made_from, written.spec.warning) == ("int8", MODEL.spec.sha256, "")
     facts = json.loads(out.with_suffix(".json").read_text())
     assert facts["acceptance"]["accepted"]
     assert facts["notice"]
@@ -172,7 +172,7 @@ def test_a_refused_model_is_not_written_unless_forced_and_then_marked(
         run_quantize(options)
     assert not out.exists()
     run_quantize(replace(options, force=True))
-    assert read_model_file(out).spec.mark.startswith("engine not accepted: AoP moves by")
+    assert read_model_file(out).spec.warning.startswith("engine not accepted: AoP moves by")
 
 
 def test_without_real_frames_nothing_is_quantised(tmp_path: Path, data: Path) -> None:

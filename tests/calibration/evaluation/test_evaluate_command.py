@@ -27,7 +27,7 @@ from engines.registry import load_engine
 from stream.app.commands.measure_command import measure_command
 from stream.common.errors import OptionError, OutputError
 from stream.frames.frame import Frame
-from stream.inference.frame_analyzer import Reader, letterbox_for
+from stream.inference.frame_analyzer import FrameAnalyzer, letterbox_for
 from stream.measurement.protocols import PROTOCOLS, measure
 from stream.phantom.render import render
 from stream.phantom.sample import sample_scene
@@ -121,8 +121,8 @@ def test_the_table_agrees_with_the_masks_and_with_the_pipeline(run: tuple[Result
             letterbox = letterbox_for(frame, engine.spec)
             prediction = engine.infer(letterbox.apply(image)[None, None])
             for protocol in PROTOCOLS:
-                reader = Reader.of(engine.spec, protocol=protocol)
-                reading = reader.read(frame, letterbox, prediction)
+                analyzer = FrameAnalyzer.of(engine.spec, protocol=protocol)
+                reading = analyzer.analyze(frame, letterbox, prediction)
                 expected = measure(truth, protocol=protocol)
                 assert row[f"{protocol}_gated_reason"] == (reading.biometry.reason or "")
                 assert row[f"{protocol}_true_reason"] == (expected.reason or "")

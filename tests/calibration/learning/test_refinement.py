@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from calibration.cross_validation.views import look_again
 from calibration.errors import ConfigError, TrainingError
-from calibration.evaluation.cross_validation.views import look_again
 from calibration.learning import checkpoint
 from calibration.learning.augmentation import AugmentationSettings, Effect
 from calibration.learning.refinement import train as refinement
@@ -158,7 +158,7 @@ def test_a_training_that_was_killed_ends_as_an_unbroken_one(tmp_path: Path, monk
     data = make_data(tmp_path / "data")
     whole = refinement.train_refinement(small(), data=data, out=tmp_path / "whole")
     assert whole["epoch"] == 2
-    learn, calls = refinement.learn_epoch, []
+    learn, calls = refinement.train_refinement_epoch, []
 
     def killed(*arguments: object) -> dict[str, float]:
         calls.append(arguments)
@@ -166,10 +166,10 @@ def test_a_training_that_was_killed_ends_as_an_unbroken_one(tmp_path: Path, monk
             raise KeyboardInterrupt
         return learn(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(refinement, "learn_epoch", killed)
+    monkeypatch.setattr(refinement, "train_refinement_epoch", killed)
     with pytest.raises(KeyboardInterrupt):
         refinement.train_refinement(small(), data=data, out=tmp_path / "killed")
-    monkeypatch.setattr(refinement, "learn_epoch", learn)
+    monkeypatch.setattr(refinement, "train_refinement_epoch", learn)
     refinement.train_refinement(small(), data=data, out=tmp_path / "killed")
     first, second = (checkpoint.read(tmp_path / name / "checkpoint.pt")["weights"] for name in ("whole", "killed"))
     assert all(torch.equal(first[name], second[name]) for name in first)

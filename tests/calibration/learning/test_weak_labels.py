@@ -24,18 +24,18 @@ from calibration.errors import DataSetError
 from calibration.learning import frames as training_frames
 from calibration.learning.settings.training import SourceSettings
 from calibration.learning.weak_labels.filters import (
-    Limits,
+    FilterLimits,
     Refusal,
     anatomy_refusal,
-    confidence,
     confidence_refusal,
     consistency_refusal,
     dominant_components,
+    filter_mask,
     flip_consistency,
-    judge,
     presence_refusal,
     softmax,
     solidity,
+    structure_confidence,
     weight,
 )
 from calibration.learning.weak_labels.run import COLUMNS, WEIGHTS_FILE, Teaching, teach, write_weak_labels
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
     from engines.base import Engine
 
-LIMITS = Limits()
+LIMITS = FilterLimits()
 WHOLE = (1.0, 1.0)
 STANDARD, OTHER = 4, 1
 WIDTH_PX, HEIGHT_PX = 230, 200
@@ -97,7 +97,7 @@ def certain(mask: NDArray[np.uint8], *, probability: float = 0.95) -> NDArray[np
 
 
 def test_a_sound_mask_passes_and_is_weighted_by_confidence_and_consistency() -> None:
-    label = judge(certain(sound()), certain(sound()), LIMITS)
+    label = filter_mask(certain(sound()), certain(sound()), LIMITS)
     assert label.refusal is None
     assert np.array_equal(label.mask, sound())
     assert label.confidence == pytest.approx((0.95, 0.95), abs=1e-6)
@@ -124,18 +124,18 @@ def test_a_sound_mask_passes_and_is_weighted_by_confidence_and_consistency() -> 
 )
 def test_anatomy(mask: NDArray[np.uint8], refusal: Refusal | None) -> None:
     assert anatomy_refusal(mask, WHOLE, LIMITS) is refusal
-    assert judge(certain(mask), certain(mask), LIMITS).refusal is refusal
+    assert filter_mask(certain(mask), certain(mask), LIMITS).refusal is refusal
 
 
 def test_a_structure_in_pieces_is_refused_and_a_speck_is_taken_away() -> None:
     two = sound()
     two[200:240, 5:45] = 2
-    label = judge(certain(two), certain(two), LIMITS)
+    label = filter_mask(certain(two), certain(two), LIMITS)
     assert label.refusal is Refusal.SCATTERED
     assert label.weight == 0.0
     speck = sound()
     speck[250:253, 5:8] = 1
-    label = judge(certain(speck), certain(speck), LIMITS)
+    label = filter_mask(certain(speck), certain(speck), LIMITS)
     assert label.refusal is None
     assert np.array_equal(label.mask, sound())
 
@@ -144,7 +144,7 @@ def test_a_structure_in_pieces_is_refused_and_a_speck_is_taken_away() -> None:
 def test_missing_structures(code: int, refusal: Refusal) -> None:
     mask = np.where(sound() == code, 0, sound()).astype(np.uint8)
     assert presence_refusal(mask) is refusal
-    label = judge(certain(mask), certain(mask), LIMITS)
+    label = filter_mask(certain(mask), certain(mask), LIMITS)
     assert label.refusal is refusal
     assert label.confidence[code - 1] == label.weight == 0.0
     assert presence_refusal(sound()) is None
@@ -153,7 +153,7 @@ def test_missing_structures(code: int, refusal: Refusal) -> None:
 def test_unsure_predictions_are_refused_at_the_limit() -> None:
     for probability, refusal in ((0.79, Refusal.UNSURE), (0.81, None)):
         scores = certain(sound(), probability=probability)
-        assert judge(scores, scores, LIMITS).refusal is refusal
+        assert filter_mask(scores, scores, LIMITS).refusal is refusal
     assert confidence_refusal((0.79, 0.99), LIMITS) is Refusal.UNSURE
     assert confidence_refusal((0.8, 0.8), LIMITS) is None
 
@@ -161,7 +161,7 @@ def test_unsure_predictions_are_refused_at_the_limit() -> None:
 def test_predictions_that_mirroring_changes_are_refused() -> None:
     """Two predictions that differ are also less sure where they do; the limit on confidence is taken away here."""
     moved = np.roll(sound(), 8, axis=1)
-    label = judge(certain(sound()), certain(moved), Limits(confidence=0.0))
+    label = filter_mask(certain(sound()), certain(moved), FilterLimits(confidence=0.0))
     assert label.refusal is Refusal.INCONSISTENT
     assert label.consistency[0] < 0.85 < label.consistency[1] < 1
     assert consistency_refusal((0.86, 0.89), LIMITS) is Refusal.INCONSISTENT
@@ -176,7 +176,7 @@ def test_worked_values() -> None:
     other[0, 1:7] = 1
     assert flip_consistency(row, other) == (7 / 11, 1.0)
     probabilities = np.array([[[0.1, 0.3, 0.0]], [[0.9, 0.7, 0.0]], [[0.0, 0.0, 1.0]]], np.float32)
-    assert confidence(probabilities, np.array([[1, 1, 2]], np.uint8)) == pytest.approx((0.8, 1.0))
+    assert structure_confidence(probabilities, np.array([[1, 1, 2]], np.uint8)) == pytest.approx((0.8, 1.0))
     assert weight((0.9, 0.95), (0.88, 0.97)) == pytest.approx(0.792)
     pieces = np.zeros((12, 12), np.uint8)
     pieces[0, 0] = 1
@@ -201,7 +201,7 @@ def test_any_two_predictions_get_a_verdict_and_a_weight_in_range(seed: int, scal
     rng = np.random.default_rng(seed)
     first, second = (softmax((scale * rng.standard_normal((3, 9, 11))).astype(np.float32)) for _ in range(2))
     assert np.allclose(first.sum(axis=0), 1, atol=1e-5)
-    label = judge(first, second, LIMITS)
+    label = filter_mask(first, second, LIMITS)
     assert (label.weight > 0) == (label.refusal is None)
     assert all(0 <= value <= 1 + 1e-6 for value in (label.weight, *label.confidence, *label.consistency))
 

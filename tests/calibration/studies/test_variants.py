@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from calibration.cross_validation.predictions import joined_answers
 from calibration.errors import ConfigError, TrainingError
-from calibration.evaluation.cross_validation.predictions import joined_answers
 from calibration.studies.variants import Variant, as_text, study
 
 
@@ -24,8 +24,8 @@ def test_what_is_no_variant_is_refused(text: str) -> None:
 
 
 def test_a_folder_without_a_training_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("calibration.studies.variants.held_out_frames", lambda data, fold: [])
-    monkeypatch.setattr("calibration.evaluation.cross_validation.predictions.np.stack", lambda parts: np.zeros(0))
+    monkeypatch.setattr("calibration.studies.variants.fold_frames", lambda data, fold: [])
+    monkeypatch.setattr("calibration.cross_validation.predictions.np.stack", lambda parts: np.zeros(0))
     with pytest.raises(TrainingError, match="nowhere"):
         study(tmp_path, tmp_path / "out", [Variant.read(f"a={tmp_path}/nowhere")], fold=1)
     assert not (tmp_path / "out").exists()

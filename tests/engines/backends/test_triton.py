@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from engines.backends.triton import Address, TritonEngine
+from engines.backends.triton import TritonAddress, TritonEngine
 from engines.backends.triton_repository import write_repository
 from engines.errors import EngineUnavailable, InferenceError, ModelMismatch, ModelNotFound, RemoteError
 from engines.onnx.model_file import read_model_file
 from engines.registry import DEFAULT_MODEL, load_engine
 from stream.common.channel import Overflow
 from stream.pipeline.pipeline import Pipeline
-from stream.pipeline.record import State
+from stream.pipeline.record import FrameState
 from tests.contracts.test_engine_contract import some_images
 from tests.fakes.doubles import DrawnSource
 from tests.fakes.tiny_model import SPEC, tiny_model
@@ -133,7 +133,7 @@ def test_under_a_slow_server_a_live_stream_drops_frames_and_counts_them(server: 
         server.slow_down(0)
     states = [measurement.state for measurement in found]
     assert [measurement.frame.index for measurement in found] == list(range(count))
-    assert 0 < states.count(State.DROPPED) < count - 3
+    assert 0 < states.count(FrameState.DROPPED) < count - 3
 
 
 def test_what_is_not_served_is_named(server: TritonServer) -> None:
@@ -165,13 +165,13 @@ def test_where_no_server_is_the_error_says_so() -> None:
 )
 def test_an_address_that_cannot_be_meant_is_refused_with_an_example(uri: str) -> None:
     with pytest.raises(ModelNotFound, match=r"write triton://gpu-server:8001/psfh_unet"):
-        Address.parse(uri)
+        TritonAddress.parse(uri)
 
 
 def test_an_address_is_read_to_its_last_option() -> None:
-    found = Address.parse("triton://ward:9/net?timeout=0.5&patience=3")
-    assert found == Address(host="ward", port=9, model="net", timeout_s=0.5, patience_s=3.0)
-    assert Address.parse("triton://ward/net").port == 8001
+    found = TritonAddress.parse("triton://ward:9/net?timeout=0.5&patience=3")
+    assert found == TritonAddress(host="ward", port=9, model="net", timeout_s=0.5, patience_s=3.0)
+    assert TritonAddress.parse("triton://ward/net").port == 8001
 
 
 def test_a_repository_holds_the_model_and_replaces_an_older_one(model: ModelFile, tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ import onnxruntime
 import pytest
 
 from engines.errors import ModelMismatch
-from engines.onnx.editing import read_graph, written
-from engines.onnx.folding import folded
+from engines.onnx.editing import read_graph, serialize_model
+from engines.onnx.folding import fold_graph
 from engines.onnx.heads_only import heads_only
 from engines.onnx.precision import at_precision
 from engines.registry import DEFAULT_MODEL
@@ -32,23 +32,23 @@ def operators(content: bytes) -> Counter[str]:
 
 
 def test_folding_leaves_the_arithmetic_and_nothing_else() -> None:
-    before, after = run(tiny_model()), run(folded(tiny_model()))
+    before, after = run(tiny_model()), run(fold_graph(tiny_model()))
     assert before.keys() == after.keys()
     for name, value in before.items():
         np.testing.assert_allclose(after[name], value, atol=2e-5)
     assert np.ptp(before["class_logits"]) > 0.5
-    left = operators(folded(tiny_model()))
+    left = operators(fold_graph(tiny_model()))
     assert left.keys().isdisjoint({"BatchNormalization", "CastLike", "Expand", "Shape", "Constant"})
     assert left["Cast"] == 1  # of the image
     assert left["Conv"] == operators(tiny_model())["Conv"]
 
 
 def test_folding_twice_is_folding_once() -> None:
-    assert folded(folded(tiny_model())) == folded(tiny_model())
+    assert fold_graph(fold_graph(tiny_model())) == fold_graph(tiny_model())
 
 
 def test_the_facts_stay_and_say_what_changed() -> None:
-    assert read_graph(folded(tiny_model()))[1] == SPEC
+    assert read_graph(fold_graph(tiny_model()))[1] == SPEC
     assert read_graph(at_precision(tiny_model(), "fp16"))[1] == replace(SPEC, precision="fp16")
     heads = read_graph(heads_only(tiny_model()))[1]
     assert heads == replace(SPEC, output_height=0, output_width=0)
@@ -92,17 +92,17 @@ def test_heads_have_no_decoder_to_leave_out() -> None:
 def test_what_is_no_model_is_refused() -> None:
     for content in (b"no model", b""):
         with pytest.raises(ModelMismatch):
-            folded(content)
+            fold_graph(content)
 
 
 def test_a_graph_that_breaks_is_not_written() -> None:
     model, spec = read_graph(tiny_model())
     model.graph.node[0].input[0] = "nowhere"
     with pytest.raises(onnx.checker.ValidationError):
-        written(model, spec)
+        serialize_model(model, spec)
 
 
 def test_the_model_that_ships_folds() -> None:
     content = DEFAULT_MODEL.read_bytes()
-    assert operators(folded(content))["BatchNormalization"] == 0
+    assert operators(fold_graph(content))["BatchNormalization"] == 0
     assert operators(content)["BatchNormalization"] > 0

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from engines.errors import InferenceError, OutOfDeviceMemory
-from engines.onnx.folding import folded
+from engines.onnx.folding import fold_graph
 from engines.tensorrt.device_run import SLOTS, DeviceRun
 from tests.contracts.test_engine_contract import some_images
 from tests.fakes.fake_gpu import FakeContext, FakeCuda
@@ -24,7 +24,7 @@ def cuda() -> FakeCuda:
 
 def make_run(cuda: FakeCuda, *, context: Any = None, **options: Any) -> DeviceRun:
     settings: dict[str, Any] = {"max_batch": 4, **options}
-    return DeviceRun(context or FakeContext(folded(tiny_model()), cuda), cuda, SPEC, **settings)
+    return DeviceRun(context or FakeContext(fold_graph(tiny_model()), cuda), cuda, SPEC, **settings)
 
 
 def alone(images: Any) -> tuple[Any, ...]:
@@ -62,7 +62,7 @@ def test_a_batch_size_is_recorded_once_for_each_slot_and_then_replayed(cuda: Fak
 
 
 def test_a_context_that_cannot_be_recorded_runs_without(cuda: FakeCuda) -> None:
-    context = FakeContext(folded(tiny_model()), cuda)
+    context = FakeContext(fold_graph(tiny_model()), cuda)
     context.is_stream_capturable = lambda stream: False  # type: ignore[method-assign]
     run = make_run(cuda, context=context)
     for _ in range(2):
@@ -83,7 +83,7 @@ def test_collecting_the_first_batch_does_not_wait_for_the_second(cuda: FakeCuda)
 
 def test_a_static_engine_is_given_its_whole_batch(cuda: FakeCuda) -> None:
     shapes = []
-    context = FakeContext(folded(tiny_model()), cuda)
+    context = FakeContext(fold_graph(tiny_model()), cuda)
     set_shape = context.set_input_shape
     context.set_input_shape = lambda name, shape: shapes.append(shape) or set_shape(name, shape)  # type: ignore[method-assign, func-returns-value]
     run = make_run(cuda, context=context, fixed_batch=True)
@@ -131,7 +131,7 @@ def test_an_engine_of_another_model_is_named(cuda: FakeCuda) -> None:
 
 
 def test_a_refusing_engine_is_an_error(cuda: FakeCuda) -> None:
-    context = FakeContext(folded(tiny_model()), cuda)
+    context = FakeContext(fold_graph(tiny_model()), cuda)
     context.execute_async_v3 = lambda stream: False  # type: ignore[method-assign]
     run = make_run(cuda, context=context, use_graph=False)
     with pytest.raises(InferenceError, match="refused to run"):
@@ -185,7 +185,7 @@ def test_an_output_that_never_came_is_not_the_one_before(
 
 
 def test_a_failed_recording_runs_call_by_call(cuda: FakeCuda, caplog: pytest.LogCaptureFixture) -> None:
-    context = FakeContext(folded(tiny_model()), cuda)
+    context = FakeContext(fold_graph(tiny_model()), cuda)
     execute = context.execute_async_v3
     context.execute_async_v3 = lambda stream: not cuda.recording and execute(stream)  # type: ignore[method-assign]
     run = make_run(cuda, context=context)

@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import REPOSITORY
 from tests.fakes.triton_server import free_ports
-from tests.stream.sources.live.test_network_source import Publisher
+from tests.stream.sources.live.test_network import Publisher
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

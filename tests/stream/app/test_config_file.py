@@ -109,9 +109,9 @@ def test_every_kind_of_value_is_read(home: Path, asked: list[SessionOptions]) ->
     (options,) = asked
     assert options.spacing == PixelSpacing(0.36, 0.4)
     assert (options.pace, options.tick_mm, options.overlay) == (2.0, 10.0, False)
-    assert options.watch.sector == (100, 50, 800, 600)
+    assert options.preprocessing.sector == (100, 50, 800, 600)
     assert isinstance(options.profile, ScannerProfile)
-    assert options.watch.pane is Panes.RIGHT
+    assert options.preprocessing.pane is Panes.RIGHT
     assert options.profile.path == Path("clinic/scanner.toml")
     assert options.model == os.path.join("clinic", "models", "mine.onnx")
     assert (options.out, options.tls_cert) == (Path("clinic/results"), Path("/etc/cert.pem"))

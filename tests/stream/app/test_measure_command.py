@@ -20,7 +20,7 @@ from click.testing import CliRunner, Result
 from stream.app.commands.measure_command import measure_command
 from stream.app.mask_folder import COLUMNS, UNREADABLE
 from stream.common.errors import MaskError, OptionError, OutputError
-from stream.measurement.biometry import Reason
+from stream.frames.reason import Reason
 from stream.measurement.protocols import measure
 from stream.sources.files.masks import read_mask
 from tests.conftest import REPOSITORY
@@ -89,7 +89,7 @@ def test_the_orientation_is_decided_once_a_folder_with_the_evidence_in_every_row
     assert {row["mirrored"] for row in rows} == {str(mirrored).lower()}
     assert all(float(row["aop_deg"]) == pytest.approx(at_aop(120).truth()[0], abs=1) for row in rows)
     alone = [measure(read_mask(path)) for path in sorted(folder.iterdir(), key=lambda path: int(path.stem))]
-    assert [float(row["normal_log_odds"]) for row in rows] == pytest.approx([one.normal_log_odds for one in alone])
+    assert [float(row["normal_log_odds"]) for row in rows] == pytest.approx([one.orientation_log_odds for one in alone])
     assert any(one.reason is Reason.AXIS_AMBIGUOUS for one in alone) is mirrored  # alone some would say nothing
 
 

@@ -18,7 +18,7 @@ from stream.app.parameters import ScannerProfile
 from stream.app.session_options import SessionOptions
 from stream.frames.frame import PixelSpacing
 from stream.measurement.biometry import Orientation
-from stream.preprocessing import WatchOptions
+from stream.preprocessing import PreprocessingOptions
 from stream.preprocessing.sector.detection import Panes
 
 RENAMED = {"sources": "source", "duration": "duration_s", "spacing": "spacing_mm"}
@@ -33,7 +33,7 @@ FULL = SessionOptions(
     token="SEKRET",
     profile=ScannerProfile(
         Path("scanner.toml"),
-        WatchOptions(
+        PreprocessingOptions(
             sector=(560, 150, 700, 664),
             pane=Panes.RIGHT,
             tick_mm=10.0,
@@ -85,7 +85,7 @@ def test_defaults_of_the_command_line_are_those_of_the_class() -> None:
 def test_the_manifest_has_every_field_there_is() -> None:
     written = FULL.as_json()
     own = {RENAMED.get(field.name, field.name) for field in fields(SessionOptions)}
-    of_screen = {field.name for field in fields(WatchOptions)} - {"spacing", "size", "typed"}
+    of_screen = {field.name for field in fields(PreprocessingOptions)} - {"spacing", "size", "typed"}
     assert set(written) == own | of_screen | {"profile_spacing_mm", "profile_screen"}
 
 

@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from stream.app.remedies import suggest_remedies
 from stream.app.session_options import SessionOptions
 from stream.app.terminal import ChangeLog, progress_of, state_line
 from stream.common.clock import ManualClock
 from stream.frames.frame import Frame
-from stream.measurement.biometry import Reason
+from stream.frames.reason import Reason
 from stream.outputs.web.board import Board
-from stream.pipeline.record import Measurement, State
-from stream.pipeline.throughput import Throughput, ThroughputMeter, overload_of, remedies
-from stream.sources.live.base import Link, LinkStatus
+from stream.pipeline.record import FrameState, Measurement
+from stream.pipeline.throughput import Throughput, ThroughputMeter, overload_message
+from stream.sources.live.base import LinkState, LinkStatus
 
 if TYPE_CHECKING:
     pass
@@ -32,9 +33,11 @@ class Source:
     """A live source whose link the test sets."""
 
     def __init__(self) -> None:
-        self.status = LinkStatus(link=Link.CONNECTING, reason="", connections=0, frames=0, lost=0, last_frame_ns=None)
+        self.status = LinkStatus(
+            link=LinkState.CONNECTING, reason="", connections=0, frames=0, lost=0, last_frame_ns=None
+        )
 
-    def now(self, link: Link, reason: str = "") -> None:
+    def now(self, link: LinkState, reason: str = "") -> None:
         self.status = replace(self.status, link=link, reason=reason)
 
 
@@ -50,7 +53,7 @@ def measurement(index: int, clock: ManualClock, **changes: Any) -> Measurement:
         time_base=Fraction(1, 25),
         captured_ns=clock.now_ns() - 60_000_000,
     )
-    settings: dict[str, Any] = {"state": State.MEASURED, "latency_ms": 60.0, "protocol": "robust", **changes}
+    settings: dict[str, Any] = {"state": FrameState.MEASURED, "latency_ms": 60.0, "protocol": "robust", **changes}
     return Measurement(frame=frame, **settings)
 
 
@@ -58,7 +61,7 @@ def feed(board: Board, clock: ManualClock, *, every: int) -> None:
     """Five seconds at 25 Hz, of which each so manieth frame is measured."""
     for index in range(125):
         is_dropped = index % every
-        changes = {"state": State.DROPPED, "reason": Reason.OVERLOAD} if is_dropped else {}
+        changes = {"state": FrameState.DROPPED, "reason": Reason.OVERLOAD} if is_dropped else {}
         board.write(measurement(index, clock, **changes))
         clock.advance(40_000_000)
 
@@ -67,19 +70,19 @@ def test_the_line_of_a_feed_says_state_frames_rate_age_and_drops() -> None:
     clock, source = ManualClock(), Source()
     board = board_of(source, clock)
     assert state_line(board) == "connecting  0 frames  measured 0 of 0/s  age -  0 dropped"
-    source.now(Link.CONNECTING, f"{NAME}: cannot be opened (Connection refused)")
+    source.now(LinkState.CONNECTING, f"{NAME}: cannot be opened (Connection refused)")
     assert state_line(board).endswith("0 dropped  rtsp://***@10.0.0.7/live: cannot be opened (Connection refused)")
-    source.now(Link.LIVE)
+    source.now(LinkState.LIVE)
     feed(board, clock, every=1)
     assert state_line(board) == "live  125 frames  measured 25 of 25/s  age 0.10 s  0 dropped"
-    board.write(measurement(125, clock, state=State.REFUSED, reason=Reason.NO_PS))
+    board.write(measurement(125, clock, state=FrameState.REFUSED, reason=Reason.NO_PS))
     assert state_line(board).startswith("no plane  126 frames  measured 25 of 25/s  age 0.06 s  0 dropped  no pubic")
 
 
 def test_a_machine_that_does_not_keep_up_says_so_and_what_would_help() -> None:
     clock, source = ManualClock(), Source()
     board = board_of(source, clock)
-    source.now(Link.LIVE)
+    source.now(LinkState.LIVE)
     feed(board, clock, every=8)
     words = "this machine measures 3 of 25 frames a second; what helps: --early-exit, fewer feeds"
     assert words in state_line(board)
@@ -93,10 +96,10 @@ def test_a_run_ends_with_what_the_machine_did_not_manage() -> None:
     board = board_of(Source(), clock)
     feed(board, clock, every=8)
     words = "this machine measured 16 of 125 frames; what helps: --early-exit"
-    assert overload_of(board.statistics, ["--early-exit"]) == words
+    assert overload_message(board.statistics, ["--early-exit"]) == words
     kept_up = board_of(Source(), clock)
     feed(kept_up, clock, every=1)
-    assert overload_of(kept_up.statistics, ["--early-exit"]) == ""
+    assert overload_message(kept_up.statistics, ["--early-exit"]) == ""
 
 
 def test_a_log_gets_a_line_for_each_change_and_none_for_seconds_that_pass() -> None:
@@ -106,14 +109,14 @@ def test_a_log_gets_a_line_for_each_change_and_none_for_seconds_that_pass() -> N
     board.write(measurement(0, clock))
     lines = []
     for link, reason in (
-        (Link.CONNECTING, ""),
-        (Link.CONNECTING, f"{NAME}: cannot be opened (Connection refused)"),
-        (Link.LIVE, ""),
-        (Link.NO_SIGNAL, "no picture for 1 s"),
-        (Link.NO_SIGNAL, "no picture for 2 s"),
-        (Link.RECONNECTING, f"{NAME}: lost (End of file)"),
-        (Link.LIVE, ""),
-        (Link.CLOSED, ""),
+        (LinkState.CONNECTING, ""),
+        (LinkState.CONNECTING, f"{NAME}: cannot be opened (Connection refused)"),
+        (LinkState.LIVE, ""),
+        (LinkState.NO_SIGNAL, "no picture for 1 s"),
+        (LinkState.NO_SIGNAL, "no picture for 2 s"),
+        (LinkState.RECONNECTING, f"{NAME}: lost (End of file)"),
+        (LinkState.LIVE, ""),
+        (LinkState.CLOSED, ""),
     ):
         source.now(link, reason)
         lines += log.news()
@@ -125,10 +128,10 @@ def test_a_log_gets_a_line_for_each_change_and_none_for_seconds_that_pass() -> N
         f"{NAME}: reconnecting (lost (End of file))",
         f"{NAME}: live",
     ]
-    source.now(Link.LIVE)
+    source.now(LinkState.LIVE)
     clock.advance(1_500_000_000)
     assert log.news() == [f"{NAME}: delayed (the newest result is 2 s old: its picture came late)"]
-    board.write(measurement(1, clock, state=State.REFUSED, reason=Reason.NO_PS))
+    board.write(measurement(1, clock, state=FrameState.REFUSED, reason=Reason.NO_PS))
     assert log.news() == [f"{NAME}: live"]
     board.write(measurement(2, clock))
     assert log.news() == []
@@ -137,7 +140,7 @@ def test_a_log_gets_a_line_for_each_change_and_none_for_seconds_that_pass() -> N
 @pytest.mark.parametrize("is_terminal", [True, False])
 def test_a_feed_is_followed_on_a_terminal_and_in_a_log(is_terminal: bool) -> None:
     clock, source = ManualClock(), Source()
-    source.now(Link.CONNECTING, f"{NAME}: cannot be opened (Connection refused)")
+    source.now(LinkState.CONNECTING, f"{NAME}: cannot be opened (Connection refused)")
     run: Any = SimpleNamespace(board=board_of(source, clock), options=SessionOptions(live=True), total=None)
     console = Console(file=io.StringIO(), force_terminal=is_terminal, width=60)
     with progress_of([run], console) as advances:
@@ -181,6 +184,6 @@ def test_no_rate_is_made_up_of_too_little() -> None:
     ],
 )
 def test_only_what_is_true_for_a_run_is_said_to_help(options: dict[str, Any], feeds: int, expected: list[str]) -> None:
-    *found, last = remedies(SessionOptions(**options), feeds=feeds)
+    *found, last = suggest_remedies(SessionOptions(**options), feeds=feeds)
     assert found == expected
     assert last == "a faster machine (see: partum bench stream)"

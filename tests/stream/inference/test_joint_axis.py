@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from engines.errors import ModelMismatch
-from stream.inference.frame_analyzer import Reader, letterbox_for
-from stream.measurement.biometry import Biometry, Orientation, Reason
+from stream.frames.reason import Reason
+from stream.inference.frame_analyzer import FrameAnalyzer, letterbox_for
+from stream.measurement.biometry import Biometry, Orientation
 from stream.measurement.expected_error import ErrorModel
 from stream.measurement.protocols import PROTOCOLS, measure
 from stream.measurement.symphysis_axis import Fusion
-from tests.stream.inference.test_reading import FRAMES, NETWORK, blank, exact_prediction, labels_on
+from tests.stream.inference.test_frame_analyzer import FRAMES, NETWORK, blank, exact_prediction, labels_on
 
 if TYPE_CHECKING:
     from engines.base import Prediction
@@ -42,7 +43,7 @@ def looked(
 def read(prediction: Prediction, shape: tuple[int, int, float], **options: object) -> Biometry:
     frame = blank(shape)
     settings = {"protocol": "robust", "plane_threshold": 0.5, "fusion": LOOK_ALONE} | options
-    return Reader(**settings).read(frame, letterbox_for(frame, NETWORK), prediction).biometry  # type: ignore[arg-type]
+    return FrameAnalyzer(**settings).analyze(frame, letterbox_for(frame, NETWORK), prediction).biometry  # type: ignore[arg-type]
 
 
 def ends_of(shape: tuple[int, int, float], turn_deg: float = 0.0) -> tuple[Point, Point]:
@@ -154,7 +155,7 @@ def test_a_reader_takes_its_shares_from_the_model() -> None:
     frame, prediction = blank(shape), looked(shape, *ends_of(shape, -8.0))
     facts = {"weights": {}, "constant": 1.0, "surest_deg": 2.0, "mask_only_deg": 9.0}
     spec = replace(NETWORK, fusion={"direction": 1.0, "inferior": 1.0}, quality=facts)
-    found = Reader.of(spec, protocol="robust").read(frame, letterbox_for(frame, spec), prediction).biometry
+    found = FrameAnalyzer.of(spec, protocol="robust").analyze(frame, letterbox_for(frame, spec), prediction).biometry
     assert found.aop_deg == read(prediction, shape).aop_deg
     assert found.quality == pytest.approx(2 / math.e, rel=0.1)
     several: list[dict[str, Any]] = [
@@ -164,7 +165,7 @@ def test_a_reader_takes_its_shares_from_the_model() -> None:
     ]
     for broken in several:
         with pytest.raises(ModelMismatch, match="its facts cannot be used"):
-            Reader.of(replace(NETWORK, **broken), protocol="robust")
+            FrameAnalyzer.of(replace(NETWORK, **broken), protocol="robust")
 
 
 def into_the_head(superior: Point, _: Point) -> tuple[Point, Point]:

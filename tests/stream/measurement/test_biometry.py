@@ -15,7 +15,8 @@ from hypothesis.extra import numpy as hnp
 
 from calibration.fitting.boundary_noise import with_boundary_noise
 from stream.common.errors import MaskError, OptionError
-from stream.measurement.biometry import Biometry, Orientation, Reason
+from stream.frames.reason import Reason
+from stream.measurement.biometry import Biometry, Orientation
 from stream.measurement.protocols import PROTOCOLS, measure
 from stream.phantom.sample import sample_scene
 from stream.phantom.truth import scene_masks, scene_truth
@@ -157,8 +158,8 @@ def test_a_given_orientation_overrules_the_cues() -> None:
     assert forced.mirrored
     assert found.aop_deg == _aop(labels, orientation=Orientation.NORMAL)
     assert abs((forced.aop_deg or 0) - (found.aop_deg or 0)) > 10
-    assert found.normal_log_odds > 3
-    assert measure(_flipped(labels)).normal_log_odds == pytest.approx(-found.normal_log_odds)
+    assert found.orientation_log_odds > 3
+    assert measure(_flipped(labels)).orientation_log_odds == pytest.approx(-found.orientation_log_odds)
 
 
 def test_a_symmetric_ps_in_the_middle_is_taken_for_normal_and_said_to_be_uncertain() -> None:
@@ -169,7 +170,7 @@ def test_a_symmetric_ps_in_the_middle_is_taken_for_normal_and_said_to_be_uncerta
 
 
 def test_a_real_mask_is_read_right_or_not_at_all_alone_and_mirrored(shared_data: Path) -> None:
-    """Out of its fold: `tests/stream/measurement/test_handedness.py`. Here, that no mask that was learned from is read
+    """Out of its fold: `tests/stream/measurement/test_orientation_cues.py`. Here, that no mask that was learned from is read
     wrong alone."""
     paths = mask_paths(shared_data / "psfhs" / "val" / "masks")
     found = [measure(read_mask(path)) for path in paths]
@@ -295,7 +296,7 @@ def test_no_real_mask_is_refused_whose_orientation_is_known(shared_data: Path) -
 
 
 def _is_sound(found: Biometry) -> bool:
-    numbers = [found.aop_deg, found.hsd_min, found.hsd_perp, found.quality, found.normal_log_odds]
+    numbers = [found.aop_deg, found.hsd_min, found.hsd_perp, found.quality, found.orientation_log_odds]
     if found.landmarks is not None:
         marks = found.landmarks
         for point in (marks.ps_superior, marks.ps_inferior, marks.tangent, marks.hsd_min_foot, marks.hsd_perp_foot):

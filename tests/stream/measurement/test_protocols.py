@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from stream.measurement.biometry import Reason
+from stream.frames.reason import Reason
 from stream.measurement.protocols import measure
 from stream.sources.files.masks import read_mask
 from tests.samples.anatomy import Anatomy, at_aop

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from stream.common.atomic_file import write_whole
+from stream.common.atomic_file import write_atomic
 from stream.common.errors import OutputError
 from stream.outputs import manifest as manifest_module
-from stream.outputs.group import Together
+from stream.outputs.group import SinkGroup
 from stream.outputs.manifest import RESERVED_BYTES, Manifest
-from stream.outputs.pictures.trend import Trend
+from stream.outputs.pictures.trend_plot import TrendPlot
 from stream.outputs.recorder import Recorder
 from stream.pipeline.pipeline import Pipeline
 from tests.conftest import REPOSITORY
@@ -54,7 +54,7 @@ def test_a_full_disk_leaves_a_manifest_that_says_so(tmp_path: Path, monkeypatch:
     def full(path: Path, data: bytes) -> None:
         raise OutputError(f"{path}: cannot be written (No space left on device)")
 
-    monkeypatch.setattr(manifest_module, "write_whole", full)
+    monkeypatch.setattr(manifest_module, "write_atomic", full)
     manifest.finish("failed", error="the disk is full", results={"words": "x" * size})
     facts = json.loads(path.read_text())
     assert (facts["status"], facts["error"]) == ("failed", "the disk is full")
@@ -66,7 +66,7 @@ def test_a_full_disk_leaves_a_manifest_that_says_so(tmp_path: Path, monkeypatch:
 
 def test_a_file_written_whole_is_the_new_one_or_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.png"
-    write_whole(path, b"first")
+    write_atomic(path, b"first")
 
     def full(self: Path, data: bytes) -> int:
         self.touch()
@@ -74,7 +74,7 @@ def test_a_file_written_whole_is_the_new_one_or_the_one_before(tmp_path: Path, m
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OutputError, match=r"a\.png: cannot be written \(No space left on device\); free space"):
-        write_whole(path, b"second")
+        write_atomic(path, b"second")
     assert path.read_bytes() == b"first"
     assert [each.name for each in tmp_path.iterdir()] == ["a.png"]
 
@@ -107,12 +107,12 @@ def test_a_sink_that_fails_in_any_way_is_one_line_and_the_others_are_closed(
         None,
         MemoryError(),
     ]
-    sinks = Together([partial(Odd, str(number), error) for number, error in enumerate(errors)])
+    sinks = SinkGroup([partial(Odd, str(number), error) for number, error in enumerate(errors)])
     with pytest.raises(OutputError, match=r"^odd: its file cannot be finished \(UnicodeEncodeError: [^\n]*\)$"):
         sinks.__exit__(None, None, None)
     assert closed == ["0", "1", "2", "3"]
     closed.clear()
-    sinks = Together([partial(Odd, "0", OutputError("x")), partial(Odd, "1", KeyboardInterrupt())])
+    sinks = SinkGroup([partial(Odd, "0", OutputError("x")), partial(Odd, "1", KeyboardInterrupt())])
     with pytest.raises(KeyboardInterrupt):
         sinks.__exit__(None, None, None)
     assert closed == ["0", "1"]
@@ -125,16 +125,16 @@ def test_what_a_sink_raises_at_a_write_is_an_error_of_the_output(measurements: l
 
         def close(self) -> None: ...
 
-    with pytest.raises(OutputError, match=r"^odd: .*ValueError: no such thing"), Together([Odd]) as sinks:
+    with pytest.raises(OutputError, match=r"^odd: .*ValueError: no such thing"), SinkGroup([Odd]) as sinks:
         sinks.write(measurements[0])
 
 
 def test_names_that_are_not_utf_8_are_drawn_and_printed(measurements: list[Measurement], tmp_path: Path) -> None:
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/o\xfft"))
     folder.mkdir()
-    trend = Trend(folder / "trend.png", os.fsdecode(b"cl\xffip.mp4, robust"))
+    trend = TrendPlot(folder / "trend.png", os.fsdecode(b"cl\xffip.mp4, robust"))
     recorder = Recorder(folder / "recording", note=os.fsdecode(b"\xff"))
-    with Together([lambda: trend, lambda: recorder]) as sinks:
+    with SinkGroup([lambda: trend, lambda: recorder]) as sinks:
         for measurement in measurements:
             sinks.write(measurement)
     assert (folder / "trend.png").read_bytes().startswith(b"\x89PNG")
@@ -145,16 +145,16 @@ RUN = """
 import sys
 from functools import partial
 from pathlib import Path
-from stream.app.run import Run
+from stream.app.run import SourceRun
 from stream.app.session_options import SessionOptions
-from stream.preprocessing import WatchOptions
-from stream.preprocessing.preprocessor import Watch
+from stream.preprocessing import PreprocessingOptions
+from stream.preprocessing.preprocessor import FramePreprocessor
 from tests.fakes.doubles import DrawnSource, GreyLevelEngine
 
 out, sink = sys.argv[1:]
 options = SessionOptions(out=Path(out), overlay=sink == "film", record=sink == "record")
-watch = Watch(WatchOptions(sector="whole"), is_live=False)
-with Run(options, GreyLevelEngine(), source=DrawnSource(3000), watch=watch) as run:
+watch = FramePreprocessor(PreprocessingOptions(sector="whole"), is_live=False)
+with SourceRun(options, GreyLevelEngine(), source=DrawnSource(3000), preprocessor=watch) as run:
     try:
         run.run(lambda: None)
     except OSError as error:

@@ -11,9 +11,9 @@ import pytest
 
 from stream.common.channel import Overflow
 from stream.frames.frame import PixelSpacing
-from stream.outputs.tables import Csv, JsonLines
+from stream.outputs.tables import CsvTable, JsonLinesTable
 from stream.pipeline.pipeline import Pipeline
-from stream.pipeline.record import Measurement, State
+from stream.pipeline.record import FrameState, Measurement
 from stream.pipeline.record_documents import DICTIONARY_FILE, SCHEMA_FILE, data_dictionary, schema_text
 from stream.pipeline.record_fields import flatten, record_of
 from stream.pipeline.statistics import LogHistogram, RunStatistics
@@ -37,7 +37,7 @@ def measurements() -> list[Measurement]:
 
 
 def test_every_line_written_is_valid(measurements: list[Measurement], tmp_path: Path) -> None:
-    sink = JsonLines(tmp_path / "m.jsonl")
+    sink = JsonLinesTable(tmp_path / "m.jsonl")
     for measurement in measurements:
         sink.write(measurement)
     sink.close()
@@ -54,7 +54,7 @@ def test_a_dropped_frame_has_a_valid_line() -> None:
         """No wait: the source is far faster than the engine."""
 
     records = [record_of(m) for m in run(DrawnSource(200, hold=burst), overflow=Overflow.DROP_OLDEST)]
-    dropped = [record for record in records if record["state"] == State.DROPPED]
+    dropped = [record for record in records if record["state"] == FrameState.DROPPED]
     assert dropped
     for record in dropped:
         jsonschema.Draft202012Validator(SCHEMA).validate(record)
@@ -108,7 +108,7 @@ def test_no_value_of_a_refused_frame_stands_in_a_column_of_measured_ones(measure
 
 
 def test_csv_holds_the_same_values(measurements: list[Measurement], tmp_path: Path) -> None:
-    sink = Csv(tmp_path / "m.csv")
+    sink = CsvTable(tmp_path / "m.csv")
     for measurement in measurements:
         sink.write(measurement)
     sink.close()

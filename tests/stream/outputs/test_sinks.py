@@ -16,13 +16,13 @@ from stream.common.errors import OptionError, OutputError
 from stream.frames.frame import Frame, PixelSpacing
 from stream.measurement.biometry import Biometry, Landmarks
 from stream.outputs import tables
-from stream.outputs.group import Together
+from stream.outputs.group import SinkGroup
 from stream.outputs.pictures.drawing import PICTURE_PX, YELLOW, Painter
-from stream.outputs.pictures.overlay import Overlay
-from stream.outputs.pictures.trend import COLUMNS, MOST_POINTS, Trend
+from stream.outputs.pictures.overlay import OverlayVideo
+from stream.outputs.pictures.trend_plot import COLUMNS, MOST_POINTS, TrendPlot
 from stream.outputs.results_folder import prepare_folder
 from stream.pipeline.pipeline import Pipeline
-from stream.pipeline.record import Measurement, State
+from stream.pipeline.record import FrameState, Measurement
 from tests.fakes.browser import contrast, luminance
 from tests.fakes.doubles import DrawnSource, GreyLevelEngine
 
@@ -41,13 +41,13 @@ def measurements() -> list[Measurement]:
         return list(pipeline)
 
 
-def write_all(sink: Sink | Together, measurements: list[Measurement]) -> None:
+def write_all(sink: Sink | SinkGroup, measurements: list[Measurement]) -> None:
     for measurement in measurements:
         sink.write(measurement)
 
 
-def overlay(path: Path, rate: Fraction | None = None) -> Overlay:
-    return Overlay(path, note="", frame_rate_hz=rate)
+def overlay(path: Path, rate: Fraction | None = None) -> OverlayVideo:
+    return OverlayVideo(path, note="", frame_rate_hz=rate)
 
 
 @pytest.mark.parametrize("rate", [None, Fraction(1_000_000, 33_333), Fraction("29.970029970029"), Fraction(1, 900)])
@@ -80,14 +80,14 @@ def test_a_film_that_cannot_be_encoded_is_told_and_taken_away(
 
     monkeypatch.setattr(Painter, "paint", paint_five)
     film = overlay(tmp_path / "overlay.mp4")
-    with pytest.raises(OutputError, match="no canvas"), Together([lambda: film]) as together:
+    with pytest.raises(OutputError, match="no canvas"), SinkGroup([lambda: film]) as together:
         write_all(together, measurements)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("sink", [tables.JsonLines, tables.Csv])
+@pytest.mark.parametrize("sink", [tables.JsonLinesTable, tables.CsvTable])
 def test_a_full_disk_leaves_whole_lines(
-    measurements: list[Measurement], tmp_path: Path, sink: type[tables.JsonLines | tables.Csv]
+    measurements: list[Measurement], tmp_path: Path, sink: type[tables.JsonLinesTable | tables.CsvTable]
 ) -> None:
     resource = pytest.importorskip("resource")
     table = sink(tmp_path / "table")
@@ -120,24 +120,24 @@ def test_the_first_error_is_the_one_that_is_raised() -> None:
     first, second = Stubborn(), Stubborn()
 
     def use() -> None:
-        with Together([lambda: first, lambda: second]):
+        with SinkGroup([lambda: first, lambda: second]):
             raise KeyError("the cause")
 
     with pytest.raises(KeyError, match="the cause"):
         use()
     assert first.closed == second.closed == 1
     with pytest.raises(OutputError, match="cannot close"):
-        Together([lambda: first]).__exit__(None, None, None)
+        SinkGroup([lambda: first]).__exit__(None, None, None)
 
 
 def test_sinks_already_open_are_closed_where_a_later_one_fails(measurements: list[Measurement], tmp_path: Path) -> None:
-    opened = tables.JsonLines(tmp_path / "a.jsonl")
+    opened = tables.JsonLinesTable(tmp_path / "a.jsonl")
 
-    def fail() -> tables.Csv:
+    def fail() -> tables.CsvTable:
         raise OutputError("no space")
 
     with pytest.raises(OutputError):
-        Together([lambda: opened, fail])
+        SinkGroup([lambda: opened, fail])
     with pytest.raises(ValueError, match="closed"):
         opened.write(measurements[0])
 
@@ -179,7 +179,7 @@ def test_a_frame_thinner_than_the_canvas_can_be_painted(measurements: list[Measu
 
 
 def test_the_trend_keeps_its_memory_and_takes_any_title(measurements: list[Measurement], tmp_path: Path) -> None:
-    trend = Trend(tmp_path / "trend.png", "a$^$_é_漢.mp4")
+    trend = TrendPlot(tmp_path / "trend.png", "a$^$_é_漢.mp4")
     for _ in range(MOST_POINTS // 30 + 40):
         for measurement in measurements:
             trend.write(measurement)
@@ -219,13 +219,13 @@ def result(index: int, *, hsd_px: float | None = 60.0, mm_per_px: float | None =
         spacing=PixelSpacing(mm_per_px, mm_per_px) if mm_per_px else None,
     )
     reading = Biometry(protocol="robust", aop_deg=120.0, hsd_min=hsd_px) if hsd_px else None
-    state = State.MEASURED if hsd_px else State.REFUSED
+    state = FrameState.MEASURED if hsd_px else FrameState.REFUSED
     return Measurement(frame=frame, protocol="robust", state=state, latency_ms=1.0, biometry=reading, **changes)
 
 
 @pytest.mark.parametrize("frames", [0, 1, 50])
 def test_a_plot_of_nothing_has_the_usual_axes_and_says_so(frames: int, tmp_path: Path) -> None:
-    trend = Trend(tmp_path / "trend.png", "nothing")
+    trend = TrendPlot(tmp_path / "trend.png", "nothing")
     for index in range(frames):
         trend.write(result(index, hsd_px=None))
     above, below = trend.figure().axes
@@ -242,11 +242,11 @@ def with_drops() -> Iterator[Measurement]:
     """Twenty seconds of a machine that measures one frame of ten, and then none for two seconds."""
     for index in range(500):
         is_measured = index % 10 == 0 and not 300 < index < 350
-        yield result(index) if is_measured else replace(result(index, hsd_px=None), state=State.DROPPED)
+        yield result(index) if is_measured else replace(result(index, hsd_px=None), state=FrameState.DROPPED)
 
 
 def test_dropped_frames_leave_no_gap_but_a_long_stretch_of_them_does(tmp_path: Path) -> None:
-    trend = Trend(tmp_path / "trend.png", "drops")
+    trend = TrendPlot(tmp_path / "trend.png", "drops")
     for measurement in with_drops():
         trend.write(measurement)
     below = trend.figure().axes[1]
@@ -259,18 +259,18 @@ def test_dropped_frames_leave_no_gap_but_a_long_stretch_of_them_does(tmp_path: P
 
 
 def test_one_plot_has_one_unit_whatever_the_last_frame_is(tmp_path: Path) -> None:
-    trend = Trend(tmp_path / "trend.png", "a scale that is found late")
+    trend = TrendPlot(tmp_path / "trend.png", "a scale that is found late")
     for index in range(20):
         trend.write(result(index))  # 60 px, the scale is not known yet
     for index in range(20, 40):
         trend.write(result(index, mm_per_px=0.25))
-    trend.write(replace(result(40, hsd_px=None), state=State.DROPPED))
+    trend.write(replace(result(40, hsd_px=None), state=FrameState.DROPPED))
     below = trend.figure().axes[1]
     assert below.get_ylabel() == "HSD, shortest (mm)"
     drawn = np.asarray(below.lines[0].get_ydata())
     assert np.isnan(drawn[:20]).all()
     assert drawn[20:40] == pytest.approx(15.0)
-    without = Trend(tmp_path / "px.png", "no scale")
+    without = TrendPlot(tmp_path / "px.png", "no scale")
     without.write(result(0))
     below = without.figure().axes[1]
     assert below.get_ylabel() == "HSD, shortest (px)"
@@ -280,7 +280,7 @@ def test_one_plot_has_one_unit_whatever_the_last_frame_is(tmp_path: Path) -> Non
 def test_a_reading_that_nothing_agrees_with_yet_is_told_small(monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[tuple[str, int]] = []
     monkeypatch.setattr(
-        "stream.outputs.pictures.drawing.write",
+        "stream.outputs.pictures.drawing.draw_text",
         lambda canvas, text, at, size, *rest, **options: written.append((text, size)),
     )
     Painter("").paint(result(0))
@@ -297,7 +297,7 @@ def test_the_film_of_a_live_feed_says_what_came_late(
 ) -> None:
     written: list[str] = []
     monkeypatch.setattr(
-        "stream.outputs.pictures.drawing.write", lambda canvas, text, *rest, **options: written.append(text)
+        "stream.outputs.pictures.drawing.draw_text", lambda canvas, text, *rest, **options: written.append(text)
     )
     Painter("", is_live=is_late).paint(replace(result(0), latency_ms=latency_ms))
     assert written[0] == status

@@ -13,11 +13,11 @@ from engines.errors import InferenceError
 from stream.common.channel import Overflow
 from stream.common.errors import SourceTruncated
 from stream.frames.frame import PixelSpacing
-from stream.measurement.biometry import Reason
+from stream.frames.reason import Reason
 from stream.pipeline.pipeline import Pipeline
-from stream.pipeline.record import Measurement, State
+from stream.pipeline.record import FrameState, Measurement
 from stream.pipeline.record_fields import CLOCK_FIELDS, record_of
-from stream.preprocessing import Watch, WatchOptions
+from stream.preprocessing import FramePreprocessor, PreprocessingOptions
 from tests.fakes.doubles import DrawnSource, GreyLevelEngine
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def test_every_frame_is_measured_in_order_and_threads_end() -> None:
         measurements = list(pipeline)
         assert pipeline.channels["capture"].dropped == 0
     assert [measurement.frame.index for measurement in measurements] == list(range(60))
-    assert {measurement.state for measurement in measurements} == {State.MEASURED}
+    assert {measurement.state for measurement in measurements} == {FrameState.MEASURED}
     assert partum_threads() == []
 
 
@@ -147,8 +147,8 @@ def test_a_slow_consumer_of_a_live_source_loses_the_oldest_and_every_loss_is_tol
             measurements.append(measurement)
     assert [measurement.frame.index for measurement in measurements] == list(range(total))
     states = Counter(measurement.state for measurement in measurements)
-    assert states[State.DROPPED] == pipeline.channels["capture"].dropped > 0
-    dropped = next(measurement for measurement in measurements if measurement.state is State.DROPPED)
+    assert states[FrameState.DROPPED] == pipeline.channels["capture"].dropped > 0
+    dropped = next(measurement for measurement in measurements if measurement.state is FrameState.DROPPED)
     assert record_of(dropped)["plane_probability"] is None
 
 
@@ -185,8 +185,8 @@ def test_what_its_source_refuses_is_not_measured(refusal: Reason, *, is_watched:
             for frame in super().__iter__():
                 yield replace(frame, refusal=refusal if frame.index == 3 else None)
 
-    watch = Watch(WatchOptions(sector="whole"), is_live=False) if is_watched else None
-    with Pipeline(Source(6), GreyLevelEngine(), watch=watch) as pipeline:
+    preprocessor = FramePreprocessor(PreprocessingOptions(sector="whole"), is_live=False) if is_watched else None
+    with Pipeline(Source(6), GreyLevelEngine(), preprocessor=preprocessor) as pipeline:
         results = list(pipeline)
     assert [result.reason for result in results] == [None, None, None, refusal, None, None]
     assert results[3].aop is None
@@ -202,5 +202,5 @@ def test_what_its_source_left_out_is_dropped_in_order_and_takes_no_other_frame_s
     with Pipeline(Skipping(48), GreyLevelEngine()) as pipeline:
         found = list(pipeline)
     assert [measurement.frame.index for measurement in found] == list(range(48))
-    assert [m.frame.index for m in found if m.state is State.MEASURED] == [0, 12, 24, 36]
-    assert {m.reason for m in found if m.state is State.DROPPED} == {Reason.OVERLOAD}
+    assert [m.frame.index for m in found if m.state is FrameState.MEASURED] == [0, 12, 24, 36]
+    assert {m.reason for m in found if m.state is FrameState.DROPPED} == {Reason.OVERLOAD}

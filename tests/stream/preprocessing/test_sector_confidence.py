@@ -11,8 +11,8 @@ import pytest
 
 from calibration.fitting.other_pictures import KINDS
 from stream.common.clock import MonotonicClock
-from stream.preprocessing import Watch
-from stream.preprocessing.sector.detection import LEAST_CONFIDENCE, Gathered, find_outline, small_copy
+from stream.preprocessing import FramePreprocessor
+from stream.preprocessing.sector.detection import LEAST_CONFIDENCE, PixelExtrema, find_outline, small_copy
 from stream.sources import open_source
 from tests.conftest import REPOSITORY
 from tests.samples.screens import Screen, scan
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def found_in(image: NDArray[np.uint8]) -> Outline | None:
-    gathered = Gathered((image.shape[0], image.shape[1]))
+    gathered = PixelExtrema((image.shape[0], image.shape[1]))
     gathered.add(small_copy(image))
     return find_outline(gathered)
 
@@ -58,13 +58,13 @@ def test_the_sector_of_a_scanner_s_screen_lies_in_the_region_that_its_file_decla
     for path in paths:
         with open_source(str(path), clock=MonotonicClock()) as source:
             frames = list(source)
-        watch = Watch(is_live=False)
-        watch.look_ahead(frames)
-        shown, _ = watch.look(frames[0])
+        preprocessor = FramePreprocessor(is_live=False)
+        preprocessor.look_ahead(frames)
+        shown, _ = preprocessor.process(frames[0])
         left, _, width, height = frames[0].regions[0].box
         rows, columns = shown.image.shape
         assert left - 8 <= shown.origin[0] or columns == frames[0].image.shape[1]
-        assert watch.seen.sector
+        assert preprocessor.state.sector
         assert columns * rows >= 0.4 * width * height
         assert shown.spacing == frames[0].regions[0].spacing
 

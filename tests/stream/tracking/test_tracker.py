@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from stream.frames.frame import Frame, PixelSpacing
-from stream.measurement.biometry import Biometry, Landmarks, Reason
-from stream.tracking.tracker import HSD_NOISE_MM, Estimate, Status, Track, Tracker
+from stream.frames.reason import Reason
+from stream.measurement.biometry import Biometry, Landmarks
+from stream.tracking.tracker import HSD_NOISE_MM, Estimate, EstimateStatus, Track, Tracker
 
 
 def shown(estimate: Estimate | None) -> Estimate:
@@ -61,8 +62,8 @@ def test_tracker_follows_each_quantity_through_refused_frames() -> None:
     assert shown(seen.aop).value == pytest.approx(120.0)
     assert shown(seen.hsd_min).value == pytest.approx(60.0)
     assert seen.hsd_perp is None
-    assert shown(tracker.follow(frame(10), REFUSED).hsd_min).status is Status.PREDICTED
-    assert shown(tracker.follow(frame(30), REFUSED).aop).status is Status.HELD
+    assert shown(tracker.follow(frame(10), REFUSED).hsd_min).status is EstimateStatus.PREDICTED
+    assert shown(tracker.follow(frame(30), REFUSED).aop).status is EstimateStatus.HELD
     assert tracker.follow(frame(45), REFUSED).aop is None
 
 

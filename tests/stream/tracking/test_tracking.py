@@ -11,8 +11,8 @@ from filterpy.kalman import KalmanFilter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calibration.fitting.courses import Course, course
-from calibration.fitting.filter_noise import follow
+from calibration.fitting.courses import Course, measured_course
+from calibration.fitting.filter_noise import track_course
 from stream.common.errors import TrackError
 from stream.tracking.kalman import (
     Belief,
@@ -24,7 +24,7 @@ from stream.tracking.kalman import (
     transition,
     update,
 )
-from stream.tracking.tracker import AOP_NOISE_DEG, COAST_S, FORGET_S, SHOW_S, Estimate, Status, Track
+from stream.tracking.tracker import AOP_NOISE_DEG, COAST_S, FORGET_S, SHOW_S, Estimate, EstimateStatus, Track
 
 GAUSSIAN = replace(AOP_NOISE_DEG, dof=math.inf, memory_s=math.inf)
 FIXED_LEVEL = replace(AOP_NOISE_DEG, memory_s=math.inf)
@@ -155,9 +155,9 @@ def test_covariance_stays_symmetric_and_positive(noise: FilterNoise, steps: list
 @settings(deadline=None, max_examples=20)
 @given(seed=st.integers(0, 10**6), factor=st.floats(0.01, 100.0))
 def test_a_finer_unit_changes_numbers_only(seed: int, factor: float) -> None:
-    one = course(seed, t_s=np.arange(0.0, 3.0, 1 / 30))
+    one = measured_course(seed, t_s=np.arange(0.0, 3.0, 1 / 30))
     finer = Course(one.t_s, factor * one.truth_deg, factor * one.measured_deg)
-    for a, b in zip(follow(one, AOP_NOISE_DEG), follow(finer, AOP_NOISE_DEG.scaled(factor)), strict=True):
+    for a, b in zip(track_course(one, AOP_NOISE_DEG), track_course(finer, AOP_NOISE_DEG.scaled(factor)), strict=True):
         assert (a is None) == (b is None)
         if a and b:
             assert (b.value, b.std) == pytest.approx((factor * a.value, factor * a.std), rel=1e-9)
@@ -179,7 +179,7 @@ def test_two_measurements_of_one_moment_tell_more_than_one() -> None:
     once = shown(track.predict(t_s))
     twice = shown(track.update(t_s, once.value))
     assert twice.std < once.std
-    assert twice.status is Status.MEASURED
+    assert twice.status is EstimateStatus.MEASURED
 
 
 # The recipe: correlated noise, outliers, gaps
@@ -191,11 +191,11 @@ def test_gaps_are_predicted_then_held_then_blank() -> None:
         end_s += 1 / 30
         track.update(end_s, 120.0 + k / 3)
     measured = shown(track.predict(end_s))
-    assert (measured.status, measured.age_s) == (Status.MEASURED, 0.0)
+    assert (measured.status, measured.age_s) == (EstimateStatus.MEASURED, 0.0)
     at = {gap: track.predict(end_s + gap) for gap in (0.25, COAST_S - 1e-6, COAST_S + 1e-6, 0.8, SHOW_S - 1e-6)}
     a, b, c, d, e = (shown(at[gap]) for gap in sorted(at))
-    assert [one.status for one in (a, b)] == [Status.PREDICTED] * 2
-    assert [one.status for one in (c, d, e)] == [Status.HELD] * 3
+    assert [one.status for one in (a, b)] == [EstimateStatus.PREDICTED] * 2
+    assert [one.status for one in (c, d, e)] == [EstimateStatus.HELD] * 3
     assert measured.value < a.value < b.value
     assert c.value == d.value == e.value == pytest.approx(b.value, abs=1e-4)
     assert [one.rate_per_s for one in (c, d, e)] == [0.0] * 3
@@ -227,7 +227,7 @@ def test_one_outlier_hardly_moves_the_value(size: float) -> None:
     before = shown(track.predict(t_s))
     after = shown(track.update(t_s + 1 / 30, before.value + size))
     assert abs(after.value - before.value) < 0.5
-    assert after.status is Status.PREDICTED
+    assert after.status is EstimateStatus.PREDICTED
     assert after.age_s == pytest.approx(1 / 30)
 
 
@@ -245,7 +245,7 @@ def test_a_real_change_of_scene_is_taken_over_in_time(rate_hz: float) -> None:
     track, end_s = steady_track(rate_hz=rate_hz)
     for k in itertools.count(1):
         estimate = shown(track.update(end_s + k / rate_hz, 160.0))
-        if estimate.status is Status.MEASURED:
+        if estimate.status is EstimateStatus.MEASURED:
             break
     assert 0.4 < k / rate_hz <= 0.4 + 2.01 / rate_hz
     assert estimate.value == pytest.approx(160.0)
@@ -258,7 +258,7 @@ def test_a_track_that_began_on_an_outlier_is_outvoted_at_once() -> None:
         estimate = track.update(k / 30, value)
         assert (estimate is None) == (k < 2)  # never on one reading alone
     assert shown(estimate).value == pytest.approx(120.0, abs=1.0)
-    assert shown(estimate).status is Status.MEASURED
+    assert shown(estimate).status is EstimateStatus.MEASURED
 
 
 def test_an_outlier_after_a_gap_is_outvoted_at_once() -> None:
@@ -267,7 +267,7 @@ def test_an_outlier_after_a_gap_is_outvoted_at_once() -> None:
     for k in (1, 2, 3):
         estimate = shown(track.update(t_s + 0.9 + k / 30, 120.0))
     assert estimate.value == pytest.approx(120.0, abs=3.0)
-    assert estimate.status is Status.MEASURED
+    assert estimate.status is EstimateStatus.MEASURED
 
 
 def test_an_early_outlier_does_not_outvote_the_start() -> None:
@@ -281,7 +281,7 @@ def test_outliers_around_a_gap_are_no_change_of_scene() -> None:
     track, t_s = steady_track()
     for gap_s in (0.05, 0.6, 0.65):
         estimate = track.update(t_s + gap_s, 200.0)
-    assert shown(estimate).status is Status.HELD
+    assert shown(estimate).status is EstimateStatus.HELD
     assert shown(estimate).value < 140.0
 
 
@@ -300,7 +300,7 @@ def test_what_is_held_is_not_the_outlier_beside_the_refusal(rate_hz: float) -> N
         t_s += step_s
         shown_last = shown(track.update(t_s, value))
     held = [shown(track.refuse(t_s + k * step_s)) for k in range(1, math.floor(0.8 * rate_hz) + 1)]
-    assert {estimate.status for estimate in held[-3:]} == {Status.HELD}
+    assert {estimate.status for estimate in held[-3:]} == {EstimateStatus.HELD}
     assert all(118.0 < estimate.value < 121.5 for estimate in held)
     assert all(estimate.lo95 < 118.0 and estimate.hi95 > 121.0 for estimate in held)
     assert held[0].std > shown_last.std
@@ -381,7 +381,7 @@ def test_readings_of_no_worth_neither_move_a_track_nor_outvote_it(quality: float
     for k in range(1, 19):
         estimate = track.update(t_s + k / 30, 155.0, quality=quality)
         assert shown(estimate).value == pytest.approx(120.0, abs=1.0)
-    assert shown(track.update(t_s + 19 / 30, 120.0)).status is Status.MEASURED
+    assert shown(track.update(t_s + 19 / 30, 120.0)).status is EstimateStatus.MEASURED
 
 
 def test_what_bad_readings_hold_is_outvoted_by_two_good_ones() -> None:
@@ -476,14 +476,14 @@ def test_noise_without_sense_is_refused(wrong: dict[str, float]) -> None:
 
 
 def test_runs_are_equal_to_the_last_digit_and_predictions_leave_no_trace() -> None:
-    one = course(21, t_s=np.arange(0.0, 10.0, 1 / 30))
+    one = measured_course(21, t_s=np.arange(0.0, 10.0, 1 / 30))
     curious = Track(AOP_NOISE_DEG)
     estimates = []
     for t_s, value in zip(one.t_s.tolist(), one.measured_deg.tolist(), strict=True):
         curious.predict(t_s)
         estimates.append(curious.refuse(t_s) if math.isnan(value) else curious.update(t_s, value))
         curious.predict(t_s + 0.7)
-    assert follow(one, AOP_NOISE_DEG) == follow(one, AOP_NOISE_DEG) == estimates
+    assert track_course(one, AOP_NOISE_DEG) == track_course(one, AOP_NOISE_DEG) == estimates
 
 
 # The courses themselves

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from calibration.fitting.courses import Degradation, course
-from calibration.fitting.filter_noise import evaluate_tracking, follow, metrics
-from stream.tracking.tracker import AOP_NOISE_DEG, Estimate, Status, Track
+from calibration.fitting.courses import Degradation, measured_course
+from calibration.fitting.filter_noise import evaluate_tracking, track_course, tracking_metrics
+from stream.tracking.tracker import AOP_NOISE_DEG, Estimate, EstimateStatus, Track
 
 FIXED_LEVEL = replace(AOP_NOISE_DEG, memory_s=math.inf)
 
@@ -61,8 +61,8 @@ def test_taking_errors_for_independent_would_not_be_honest() -> None:
 
 def test_first_second_is_honest_too() -> None:
     t_s = np.arange(0.0, 1.0, 1 / 30)
-    courses = [course(seed, t_s=t_s) for seed in range(400, 520)]
-    tracks = [follow(one, AOP_NOISE_DEG) for one in courses]
+    courses = [measured_course(seed, t_s=t_s) for seed in range(400, 520)]
+    tracks = [track_course(one, AOP_NOISE_DEG) for one in courses]
     hits = [
         abs(estimate.value - truth) <= 1.96 * estimate.std
         for one, track in zip(courses, tracks, strict=True)
@@ -75,7 +75,7 @@ def test_first_second_is_honest_too() -> None:
 
 
 def test_noise_level_is_learned_and_only_where_asked() -> None:
-    one = course(
+    one = measured_course(
         7,
         t_s=np.arange(0.0, 40.0, 1 / 30),
         degradation=Degradation(white_sd_deg=4.0, correlated_sd_deg=5.0, outlier_share=0.0),
@@ -91,15 +91,15 @@ def test_noise_level_is_learned_and_only_where_asked() -> None:
 
 def test_metrics_find_a_known_lag_bias_and_coverage() -> None:
     t_s = np.arange(0.0, 30.0, 1 / 30)
-    courses = [course(seed, t_s=t_s) for seed in range(3)]
+    courses = [measured_course(seed, t_s=t_s) for seed in range(3)]
     late = [
         [
-            Estimate(value=v, std=1.0, rate_per_s=0.0, age_s=0.0, status=Status.MEASURED)
+            Estimate(value=v, std=1.0, rate_per_s=0.0, age_s=0.0, status=EstimateStatus.MEASURED)
             for v in np.interp(t_s - 0.2, t_s, one.truth_deg).tolist()
         ]
         for one in courses
     ]
-    assert metrics(courses, late).lag_s == pytest.approx(0.2, abs=0.005)
+    assert tracking_metrics(courses, late).lag_s == pytest.approx(0.2, abs=0.005)
     off = [
         [replace(shown(None if k % 2 else e), value=v + 3.0) if k % 2 == 0 else None for k, (e, v) in pairs]
         for pairs in (
@@ -107,7 +107,7 @@ def test_metrics_find_a_known_lag_bias_and_coverage() -> None:
             for track, one in zip(late, courses, strict=True)
         )
     ]
-    result = metrics(courses, off)
+    result = tracking_metrics(courses, off)
     assert result.rmse_deg == pytest.approx(3.0)
     assert result.coverage == 0.0
     assert result.shown == pytest.approx(0.5)
@@ -119,7 +119,7 @@ def test_metrics_find_a_known_lag_bias_and_coverage() -> None:
 
 def test_courses_are_what_the_recipe_says() -> None:
     t_s = np.arange(0.0, 60.0, 1 / 30)
-    courses = [course(seed, t_s=t_s) for seed in range(20)]
+    courses = [measured_course(seed, t_s=t_s) for seed in range(20)]
     errors = np.array([one.measured_deg - one.truth_deg for one in courses])
     truths = np.array([one.truth_deg for one in courses])
     assert np.isnan(errors).mean() == pytest.approx(0.15, abs=0.03)
@@ -130,7 +130,7 @@ def test_courses_are_what_the_recipe_says() -> None:
     assert np.isfinite([one.measured_deg[0] for one in courses]).all()
     pure = Degradation(white_sd_deg=0.0, outlier_share=0.0, missing_share=0.0)
     shared = np.concatenate(
-        [(one := course(s, t_s=t_s, degradation=pure)).measured_deg - one.truth_deg for s in range(20)]
+        [(one := measured_course(s, t_s=t_s, degradation=pure)).measured_deg - one.truth_deg for s in range(20)]
     )
     assert shared.std() == pytest.approx(2.5, abs=0.2)
     assert np.corrcoef(shared[:-1], shared[1:])[0, 1] == pytest.approx(0.9, abs=0.02)
@@ -138,8 +138,8 @@ def test_courses_are_what_the_recipe_says() -> None:
 
 def test_courses_are_seeded() -> None:
     t_s = np.arange(0.0, 5.0, 1 / 30)
-    np.testing.assert_array_equal(course(1, t_s=t_s).measured_deg, course(1, t_s=t_s).measured_deg)
-    assert not np.array_equal(course(1, t_s=t_s).truth_deg, course(2, t_s=t_s).truth_deg)
+    np.testing.assert_array_equal(measured_course(1, t_s=t_s).measured_deg, measured_course(1, t_s=t_s).measured_deg)
+    assert not np.array_equal(measured_course(1, t_s=t_s).truth_deg, measured_course(2, t_s=t_s).truth_deg)
 
 
 # All tracks of a stream

@@ -14,7 +14,7 @@ from stream.sources.files.dicom.file import name_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from stream.sources.files.dicom.header import Header, PixelElement
+    from stream.sources.files.dicom.header import DicomHeader, PixelElement
 
 _NAME = re.compile(r"[A-Z0-9_ ]{1,16}")
 _ROOT = "1.2.840.10008.1.2"
@@ -99,7 +99,7 @@ class PictureFacts:
         return pixels * 2 if self.is_subsampled else pixels * self.samples
 
 
-def read_facts(header: Header, element: PixelElement | None, path: Path) -> tuple[PictureFacts, PixelElement]:
+def read_facts(header: DicomHeader, element: PixelElement | None, path: Path) -> tuple[PictureFacts, PixelElement]:
     """Checks what the header says of its pictures; returns it with the element that holds them.
 
     Raises:
@@ -149,7 +149,7 @@ def count_note(declared: int | None, found: int) -> str:
     return f"{found} frames found; the file says it holds {declared}" if found > declared else ""
 
 
-def _coding(header: Header, element: PixelElement, path: Path) -> tuple[Coding, str]:
+def _coding(header: DicomHeader, element: PixelElement, path: Path) -> tuple[Coding, str]:
     """The coding, of which the way the pixels are stored decides first and the transfer syntax second."""
     syntax = header.transfer_syntax or f"{_ROOT}.1"
     if element.length is not None and syntax not in _NATIVE:
@@ -162,12 +162,12 @@ def _coding(header: Header, element: PixelElement, path: Path) -> tuple[Coding, 
     return (Coding.VIDEO if syntax in _VIDEO else Coding.CODED), syntax
 
 
-def _integer(header: Header, keyword: str, default: int) -> int:
+def _integer(header: DicomHeader, keyword: str, default: int) -> int:
     value = header.number(keyword)
     return default if value is None else round(value)
 
 
-def _count(header: Header, keyword: str, path: Path) -> int:
+def _count(header: DicomHeader, keyword: str, path: Path) -> int:
     value = header.number(keyword)
     if value is None or value < 1:
         found = "no" if value is None else f"{value:.0f}"

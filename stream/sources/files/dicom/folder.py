@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stream.common.errors import SourceError, SourceUnreadable
-from stream.frames.segment_numbering import Segments
+from stream.frames.segment_numbering import SegmentNumbering
 from stream.sources.base import DEFAULT_RATE_HZ, RATE_NOTE, SourceInfo, joined_notes
 from stream.sources.files.dicom.file import open_dicom
 from stream.sources.files.dicom.header import read_header
@@ -16,7 +16,7 @@ from stream.sources.files.dicom.source import DicomSource
 from stream.sources.files.dicom.times import TIME_BASE
 from stream.sources.files.images.source import natural_key
 from stream.sources.files.kinds import is_dicom
-from stream.sources.recording_base import Recording
+from stream.sources.recording_base import RecordingSource
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -44,7 +44,7 @@ class _File:
         return self.info.frame_count == 1
 
 
-class DicomFolderSource(Recording):
+class DicomFolderSource(RecordingSource):
     """The DICOM files of a folder that hold pictures, one after the other.
 
     Convention: by series, then acquisition and instance number, then name. Single frames of one series and size are a
@@ -92,7 +92,7 @@ class DicomFolderSource(Recording):
         )
 
     def _read(self) -> Generator[Frame, None, None]:
-        segments, index, next_pts = Segments(), 0, 0
+        segments, index, next_pts = SegmentNumbering(), 0, 0
         jumps, first_error = 0, None
         before: _File | None = None
         for file in self._files:
@@ -123,7 +123,7 @@ def _open(path: Path, clock: Clock, spacing: PixelSpacing | None, info: SourceIn
     return DicomSource(path, clock=clock)
 
 
-def open_dicom_path(path: Path, *, clock: Clock, spacing: PixelSpacing | None = None) -> Recording:
+def open_dicom_path(path: Path, *, clock: Clock, spacing: PixelSpacing | None = None) -> RecordingSource:
     """Opens a DICOM file, a folder of them, or the index of one; errors are those of the sources."""
     if path.is_dir() or _is_directory(path):
         return DicomFolderSource(path, clock=clock, spacing=spacing)

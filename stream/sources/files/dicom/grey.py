@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from stream.sources.files.dicom.facts import PictureFacts
-    from stream.sources.files.dicom.header import Header
+    from stream.sources.files.dicom.header import DicomHeader
     from stream.sources.files.dicom.pixels import Stored
 
 _BT601 = (0.299, 0.587, 0.114)
@@ -58,7 +58,7 @@ class GreyLevels:
     up to 74, 100, from 125 on become 0, 130, 255.
     """
 
-    def __init__(self, header: Header, facts: PictureFacts, *, is_little_endian: bool) -> None:
+    def __init__(self, header: DicomHeader, facts: PictureFacts, *, is_little_endian: bool) -> None:
         """Makes the table that the header asks for.
 
         Raises:
@@ -226,7 +226,7 @@ def _spread(values: NDArray[Any], highest: float | None = None) -> NDArray[np.fl
     return np.clip((values - lowest) * (255.0 / (span or 1.0)), 0.0, 255.0)
 
 
-def _windowed(header: Header, values: NDArray[np.float64]) -> NDArray[np.float64] | None:
+def _windowed(header: DicomHeader, values: NDArray[np.float64]) -> NDArray[np.float64] | None:
     """Values through the header's window; None where it has none that can be."""
     from pydicom import Dataset
     from pydicom.pixels.processing import apply_windowing

@@ -59,10 +59,10 @@ class PixelElement:
     is_little_endian: bool
 
 
-class Header:
+class DicomHeader:
     """The attributes of a DICOM data set that matter here. What cannot be read counts as absent."""
 
-    def __init__(self, dataset: Dataset, meta: Header | None = None) -> None:
+    def __init__(self, dataset: Dataset, meta: DicomHeader | None = None) -> None:
         self._dataset, self._meta = dataset, meta
 
     @property
@@ -97,9 +97,9 @@ class Header:
         values = self._values(keyword)
         return bytes(values[0]) if values and isinstance(values[0], bytes) else b""
 
-    def items(self, keyword: str) -> list[Header]:
+    def items(self, keyword: str) -> list[DicomHeader]:
         """The items of a sequence; empty where absent."""
-        return [Header(item) for item in self._values(keyword)]
+        return [DicomHeader(item) for item in self._values(keyword)]
 
     def _values(self, keyword: str) -> list[Any]:
         try:
@@ -112,7 +112,7 @@ class Header:
         return [value] if isinstance(value, str | bytes) or not hasattr(value, "__iter__") else list(value)
 
 
-def read_header(file: IO[bytes], path: Path, *, keywords: tuple[str, ...] = _KEYWORDS) -> Header:
+def read_header(file: IO[bytes], path: Path, *, keywords: tuple[str, ...] = _KEYWORDS) -> DicomHeader:
     """Reads the header up to the pixel data, where the file then stands; it may stand anywhere before.
 
     How it is written, explicit or implicit and in which byte order, is seen from its bytes: a transfer syntax that
@@ -138,7 +138,7 @@ def read_header(file: IO[bytes], path: Path, *, keywords: tuple[str, ...] = _KEY
                 specific_tags=tags,
             )
             dataset.set_original_encoding(is_implicit, is_little_endian)
-        return Header(dataset, Header(meta))
+        return DicomHeader(dataset, DicomHeader(meta))
     except damage() as error:
         # pydicom's own words may quote values, and values may name the patient: only the kind is passed on
         raise SourceUnreadable(

@@ -12,7 +12,7 @@ from stream.frames.regions import Region, RegionKind
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stream.sources.files.dicom.header import Header
+    from stream.sources.files.dicom.header import DicomHeader
 
 _SPATIAL_2D, _CENTIMETRES = 1, 3  # PS3.3 C.8.5.5.1
 _ROUNDING = 0.005
@@ -21,7 +21,7 @@ _TISSUE = (1, 2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scale:
+class DicomScale:
     """Size and shape of the pixels, None where unknown; `note` says why what the file gives was not taken."""
 
     spacing: PixelSpacing | None
@@ -29,10 +29,10 @@ class Scale:
     note: str = ""
     regions: tuple[Region, ...] = ()
 
-    def given(self, spacing: PixelSpacing) -> Scale:
+    def given(self, spacing: PixelSpacing) -> DicomScale:
         """The user's spacing in the place of the file's, everywhere in the picture."""
         regions = tuple(replace(region, spacing=None) for region in self.regions)
-        return Scale(spacing=spacing, pixel_aspect=spacing.x_mm / spacing.y_mm, regions=regions)
+        return DicomScale(spacing=spacing, pixel_aspect=spacing.x_mm / spacing.y_mm, regions=regions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class _Size:
     reason: str = ""
 
 
-def scale_of(header: Header, *, columns: int, rows: int, aspect: float | None = None) -> Scale:
+def dicom_scale(header: DicomHeader, *, columns: int, rows: int, aspect: float | None = None) -> DicomScale:
     """Size and shape of the pixels of a picture of `columns` x `rows`, region by region.
 
     Convention: PhysicalDeltaX and Y are centimetres, of either sign, PS3.3 C.8.5.5. The whole picture has the scale
@@ -79,13 +79,13 @@ def scale_of(header: Header, *, columns: int, rows: int, aspect: float | None = 
         spacing, reason = attribute.spacing, reason or attribute.reason
         sizes = [*(_region_size(item) for item in items if _is_tissue(item)), attribute]
     if spacing:
-        return Scale(spacing=spacing, pixel_aspect=spacing.x_mm / spacing.y_mm, regions=tuple(regions))
+        return DicomScale(spacing=spacing, pixel_aspect=spacing.x_mm / spacing.y_mm, regions=tuple(regions))
     shape, doubt = _shape(header, sizes, aspect)
     note = f"no scale: {reason}" if reason else doubt
-    return Scale(spacing=None, pixel_aspect=shape, note=note, regions=tuple(regions))
+    return DicomScale(spacing=None, pixel_aspect=shape, note=note, regions=tuple(regions))
 
 
-def _shape(header: Header, sizes: Sequence[_Size], aspect: float | None) -> tuple[float | None, str]:
+def _shape(header: DicomHeader, sizes: Sequence[_Size], aspect: float | None) -> tuple[float | None, str]:
     """Width of a pixel over its height where no size is believed, and why it is unknown where it is."""
     said = [size.aspect for size in sizes if size.is_said]
     if said:
@@ -112,7 +112,7 @@ def _are_alike(spacings: set[PixelSpacing | None]) -> bool:
     )
 
 
-def _region(item: Header, *, columns: int, rows: int) -> Region | None:
+def _region(item: DicomHeader, *, columns: int, rows: int) -> Region | None:
     """A region of the picture; None where it reaches out of it. One without a box is the whole picture."""
     x0, y0, x1, y1 = _corners(item) or (0, 0, columns - 1, rows - 1)
     if not (0 <= x0 <= x1 <= columns and 0 <= y0 <= y1 <= rows):  # one column or row too many is a common slip
@@ -127,17 +127,17 @@ def _region(item: Header, *, columns: int, rows: int) -> Region | None:
     )
 
 
-def _is_tissue(item: Header) -> bool:
+def _is_tissue(item: DicomHeader) -> bool:
     return item.number("RegionSpatialFormat") == _SPATIAL_2D and item.number("RegionDataType") in _TISSUE
 
 
-def _corners(item: Header) -> tuple[int, int, int, int] | None:
+def _corners(item: DicomHeader) -> tuple[int, int, int, int] | None:
     keywords = ("MinX0", "MinY0", "MaxX1", "MaxY1")
     x0, y0, x1, y1 = (item.number(f"RegionLocation{keyword}") for keyword in keywords)
     return None if x0 is None or y0 is None or x1 is None or y1 is None else (int(x0), int(y0), int(x1), int(y1))
 
 
-def _region_size(item: Header) -> _Size:
+def _region_size(item: DicomHeader) -> _Size:
     units = [item.number(f"PhysicalUnits{axis}Direction") for axis in "XY"]
     if units != [_CENTIMETRES, _CENTIMETRES]:
         return _Size(reason="the file's ultrasound region is not in centimetres")
@@ -145,7 +145,7 @@ def _region_size(item: Header) -> _Size:
     return _plausible(10 * abs(delta_x_cm or 0), 10 * abs(delta_y_cm or 0))
 
 
-def _spacing_attribute(header: Header) -> _Size:
+def _spacing_attribute(header: DicomHeader) -> _Size:
     size = _Size()
     for keyword in ("PixelSpacing", "NominalScannedPixelSpacing"):
         match header.numbers(keyword):

@@ -12,7 +12,7 @@ import numpy as np
 
 from stream.common.errors import SourceTruncated, SourceUnreadable
 from stream.frames.frame import Frame
-from stream.measurement.biometry import Reason
+from stream.frames.reason import Reason
 from stream.sources.base import DEFAULT_RATE_HZ, RATE_NOTE, SourceInfo, joined_notes
 from stream.sources.files.dicom.codestream import PictureError
 from stream.sources.files.dicom.facts import Coding, count_note, read_facts
@@ -21,10 +21,10 @@ from stream.sources.files.dicom.frames import coded_frames, native_frames, read_
 from stream.sources.files.dicom.grey import GreyLevels
 from stream.sources.files.dicom.header import find_pixels, read_header
 from stream.sources.files.dicom.pixels import CodedDecoder, native_decoder
-from stream.sources.files.dicom.scale import scale_of
+from stream.sources.files.dicom.scale import dicom_scale
 from stream.sources.files.dicom.times import TIME_BASE, FrameTimes, frame_times_of
 from stream.sources.files.dicom.video import EmbeddedVideo
-from stream.sources.recording_base import Recording
+from stream.sources.recording_base import RecordingSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from stream.common.clock import Clock
     from stream.frames.frame import PixelSpacing
     from stream.sources.files.dicom.facts import PictureFacts
-    from stream.sources.files.dicom.header import Header, PixelElement
+    from stream.sources.files.dicom.header import DicomHeader, PixelElement
     from stream.sources.files.dicom.pixels import Stored
 
     Images = Iterator[NDArray[np.uint8] | PictureError]
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-class DicomSource(Recording):
+class DicomSource(RecordingSource):
     """The frames of a DICOM file, read and decoded one by one.
 
     Grey levels follow `stream.sources.files.dicom.grey`, scale and times `stream.sources.files.dicom.scale` and
@@ -88,7 +88,7 @@ class DicomSource(Recording):
             self._facts, self._count, self.place = facts, count, _place(header)
             declared_times = frame_times_of(header, count) or video_times
             self._times = declared_times or FrameTimes.at_rate(DEFAULT_RATE_HZ, RATE_NOTE if count != 1 else "")
-            self._scale = scale_of(header, columns=facts.columns, rows=facts.rows, aspect=aspect)
+            self._scale = dicom_scale(header, columns=facts.columns, rows=facts.rows, aspect=aspect)
             if spacing:
                 self._scale = self._scale.given(spacing)
             self._held = held.pop_all()
@@ -151,7 +151,7 @@ class DicomSource(Recording):
         self._held.close()
 
 
-def _place(header: Header) -> tuple[str, tuple[object, ...]]:
+def _place(header: DicomHeader) -> tuple[str, tuple[object, ...]]:
     """The file's series, and what its files are sorted by: those without a number come first."""
     series = header.text("SeriesInstanceUID")
     numbers = [header.number(keyword) for keyword in ("SeriesNumber", "AcquisitionNumber", "InstanceNumber")]
@@ -159,7 +159,7 @@ def _place(header: Header) -> tuple[str, tuple[object, ...]]:
     return series, (of_series, series, *within)
 
 
-def _stills(file: IO[bytes], header: Header, element: PixelElement, facts: PictureFacts) -> tuple[Images, int]:
+def _stills(file: IO[bytes], header: DicomHeader, element: PixelElement, facts: PictureFacts) -> tuple[Images, int]:
     """Grey pictures of a recording whose frames are stored one by one, and how many begin in it."""
     levels = GreyLevels(header, facts, is_little_endian=element.is_little_endian)
     if not facts.is_coded:

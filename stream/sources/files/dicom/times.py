@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from stream.sources.files.dicom.header import Header
+    from stream.sources.files.dicom.header import DicomHeader
 
 TIME_BASE = Fraction(1, 1_000_000)
 
@@ -50,7 +50,7 @@ class FrameTimes:
         return map(round, itertools.accumulate(steps, initial=Fraction(0)))
 
 
-def frame_times_of(header: Header, frame_count: int | None) -> FrameTimes | None:
+def frame_times_of(header: DicomHeader, frame_count: int | None) -> FrameTimes | None:
     """The frame times that the header declares; None where it declares none that can be.
 
     Convention: FrameTimeVector or FrameTime, whichever FrameIncrementPointer points to, then the vector if
@@ -65,7 +65,7 @@ def frame_times_of(header: Header, frame_count: int | None) -> FrameTimes | None
     return by_period or by_vector if pointer == _FRAME_TIME else by_vector or by_period
 
 
-def _by_vector(header: Header, frame_count: int | None) -> FrameTimes | None:
+def _by_vector(header: DicomHeader, frame_count: int | None) -> FrameTimes | None:
     vector_ms = [_decimal(value) for value in header.numbers("FrameTimeVector")]
     is_steps_alone = frame_count is not None and len(vector_ms) == frame_count - 1
     steps_ms, note = (vector_ms if is_steps_alone else vector_ms[1:]), ""
@@ -92,7 +92,7 @@ def _differences(vector_ms: list[Fraction | None]) -> list[Fraction | None] | No
     return list(steps) if is_alike else None
 
 
-def _by_period(header: Header, frame_count: int | None) -> FrameTimes | None:
+def _by_period(header: DicomHeader, frame_count: int | None) -> FrameTimes | None:
     period_ms, actual_ms, cine_hz, duration_s, display_hz = (
         _decimal(header.number(keyword))
         for keyword in (

@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING
 import av
 
 from stream.common.errors import SourceTruncated, SourceUnreadable
-from stream.sources.decoding.luma import grey_of
+from stream.sources.decoding.luma import grey_image
 from stream.sources.decoding.picture_reader import PictureReader
 from stream.sources.files.dicom.codestream import PictureError
 from stream.sources.files.dicom.frames import FragmentStream
@@ -90,7 +90,7 @@ class EmbeddedVideo:
                     f"{facts.path}: its pictures are {picture.width}x{picture.height}, its header says"
                     f" {facts.columns}x{facts.rows}; export the file again"
                 )
-            yield grey_of(picture)
+            yield grey_image(picture)
         if reader.is_damaged:
             of_declared = f" of {facts.declared_count}" if facts.declared_count else ""
             raise SourceTruncated(

@@ -72,7 +72,7 @@ class ImageFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class ImagePage:
     """One picture as stored, and how long it is shown.
 
     Attributes:
@@ -98,7 +98,7 @@ def image_facts(path: Path) -> ImageFacts:
         return ImageFacts(len(_pages(path, image)), _is_wide(image), tiff.imagej_period_s(image))
 
 
-def read_pictures(path: Path) -> Iterator[Picture]:
+def read_pictures(path: Path) -> Iterator[ImagePage]:
     """Yields the pictures of a file, upright, one at a time.
 
     Convention: colour becomes grey by BT.601, 0.299 R + 0.587 G + 0.114 B; alpha is ignored; palettes are looked up;
@@ -224,7 +224,7 @@ def _levels(path: Path, image: Image.Image) -> NDArray[np.uint8] | NDArray[np.ui
     return np.array(image.convert("L"))
 
 
-def _picture(path: Path, image: Image.Image, page: int) -> Picture:
+def _picture(path: Path, image: Image.Image, page: int) -> ImagePage:
     """One of the pictures of an open file."""
     image.seek(page)
     is_tiff = image.format == "TIFF"
@@ -235,13 +235,13 @@ def _picture(path: Path, image: Image.Image, page: int) -> Picture:
         raise EOFError
     image.load()  # turns a TIFF by its orientation, and then says no more of it
     levels = _levels(path, ImageOps.exif_transpose(image))
-    aspect = _gif_aspect(path) if image.format == "GIF" else pixel_aspect(image)
+    aspect = _gif_aspect(path) if image.format == "GIF" else image_pixel_aspect(image)
     if is_on_its_side and aspect:
         aspect = 1 / aspect
-    return Picture(np.invert(levels) if is_tiff and tiff.is_inverted(image) else levels, _duration_s(image), aspect)
+    return ImagePage(np.invert(levels) if is_tiff and tiff.is_inverted(image) else levels, _duration_s(image), aspect)
 
 
-def pixel_aspect(image: Image.Image) -> float | None:
+def image_pixel_aspect(image: Image.Image) -> float | None:
     """Width of a stored pixel over its height, by the pixels an inch (or any unit) in x and y that the file declares.
 
     1 where it declares none; None where what it declares cannot be.

@@ -13,13 +13,13 @@ from natsort import natsort_keygen, ns
 
 from stream.common.errors import SourceError, SourceNotFound, SourceTruncated, SourceUnreadable
 from stream.frames.frame import Frame
-from stream.frames.segment_numbering import Segments
+from stream.frames.reason import Reason
+from stream.frames.segment_numbering import SegmentNumbering
 from stream.frames.typed_spacing import TypedSpacing
-from stream.measurement.biometry import Reason
 from stream.sources.base import DEFAULT_RATE_HZ, RATE_NOTE, SourceInfo, joined_notes
-from stream.sources.files.images.image_file import ImageFacts, Picture, image_facts, read_grey, read_pictures, to_grey
+from stream.sources.files.images.image_file import ImageFacts, ImagePage, image_facts, read_grey, read_pictures, to_grey
 from stream.sources.files.kinds import UNREAD_SUFFIXES, counted, is_image, is_recording
-from stream.sources.recording_base import Recording
+from stream.sources.recording_base import RecordingSource
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -36,7 +36,7 @@ _WHITES = (0xFF, 0x3FF, 0xFFF, 0x3FFF, 0xFFFF)
 _natural = natsort_keygen(alg=ns.INT | ns.IGNORECASE)
 
 
-class ImageFolderSource(Recording):
+class ImageFolderSource(RecordingSource):
     """The images of a folder in natural order (`frame2` before `frame10`), or of one file, read one by one.
 
     Convention: a file of several pictures (animated GIF, WebP or PNG, MPO, TIFF of many pages) is a film, alone and in
@@ -94,7 +94,7 @@ class ImageFolderSource(Recording):
 
     def _read(self) -> Generator[Frame, None, None]:
         white, typed = self._white(), TypedSpacing(self.info.spacing)
-        segments, pts_s = Segments(), Fraction(0)
+        segments, pts_s = SegmentNumbering(), Fraction(0)
         default_s = 1 / (self.info.frame_rate_hz or DEFAULT_RATE_HZ)
         time_base = _TIME_BASE if self._is_film else default_s
         image, aspect = np.zeros((self.info.height, self.info.width), np.uint8), self._first_aspect
@@ -118,7 +118,7 @@ class ImageFolderSource(Recording):
             own_s = self._period_s or (picture.duration_s if picture else None)
             pts_s += (own_s if self._is_film else None) or default_s
 
-    def _first_picture(self) -> Picture:
+    def _first_picture(self) -> ImagePage:
         """The first that can be read; the first's error where none can."""
         error: SourceError | None = None
         for path in self._paths:
@@ -128,7 +128,7 @@ class ImageFolderSource(Recording):
                 error = error or caught
         raise error or SourceUnreadable(f"{self._paths[0]}: holds no picture")
 
-    def _pictures(self) -> Iterator[tuple[Path, Picture | None]]:
+    def _pictures(self) -> Iterator[tuple[Path, ImagePage | None]]:
         """All pictures with their files; None for one that cannot be read among others that can."""
         damaged: list[str] = []
         for path, count in zip(self._paths, self._counts, strict=True):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from stream.common.errors import SourceUnreadable
-from stream.sources.stamps import Stamps, believed
+from stream.sources.timestamps import Timestamps, plausible_timestamps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _FIELD = re.compile(r"Seq_Frame(\d{1,9})_(\w+)")
 
-Number = TypeVar("Number", int, float)
+HeaderNumber = TypeVar("HeaderNumber", int, float)
 
 
 @dataclass(slots=True)
@@ -51,10 +51,10 @@ class FrameFields:
             self.steps_mm[index] = (x_mm, y_mm)
         return True
 
-    def stamps(self, count: int) -> Stamps:
+    def stamps(self, count: int) -> Timestamps:
         """Times of so many pictures."""
         known = min(count, max(self.times_s, default=-1) + 1)  # a broken header may claim any count
-        return believed([self.times_s.get(index) for index in range(known)])
+        return plausible_timestamps([self.times_s.get(index) for index in range(known)])
 
     def too_many(self, count: int) -> str:
         """Words for a note where there are fields of more pictures than the file holds; else ""."""
@@ -62,7 +62,7 @@ class FrameFields:
         return f"{count} pictures, fields of {declared}" if declared > count else ""
 
 
-def parse_number(path: Path, key: str, text: str, kind: Callable[[str], Number]) -> Number:
+def parse_number(path: Path, key: str, text: str, kind: Callable[[str], HeaderNumber]) -> HeaderNumber:
     """Reads one number of a header; raises SourceUnreadable with the field and its text where it is none."""
     try:
         return kind(text)

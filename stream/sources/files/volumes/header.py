@@ -17,7 +17,7 @@ import numpy as np
 
 from stream.common.errors import SourceUnreadable
 from stream.frames.frame import PixelSpacing, plausible_aspect
-from stream.sources.stamps import Stamps
+from stream.sources.timestamps import Timestamps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +43,7 @@ _RADIO_FREQUENCY = "RF"
 
 
 @dataclass(frozen=True, slots=True)
-class Scale:
+class VolumeScale:
     """What a header says of the size of pixels, as far as it can be believed.
 
     Attributes:
@@ -73,13 +73,13 @@ class Scale:
         except ValueError as error:
             return cls(None, plausible_aspect(x_mm, y_mm), str(error))
 
-    def transposed(self) -> Scale:
+    def transposed(self) -> VolumeScale:
         """The scale of the picture with columns and rows exchanged."""
         spacing = PixelSpacing(self.spacing.y_mm, self.spacing.x_mm) if self.spacing else None
-        return Scale(spacing, 1 / self.aspect if self.aspect else None, self.note)
+        return VolumeScale(spacing, 1 / self.aspect if self.aspect else None, self.note)
 
 
-UNKNOWN_SCALE = Scale()
+UNKNOWN_SCALE = VolumeScale()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,10 +110,10 @@ class StackHeader:
     dtype: np.dtype[Any]
     sizes: tuple[int, ...]
     layout: str
-    scale: Scale = UNKNOWN_SCALE
-    frame_scales: Mapping[int, Scale] = field(default_factory=dict)
+    scale: VolumeScale = UNKNOWN_SCALE
+    frame_scales: Mapping[int, VolumeScale] = field(default_factory=dict)
     orientation: str = "MF"
-    stamps: Stamps = field(default_factory=Stamps)
+    stamps: Timestamps = field(default_factory=Timestamps)
     invalid: frozenset[int] = frozenset()
     notes: tuple[str, ...] = ()
 
@@ -158,7 +158,7 @@ class StackHeader:
         width, height = self.sizes[self.layout.index("x")], self.sizes[self.layout.index("y")]
         return (height, width) if self.has_depth_in_columns else (width, height)
 
-    def shown_scale(self, index: int) -> Scale:
+    def shown_scale(self, index: int) -> VolumeScale:
         """Scale of a picture once depth runs downwards."""
         scale = self.frame_scales.get(index, self.scale)
         return scale.transposed() if self.has_depth_in_columns else scale
@@ -199,19 +199,19 @@ def kept_axes(sizes: Sequence[int]) -> list[int]:
     return [axis for axis, size in enumerate(sizes) if axis < 2 or size != 1]
 
 
-def scale_of(layout: str, steps_mm: Sequence[float]) -> Scale:
+def volume_scale(layout: str, steps_mm: Sequence[float]) -> VolumeScale:
     """Scale of columns and rows, from one step in mm for each axis."""
     if "x" not in layout or "y" not in layout or len(steps_mm) != len(layout):
         return UNKNOWN_SCALE
-    return Scale.declared(steps_mm[layout.index("x")], steps_mm[layout.index("y")])
+    return VolumeScale.declared(steps_mm[layout.index("x")], steps_mm[layout.index("y")])
 
 
-def frame_scales(frames: FrameFields) -> dict[int, Scale]:
+def frame_scales(frames: FrameFields) -> dict[int, VolumeScale]:
     """Scale of the pictures that have their own."""
-    return {index: Scale.declared(*steps_mm) for index, steps_mm in frames.steps_mm.items()}
+    return {index: VolumeScale.declared(*steps_mm) for index, steps_mm in frames.steps_mm.items()}
 
 
-def scale_note(scale: Scale, of_frames: Mapping[int, Scale]) -> str:
+def scale_note(scale: VolumeScale, of_frames: Mapping[int, VolumeScale]) -> str:
     """Why the first scale that is not believed is not, or ""."""
     return next((note for note in (scale.note, *(scale.note for scale in of_frames.values())) if note), "")
 

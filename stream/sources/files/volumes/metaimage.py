@@ -10,7 +10,7 @@ import numpy as np
 
 from stream.common.errors import SourceNotFound, SourceUnreadable
 from stream.sources.base import joined_notes
-from stream.sources.files.volumes.frame_fields import FrameFields, Number, parse_number
+from stream.sources.files.volumes.frame_fields import FrameFields, HeaderNumber, parse_number
 from stream.sources.files.volumes.header import (
     PLANES_NOTE,
     StackHeader,
@@ -19,7 +19,7 @@ from stream.sources.files.volumes.header import (
     frame_scales,
     kept_axes,
     scale_note,
-    scale_of,
+    volume_scale,
 )
 from stream.sources.files.volumes.pixels import frame_blocks, open_pixels
 
@@ -76,7 +76,7 @@ def read_header(path: Path) -> StackHeader:
         sizes, steps_mm = [channels, *sizes], [math.nan, *steps_mm]
     data_path, data_offset = _data_place(path, fields, header_bytes)
     count = sizes[-1] if layout.endswith("t") else 1
-    scale, of_frames = scale_of(layout, steps_mm), frame_scales(frames)
+    scale, of_frames = volume_scale(layout, steps_mm), frame_scales(frames)
     orientation, turn = checked_orientation(path, fields)
     return StackHeader(
         path=path,
@@ -222,6 +222,6 @@ def _number(path: Path, fields: dict[str, str], key: str, *, default: int) -> in
 
 
 def _numbers(
-    path: Path, fields: dict[str, str], key: str, kind: Callable[[str], Number], *, default: str = ""
-) -> list[Number]:
+    path: Path, fields: dict[str, str], key: str, kind: Callable[[str], HeaderNumber], *, default: str = ""
+) -> list[HeaderNumber]:
     return [parse_number(path, key, word, kind) for word in fields.get(key, default).split()]

@@ -15,15 +15,15 @@ from stream.sources.files.volumes.frame_fields import FrameFields, parse_number
 from stream.sources.files.volumes.header import (
     PLANES_NOTE,
     UNKNOWN_SCALE,
-    Scale,
     StackHeader,
+    VolumeScale,
     axis_layout,
     checked_orientation,
     frame_scales,
     kept_axes,
     scale_note,
 )
-from stream.sources.stamps import Stamps, believed
+from stream.sources.timestamps import Timestamps, plausible_timestamps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,7 +86,7 @@ def read_header(path: Path) -> StackHeader:
     steps = _steps(path, fields, len(all_sizes))
     scale, of_frames = _scale(layout, [steps[axis] for axis in axes]), frame_scales(frames)
     if _BOUNDS & set(fields) and not {"spacings", "space directions"} & set(fields):
-        scale = Scale(None, None, "a scale by axis mins and maxs is not read")
+        scale = VolumeScale(None, None, "a scale by axis mins and maxs is not read")
     orientation, turn = checked_orientation(path, fields)
     count = sizes[layout.index("t")] if "t" in layout and len(layout) == len(sizes) else 1
     is_guess = layout == "xyc" and not kinds
@@ -148,7 +148,7 @@ def _layout(path: Path, kinds: list[str]) -> str:
     )
 
 
-def _stamps(path: Path, fields: dict[str, str], axis: int, count: int) -> Stamps:
+def _stamps(path: Path, fields: dict[str, str], axis: int, count: int) -> Timestamps:
     """Times of the pictures that lie along an axis: Slicer's index values, else the axis's own step."""
     period_s = _period_s(path, fields, axis)
     words = fields.get(f"axis {axis} index values", "").split()
@@ -156,13 +156,15 @@ def _stamps(path: Path, fields: dict[str, str], axis: int, count: int) -> Stamps
     unit, label = (texts[axis] if axis < len(texts) else "" for texts in (units, labels))
     is_time = unit in ("", *_S_PER_UNIT) and label.lower() in ("", "t", "time")
     if not words or not is_time or fields.get(f"axis {axis} index type", "numeric") != "numeric":
-        return believed([], period_s=period_s)
+        return plausible_timestamps([], period_s=period_s)
     scale = _S_PER_UNIT.get(unit, 1.0)
     try:
         times_s = [float(word) * scale for word in words[:count]]
     except ValueError:
-        return replace(believed([], period_s=period_s), note=f"index values that are no numbers: {RATE_NOTE}")
-    stamps = believed(times_s, period_s=period_s)
+        return replace(
+            plausible_timestamps([], period_s=period_s), note=f"index values that are no numbers: {RATE_NOTE}"
+        )
+    stamps = plausible_timestamps(times_s, period_s=period_s)
     mismatch = f"{count} frames, {len(words)} index values" if len(words) != count else ""
     return replace(stamps, note=joined_notes(mismatch, stamps.note))
 
@@ -181,7 +183,7 @@ def _steps(path: Path, fields: dict[str, str], count: int) -> list[tuple[float, 
     return list(zip(steps, units, strict=False))
 
 
-def _scale(layout: str, steps: Sequence[tuple[float, str]]) -> Scale:
+def _scale(layout: str, steps: Sequence[tuple[float, str]]) -> VolumeScale:
     """Scale of columns and rows; where their unit is not known, the shape of the pixels still is."""
     if "x" not in layout or "y" not in layout or len(steps) != len(layout):
         return UNKNOWN_SCALE
@@ -189,10 +191,10 @@ def _scale(layout: str, steps: Sequence[tuple[float, str]]) -> Scale:
     x_factor, y_factor = (_MM_PER_UNIT.get(unit.lower(), math.nan) for unit in (x_unit, y_unit))
     is_understood = not (math.isnan(x_factor) or math.isnan(y_factor))
     if not is_understood and x_unit == y_unit:
-        return Scale.declared(x, y, unit=x_unit)
+        return VolumeScale.declared(x, y, unit=x_unit)
     if not is_understood and x and y and math.isfinite(x) and math.isfinite(y):
-        return Scale(None, None, f"a scale in {x_unit[:20]!r} and {y_unit[:20]!r} is not understood")
-    return Scale.declared(x * x_factor, y * y_factor)
+        return VolumeScale(None, None, f"a scale in {x_unit[:20]!r} and {y_unit[:20]!r} is not understood")
+    return VolumeScale.declared(x * x_factor, y * y_factor)
 
 
 def _length(path: Path, vector: str) -> float:

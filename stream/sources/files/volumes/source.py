@@ -11,13 +11,13 @@ import numpy as np
 
 from stream.common.errors import SourceNotFound, SourceUnreadable
 from stream.frames.frame import Frame
-from stream.frames.segment_numbering import Segments
+from stream.frames.reason import Reason
+from stream.frames.segment_numbering import SegmentNumbering
 from stream.frames.timeline import Timeline
-from stream.measurement.biometry import Reason
 from stream.sources.base import DEFAULT_RATE_HZ, SourceInfo, joined_notes
 from stream.sources.files.volumes import metaimage, nrrd
 from stream.sources.files.volumes.pixels import frame_blocks, open_pixels, with_stored_count
-from stream.sources.recording_base import Recording
+from stream.sources.recording_base import RecordingSource
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 _TIME_BASE = Fraction(1, 1_000_000)
 
 
-class StackSource(Recording):
+class StackSource(RecordingSource):
     """The frames of a MetaImage (.mha, .mhd) or NRRD (.nrrd, .nhdr) file, read from disk one by one.
 
     Convention: 8-bit values are taken as they are. Wider integers and floats are taken as they are too where
     all of the file lies in 0 to 255 and passes 1; otherwise the file's smallest value becomes 0 and its
     largest 255, found in a first pass over the file. Colour becomes grey by BT.601. Depth runs
     downwards, by the orientation in the header; left and right stay as stored. Times are those of the header where they
-    can be believed (`stream.sources.stamps`), else 25 frames a second. Pictures that the recorder itself calls invalid
+    can be believed (`stream.sources.timestamps`), else 25 frames a second. Pictures that the recorder itself calls invalid
     are refused. Where more whole pictures are stored than declared, all are played; the note says what was doubtful.
     Worked value: 16-bit data from 0 to 4095 show 2048 as 128.
     """
@@ -85,7 +85,7 @@ class StackSource(Recording):
         header = self._header
         lowest, highest = self._shown_range()
         timeline = Timeline(time_base=_TIME_BASE, period_s=1 / _rate_hz(header))
-        segments = Segments()
+        segments = SegmentNumbering()
         for index, block in enumerate(frame_blocks(header, self._file)):
             image = np.ascontiguousarray(header.shown(_to_grey(_to_bytes(header.pixels(block), lowest, highest))))
             scale = header.shown_scale(index)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stream.common.errors import SourceUnreadable
-from stream.sources.live.igtl.protocol import EXTENDED, HEADER, IMAGE, Header, fill, picture_bytes
+from stream.sources.live.igtl.protocol import EXTENDED, HEADER, IMAGE, MessageHeader, fill, picture_bytes
 
 if TYPE_CHECKING:
     import socket
@@ -42,7 +42,7 @@ class Message:
         problem: why it was stepped over, for people; empty where nobody wanted it.
     """
 
-    header: Header
+    header: MessageHeader
     body: memoryview | None
     problem: str = ""
 
@@ -73,7 +73,7 @@ class MessageReader:
             return None
         self._deadline_ns = self._clock.now_ns() + round(MESSAGE_TIMEOUT_S * 1e9)
         self._fill(head[1:])
-        header = Header.parse(head)
+        header = MessageHeader.parse(head)
         if header.kind == "IMAGE":
             return self._image(header)
         if header.kind == "STATUS" and header.body_bytes <= MOST_WORDS_BYTES:
@@ -83,7 +83,7 @@ class MessageReader:
         self._step_over(header.body_bytes)
         return Message(header, None)
 
-    def _image(self, header: Header) -> Message:
+    def _image(self, header: MessageHeader) -> Message:
         """Reads a picture as far as its own header goes, then the rest if that agrees with it."""
         whole, prelude = header.body_bytes, bytearray()
         where = f"IMAGE of {header.device or 'an unnamed device'}"
@@ -117,7 +117,7 @@ class MessageReader:
         self._fill(memoryview(body)[len(prelude) :])
         return Message(header, memoryview(body))
 
-    def _lying(self, header: Header, left: int, problem: str) -> Message:
+    def _lying(self, header: MessageHeader, left: int, problem: str) -> Message:
         if header.body_bytes > LONGEST_DETOUR_BYTES:
             raise SourceUnreadable(problem)
         self._step_over(left)

@@ -43,7 +43,7 @@ _ORDERS: dict[int, Literal["<", ">"]] = {1: ">", 2: "<"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Header:
+class MessageHeader:
     """What stands before a message's body. `timestamp_ns` is the sender's wall clock."""
 
     version: int
@@ -53,7 +53,7 @@ class Header:
     body_bytes: int
 
     @classmethod
-    def parse(cls, data: bytes | memoryview) -> Header:
+    def parse(cls, data: bytes | memoryview) -> MessageHeader:
         """Reads 58 bytes.
 
         Raises:
@@ -134,26 +134,26 @@ def pack_status(code: int, name: str, text: str, device: str, *, timestamp_ns: i
     return pack("STATUS", device, content, timestamp_ns=timestamp_ns)
 
 
-def parse_transform(header: Header, body: memoryview) -> list[list[float]]:
+def parse_transform(header: MessageHeader, body: memoryview) -> list[list[float]]:
     """The 4 x 4 matrix of a TRANSFORM message.
 
     Raises:
         SourceUnreadable: it is cut short.
     """
-    content = content_of(header, body)
+    content = message_content(header, body)
     if len(content) < TRANSFORM.size:
         raise SourceUnreadable(f"TRANSFORM of {header.device}: cut short")
     columns = TRANSFORM.unpack_from(content)
     return [*([columns[3 * column + row] for column in range(4)] for row in range(3)), [0.0, 0.0, 0.0, 1.0]]
 
 
-def parse_status(header: Header, body: memoryview) -> tuple[int, str, str]:
+def parse_status(header: MessageHeader, body: memoryview) -> tuple[int, str, str]:
     """Code, name and text of a STATUS message.
 
     Raises:
         SourceUnreadable: it is cut short.
     """
-    content = content_of(header, body)
+    content = message_content(header, body)
     if len(content) < STATUS.size:
         raise SourceUnreadable(f"STATUS of {header.device}: cut short")
     code, _, name = STATUS.unpack_from(content)
@@ -161,7 +161,7 @@ def parse_status(header: Header, body: memoryview) -> tuple[int, str, str]:
     return (code, *(word.partition(b"\0")[0].decode("ascii", "replace") for word in words))
 
 
-def content_of(header: Header, body: memoryview) -> memoryview:
+def message_content(header: MessageHeader, body: memoryview) -> memoryview:
     """The body without extended header and metadata.
 
     Raises:
@@ -178,7 +178,7 @@ def content_of(header: Header, body: memoryview) -> memoryview:
     return body[start:end]
 
 
-def parse_image(header: Header, body: memoryview) -> ImageMessage:
+def parse_image(header: MessageHeader, body: memoryview) -> ImageMessage:
     """Reads an IMAGE message; the picture is a view of `body` where it is grey and of 8 bits.
 
     Convention: rows of the picture are the second axis, columns the first; the spacing is the length of the matrix'
@@ -187,7 +187,7 @@ def parse_image(header: Header, body: memoryview) -> ImageMessage:
     Raises:
         SourceUnreadable: it is no picture of one slice, of a type that is not known, or cut short.
     """
-    content = content_of(header, body)
+    content = message_content(header, body)
     where = f"IMAGE of {header.device or 'an unnamed device'}"
     if len(content) < IMAGE.size:
         raise SourceUnreadable(f"{where}: cut short in its header")
@@ -247,7 +247,7 @@ def _spacing(matrix: list[float]) -> tuple[PixelSpacing | None, float | None, st
         return None, aspect if PLAUSIBLE_ASPECT[0] <= aspect <= PLAUSIBLE_ASPECT[1] else None, str(error)
 
 
-def receive(connection: socket.socket) -> tuple[Header, memoryview] | None:
+def receive(connection: socket.socket) -> tuple[MessageHeader, memoryview] | None:
     """The next message of a peer that is trusted, its body in memory of its own; None where it closed between two.
 
     What comes from outside goes through `stream.sources.live.igtl.messages`, which bounds it in size and time.
@@ -259,7 +259,7 @@ def receive(connection: socket.socket) -> tuple[Header, memoryview] | None:
     head = memoryview(bytearray(HEADER.size))
     if not fill(connection, head, may_end=True):
         return None
-    header = Header.parse(head)
+    header = MessageHeader.parse(head)
     body = memoryview(bytearray(header.body_bytes))
     fill(connection, body)
     return header, body

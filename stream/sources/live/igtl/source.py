@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 from engines.redaction import redacted
 from stream.common.errors import OptionError, SourceUnreadable
 from stream.sources.decoding.checked_decoder import presumed_aspect
-from stream.sources.live.base import PICTURE_TIMEOUT_S, LiveSource, Picture
+from stream.sources.live.base import PICTURE_TIMEOUT_S, LivePicture, LiveSource
 from stream.sources.live.igtl.messages import MessageReader
 from stream.sources.live.igtl.protocol import STATUS_OK, parse_image, parse_status
 from stream.sources.live.sender_clock import SenderClock
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from stream.common.clock import Clock
     from stream.frames.frame import PixelSpacing
     from stream.sources.live.igtl.messages import Message
-    from stream.sources.live.igtl.protocol import Header
+    from stream.sources.live.igtl.protocol import MessageHeader
 
 _log = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ class IgtlFeed:
         waiting = "" if self._has_pictures else self._said_of_waiting()
         return "; ".join(filter(None, (waiting, self._peer_says, self._doubt, self._sender.note)))
 
-    def __iter__(self) -> Iterator[Picture]:
+    def __iter__(self) -> Iterator[LivePicture]:
         picture_ns = self._asked_ns = self._clock.now_ns()
         try:
             while (message := self._messages.read()) is not None:
@@ -134,7 +134,7 @@ class IgtlFeed:
                 said = "nothing came in time"
             raise SourceUnreadable(f"{self._name}: lost ({said})") from error
 
-    def _picture(self, message: Message, now_ns: int) -> Picture | None:
+    def _picture(self, message: Message, now_ns: int) -> LivePicture | None:
         """The picture in a message; None where there is none, or none that is wanted."""
         header, body = message.header, message.body
         if header.kind == "STATUS" and body is not None:
@@ -158,7 +158,7 @@ class IgtlFeed:
         aspect = found.aspect if found.aspect or found.doubt else presumed_aspect(width, height)
         stamp_ns, waited_ns = header.timestamp_ns or None, now_ns - self._asked_ns
         captured_ns = self._sender.captured_ns(stamp_ns, now_ns, reader_waited_ns=waited_ns)
-        return Picture(
+        return LivePicture(
             image=found.image,
             captured_ns=captured_ns,
             spacing=found.spacing,
@@ -166,7 +166,7 @@ class IgtlFeed:
             pixel_aspect=aspect,
         )
 
-    def _take_status(self, header: Header, body: memoryview) -> None:
+    def _take_status(self, header: MessageHeader, body: memoryview) -> None:
         """A peer that says it is not well is noted and logged: its pictures, or their absence, say the rest."""
         try:
             code, name, text = parse_status(header, body)

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from stream.common.errors import SourceDenied, SourceUnreadable
 from stream.sources.live.igtl.protocol import fill
-from stream.sources.live.rtsp.login import Login
-from stream.sources.live.rtsp.session_description import Address, Media
+from stream.sources.live.rtsp.login import RtspLogin
+from stream.sources.live.rtsp.session_description import RtspAddress, VideoDescription
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +40,7 @@ AGENT = "partum"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RtspResponse:
     """What a server answers. Names of headers are in lower case; of several of one name, all are kept."""
 
     status: int
@@ -64,10 +64,10 @@ class RtspClient:
         SourceDenied: user name or password are refused.
     """
 
-    def __init__(self, address: Address, clock: Clock) -> None:
+    def __init__(self, address: RtspAddress, clock: Clock) -> None:
         self._address, self._clock = address, clock
         self._count = 0
-        self._login = Login(address.user, address.password)
+        self._login = RtspLogin(address.user, address.password)
         self._session = self._base = self._elsewhere = ""
         self._early: deque[tuple[int, bytes]] = deque(maxlen=MOST_EARLY)
         self._alive_ns, self._every_ns = clock.now_ns(), SESSION_S * 500_000_000
@@ -79,20 +79,20 @@ class RtspClient:
             self._socket.close()
             raise
 
-    def _described(self) -> Media:
+    def _described(self) -> VideoDescription:
         for _ in range(MOST_REDIRECTIONS + 1):
             answer = self._ask("DESCRIBE", self._address.url, {"Accept": "application/sdp"})
             if answer.status not in (301, 302, 303, 307):
                 break
-            there = Address.parse(answer.header("location"))
+            there = RtspAddress.parse(answer.header("location"))
             self._socket.close()
             if there.host != self._address.host:  # user and password are for the host that the user named
-                self._login, self._elsewhere = Login("", ""), there.host
+                self._login, self._elsewhere = RtspLogin("", ""), there.host
             self._address = replace(self._address, host=there.host, port=there.port, path=there.path)
             self._socket = _connected(self._address)
         self._check(answer, "DESCRIBE")
         self._base = answer.header("content-base") or answer.header("content-location") or self._address.url
-        return Media.parse(answer.body.decode("utf-8", "replace"), self._base)
+        return VideoDescription.parse(answer.body.decode("utf-8", "replace"), self._base)
 
     def play(self) -> None:
         """Has the server send.
@@ -163,7 +163,7 @@ class RtspClient:
         self._session = ""
         self._socket.close()
 
-    def _ask(self, method: str, url: str, headers: dict[str, str]) -> Answer:
+    def _ask(self, method: str, url: str, headers: dict[str, str]) -> RtspResponse:
         self._socket.settimeout(ANSWER_TIMEOUT_S)
         self._send(method, url, headers)
         answer = self._answer()
@@ -173,7 +173,7 @@ class RtspClient:
             answer = self._answer()
         return answer
 
-    def _check(self, answer: Answer, method: str) -> None:
+    def _check(self, answer: RtspResponse, method: str) -> None:
         if answer.status in (401, 403) and self._elsewhere:
             raise SourceDenied(
                 f"the server redirects to {self._elsewhere}, which wants a password and is not told it"
@@ -195,7 +195,7 @@ class RtspClient:
         lines = [f"{method} {url} RTSP/1.0", *(f"{name}: {value}" for name, value in said.items())]
         self._socket.sendall("\r\n".join([*lines, "", ""]).encode())
 
-    def _answer(self, begun: bytes = b"") -> Answer:
+    def _answer(self, begun: bytes = b"") -> RtspResponse:
         """The next answer; packets before it are kept."""
         head = bytearray(begun)
         one = memoryview(bytearray(1))
@@ -217,10 +217,10 @@ class RtspClient:
         match = re.match(r"RTSP/\d\.\d (\d{3}) ?(.*)", first)
         if match is None and not re.match(r"[A-Z_]+ \S+ RTSP/\d\.\d$", first):
             raise SourceUnreadable("it does not speak RTSP")
-        return Answer(int(match[1]) if match else 0, match[2] if match else "", headers, bytes(body))
+        return RtspResponse(int(match[1]) if match else 0, match[2] if match else "", headers, bytes(body))
 
 
-def _connected(address: Address) -> socket.socket:
+def _connected(address: RtspAddress) -> socket.socket:
     try:
         connection = socket.create_connection((address.host, address.port), CONNECT_TIMEOUT_S)
     except (OSError, ValueError) as error:  # a name that cannot be encoded is a ValueError

@@ -15,7 +15,7 @@ _PAIRS = re.compile(r'(\w+)\s*=\s*(?:"([^"]*)"|([^\s,"]*))')
 _STRONGEST_FIRST = (("digest", "SHA-256"), ("digest", "MD5"), ("basic", ""))
 
 
-class Login:
+class RtspLogin:
     """A user and password, and the server's challenge once it has made one.
 
     Args:

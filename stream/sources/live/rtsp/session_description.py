@@ -16,7 +16,7 @@ DEFAULT_PORT = 554
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class RtspAddress:
     """Where a server is, and who asks."""
 
     host: str
@@ -26,7 +26,7 @@ class Address:
     password: str = ""
 
     @classmethod
-    def parse(cls, uri: str) -> Address:
+    def parse(cls, uri: str) -> RtspAddress:
         """Reads `rtsp://user:password@host:port/path`; what stands before the last `@` is the user's.
 
         Raises:
@@ -49,7 +49,7 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
-class Media:
+class VideoDescription:
     """The video of a session, from its SDP.
 
     Attributes:
@@ -65,7 +65,7 @@ class Media:
     parameters: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def parse(cls, sdp: str, base: str) -> Media:
+    def parse(cls, sdp: str, base: str) -> VideoDescription:
         """The first video of a description.
 
         Raises:

@@ -15,7 +15,7 @@ from engines.redaction import redacted
 from stream.common.errors import SourceError, SourceUnreadable
 from stream.sources.live.rtsp.client import RtspClient
 from stream.sources.live.rtsp.rtp import H264, H265, START_CODE, Assembler, Packet, Payload
-from stream.sources.live.rtsp.session_description import Address
+from stream.sources.live.rtsp.session_description import RtspAddress
 from stream.sources.live.video_pictures import VideoPictures
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from stream.common.clock import Clock
-    from stream.sources.live.base import Picture
+    from stream.sources.live.base import LivePicture
     from stream.sources.live.rtsp.rtp import AccessUnit
-    from stream.sources.live.rtsp.session_description import Media
+    from stream.sources.live.rtsp.session_description import VideoDescription
 
 _log = logging.getLogger(__name__)
 PAYLOADS: dict[str, tuple[type[Payload], str, tuple[str, ...]]] = {
@@ -60,7 +60,7 @@ class RtspFeed:
     def __init__(self, uri: str, clock: Clock, cancelled: threading.Event) -> None:
         self._name, self._is_closed = redacted(uri), cancelled.is_set
         try:
-            self._client = RtspClient(Address.parse(uri), clock)
+            self._client = RtspClient(RtspAddress.parse(uri), clock)
         except SourceError as error:
             raise self._named(error) from error
         except OSError as error:
@@ -86,7 +86,7 @@ class RtspFeed:
     def skipped(self) -> int:
         return self._assembler.unreadable
 
-    def __iter__(self) -> Iterator[Picture]:
+    def __iter__(self) -> Iterator[LivePicture]:
         try:
             self._client.play()
             yield from self._read()
@@ -103,7 +103,7 @@ class RtspFeed:
         """The error with the session's name, in one line whatever the server wrote."""
         return type(error)(" ".join(f"{self._name}: {error}".split()))
 
-    def _read(self) -> Iterator[Picture]:
+    def _read(self) -> Iterator[LivePicture]:
         for data in self._client.packets():
             packet = Packet.parse(data)
             for unit in self._assembler.add(packet) if packet else ():
@@ -129,7 +129,7 @@ class RtspFeed:
         self._client.close()
 
 
-def _parameter_sets(media: Media, names: tuple[str, ...]) -> bytes:
+def _parameter_sets(media: VideoDescription, names: tuple[str, ...]) -> bytes:
     """Those that the description holds, behind start codes; what does not read so is left out."""
     units = []
     for name in names:

@@ -16,23 +16,23 @@ from hypothesis import strategies as st
 
 from stream.common.clock import ManualClock, MonotonicClock
 from stream.common.errors import SourceDenied, SourceError, SourceUnreadable
-from stream.measurement.biometry import Reason
+from stream.frames.reason import Reason
 from stream.sources.decoding.checked_decoder import CheckedDecoder
-from stream.sources.decoding.h264 import units_of
+from stream.sources.decoding.h264 import nal_units
 from stream.sources.live.network import open_network
 from stream.sources.live.rtsp.client import RtspClient
 from stream.sources.live.rtsp.rtp import H264, H265, Assembler, Packet
-from stream.sources.live.rtsp.session_description import Address, Media
+from stream.sources.live.rtsp.session_description import RtspAddress, VideoDescription
 from stream.sources.live.rtsp.source import CodecNotCounted, RtspFeed
 from stream.sources.live.video_pictures import VideoPictures
 from tests.fakes.rtsp_server import RtspServer, packets_of
-from tests.stream.sources.files.test_decoding import COUNT, KEY_EVERY, decoded, encoded
+from tests.stream.sources.decoding.test_checked_decoder import COUNT, KEY_EVERY, decoded, encoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from stream.sources.decoding.checked_decoder import Decoded
-    from stream.sources.live.base import Picture
+    from stream.sources.live.base import LivePicture
 
 PICTURES = {"H264": encoded("h264"), "H265": encoded("hevc")}
 CODECS = {"H264": "h264", "H265": "hevc"}
@@ -55,9 +55,9 @@ def feed_of(port: int, *, login: str = "", path: str = "live") -> RtspFeed:
     return RtspFeed(f"rtsp://{login}127.0.0.1:{port}/{path}", MonotonicClock(), threading.Event())
 
 
-def read(feed: RtspFeed) -> list[Picture]:
+def read(feed: RtspFeed) -> list[LivePicture]:
     """All pictures until the server closes."""
-    found: list[Picture] = []
+    found: list[LivePicture] = []
     with pytest.raises(SourceUnreadable, match=r"^rtsp://.*127\.0\.0\.1:.* the server ended the session$"):
         found.extend(feed)
     return found
@@ -128,9 +128,9 @@ def test_packets_that_come_late_or_twice_are_lost_or_passed_over(serving: Callab
 
 
 def test_parameter_sets_may_stand_in_the_description(serving: Callable[..., RtspServer]) -> None:
-    units = list(units_of(PICTURES["H264"][0], 0))
+    units = list(nal_units(PICTURES["H264"][0], 0))
     sets = ",".join(base64.b64encode(u.rstrip(b"\0")).decode() for u in units if u[0] & 31 in (7, 8))
-    bare = [b"".join(b"\0\0\1" + u for u in units_of(p, 0) if u[0] & 31 not in (7, 8)) for p in PICTURES["H264"]]
+    bare = [b"".join(b"\0\0\1" + u for u in nal_units(p, 0) if u[0] & 31 not in (7, 8)) for p in PICTURES["H264"]]
     sdp = (
         "v=0\r\ns=x\r\na=control:*\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n"
         f"a=fmtp:96 profile-level-id=42e01f; sprop-parameter-sets={sets},!!!\r\na=control:track2\r\n"
@@ -239,20 +239,20 @@ def test_closing_ends_a_waiting_read_at_once(serving: Callable[..., RtspServer])
 @pytest.mark.parametrize(
     ("uri", "expected"),
     [
-        ("rtsp://host/live", Address("host", 554, "/live")),
-        ("rtsp://u:p%40ss@host:8554/a?b=c", Address("host", 8554, "/a?b=c", "u", "p@ss")),
-        ("rtsp://u:a/b#c?d@[::1]:554/x", Address("::1", 554, "/x", "u", "a/b#c?d")),
-        ("rtsp://host", Address("host", 554, "/")),
+        ("rtsp://host/live", RtspAddress("host", 554, "/live")),
+        ("rtsp://u:p%40ss@host:8554/a?b=c", RtspAddress("host", 8554, "/a?b=c", "u", "p@ss")),
+        ("rtsp://u:a/b#c?d@[::1]:554/x", RtspAddress("::1", 554, "/x", "u", "a/b#c?d")),
+        ("rtsp://host", RtspAddress("host", 554, "/")),
     ],
 )
-def test_addresses(uri: str, expected: Address) -> None:
-    assert Address.parse(uri) == expected
+def test_addresses(uri: str, expected: RtspAddress) -> None:
+    assert RtspAddress.parse(uri) == expected
 
 
 @pytest.mark.parametrize("uri", ["rtsp://", "rtsp://host:99999/x", "rtsp://:554/x", "rtsp://[::1/x", "rtsp://u:p@/x"])
 def test_addresses_that_cannot_be(uri: str) -> None:
     with pytest.raises(SourceUnreadable, match="write rtsp://host"):
-        Address.parse(uri)
+        RtspAddress.parse(uri)
 
 
 @pytest.mark.parametrize(
@@ -272,7 +272,7 @@ def test_control_addresses_are_joined_as_servers_mean_them(session: str, control
     own = f"a=control:{control}\r\n" if control else ""
     video = "m=video 0 RTP/AVP 97\r\na=rtpmap:97 H265/90000\r\na=framerate:25\r\n"
     sdp = f"v=0\r\n{above}{video}{own}m=audio 0 RTP/AVP 0\r\n"
-    media = Media.parse(sdp, "rtsp://h/live/")
+    media = VideoDescription.parse(sdp, "rtsp://h/live/")
     assert (media.control, media.codec, media.clock_hz) == (expected, "H265", 90_000)
 
 
@@ -320,7 +320,7 @@ def test_a_machine_that_decodes_too_slowly_gives_key_pictures_and_says_that_it_l
         yield from decode(self, packet, **facts)
 
     monkeypatch.setattr(CheckedDecoder, "decode", slowly)
-    found: list[Picture] = []
+    found: list[LivePicture] = []
     late_ms = []
     for number, data in enumerate(coded):
         packet: av.Packet[Any] = av.Packet(data)

@@ -20,11 +20,11 @@ import pytest
 
 from stream.common.clock import MonotonicClock
 from stream.common.errors import OptionError, SourceUnreadable
-from stream.measurement.biometry import Reason
+from stream.frames.reason import Reason
 from stream.sources import open_live
 from stream.sources.live.base import LiveSource
 from stream.sources.live.device import _v4l2
-from stream.sources.live.v4l2 import BUFFERS, V4l2Feed, Wanted
+from stream.sources.live.v4l2 import BUFFERS, CaptureRequest, V4l2Feed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from stream.sources.live.base import Picture
+    from stream.sources.live.base import LivePicture
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="V4L2 is of Linux")
 
@@ -151,7 +151,7 @@ def device(tmp_path: Path) -> Path:
 
 
 def opened(device: Path, driver: FakeDriver, **wanted: object) -> V4l2Feed:
-    return V4l2Feed(str(device), Wanted(**wanted), MonotonicClock(), threading.Event(), driver=driver)  # type: ignore[arg-type]
+    return V4l2Feed(str(device), CaptureRequest(**wanted), MonotonicClock(), threading.Event(), driver=driver)  # type: ignore[arg-type]
 
 
 def ramp() -> NDArray[np.uint8]:
@@ -197,7 +197,7 @@ def test_motion_jpeg_is_decoded_and_large_pictures_come_compressed(device: Path)
 def test_numbers_left_out_are_lost_and_stamps_are_the_kernel_s(device: Path) -> None:
     driver = FakeDriver(["GREY"])
     feed = opened(device, driver)
-    pictures: list[Picture] = []
+    pictures: list[LivePicture] = []
     content = as_code("GREY", ramp())
     stream = iter(feed)
     for sequence in (0, 1, 4, 5):
@@ -270,7 +270,7 @@ def test_it_is_a_live_source_that_counts_losses_and_comes_back(device: Path) -> 
 
     def connect(cancelled: threading.Event) -> V4l2Feed:
         drivers.append(FakeDriver(["GREY"]))
-        return V4l2Feed(str(device), Wanted(), MonotonicClock(), cancelled, driver=drivers[-1])
+        return V4l2Feed(str(device), CaptureRequest(), MonotonicClock(), cancelled, driver=drivers[-1])
 
     source = LiveSource("v4l2:fake", kind="v4l2", connect=connect, clock=MonotonicClock())
     content = as_code("GREY", ramp())
@@ -326,12 +326,12 @@ def test_what_cannot_capture_says_so(device: Path, tmp_path: Path) -> None:
     plain = tmp_path / "plain"
     plain.write_bytes(b"")
     with pytest.raises(SourceUnreadable, match="the driver refuses"):  # the real kernel, asked of a file
-        V4l2Feed(str(plain), Wanted(), MonotonicClock(), threading.Event())
+        V4l2Feed(str(plain), CaptureRequest(), MonotonicClock(), threading.Event())
 
 
 def test_the_address_says_size_rate_and_format(device: Path) -> None:
     path, wanted = _v4l2(f"{device}?size=1920x1080&rate=59.94&format=mjpeg")
-    assert (path, wanted) == (str(device), Wanted(width=1920, height=1080, rate_hz=59.94, code="MJPG"))
+    assert (path, wanted) == (str(device), CaptureRequest(width=1920, height=1080, rate_hz=59.94, code="MJPG"))
     for bad in ("?size=big", "?rate=fast", "?format=h265", "?colour=1"):
         with pytest.raises(OptionError, match="write v4l2:"):
             open_live(f"v4l2:{device}{bad}")

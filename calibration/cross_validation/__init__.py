@@ -1,0 +1,1 @@
+"""Out-of-fold predictions of the grouped folds, and how right they are; trains nothing."""

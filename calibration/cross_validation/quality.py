@@ -1,0 +1,96 @@
+"""How sure a frame's AoP is: errors foretold from what the prediction itself shows, and how well that sorts them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from calibration.cross_validation.angles import aop_deg
+from calibration.cross_validation.score import fused_axes
+from stream.measurement.expected_error import FEATURES, ErrorModel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from calibration.cross_validation.score import ScoredFrame
+
+SUREST = 0.05
+"""Frames of so small a share of all have quality 1."""
+
+
+def quality_table(errors: NDArray[np.float64], doubt: NDArray[np.float64]) -> dict[str, float]:
+    """Whether a doubt (larger = less sure) sorts absolute errors: means of both halves and of all."""
+    known = np.isfinite(errors) & np.isfinite(doubt)
+    order = np.argsort(doubt[known], kind="stable")
+    sorted_errors = np.abs(errors[known])[order]
+    half = len(sorted_errors) // 2
+    return {
+        "all": float(sorted_errors.mean()),
+        "surer half": float(sorted_errors[:half].mean()),
+        "other half": float(sorted_errors[half:].mean()),
+        "ratio": float(sorted_errors[:half].mean() / sorted_errors.mean()),
+    }
+
+
+def quality_of(cases: Sequence[ScoredFrame]) -> dict[str, dict[str, float]]:
+    """How well each feature by itself, and the errors foretold from the other folds, sort the joint axis' errors."""
+    errors, features, folds = _errors(cases), _features(cases), np.array([case.fold for case in cases])
+    foretold = np.full(len(cases), np.nan)
+    for fold in np.unique(folds):
+        others = (folds != fold) | (len(np.unique(folds)) == 1)
+        model = fit_errors(features[others], errors[others])
+        own = np.flatnonzero((folds == fold) & np.isfinite(features).all(axis=1))
+        foretold[own] = [model.expected_deg(row) for row in features[own]]
+    tables = {name: quality_table(errors, features[:, column]) for column, name in enumerate(FEATURES)}
+    return tables | {"foretold": quality_table(errors, foretold)}
+
+
+def fitted_errors(cases: Sequence[ScoredFrame]) -> ErrorModel:
+    """The model of errors of all cases: what ships."""
+    return fit_errors(_features(cases), _errors(cases))
+
+
+def fit_errors(features: NDArray[np.float64], errors: NDArray[np.float64], *, ridge: float = 3.0) -> ErrorModel:
+    """Fits the expected absolute error: a gamma regression with a logarithmic link, by Newton's steps.
+
+    Args:
+        features: (n, k) as `error_features` gives them; rows with NaN had no second look.
+        errors: (n,) of AoP, degrees, signed or not; NaN where it was not measured.
+        ridge: penalty on the squared weights of standardised features.
+    """
+    size, measured = np.abs(errors), np.isfinite(errors)
+    known = measured & np.isfinite(features).all(axis=1)
+    x, y = features[known], size[known].clip(0.1)
+    mean, spread = x.mean(axis=0), x.std(axis=0).clip(1e-6)
+    z = np.column_stack(((x - mean) / spread, np.ones(len(x))))
+    penalty = ridge * np.diag([*np.ones(x.shape[1]), 0.0])
+    beta = np.zeros(z.shape[1])
+    beta[-1] = np.log(y.mean())
+    for _ in range(50):
+        ratio = y / np.exp(z @ beta)
+        step = np.linalg.solve((z * ratio[:, None]).T @ z + penalty, z.T @ (ratio - 1) - penalty @ beta)
+        beta += step / max(1.0, float(np.abs(step).max()))
+        if np.abs(step).max() < 1e-8:
+            break
+    weights = beta[:-1] / spread
+    constant = float(beta[-1] - weights @ mean)
+    foretold = np.exp(x @ weights + constant)
+    return ErrorModel(
+        weights=dict(zip(FEATURES, map(float, weights), strict=True)),
+        constant=constant,
+        surest_deg=float(np.quantile(foretold, SUREST)),
+        mask_only_deg=float(max(size[measured].mean(), np.quantile(foretold, 0.9))),
+    )
+
+
+def _features(cases: Sequence[ScoredFrame]) -> NDArray[np.float64]:
+    return np.array([case.features for case in cases])
+
+
+def _errors(cases: Sequence[ScoredFrame]) -> NDArray[np.float64]:
+    """Of the joint axis' AoP, degrees; NaN where there is none."""
+    pairs = zip(cases, fused_axes(cases), strict=True)
+    return np.array([aop_deg(axis, case.head) - case.truth_deg for case, axis in pairs])

@@ -1,1 +1,0 @@
-"""Out-of-fold predictions of the grouped folds, and how right they are."""
