@@ -25,7 +25,7 @@ _VALUES = THUMBNAIL_PX**2
 
 
 def packed(thumbnails: NDArray[np.float32]) -> str:
-    """Whole thumbnails (n, 256), the first of `frame_signatures`, as text; `unpacked` gives them back but for rounding."""
+    """Whole thumbnails (n, 256), the first of `frame_signatures`, as text; `unpacked` is nearly the inverse."""
     greatest = np.abs(thumbnails).max(axis=1, keepdims=True)
     share = np.divide(np.abs(thumbnails), greatest, out=np.zeros_like(thumbnails), where=greatest > 0)
     levels = np.round(np.sign(thumbnails) * np.sqrt(share) * LEVELS).astype(np.int8)

@@ -64,7 +64,8 @@ class Biometry:
         landmarks: in mask pixels; None where not measured.
         mirrored: the picture shows the PS on the right and the head to its left.
         quality: 0 (barely measurable) to 1 (clean outlines); scales the filter's noise.
-        orientation_log_odds: natural logarithm of the odds that the picture is normal, as this mask alone shows; 0 where
+        orientation_log_odds: natural logarithm of the odds that the picture is normal, as this mask alone shows; 0
+        where
             it says nothing. Evidence of several frames may be added up.
     """
 

@@ -77,7 +77,8 @@ class Pipeline:
         orientation: whether the pictures are mirrored; `AUTO` finds out.
         overflow: what happens to frames that come faster than they are processed.
         clock: the clock that stamped the frames.
-        preprocessor: cuts frames to their sector, and tells those that the network need not be asked about: repeated, frozen,
+        preprocessor: cuts frames to their sector, and tells those that the network need not be asked about: repeated,
+        frozen,
             black ones. None takes every frame as it is.
     """
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 WEIGHTS = (2.221, 2.925, -8.514, -2.763, -4.916, 0.952, 1.779, 2.225)
 INTERCEPT = 6.451
-"""Logistic regression on real frames, drawn screens and drawn pictures of other kinds, of `SectorFeatures` in its order, by:
-python -m calibration.fitting.sector_confidence DATA"""
+"""Logistic regression on real frames, drawn screens and drawn pictures of other kinds, of `SectorFeatures` in its
+order, by: python -m calibration.fitting.sector_confidence DATA"""
 
 GROUND_LEVELS = 8
 """Grey levels above the screen's ground that count as ground beside a sector."""

@@ -170,8 +170,8 @@ def test_a_symmetric_ps_in_the_middle_is_taken_for_normal_and_said_to_be_uncerta
 
 
 def test_a_real_mask_is_read_right_or_not_at_all_alone_and_mirrored(shared_data: Path) -> None:
-    """Out of its fold: `tests/stream/measurement/test_orientation_cues.py`. Here, that no mask that was learned from is read
-    wrong alone."""
+    """Out of its fold: `tests/stream/measurement/test_orientation_cues.py`. Here, that no mask that was learned from is
+    read wrong alone."""
     paths = mask_paths(shared_data / "psfhs" / "val" / "masks")
     found = [measure(read_mask(path)) for path in paths]
     assert not any(one.mirrored for one in found)

@@ -39,9 +39,9 @@ class StackSource(RecordingSource):
     all of the file lies in 0 to 255 and passes 1; otherwise the file's smallest value becomes 0 and its
     largest 255, found in a first pass over the file. Colour becomes grey by BT.601. Depth runs
     downwards, by the orientation in the header; left and right stay as stored. Times are those of the header where they
-    can be believed (`stream.sources.timestamps`), else 25 frames a second. Pictures that the recorder itself calls invalid
-    are refused. Where more whole pictures are stored than declared, all are played; the note says what was doubtful.
-    Worked value: 16-bit data from 0 to 4095 show 2048 as 128.
+    can be believed (`stream.sources.timestamps`), else 25 frames a second. Pictures that the recorder itself calls
+    invalid are refused. Where more whole pictures are stored than declared, all are played; the note says what was
+    doubtful. Worked value: 16-bit data from 0 to 4095 show 2048 as 128.
     """
 
     def __init__(self, path: Path, *, clock: Clock, spacing: PixelSpacing | None = None) -> None:
