@@ -11,8 +11,8 @@ import click
 
 from engines.registry import AUTO, BACKENDS
 from stream.app.command import CommandGroup, out_option
-from stream.app.options import options_of
-from stream.app.parameters import FilePath, Folder, Number, OneOf, PathOrAddress
+from stream.app.options.shared import options_of
+from stream.app.options.values import FilePath, Folder, Number, OneOf, PathOrAddress
 from stream.common.errors import OptionError
 
 if TYPE_CHECKING:

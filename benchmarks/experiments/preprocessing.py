@@ -23,7 +23,7 @@ import numpy as np
 from rich.console import Console
 
 from calibration.fitting.probe_motion import moved
-from stream.app.session_options import DEMO_CLIP
+from stream.app.options.session_options import DEMO_CLIP
 from stream.common.clock import MonotonicClock
 from stream.measurement.biometry import Orientation
 from stream.measurement.protocols import measure

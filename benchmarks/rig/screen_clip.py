@@ -17,7 +17,7 @@ import av
 import cv2
 import numpy as np
 
-from stream.app.session_options import DEMO_CLIP
+from stream.app.options.session_options import DEMO_CLIP
 from stream.sources import open_source
 from stream.sources.files.video import NOTE_PREFIX
 

@@ -8,7 +8,7 @@ import click
 
 from engines.registry import AUTO
 from stream.app.command import command
-from stream.app.parameters import FilePath, Folder, OneOf
+from stream.app.options.values import FilePath, Folder, OneOf
 
 
 class BatchSizes(click.ParamType[tuple[int, int, int]]):

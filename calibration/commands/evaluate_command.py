@@ -9,8 +9,8 @@ import click
 
 from calibration.data import LAYOUTS, open_dataset
 from stream.app.command import command, out_option
-from stream.app.options import options_of
-from stream.app.parameters import Folder, OneOf, Text
+from stream.app.options.shared import options_of
+from stream.app.options.values import Folder, OneOf, Text
 
 if TYPE_CHECKING:
     from stream.measurement.biometry import Orientation

@@ -8,7 +8,7 @@ import click
 
 from engines.errors import EngineUnavailable
 from stream.app.command import command, out_option
-from stream.app.parameters import FileOrName, Folder
+from stream.app.options.values import FileOrName, Folder
 
 
 @command(

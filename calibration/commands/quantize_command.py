@@ -8,7 +8,7 @@ import click
 
 from engines.runtime import runtime_unavailable
 from stream.app.command import command, out_option
-from stream.app.parameters import FilePath, Folder, OneOf
+from stream.app.options.values import FilePath, Folder, OneOf
 
 
 @command(

@@ -11,7 +11,7 @@ from rich.console import Console
 from calibration.errors import ConfigError
 from engines.errors import EngineUnavailable
 from stream.app.command import command, out_option
-from stream.app.parameters import FileOrName, FilePath, Folder
+from stream.app.options.values import FileOrName, FilePath, Folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,8 +14,8 @@ from rich.markup import escape
 from calibration.data import LAYOUTS, open_dataset
 from calibration.data.base import SPLITS
 from stream.app.command import command, out_option
-from stream.app.options import options_of
-from stream.app.parameters import FilePath, Folder, Number, OneOf
+from stream.app.options.shared import options_of
+from stream.app.options.values import FilePath, Folder, Number, OneOf
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

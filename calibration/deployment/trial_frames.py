@@ -9,7 +9,7 @@ import numpy as np
 from calibration.data import open_dataset
 from calibration.data.base import LabelledFrame
 from engines.preprocess import Letterbox
-from stream.app.session_options import DEMO_CLIP
+from stream.app.options.session_options import DEMO_CLIP
 from stream.sources import open_source
 
 if TYPE_CHECKING:

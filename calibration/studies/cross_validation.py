@@ -41,7 +41,7 @@ from calibration.learning import checkpoint
 from calibration.learning.folds import ALL, FOLDS, KINDS
 from calibration.studies.cross_validation_tables import cross_validation_markdown
 from engines.errors import PartumError
-from stream.app.parameters import Folder
+from stream.app.options.values import Folder
 from stream.outputs.manifest import NOTICE, environment_facts, now_utc, write_json
 
 if TYPE_CHECKING:

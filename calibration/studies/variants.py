@@ -29,7 +29,7 @@ from calibration.evaluation.statistics.resampling import mean_interval
 from calibration.learning.folds import FOLDS
 from calibration.studies.common import markdown_table
 from engines.errors import PartumError
-from stream.app.parameters import Folder
+from stream.app.options.values import Folder
 from stream.outputs.manifest import NOTICE, environment_facts, now_utc, write_json
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from engines.redaction import scrubbed
-from stream.app.config_option import CONFIG, NO_CONFIG, apply_config, configured_line, forget_config
-from stream.app.declare import Option
-from stream.app.parameters import FilePath, did_you_mean
+from stream.app.options.config_option import CONFIG, NO_CONFIG, apply_config, configured_line, forget_config
+from stream.app.options.declare import Option
+from stream.app.options.values import FilePath, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

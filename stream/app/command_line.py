@@ -17,8 +17,8 @@ from click.shell_completion import CompletionItem, shell_complete
 from engines.errors import PartumError
 from engines.redaction import scrubbed
 from stream.app.command import CommandGroup, config_option
-from stream.app.config_option import remember_config
 from stream.app.exit_codes import ExitCode
+from stream.app.options.config_option import remember_config
 from stream.common.errors import OptionError
 
 if TYPE_CHECKING:

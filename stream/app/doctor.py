@@ -15,7 +15,7 @@ import av
 from engines.inventory import inventory
 from engines.runtime import available_cores
 from engines.tensorrt.cache import EngineCache
-from stream.app.config_file import ConfigFile, check, places
+from stream.app.options.config_file import ConfigFile, check, places
 from stream.common.errors import OptionError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from engines.registry import AUTO
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from stream.app.session_options import SessionOptions
+    from stream.app.options.session_options import SessionOptions
 
 
 def suggest_remedies(options: SessionOptions, *, feeds: int = 1) -> Sequence[str]:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from engines.base import Engine
-    from stream.app.session_options import SessionOptions
+    from stream.app.options.session_options import SessionOptions
     from stream.outputs.base import Sink
     from stream.preprocessing.preprocessor import Preprocessor
     from stream.sources.base import FrameSource

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from engines.base import Engine
-    from stream.app.session_options import SessionOptions
+    from stream.app.options.session_options import SessionOptions
     from stream.outputs.web.settings import WebSettings
     from stream.pipeline.statistics import RunStatistics
 

@@ -20,7 +20,7 @@ import partum
 from engines.redaction import HIDDEN, looks_like_address, redacted, scrubbed
 from engines.registry import load_engine
 from stream.app.command import RedactingFormatter
-from stream.app.session_options import SessionOptions
+from stream.app.options.session_options import SessionOptions
 from stream.common.clock import ManualClock
 from stream.common.errors import OptionError
 from stream.outputs.web.board import Board

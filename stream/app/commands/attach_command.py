@@ -9,10 +9,10 @@ import click
 from click.shell_completion import CompletionItem
 
 from stream.app.command import command
-from stream.app.config_option import from_files
-from stream.app.declare import filled
-from stream.app.options import options_of
-from stream.app.parameters import PathOrAddress
+from stream.app.options.config_option import from_files
+from stream.app.options.declare import filled
+from stream.app.options.shared import options_of
+from stream.app.options.values import PathOrAddress
 
 ADDRESSES = (
     *("rtsp://", "rtmp://", "udp://@:", "tcp://", "http://", "igtl://"),
@@ -41,8 +41,8 @@ def _addresses(ctx: click.Context, param: click.Parameter, incomplete: str) -> l
 @click.pass_context
 def attach_command(context: click.Context, /, sources: tuple[str, ...], **values: Any) -> None:
     """See the command's help text above."""
+    from stream.app.options.session_options import SessionOptions
     from stream.app.session import run_session
-    from stream.app.session_options import SessionOptions
 
     options = filled(SessionOptions, values, source=sources[0], live=True, from_files=from_files(context))
     port = options.igtl_out

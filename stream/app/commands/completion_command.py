@@ -7,7 +7,7 @@ from click.shell_completion import get_completion_class
 
 from stream.app.command import command
 from stream.app.command_line import COMPLETE
-from stream.app.parameters import OneOf
+from stream.app.options.values import OneOf
 
 SHELLS = ("bash", "zsh", "fish")
 

@@ -11,17 +11,17 @@ import click
 
 from engines.redaction import looks_like_address, redacted
 from stream.app.command import command, json_option
-from stream.app.config_file import configurable, settings_of
-from stream.app.config_option import looked_at, read_by
-from stream.app.declare import key_of
-from stream.app.options import RUNS
-from stream.app.parameters import did_you_mean
+from stream.app.options.config_file import configurable, settings_of
+from stream.app.options.config_option import looked_at, read_by
+from stream.app.options.declare import key_of
+from stream.app.options.shared import RUNS
+from stream.app.options.values import did_you_mean
 from stream.common.errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from stream.app.config_file import ConfigFile
+    from stream.app.options.config_file import ConfigFile
 
 SECRET = "***"
 

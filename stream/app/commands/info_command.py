@@ -11,7 +11,7 @@ import click
 
 from engines.errors import ModelMismatch, ModelNotFound
 from stream.app.command import command, json_option
-from stream.app.parameters import FilePath
+from stream.app.options.values import FilePath
 
 ENGINE = ".engine"
 

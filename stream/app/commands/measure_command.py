@@ -9,8 +9,8 @@ import click
 
 from stream.app.command import command, out_option
 from stream.app.mask_folder import MeasureOptions, run_measure
-from stream.app.options import options_of
-from stream.app.parameters import FilePath
+from stream.app.options.shared import options_of
+from stream.app.options.values import FilePath
 
 if TYPE_CHECKING:
     from stream.frames.frame import PixelSpacing

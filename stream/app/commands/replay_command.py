@@ -7,10 +7,10 @@ from typing import Any
 import click
 
 from stream.app.command import command
-from stream.app.config_option import from_files
-from stream.app.declare import filled
-from stream.app.options import options_of
-from stream.app.parameters import PathOrAddress
+from stream.app.options.config_option import from_files
+from stream.app.options.declare import filled
+from stream.app.options.shared import options_of
+from stream.app.options.values import PathOrAddress
 
 
 @command(
@@ -27,7 +27,7 @@ from stream.app.parameters import PathOrAddress
 @click.pass_context
 def replay_command(context: click.Context, /, source: str | None, **values: Any) -> None:
     """See the command's help text above."""
+    from stream.app.options.session_options import SessionOptions
     from stream.app.session import run_session
-    from stream.app.session_options import SessionOptions
 
     run_session(filled(SessionOptions, values, source=source, from_files=from_files(context)))

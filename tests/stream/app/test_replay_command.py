@@ -18,7 +18,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from stream.app.session_options import DEMO_CLIP
+from stream.app.options.session_options import DEMO_CLIP
 from stream.outputs.results_folder import RESULTS
 from stream.pipeline.record_fields import CLOCK_FIELDS
 from tests.conftest import REPOSITORY

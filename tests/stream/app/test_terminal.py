@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from stream.app.options.session_options import SessionOptions
 from stream.app.remedies import suggest_remedies
-from stream.app.session_options import SessionOptions
 from stream.app.terminal import ChangeLog, progress_of, state_line
 from stream.common.clock import ManualClock
 from stream.frames.frame import Frame

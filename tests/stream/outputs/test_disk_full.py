@@ -146,7 +146,7 @@ import sys
 from functools import partial
 from pathlib import Path
 from stream.app.run import SourceRun
-from stream.app.session_options import SessionOptions
+from stream.app.options.session_options import SessionOptions
 from stream.preprocessing import PreprocessingOptions
 from stream.preprocessing.preprocessor import FramePreprocessor
 from tests.fakes.doubles import DrawnSource, GreyLevelEngine

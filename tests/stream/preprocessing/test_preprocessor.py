@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from websockets.sync.client import connect
 
-from stream.app.parameters import ScannerProfile
-from stream.app.session_options import SessionOptions
+from stream.app.options.session_options import SessionOptions
+from stream.app.options.values import ScannerProfile
 from stream.common.channel import Overflow
 from stream.common.clock import MonotonicClock
 from stream.common.errors import OptionError

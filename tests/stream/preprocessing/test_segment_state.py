@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from engines import load_engine
-from stream.app.session_options import DEMO_CLIP
+from stream.app.options.session_options import DEMO_CLIP
 from stream.common.clock import MonotonicClock
 from stream.frames.frame import Frame, PixelSpacing, SegmentCause
 from stream.frames.reason import Reason

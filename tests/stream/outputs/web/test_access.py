@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from stream.app.options.session_options import SessionOptions
 from stream.app.session import run_session
-from stream.app.session_options import SessionOptions
 from stream.common.errors import OptionError, OutputError
 from stream.outputs.web.access import Access
 from stream.outputs.web.settings import WebSettings

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from benchmarks.rig.publisher import number_of
-from stream.app.session_options import DEMO_CLIP
+from stream.app.options.session_options import DEMO_CLIP
 from stream.common.clock import MonotonicClock
 from stream.sources.live.base import LinkState
 from stream.sources.live.network import NetworkFeed, open_network

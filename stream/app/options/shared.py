@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 import click
 
 from engines.registry import AUTO, BACKENDS
-from stream.app.declare import OptionTable, as_option, declare, declared, key_of
-from stream.app.parameters import (
+from stream.app.options.declare import OptionTable, as_option, declare, declared, key_of
+from stream.app.options.values import (
     FilePath,
     Folder,
     ModelName,
@@ -33,7 +33,7 @@ from stream.measurement.protocols import DEFAULT_PROTOCOL, PROTOCOLS
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from stream.app.declare import Option
+    from stream.app.options.declare import Option
     from stream.frames.frame import PixelSpacing
     from stream.preprocessing.options import Box
 

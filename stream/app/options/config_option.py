@@ -8,14 +8,14 @@ import click
 from click.core import ParameterSource
 
 from engines.redaction import looks_like_address
-from stream.app.declare import key_of
+from stream.app.options.declare import key_of
 from stream.common.errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from stream.app.config_file import ConfigFile, Setting
+    from stream.app.options.config_file import ConfigFile, Setting
 
 CONFIG, NO_CONFIG = "config_file", "no_config"
 """Parameters that no file can hold."""
@@ -24,7 +24,11 @@ _FILE, _NONE, _READ, _SETTINGS = (f"partum.config.{name}" for name in ("file", "
 
 def apply_config(ctx: click.Context, parameter: click.Parameter, named: Path | None) -> None:
     """Callback of `--config`, with or without it: reads the files, and makes what they say the command's defaults."""
-    from stream.app.config_file import check, read_files, settings_of  # `partum --help` needs no option's declaration
+    from stream.app.options.config_file import (  # `partum --help` needs no option's declaration
+        check,
+        read_files,
+        settings_of,
+    )
 
     root = ctx.find_root()
     if ctx.resilient_parsing or not isinstance(root.command, click.Group):
@@ -65,7 +69,7 @@ def read_by(ctx: click.Context) -> Sequence[ConfigFile]:
 
 def looked_at(ctx: click.Context) -> Sequence[Path]:
     """Where a command has looked for files."""
-    from stream.app.config_file import places
+    from stream.app.options.config_file import places
 
     return () if ctx.meta.get(_NONE) else places(ctx.meta.get(_FILE))
 

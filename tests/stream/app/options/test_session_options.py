@@ -11,11 +11,11 @@ import pytest
 
 from stream.app.commands.attach_command import attach_command
 from stream.app.commands.replay_command import replay_command
-from stream.app.config_file import configurable
-from stream.app.declare import declared, filled, key_of
-from stream.app.options import SHARED, shared_options
-from stream.app.parameters import ScannerProfile
-from stream.app.session_options import SessionOptions
+from stream.app.options.config_file import configurable
+from stream.app.options.declare import declared, filled, key_of
+from stream.app.options.session_options import SessionOptions
+from stream.app.options.shared import SHARED, shared_options
+from stream.app.options.values import ScannerProfile
 from stream.frames.frame import PixelSpacing
 from stream.measurement.biometry import Orientation
 from stream.preprocessing import PreprocessingOptions

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engines.redaction import looks_like_address, redacted
-from stream.app.declare import declared
-from stream.app.options import AnalysisOptions, OutputOptions, SourceOptions, WebOptions
-from stream.app.parameters import ScannerProfile
+from stream.app.options.declare import declared
+from stream.app.options.shared import AnalysisOptions, OutputOptions, SourceOptions, WebOptions
+from stream.app.options.values import ScannerProfile
 from stream.common.errors import OptionError
 from stream.frames.frame import PixelSpacing
 from stream.preprocessing import PreprocessingOptions
@@ -20,7 +20,7 @@ from stream.preprocessing.sector.detection import Panes
 if TYPE_CHECKING:
     from stream.outputs.web.settings import WebSettings
 
-DEMO_CLIP = Path(__file__).parents[1] / "demo" / "demo.mp4"
+DEMO_CLIP = Path(__file__).parents[2] / "demo" / "demo.mp4"
 """A real frame brought to motion by warps of a known AoP course; see `calibration/demo_clip.py`."""
 
 

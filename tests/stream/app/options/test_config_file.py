@@ -11,12 +11,12 @@ import click
 import pytest
 
 import partum
-from stream.app.config_file import ConfigFile, check, configurable, read_files, settings_of, user_file
-from stream.app.declare import key_of
 from stream.app.doctor import configuration
-from stream.app.options import shared_options
-from stream.app.parameters import ScannerProfile
-from stream.app.session_options import SessionOptions
+from stream.app.options.config_file import ConfigFile, check, configurable, read_files, settings_of, user_file
+from stream.app.options.declare import key_of
+from stream.app.options.session_options import SessionOptions
+from stream.app.options.shared import shared_options
+from stream.app.options.values import ScannerProfile
 from stream.frames.frame import PixelSpacing
 from stream.preprocessing.sector.detection import Panes
 from tests.stream.app.every_command import COMMANDS, PROGRAM, Names

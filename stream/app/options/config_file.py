@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stream.app.config_option import CONFIG, NO_CONFIG
-from stream.app.declare import key_of
-from stream.app.options import shared_options
-from stream.app.parameters import Spacing, did_you_mean, rooted
+from stream.app.options.config_option import CONFIG, NO_CONFIG
+from stream.app.options.declare import key_of
+from stream.app.options.shared import shared_options
+from stream.app.options.values import Spacing, did_you_mean, rooted
 from stream.common.errors import OptionError
 
 if TYPE_CHECKING:
