@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import itertools
 import os
-import resource
 import statistics
 import tempfile
 import threading
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.rig.memory import peak_mb, resident_mb
 from benchmarks.rig.schedule import Limited, Scheduled
 from engines.base import Engine, Prediction
 from engines.registry import load_engine
@@ -367,17 +367,3 @@ def log_histogram(values: NDArray[np.float64], *, growth: float = 0.05) -> dict[
 def median_of(repeats: Sequence[dict[str, Any]], key: str) -> float:
     """The median of one number over the repeats."""
     return round(statistics.median(float(repeat[key]) for repeat in repeats), 3)
-
-
-def resident_mb() -> float | None:
-    """Memory in use now, MiB; None where the system does not say."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    except (OSError, ValueError, IndexError):
-        return None
-    return round(pages * resource.getpagesize() / 2**20, 1)
-
-
-def peak_mb() -> float:
-    """The most memory that was ever in use, MiB."""
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)

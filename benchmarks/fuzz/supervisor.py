@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import IO, TYPE_CHECKING, Any
 
-from benchmarks.fuzz.worker import DEFECT, resident_mb
+from benchmarks.fuzz.worker import DEFECT
+from benchmarks.rig.memory import resident_mb
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -151,12 +152,12 @@ def _watched(
         except queue.Empty:
             if began_s is not None and time.monotonic() - began_s > limits.seconds:
                 yield HANG
-            if began_s is not None and resident_mb(process.pid) - held_mb > limits.memory_mb:
+            if began_s is not None and (resident_mb(process.pid) or 0.0) - held_mb > limits.memory_mb:
                 yield MEMORY
             continue
         if line is None:
             return
         event = json.loads(line)
         began_s = time.monotonic() if "begin" in event else None
-        held_mb = event.get("resident_mb", held_mb) or resident_mb(process.pid)
+        held_mb = event.get("resident_mb", held_mb) or resident_mb(process.pid) or 0.0
         yield event

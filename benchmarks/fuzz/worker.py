@@ -15,6 +15,7 @@ from random import Random
 
 from benchmarks.fuzz.formats import FORMATS, Format
 from benchmarks.fuzz.mutation import mutated
+from benchmarks.rig.memory import resident_mb
 from engines.errors import PartumError
 
 DEFECT = "defect"
@@ -39,12 +40,6 @@ def outcome_of(format_: Format, data: bytes) -> tuple[str, str]:
         except Exception:  # noqa: BLE001 - this is what is looked for
             return DEFECT, traceback.format_exc()
     return "read", ""
-
-
-def resident_mb(pid: int | str = "self") -> float:
-    """Memory of a process that is in RAM, in MiB."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
-    return pages * 4096 / (1 << 20)
 
 
 def work(name: str, seed: int, first: int, end: int) -> None:

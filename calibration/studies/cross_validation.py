@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 NAME = "cross_validation"
 
 
-def study(data: Path, runs: Path, out: Path) -> dict[str, Any]:
+def study_cross_validation(data: Path, runs: Path, out: Path) -> dict[str, Any]:
     """Judges all folds whose mask network is trained; returns what is written to `cross_validation.json`.
 
     Raises:
@@ -165,7 +165,7 @@ def _orientation(predictions: Predictions) -> dict[str, float]:
 @click.argument("out", type=Folder(path_type=Path))
 def main(data: Path, runs: Path, out: Path) -> None:
     """See the command's help text above."""
-    study(data, runs, out)
+    study_cross_validation(data, runs, out)
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ class Variant:
         return cls(name, masks, looks)
 
 
-def study(data: Path, out: Path, variants: Sequence[Variant], *, fold: int) -> dict[str, Any]:
+def study_variants(data: Path, out: Path, variants: Sequence[Variant], *, fold: int) -> dict[str, Any]:
     """Judges all variants on the frames of one fold; returns what is written to `variants.json`.
 
     Raises:
@@ -172,7 +172,7 @@ def _gain(gain: Mapping[str, Any]) -> str:
 @click.option("--fold", type=click.IntRange(0, FOLDS - 1), default=1, show_default=True, help="That was held out.")
 def main(data: Path, out: Path, variants: tuple[str, ...], fold: int) -> None:
     """See the command's help text above."""
-    study(data, out, [Variant.read(text) for text in variants], fold=fold)
+    study_variants(data, out, [Variant.read(text) for text in variants], fold=fold)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pytest
 
 from calibration.cross_validation.predictions import joined_answers
 from calibration.errors import ConfigError, TrainingError
-from calibration.studies.variants import Variant, as_text, study
+from calibration.studies.variants import Variant, as_text, study_variants
 
 
 def test_a_variant_names_its_trainings() -> None:
@@ -27,7 +27,7 @@ def test_a_folder_without_a_training_is_named(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr("calibration.studies.variants.fold_frames", lambda data, fold: [])
     monkeypatch.setattr("calibration.cross_validation.predictions.np.stack", lambda parts: np.zeros(0))
     with pytest.raises(TrainingError, match="nowhere"):
-        study(tmp_path, tmp_path / "out", [Variant.read(f"a={tmp_path}/nowhere")], fold=1)
+        study_variants(tmp_path, tmp_path / "out", [Variant.read(f"a={tmp_path}/nowhere")], fold=1)
     assert not (tmp_path / "out").exists()
 
 
