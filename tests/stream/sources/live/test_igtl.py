@@ -481,10 +481,8 @@ def test_closing_ends_a_waiting_read_at_once() -> None:
     thread = threading.Thread(target=lambda: list(source))
     thread.start()
     time.sleep(0.3)
-    began = time.monotonic()
     source.close()
-    thread.join(3)
-    assert time.monotonic() - began < 0.5
+    thread.join(1.5)  # a read that is not cut short waits for longer
     assert not thread.is_alive()
     assert source.status.link is LinkState.CLOSED
     sender.close()

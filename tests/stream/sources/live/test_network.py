@@ -164,10 +164,8 @@ def test_opening_can_be_given_up_at_once() -> None:
         thread = threading.Thread(target=lambda: list(source))
         thread.start()
         time.sleep(0.5)
-        began = time.monotonic()
         source.close()
-        thread.join(3)
-        assert time.monotonic() - began < 0.5
+        thread.join(3)  # by itself it would wait for 5 s
     assert not thread.is_alive()
 
 
