@@ -49,6 +49,7 @@ def tests_slow(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """The documents: numbers and the picture of the architecture written anew, the site built strictly into site/."""
     session.run("python", "docs/scripts/fill_results.py")
+    session.run("python", "docs/scripts/command_reference.py")
     session.run("python", "docs/scripts/architecture.py")
     session.run("mkdocs", "build", "--strict", env={"NO_MKDOCS_2_WARNING": "1"})
 

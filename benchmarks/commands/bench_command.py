@@ -53,7 +53,7 @@ def bench_model_command(
 @bench_command.command(
     "stream",
     help="The whole pipeline over SOURCE (default: a drawn screen, 1920x1080 H.264).",
-    examples=("partum bench stream --rate 30 -o stream.json", "partum bench stream clip.mp4 --asap"),
+    examples=("partum bench stream --rate 30 -o latency.json", "partum bench stream clip.mp4 --asap"),
 )
 @click.argument("source", required=False, type=PathOrAddress())
 @click.option(

@@ -1,4 +1,7 @@
-"""What the program's exit code says."""
+"""What the program's exit code says, alike for every sub-command.
+
+A signal that ends the program at once has the shell's code for it, 128 + number.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,18 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """Of every sub-command, alike. A signal that ends the program at once has the shell's code for it, 128 + number."""
+    """See `MEANINGS`."""
 
     DONE = 0
-    """It did what was asked, or ran until it was asked to stop by SIGTERM, SIGHUP or `--duration`."""
     FAILED = 1
-    """It could not, for a source, a model, a disk; `doctor` found that nothing can run. What was measured is kept."""
     USAGE = 2
-    """The command line or a configuration file is wrong; nothing was begun."""
     INTERRUPTED = 130
-    """Ctrl-C; what was measured by then is written."""
+
+
+MEANINGS = {
+    ExitCode.DONE: "done, or stopped by SIGTERM, SIGHUP or `--duration`",
+    ExitCode.FAILED: "the run failed, and what was measured is kept; a live one never got a picture; some masks could"
+    " not be read; `partum doctor` found that nothing can run",
+    ExitCode.USAGE: "the command line or a configuration file is wrong; nothing was begun",
+    ExitCode.INTERRUPTED: "interrupted by Ctrl-C; what was measured by then is written",
+}

@@ -171,6 +171,10 @@ def test_numbers_are_those_of_the_result_files() -> None:
     run_script("docs/scripts/fill_results.py", "--check")
 
 
+def test_options_and_exit_codes_are_those_that_are_declared() -> None:
+    run_script("docs/scripts/command_reference.py", "--check")
+
+
 def test_the_picture_of_the_architecture_is_that_of_the_imports() -> None:
     pytest.importorskip("grimp", reason="needs the package grimp")
     run_script("docs/scripts/architecture.py", "--check")
