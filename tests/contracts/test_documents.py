@@ -157,6 +157,17 @@ def test_every_reason_and_every_command_is_documented() -> None:
     ) == set()
 
 
+def test_every_result_file_is_listed_with_its_command() -> None:
+    listed = set(re.findall(r"`(\w+\.json)`", (DOCS / "benchmarks.md").read_text().split("Which command")[1]))
+    assert {path.name for path in RESULTS.glob("*.json")} == listed
+
+
+def test_every_extra_is_documented() -> None:
+    extras = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    rows = re.findall(r"^\| (`[^|]+`) \|", (DOCS / "install.md").read_text(), flags=re.MULTILINE)
+    assert {name for row in rows for name in re.findall(r"`([\w-]+)`", row)} == set(extras)
+
+
 def options_of(words: list[str]) -> tuple[set[str], list[str]]:
     """The options of the command that the words begin with, and the words after it."""
     command: click.Command = program(COMMANDS)
