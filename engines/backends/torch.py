@@ -124,6 +124,7 @@ def _rebuild(model: ModelFile) -> Network:
     except ImportError as error:
         raise runtime_unavailable(BACKEND, EXTRA, error) from error
     from engines.network.build import make_network
+    from engines.onnx.weights import float_weights
 
     if model.spec.precision != "fp32":
         raise ModelMismatch(
@@ -131,7 +132,8 @@ def _rebuild(model: ModelFile) -> Network:
             " model it was made from"
         )
     stored = onnx.load_from_string(model.content).graph.initializer
-    weights = {tensor.name: torch.from_numpy(onnx.numpy_helper.to_array(tensor).copy()) for tensor in stored}
+    arrays = float_weights({tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in stored})
+    weights = {name: torch.from_numpy(values.copy()) for name, values in arrays.items()}
     try:
         network = make_network(model.spec.architecture).eval()
         # The graph has no use for BatchNorm's training counters, so the file does not hold them; it has constants too.

@@ -1,8 +1,9 @@
 """The second look inside the network: where the PS is, the crop around it, and the answers in pixels of the picture.
 
 Plain operators alone, so that every runtime runs it. A crop is made by matrix products: a window of whole pixels
-around the centre is picked by matrices of zeros and ones, then enlarged by constant matrices of bilinear weights.
-Whole numbers up to 256 are exact in bfloat16, so a runtime of half precision takes the very same crop.
+around the centre is picked by matrices of zeros and ones, then enlarged by matrices of bilinear weights, in which the
+rest of the centre is counted. No number that places a pixel is large and fractional at once, so a runtime of half
+precision takes the same crop.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ _WINDOW_SHARE = 0.125
 class SecondLook(nn.Module):
     """Looks at the PS again, enlarged, in several views.
 
-    Convention: a crop is centred on the whole pixel nearest to the centroid of the PS' probability near the place that
-    PS fills most, so that a false blob elsewhere does not move it. Pixel centres are at integers, x right, y down, and
+    Convention: a crop is centred on the centroid of the PS' probability near the place that PS fills most, so that a
+    false blob elsewhere does not move it. Pixel centres are at integers, x right, y down, and
     what lies outside the picture is 0. Of a picture that is called mirrored (`normal_logit` below 0) the crop is
     mirrored, because the network presumes normal ones, and the answers are mirrored back.
 
@@ -51,8 +52,8 @@ class SecondLook(nn.Module):
 
     columns: Tensor
     reach: Tensor
-    zoom_x: Tensor
-    zoom_y: Tensor
+    off_x: Tensor
+    off_y: Tensor
     unit: Tensor
     shift: Tensor
     flags: Tensor
@@ -76,7 +77,7 @@ class SecondLook(nn.Module):
             axis: torch.stack([field * (along / view[0] + view[place]) for view in views])
             for place, axis in ((1, "x"), (2, "y"))
         }
-        margin = math.ceil(max(float(each.abs().max()) for each in at.values()))
+        margin = math.ceil(max(float(each.abs().max()) for each in at.values())) + 1
         constants = {
             "columns": torch.arange(size).float(),
             "reach": torch.arange(-margin, margin + 1).float(),
@@ -85,8 +86,8 @@ class SecondLook(nn.Module):
             "flags": torch.tensor([[1.0, 0, 1, 0, 1, 0, 0], [0, 1, 0, 1, 0, 1, 0], [0, 0, 1, 1, 1, 1, 0]]),
             "shift": torch.tensor([[0, 0, *(field * view[1], field * view[2]) * 2, 0] for view in views]),
         }
-        for axis, places in at.items():
-            constants[f"zoom_{axis}"] = (1 - (places[:, :, None] - constants["reach"]).abs()).clamp(min=0)
+        for axis, places in at.items():  # from each pixel of the window to each of the crop, as far as it matters
+            constants[f"off_{axis}"] = (constants["reach"] - places[:, :, None]).clamp(-3, 3)
         for name, value in constants.items():
             self.register_buffer(name, value, persistent=False)
 
@@ -109,7 +110,7 @@ class SecondLook(nn.Module):
         return self._in_picture(answers, x, y, side) * is_there
 
     def centre(self, ps: Tensor) -> tuple[Tensor, Tensor]:
-        """The whole pixel, x and y (B, 1, 1) each, nearest to the PS' centroid, of its probabilities (B, h, w)."""
+        """The PS' centroid, x and y (B, 1, 1) each in pixels of the picture, of its probabilities (B, h, w)."""
         height, width = ps.shape[1:]
         columns = ((torch.arange(width, device=ps.device) + 0.5) * (self.size / width) - 0.5).reshape(1, 1, -1)
         rows = ((torch.arange(height, device=ps.device) + 0.5) * (self.size / height) - 0.5).reshape(1, -1, 1)
@@ -120,21 +121,29 @@ class SecondLook(nn.Module):
         off = (columns - _mean(columns, near)) ** 2 + (rows - _mean(rows, near)) ** 2
         window = torch.exp(off * (-0.5 / (_WINDOW_SHARE * self.size) ** 2))
         near = ps * window + 1e-6 * window  # the second term keeps the place where there is no PS at all
-        return torch.round(_mean(columns, near)), torch.round(_mean(rows, near))
+        return _mean(columns, near), _mean(rows, near)
 
     def crops(self, image: Tensor, x: Tensor, y: Tensor, side: Tensor) -> Tensor:
-        """The views (B, V, s, s) around whole pixels (B, 1, 1); of pictures whose `side` is -1 they are mirrored."""
+        """The views (B, V, s, s) around points (B, 1, 1); of pictures whose `side` is -1 they are mirrored."""
         columns, reach = self.columns.reshape(1, 1, -1), self.reach.reshape(1, -1, 1)
-        across = (columns - x == side * reach).float()
-        down = (columns - y == reach).float()
+        whole_x, whole_y = torch.round(x), torch.round(y)
+        across = (columns - whole_x == side * reach).float()
+        down = (columns - whole_y == reach).float()
         window = down @ image.squeeze(1).float() @ across.transpose(1, 2)
-        return self.zoom_y @ window.unsqueeze(1) @ self.zoom_x.transpose(1, 2)
+        zoom_x = _bilinear(self.off_x - ((x - whole_x) * side).unsqueeze(1))
+        zoom_y = _bilinear(self.off_y - (y - whole_y).unsqueeze(1))
+        return zoom_y @ window.unsqueeze(1) @ zoom_x.transpose(2, 3)
 
     def _in_picture(self, answers: Tensor, x: Tensor, y: Tensor, side: Tensor) -> Tensor:
         """Answers (B, V, 7) relative to the crops as pixels of the picture."""
         is_x, is_y, of_end = self.flags.unbind(0)
         turned = 1 + (side - 1) * is_x
         return (answers * self.unit + self.shift) * turned + (x * is_x + y * is_y) * of_end
+
+
+def _bilinear(off: Tensor) -> Tensor:
+    """Weights of pixels by how far off they are, along one axis, in pixels."""
+    return (1 - off.abs()).clamp(min=0)
 
 
 def _mean(places: Tensor, weights: Tensor) -> Tensor:

@@ -8,12 +8,10 @@ from the very file the other runtimes run; they fold it themselves when they com
 
 from __future__ import annotations
 
-import math
 import os
 import warnings
 from pathlib import Path
 
-import numpy as np
 import onnx
 import torch
 
@@ -21,15 +19,17 @@ from engines.base import ModelSpec
 from engines.errors import ModelMismatch, ModelNotFound
 from engines.network.build import Network, make_network
 from engines.onnx.training_frames import write_training_frames
+from engines.onnx.weights import Stored, compact_weights
 from engines.runtime import error_summary
 
 CHECKPOINT_SCHEMA = "partum.checkpoint/1"
-HALVED_FROM = 1024
-"""Tensors of so many values or more are stored in float16."""
 
 
-def export_onnx(network: Network, spec: ModelSpec, path: Path) -> None:
-    """Writes `network` with `spec` as its metadata; atomic, so a half-written model never has its final name."""
+def export_onnx(network: Network, spec: ModelSpec, path: Path, *, stored: Stored = "float16") -> None:
+    """Writes `network` with `spec` as its metadata; atomic, so a half-written model never has its final name.
+
+    `stored` is how large weights lie in the file (`engines.onnx.weights`).
+    """
     network = network.eval().float().cpu()
     example = torch.zeros(2, 1, spec.height, spec.width, dtype=torch.uint8)
     with warnings.catch_warnings():
@@ -55,41 +55,12 @@ def export_onnx(network: Network, spec: ModelSpec, path: Path) -> None:
         node.doc_string = ""
     for value in (*model.graph.value_info, *model.graph.input, *model.graph.output):
         del value.metadata_props[:]
-    halve_weights(model)
+    compact_weights(model, smallest=stored)
     onnx.helper.set_model_props(model, spec.to_metadata())
     onnx.checker.check_model(model, full_check=True)
     partial = path.with_suffix(".part")
     partial.write_bytes(model.SerializeToString(deterministic=True))
     os.replace(partial, path)
-
-
-def halve_weights(model: onnx.ModelProto) -> None:
-    """Stores large weights as float16, each followed by a Cast to float32: half the file, the same float32 graph.
-
-    Runtimes fold the casts when they compile. A weight keeps its name; the cast's output is `NAME:float32`. Rounding
-    moves a weight by at most 0.05 %; small tensors (batch norm, biases) stay as they are.
-    """
-    graph = model.graph
-    large = [
-        tensor
-        for tensor in graph.initializer
-        if tensor.data_type == onnx.TensorProto.FLOAT and math.prod(tensor.dims) >= HALVED_FROM
-    ]
-    renamed = {tensor.name: f"{tensor.name}:float32" for tensor in large}
-    for tensor in large:
-        half = onnx.numpy_helper.to_array(tensor).astype(np.float16)
-        if not np.isfinite(half).all():
-            raise ValueError(f"{tensor.name}: a weight is beyond float16; the training diverged")
-        tensor.CopyFrom(onnx.numpy_helper.from_array(half, tensor.name))
-    for node in graph.node:
-        node.input[:] = [renamed.get(name, name) for name in node.input]
-    casts = [onnx.helper.make_node("Cast", [name], [new], to=onnx.TensorProto.FLOAT) for name, new in renamed.items()]
-    typed = [value for value in graph.value_info if value.name not in renamed]  # theirs said float32
-    del graph.value_info[:]
-    graph.value_info.extend(typed)
-    nodes = [*casts, *graph.node]
-    del graph.node[:]
-    graph.node.extend(nodes)
 
 
 def export_checkpoint(checkpoint: Path, path: Path) -> ModelSpec:
