@@ -20,9 +20,30 @@ ONNX, CHECKPOINTS = ".onnx", (".pt", ".pth", ".ckpt")
 )
 @click.argument("source", type=FilePath(path_type=Path))
 @out_option("FILE", "Model file to write. Default: SOURCE.onnx.")
+@click.option(
+    "--refinement", type=click.Path(path_type=Path), help="Checkpoint of the second look, to go into the same model."
+)
+@click.option(
+    "--fitted", type=click.Path(path_type=Path), help="JSON file of what was fitted out of fold: gate, fusion, quality."
+)
+@click.option(
+    "--weights",
+    type=click.Choice(["float16", "int8"]),
+    default="float16",
+    show_default=True,
+    help="What the largest weights are stored in; the model computes in float32 all the same.",
+)
 @click.option("--triton", type=FilePath(path_type=Path), help="Triton model repository to write the model into.")
 @click.option("--max-batch", type=click.IntRange(1), default=16, show_default=True, help="Of the Triton server.")
-def export_command(source: Path, out: Path | None, triton: Path | None, max_batch: int) -> None:
+def export_command(
+    source: Path,
+    out: Path | None,
+    refinement: Path | None,
+    fitted: Path | None,
+    weights: str,
+    triton: Path | None,
+    max_batch: int,
+) -> None:
     """See the command's help text above."""
     from engines.backends.triton_repository import write_repository
     from engines.onnx.model_file import read_model_file
@@ -34,8 +55,10 @@ def export_command(source: Path, out: Path | None, triton: Path | None, max_batc
         except ImportError as error:
             raise runtime_unavailable("export", "partum[train]", error) from error
         model = out or source.with_suffix(ONNX)
-        export_checkpoint(source, model)
+        export_checkpoint(source, model, refinement=refinement, fitted=fitted, stored=weights)  # type: ignore[arg-type]
         click.echo(f"written: {model}")
+    elif refinement or fitted:
+        raise click.UsageError(f"{source}: --refinement and --fitted go with a checkpoint (.pt), not with a model file")
     elif not triton:
         raise click.UsageError(f"{source}: an exported model already; give --triton FOLDER, or name a checkpoint (.pt)")
     if triton:
