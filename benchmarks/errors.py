@@ -1,4 +1,4 @@
-"""What can go wrong in a benchmark."""
+"""The errors of benchmarks."""
 
 from __future__ import annotations
 

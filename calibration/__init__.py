@@ -1,1 +1,1 @@
-"""Everything that is fitted to data before a stream starts."""
+"""Everything fitted to data: trained, calibrated, evaluated, built; nothing of it runs while a stream is measured."""

@@ -1,4 +1,4 @@
-"""What can go wrong around data sets and training, drawn once.
+"""The error tree of data sets, training and acceptance.
 
     PartumError (engines.errors)
      + DataSetError  (ValueError)     a data set that is not what its layout says

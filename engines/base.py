@@ -1,4 +1,4 @@
-"""The narrow seam every runtime fits: grey images in, logits out."""
+"""The interface of an engine: grey images in, logits out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Giving back several things in order, whatever fails on the way."""
+"""Closes several resources in order, whatever fails on the way."""
 
 from __future__ import annotations
 

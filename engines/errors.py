@@ -1,4 +1,4 @@
-"""What can go wrong with a model or its runtime, drawn once.
+"""The error tree of models and runtimes.
 
     PartumError                                   root of every error this product raises on purpose
      + EngineError

@@ -1,4 +1,4 @@
-"""What can run a model on this machine, and why the rest cannot."""
+"""Available back-ends of this machine, and why others are not."""
 
 from __future__ import annotations
 

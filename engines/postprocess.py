@@ -1,4 +1,4 @@
-"""From the network's logits to pictures of the network's input size; no geometry here."""
+"""Logits to label images of the network's input size."""
 
 from __future__ import annotations
 

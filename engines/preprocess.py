@@ -1,4 +1,4 @@
-"""A frame of any size into the network's, and points back again, exactly."""
+"""Letterbox: a frame of any size into the network's input, and points back again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Addresses as they may be shown, logged and written: without user names, passwords, keys and tokens.
+"""Hides user names, passwords and tokens in addresses that are shown, logged or written.
 
 Only what is known to be harmless is kept: a known scheme, host and port, words such as `live` or `h264` in a path, the
 number of a device, the size of a screen. Everything else becomes `***`, because there is no place in an address where

@@ -1,4 +1,4 @@
-"""From a model file and a back-end's name to a warm engine; a runtime is imported only when asked for."""
+"""Chooses a back-end and loads a warm engine; runtimes are imported on demand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the engines of all runtimes share: checks before, checks after, and an end that holds."""
+"""Base class of engines: input and output checks, errors, closing."""
 
 from __future__ import annotations
 

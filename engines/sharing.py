@@ -1,4 +1,4 @@
-"""One engine for several streams: frames that wait at the same moment run as one batch.
+"""One engine shared by several streams: waiting frames run as one batch.
 
 Nothing waits for a batch to fill: while the device is busy frames gather, and when it is free they run together. A
 stream alone pays no delay, and many share the cost of a launch.

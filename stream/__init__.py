@@ -1,4 +1,4 @@
-"""What happens to each frame, from capture to number to screen.
+"""The real-time pipeline: frames from a source to measurements and outputs, in the rooms of a frame's way.
 
 The names below are the public surface; they are imported when first used, so that `import stream` is cheap.
 """

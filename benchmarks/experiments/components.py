@@ -1,4 +1,4 @@
-"""How fast the parts are that have a budget: geometry, phantom, tracking, hand-off, each back-end.
+"""Speed of components with a budget: geometry, phantom, tracking, channels, back-ends.
 
     python -m benchmarks.experiments.components
 

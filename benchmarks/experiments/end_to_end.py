@@ -61,7 +61,7 @@ class StreamOptions:
         streams: so many beside each other, with one engine.
         frames: of each stream in a repeat, warm-up included.
         deadline_ms: by which a result is in time; None takes a period.
-        stall_ms, stall_every: the engine stops for so long at every so manieth frame: to try the benchmark itself.
+        stall_ms, stall_every: the engine stops for so long at every n-th frame: to try the benchmark itself.
         live: look at pictures as at a live feed's: repeated, frozen ones are not measured.
     """
 
@@ -84,7 +84,7 @@ class StreamOptions:
 
 
 class BorrowedEngine(Engine):
-    """An engine lent to a pipeline: closing it does not close the one behind it.
+    """An engine that a pipeline borrows: closing it leaves the engine behind it open.
 
     Args:
         engine: whose name and facts it has.
@@ -111,7 +111,7 @@ class BorrowedEngine(Engine):
 
 
 def stalling(engine: Engine, *, stall_ms: float, every: int) -> Engine:
-    """An engine that stops for a while at every so manieth frame."""
+    """An engine that stops for a while at every n-th frame."""
     calls = itertools.count(1)
 
     def infer(images: NDArray[np.uint8]) -> Prediction:

@@ -1,4 +1,4 @@
-"""How old a live picture is when it has been read, and when it has been measured, over loopback.
+"""Latency of live pictures over loopback: when read, and when measured.
 
     python -m benchmarks.experiments.live
 

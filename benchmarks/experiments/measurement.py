@@ -1,4 +1,4 @@
-"""How right the measuring is on its own: protocols against their references, under boundary noise, and over time.
+"""Accuracy of measurement alone: against references, under boundary noise, over time.
 
     python -m benchmarks.experiments.measurement DATA
 

@@ -1,4 +1,4 @@
-"""How often masks that nothing was fitted to are read the wrong way round, alone and as folders.
+"""Orientation errors on masks nothing was fitted to, alone and as folders.
 
     python -m benchmarks.experiments.orientation DATASET
 

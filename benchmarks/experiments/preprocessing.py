@@ -1,4 +1,4 @@
-"""What the watch does to pictures: seams it sees and seams it must not see, and heads that the sector's edge cuts.
+"""Accuracy of preprocessing: view changes detected, false ones, and heads cut by the sector.
 
 Run: python -m benchmarks.experiments.preprocessing DATA. Writes benchmarks/results/watch.json:
 

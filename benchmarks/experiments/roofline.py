@@ -1,4 +1,4 @@
-"""How near an engine is to what the machine can do: its operations and bytes against peaks measured in the same run.
+"""Roofline: an engine's operations and bytes against this machine's peaks.
 
 A network of `operations` and `bytes` cannot take less than the larger of operations / peak and bytes / bandwidth. The
 peaks are those of one large matrix product in each precision, by the same runtime, and of copying memory.

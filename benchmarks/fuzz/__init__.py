@@ -1,1 +1,1 @@
-"""Mutated files and messages, fed to every reader: no hang, no growth of memory, no error outside the tree."""
+"""Fuzzing of every reader: no hang, no memory growth, no error outside the tree."""

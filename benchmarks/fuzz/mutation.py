@@ -1,4 +1,4 @@
-"""Damage, as files meet it: flipped bits, lost, doubled or foreign pieces, numbers beyond reason, a cut end."""
+"""Mutations of input bytes: flips, losses, duplicates, splices, cuts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs the cases of a format in a process of their own, which is ended where one of them hangs or takes memory."""
+"""Runs fuzz cases in a child process, which is ended where one hangs or takes memory."""
 
 from __future__ import annotations
 

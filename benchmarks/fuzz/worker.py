@@ -1,4 +1,4 @@
-"""The process in which inputs are read, one after the other; the parent watches its time and memory.
+"""The child process that reads fuzz cases one after the other.
 
 On stdout a line of JSON before each case, `{"begin": 3}`, and one after it: what became of it, and the memory now held.
 """

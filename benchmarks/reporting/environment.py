@@ -1,4 +1,4 @@
-"""What a number was measured on; written into every result file."""
+"""Machine and package versions for every result file."""
 
 from __future__ import annotations
 

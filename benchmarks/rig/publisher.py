@@ -1,4 +1,4 @@
-"""Publishes drawn pictures as a scanner's video output would, from a process of its own.
+"""Publishes test video as a scanner would, from its own process.
 
     python -m benchmarks.rig.publisher udp://127.0.0.1:5000 --rate 25 --seconds 5
     python -m benchmarks.rig.publisher rtsp://127.0.0.1:8554/live       (or rtmp://)

@@ -1,4 +1,4 @@
-"""A recording as an open loop: frames arrive when the schedule says, however late the program is.
+"""Open-loop schedule: frames arrive on time however late the program is.
 
 Latency counted from a frame's arrival in the schedule holds whatever made it late, a stall of an earlier frame too.
 Counted from when the program got round to it, a stall would hide itself (coordinated omission).

@@ -1,4 +1,4 @@
-"""How long things take, compared fairly on a shared machine: in turn, by blocks, with medians."""
+"""Fair timing on a shared machine: interleaved blocks and medians."""
 
 from __future__ import annotations
 

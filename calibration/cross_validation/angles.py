@@ -1,4 +1,4 @@
-"""AoP by `fhps2023` from parts: which inferior end, which direction of the PS, which head."""
+"""AoP by `fhps2023` from parts: inferior end, axis direction, head ellipse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables of arrays with a row for each frame, kept on disk."""
+"""Arrays with a row per frame, saved to disk and loaded."""
 
 from __future__ import annotations
 

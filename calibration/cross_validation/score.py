@@ -1,4 +1,4 @@
-"""How right out-of-fold predictions are: AoP by bands, looks and parts, masks, planes, orientation."""
+"""Scores of out-of-fold predictions: AoP by bands, scanners and parts, masks, planes, orientation."""
 
 from __future__ import annotations
 

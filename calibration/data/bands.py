@@ -1,4 +1,4 @@
-"""What is measured on a drawn mask to spread frames evenly: the band of AoP, the direction of the symphysis."""
+"""Strata of labelled frames: AoP band and symphysis direction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every data set gives: labelled frames, in order, each with the group it must not be torn from."""
+"""The interface of a data set: labelled frames, each with its group."""
 
 from __future__ import annotations
 

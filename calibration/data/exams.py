@@ -1,4 +1,4 @@
-"""Which examination a video of the JNU-IFM and IUGC sets belongs to, as far as its name tells."""
+"""Examination of a JNU-IFM or IUGC video, by its name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One number for all that a data set says, to be kept with what was learned from it."""
+"""Fingerprint (hash) of a data set's frames and labels."""
 
 from __future__ import annotations
 

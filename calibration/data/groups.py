@@ -1,4 +1,4 @@
-"""Groups by content: frames that are alike belong together, whatever their names, folders and tables say."""
+"""Groups frames by content: near duplicates belong together whatever their names say."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def content_groups(images: Iterable[NDArray[np.uint8]], known: Sequence[str]) ->
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KnownFrames:
-    """What frames look like, for a check that others do not look like them.
+    """Signatures of frames, for a check that no others are nearly the same.
 
     Attributes:
         names: of the frames, with their data set.

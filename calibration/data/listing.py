@@ -1,4 +1,4 @@
-"""What is known of a data set before its pixels are read: a list of items, each in a split or in none."""
+"""Lists the items of a data set before pixels are read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`manifest.csv`: what is known of a picture's origin where its data set does not say it."""
+"""`manifest.csv`: group and scanner of pictures whose data set does not say it."""
 
 from __future__ import annotations
 

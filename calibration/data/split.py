@@ -1,4 +1,4 @@
-"""Splits that never tear a group: folds, a held-out share, and the check that nothing is on both sides."""
+"""Grouped splits: folds and hold-outs that never tear a group."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signatures of the frames a model was trained on: small, no pictures, and enough to know a frame or its like again.
+"""Signatures of training frames: small thumbnails that recognise a frame or its near copy.
 
 A signature is a frame's whole thumbnail (`calibration.data.groups`) in 31 levels, spaced by the square root, about
 100 bytes packed. Of 979 PSFHS frames, each compared with all others, 997 in 1000 are told as from the thumbnails.

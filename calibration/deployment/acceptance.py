@@ -1,4 +1,4 @@
-"""Whether an engine may be trusted in another's place: compared on real frames, in the units that decide.
+"""Acceptance of an engine against its reference, on real frames, in clinical units.
 
 An engine of lower precision is judged by what it does to the angle, not to its logits: by the masks' Dice, by how far
 AoP and HSD move, and by how many frames change their verdict.

@@ -1,4 +1,4 @@
-"""`partum build`: an engine for this machine, built, kept, and let in only after it has proved itself."""
+"""`partum build`: builds an engine for this machine, and accepts it only after comparison."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The frames engines are tried on: of data sets that the user names, or of the clip that ships."""
+"""Frames that engines are compared on: the user's data sets, or the clip that ships."""
 
 from __future__ import annotations
 

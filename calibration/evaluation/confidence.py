@@ -1,4 +1,4 @@
-"""How sure the network is of what a measurement rests on."""
+"""Confidence of the predicted masks."""
 
 from __future__ import annotations
 

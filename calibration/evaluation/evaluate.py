@@ -1,4 +1,4 @@
-"""A whole evaluation: every frame of a data set through a model, and the files that say how right it was."""
+"""`partum evaluate`: every frame of a data set through a model, and the result files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each frame of a data set through the pipeline's own code, alone, beside what its annotator drew."""
+"""Evaluates single frames by the pipeline's own code, beside their annotation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Landmarks as the benchmarks IUGC 2025 and FU_Biometry score them: mean radial error and error of the angle."""
+"""Landmark scores of IUGC 2025 and FU_Biometry: mean radial error, angle error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How well one mask covers another: overlap and distances between outlines, as the IUGC 2024 challenge defines them."""
+"""Segmentation metrics (Dice, ASD, HD95) as the IUGC 2024 challenge defines them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two pages to look at: the best, median and worst frames, and how measured angles agree with true ones."""
+"""Evaluation figures: best, median and worst frames; agreement plots."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How well standard planes are told from the rest."""
+"""Classification metrics of standard planes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From frames to the numbers of `metrics.json`."""
+"""Summarises evaluated frames into the numbers of `metrics.json`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Masks as a network or another annotator would have drawn them: outlines moved by smooth noise."""
+"""Moves mask outlines by smooth noise, as another annotator would draw them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Courses of AoP over time with exact truth, and measurements of them as bad as real ones. Seeded."""
+"""Simulated AoP courses with exact truth, and degraded measurements of them; seeded."""
 
 from __future__ import annotations
 

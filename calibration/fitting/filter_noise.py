@@ -1,4 +1,4 @@
-"""How well a filter's noise fits: error, lag and honesty of the interval on courses with known truth.
+"""Fits the filter's noise: error, lag and interval coverage on courses with known truth.
 
 `python -m calibration.fitting.filter_noise` prints the tables from which the defaults of `stream.tracking.tracker` were
 chosen.

@@ -1,4 +1,4 @@
-"""Fits the weights that tell a normal picture from a mirrored one (`stream.measurement.mask_orientation_cues`).
+"""Fits the weights that tell a normal picture from a mirrored one (`stream.measurement.orientation_cues`).
 
 Run: python -m calibration.fitting.orientation DATASET. Its pictures must be normal (PS left); their mirror images need
 no second fit, because all cues change sign with the picture. Phantoms are added, evenly over AoP 80 to 170, so that a

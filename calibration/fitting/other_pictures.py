@@ -1,4 +1,4 @@
-"""Pictures that are no ultrasound: text, plots, photographs' statistics, traces, desktops, noise; drawn from a seed.
+"""Pictures that are no ultrasound: text, plots, traces, desktops, noise; seeded.
 
 What a capture card shows before the scanner is connected, and what somebody gives by mistake. Traces are what a scanner
 itself shows beside its B-mode picture: spectral Doppler, and M-mode.

@@ -1,4 +1,4 @@
-"""A still frame brought to motion, as a probe that is held: it drifts, turns and breathes, and its speckle changes."""
+"""Animates a still frame as a hand-held probe would: drift, rotation, breathing, speckle change."""
 
 from __future__ import annotations
 

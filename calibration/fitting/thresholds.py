@@ -1,4 +1,4 @@
-"""Decision thresholds that keep their meaning when a model's numbers shift."""
+"""Transfers a decision threshold from one model to another."""
 
 from __future__ import annotations
 

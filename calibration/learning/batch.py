@@ -1,4 +1,4 @@
-"""A batch of frames with everything the losses ask for."""
+"""A training batch: images, masks, labels and weights."""
 
 from __future__ import annotations
 

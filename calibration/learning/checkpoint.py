@@ -1,4 +1,4 @@
-"""A run's state on disk: written whole or not at all, read back to the bit."""
+"""Checkpoints: a run's state on disk, written atomically and restored bit for bit."""
 
 from __future__ import annotations
 

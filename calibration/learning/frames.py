@@ -1,4 +1,4 @@
-"""The frames a training learns from, in memory at the network's size, sorted by what is known of them."""
+"""Loads the frames a training draws from, and draws them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frames that `default.toml` does not train on, by what they show: what a benchmark of the plane gate asks for."""
+"""Frames that `default.toml` holds out, by what they show."""
 
 from __future__ import annotations
 

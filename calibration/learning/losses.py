@@ -1,4 +1,4 @@
-"""What the network is punished for, and how its two tasks are weighed against each other."""
+"""Loss functions and task weighting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How weights are moved: optimiser, learning rate, moving average."""
+"""Optimiser, learning rate schedule, moving average of weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How good a network is on frames it did not learn from."""
+"""Validates a network on held-out frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figures of the cross-validation as tables for people."""
+"""Cross-validation results as Markdown tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Evidence of masks and second look for a standard plane: plain operators, so that it runs in the graph."""
+"""The plane gate's evidence from masks and second look, in plain operators of the graph."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a network costs by its graph: multiplications, and the bytes that have to move."""
+"""Operations and bytes of a network, counted on its graph."""
 
 from __future__ import annotations
 

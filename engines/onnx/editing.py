@@ -1,4 +1,4 @@
-"""What the changes to a graph share: reading, writing with the model's facts, and walking it."""
+"""Reading, walking and writing an ONNX graph."""
 
 from __future__ import annotations
 

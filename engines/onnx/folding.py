@@ -1,4 +1,4 @@
-"""The graph as a runtime would fold it: constants computed, batch norm inside the convolutions.
+"""Folds a graph: constants computed, batch norm merged into convolutions.
 
 The file that ships keeps its weights under their torch names in float16, with casts and batch norm beside them.
 Quantisers, precision changes and TensorRT do better on the folded graph.

@@ -1,4 +1,4 @@
-"""The encoder with its heads alone: decides planes at half the work, for `engines.early_exit`."""
+"""Cuts the decoder off a model: the encoder with its heads, for early exit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Half precision written into the graph, for runtimes that compute in the types they are given (TensorRT)."""
+"""Half precision written into a graph, for strongly typed runtimes (TensorRT)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model was trained on, as it is kept beside its file: small pictures' signatures, and no pictures.
+"""Signatures of the frames a model was trained on, kept beside its file.
 
 `MODEL.seen.json` names the model by its sha256, so that it cannot be taken for another's; an int8 model has that of the
 float32 model it was made from. What the signatures are is `calibration.data.training_frames`.

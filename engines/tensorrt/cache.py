@@ -1,4 +1,4 @@
-"""Built engines on disk: each beside the facts it depends on, found again only where all of them still hold.
+"""Cache of built engines on disk, each valid only for the facts it was built with.
 
     NAME-PRECISION-DIGEST.engine     what the runtime serialised
     NAME-PRECISION-DIGEST.json       its key, the model's facts, its own hash, and the acceptance report

@@ -1,4 +1,4 @@
-"""The few calls to the CUDA runtime that an engine needs, behind a seam that a test can fill.
+"""The CUDA runtime calls that an engine needs, replaceable in tests.
 
 `CudaRuntime` is NVIDIA's own binding (`cuda-bindings`); errors become the project's, with a mend.
 """

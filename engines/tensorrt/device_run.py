@@ -1,4 +1,4 @@
-"""Frames to a GPU and answers back: pinned rings, one stream, and a CUDA graph for each batch size.
+"""Runs batches on the GPU: pinned ring buffers, one stream, a CUDA graph per batch size.
 
 TensorRT's context and CUDA are given from outside, so that all of this runs in a test without a GPU.
 """

@@ -1,4 +1,4 @@
-"""Which TensorRT is installed: the full one, or TensorRT-RTX, which has the same interface.
+"""Finds the installed TensorRT: the full one or TensorRT-RTX.
 
 Nothing else imports either; both are used by the one code path in `engines.tensorrt.build` and
 `engines.tensorrt.engine`.

@@ -1,4 +1,4 @@
-"""A folder of masks that exist already: AoP, HSD, landmarks or the reason for each, as a CSV file."""
+"""Measures a folder of existing label masks into a CSV file."""
 
 from __future__ import annotations
 

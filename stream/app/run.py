@@ -1,4 +1,4 @@
-"""One source through the pipeline into its files: opened, watched, measured, written, and accounted for."""
+"""Runs one source through preprocessing, network, measurement and outputs, and accounts for every frame."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ def open_recording(options: SessionOptions) -> FrameSource:
 
 
 def make_preprocessor(options: SessionOptions, source: FrameSource) -> Preprocessor:
-    """The eye of the stream; for a recording, after a look at its beginning.
+    """The preprocessor of a source; of a recording, with the sector found in its first frames.
 
     The challenge protocols are defined on whole pictures, so those are not cut to the sector. A stream that this
     program recorded was looked at when it was live.

@@ -1,4 +1,4 @@
-"""`partum replay` and `partum attach`: one source or several, run side by side with one engine, a screen, a table."""
+"""`partum replay` and `partum attach`: one source or several side by side, sharing an engine and a web page."""
 
 from __future__ import annotations
 

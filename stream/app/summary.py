@@ -1,4 +1,4 @@
-"""The table that a run ends with."""
+"""The summary table printed when a run ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the terminal says while sources run: a bar for a recording, a line of state for a live feed.
+"""Terminal progress: a bar for recordings, a status line for live feeds.
 
 A terminal that cannot move its cursor (a pipe, a log, a service manager's journal) gets a line for each change instead.
 """

@@ -1,4 +1,4 @@
-"""Files that are written in one piece: whole, or as they were before."""
+"""Atomic file writes: a file is replaced whole or stays as it was."""
 
 from __future__ import annotations
 

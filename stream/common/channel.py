@@ -1,4 +1,4 @@
-"""The bounded hand-off between two threads: what happens when it is full is part of its type."""
+"""Bounded queue between two threads, with its overflow policy and exact counts."""
 
 from __future__ import annotations
 

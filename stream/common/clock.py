@@ -1,4 +1,4 @@
-"""The one clock of a run: monotonic nanoseconds, injected so that tests can move time by hand."""
+"""The monotonic clock of a run, injected so that tests control time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can go wrong around a stream, drawn once.
+"""The error tree of sources, outputs and options.
 
     PartumError (engines.errors)
      + StreamError

@@ -1,4 +1,4 @@
-"""Text as it may be printed and drawn."""
+"""Makes text safe to print and draw."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One decoded grey image with the facts that must travel with it."""
+"""A grey frame and its metadata: index, time, spacing, segment, field of view."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class PixelSpacing:
 
 
 class SegmentCause(StrEnum):
-    """Why a stretch of frames began: what changed there. Facts of the stretch before it end with it."""
+    """Why a segment began: what changed there. Facts of the segment before it end with it."""
 
     START = "start"
     CONNECTION = "connection"
@@ -112,10 +112,10 @@ class Frame:
             not known either, and then there is no angle.
         segment: counts unbroken stretches of pictures of one geometry. It grows where time, size, scale, sector or
             orientation changes (`SegmentCause`), and tracks start anew there.
-        segment_cause: why this frame's stretch began.
+        segment_cause: why this frame's segment began.
         origin: column and row, in the picture the source gave, of this image's first pixel.
         field_of_view: (H, W) uint8, 255 where this image shows ultrasound and not the screen around it, which is black;
-            None where all of it does. Frames of one stretch share it.
+            None where all of it does. Frames of one segment share it.
         refusal: why the source itself says that this picture must not be measured: it is `DAMAGED`, `INVALID`, or
             was not decoded for want of time (`OVERLOAD`).
         regions: what the source says is where in the picture it gave, each with its scale (`stream.frames.regions`).

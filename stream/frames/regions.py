@@ -1,4 +1,4 @@
-"""Regions of a picture as its source describes them, and the scale that holds in a part of the picture."""
+"""Regions of a picture as its source describes them, and the spacing valid in each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a recording's stretches of one geometry begin, and why."""
+"""Numbers the segments of a recording: a new one where geometry, scale or time change."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class SegmentNumbering:
-    """Numbers the stretches: a new one where size, shape of the pixels or scale change, or where time jumps.
+    """Numbers the segments: a new one where size, shape of the pixels or scale change, or where time jumps.
 
     Worked value: pictures of 64x96, 64x96, 64x80, 64x80 lie in segments 0, 0, 1, 1; the second began by `SIZE`.
     """

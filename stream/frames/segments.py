@@ -1,4 +1,4 @@
-"""The stretches of a stream: one geometry each, numbered, and why each began."""
+"""Segments of a stream: frames of one geometry, numbered, each with the cause of its start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stream time from the timestamps of a file, which may be missing, repeated or run backwards."""
+"""Monotonic stream time from file timestamps that may be missing, repeated or reversed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A scale that the user typed: it holds as long as the pictures have the size it was typed for."""
+"""A pixel spacing typed by the user, valid for pictures of the size it was typed for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the network's answer to one frame's biometry, in pixels of that frame."""
+"""From the network's prediction to one frame's biometry, in pixels of that frame."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ DRAWN_SMOOTHING_SHARE = 0.03
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class FrameAnalysis:
-    """What one frame says on its own: `biometry` in pixels of the frame (isotropic ones for lengths).
+    """What one frame shows by itself: `biometry` in pixels of the frame (isotropic ones for lengths).
 
-    `frame` is the one that was read, with the stretch it belongs to: the display may be found to have been flipped.
+    `frame` is the one that was read, with the segment it belongs to: the display may be found to have been flipped.
     """
 
     frame: Frame
@@ -102,7 +102,7 @@ def _letterbox(image_height: int, image_width: int, height: int, width: int, asp
 def field_in_network(frame: Frame, letterbox: Letterbox) -> NDArray[np.bool_]:
     """Where the network's input shows ultrasound: not the black around the frame, nor what the sector leaves out.
 
-    (height, width) of the network. Frames of one stretch share one.
+    (height, width) of the network. Frames of one segment share one.
     """
     if frame.field_of_view is None:
         return letterbox.field_of_view
@@ -110,7 +110,7 @@ def field_in_network(frame: Frame, letterbox: Letterbox) -> NDArray[np.bool_]:
 
 
 class _ById:
-    """An array by its identity, which is what frames of one stretch share."""
+    """An array by its identity, which is what frames of one segment share."""
 
     def __init__(self, array: NDArray[np.uint8]) -> None:
         self.array = array
@@ -200,7 +200,7 @@ class FrameAnalyzer:
         self._segments = SegmentCounter()
 
     def assign_segment(self, frame: Frame) -> Frame:
-        """The frame with the stretch it belongs to; to be asked of every frame, in order, also of those not read."""
+        """The frame with the segment it belongs to; to be asked of every frame, in order, also of those not read."""
         if self._segments.take(frame):
             self._orientation.begin(frame.segment_cause)
         return self._segments.numbered(frame)

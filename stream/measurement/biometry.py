@@ -1,4 +1,4 @@
-"""One frame's measurement: the words for it. `stream.measurement.protocols` does the measuring."""
+"""Result types of one frame's measurement: landmarks, AoP, HSD, outlines, orientation."""
 
 from __future__ import annotations
 

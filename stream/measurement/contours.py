@@ -1,4 +1,4 @@
-"""From a region of a label image to its outline: the one component that counts, its moments, a smooth outline.
+"""Contours of label regions: the component that counts, its moments, a smooth outline.
 
 Contours are (N, 2) int32 xy, pixel centres, as OpenCV traces them: closed, in order, every boundary pixel.
 Outlines are (N, 2) float64 xy in isotropic units (mm, or pixels made square).

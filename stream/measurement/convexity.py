@@ -1,4 +1,4 @@
-"""What anatomy allows a mask to be: PS and FH are one convex piece each, whatever ragged edge a network draws."""
+"""Makes PS and FH one convex piece each, as anatomy has them."""
 
 from __future__ import annotations
 

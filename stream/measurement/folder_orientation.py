@@ -1,4 +1,4 @@
-"""Which way round the masks of a folder or a data set are: decided once, from all of them together."""
+"""Orientation of a folder of masks, decided once from all of them together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which end of the pubic symphysis is the inferior one, or: is the picture mirrored?
+"""Orientation of a single mask: cues for a normal or a mirrored picture, as log odds.
 
 The two questions are one. The head lies on one side of the PS axis; of the axis's two ends the inferior one is on
 the right as the head is looked at from the PS in a normal picture, and on the left in a mirrored one.

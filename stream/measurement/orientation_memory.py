@@ -1,4 +1,4 @@
-"""Whether the picture is mirrored, decided over time: a display is seldom flipped, and then at once."""
+"""Orientation over time: evidence of frames accumulated over a segment, flips detected."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ CONTRADICTING_FRAMES = 3
 
 
 class OrientationMemory:
-    """Averages the frames' evidence over a stretch and answers with the orientation it speaks for.
+    """Averages the frames' evidence over a segment and answers with the orientation it speaks for.
 
     It averages, and does not add up: neighbouring frames repeat each other's errors, so a hundred of them that
     lean the wrong way know no more than one. Between clear answers there is none, which is a reason not to
     measure: read the wrong way round, AoP would be some 30 degrees off. For the same reason a frame that clearly
     contradicts a settled orientation has no answer, and where `CONTRADICTING_FRAMES` do so in a row the display was
-    flipped: `add` says so, and the caller begins a stretch with that frame.
+    flipped: `add` says so, and the caller begins a segment with that frame.
 
     Convention: natural log odds, positive for a normal picture (`Biometry.orientation_log_odds`). Frames without
     evidence (0) are passed over. Mean of at least 0: normal. Below MIRRORED_LOG_ODDS: mirrored. Between: unknown.
-    In a stretch that began with a flip or a cut: unknown until the mean of `SETTLING_FRAMES` is clear; after a flip
+    In a segment that began with a flip or a cut: unknown until the mean of `SETTLING_FRAMES` is clear; after a flip
     what the user said of the display before no longer holds.
     Example: one frame of -5 answers mirrored, one of -1 is no answer.
 
@@ -46,7 +46,7 @@ class OrientationMemory:
         self.begin(SegmentCause.START)
 
     def begin(self, cause: SegmentCause) -> None:
-        """Begins a stretch: what was found of the one before says nothing of it."""
+        """Begins a segment: what was found of the one before says nothing of it."""
         self._mean, self._count, self._contradicting = 0.0, 0, 0
         self._is_contradicted = False
         self._is_flipped = cause is SegmentCause.ORIENTATION
@@ -67,7 +67,7 @@ class OrientationMemory:
 
     @property
     def is_flipped(self) -> bool:
-        """Whether the stretch began with a flip, so that nothing may be presumed of it."""
+        """Whether the segment began with a flip, so that nothing may be presumed of it."""
         return self._is_flipped
 
     @property

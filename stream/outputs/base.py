@@ -1,4 +1,4 @@
-"""What every receiver of measurements offers."""
+"""The interface of a sink: takes every measurement of a run."""
 
 from __future__ import annotations
 

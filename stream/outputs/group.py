@@ -1,4 +1,4 @@
-"""Several sinks as one: all are written, all are closed, and the first error is the one that is raised."""
+"""Several sinks as one: all are written and closed, the first error is raised."""
 
 from __future__ import annotations
 

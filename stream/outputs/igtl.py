@@ -1,4 +1,4 @@
-"""Offers the results by OpenIGTLink, as a server: 3D Slicer, PLUS or a program of one's own connects and listens.
+"""OpenIGTLink server for results: 3D Slicer, PLUS or any client connects and listens.
 
 IMAGE `Partum` is the sector as it was measured, with its spacing; STRING `Partum/Result` the line that
 `measurements.jsonl` has for it; STATUS `Partum/State` says 1 (OK) where the screen would show it as live, 18 (not

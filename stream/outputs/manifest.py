@@ -1,4 +1,4 @@
-"""`run.json`: what ran, on what, with what, and how it ended. Written at the start and replaced at the end."""
+"""`run.json`: what ran, with what, and how it ended; written at the start, replaced at the end."""
 
 from __future__ import annotations
 

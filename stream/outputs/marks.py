@@ -1,4 +1,4 @@
-"""`marks.jsonl`: the moments that viewers of the screen marked, one line each, written as they come."""
+"""`marks.jsonl`: moments that viewers of the web page marked, one line each."""
 
 from __future__ import annotations
 

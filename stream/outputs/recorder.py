@@ -1,10 +1,10 @@
-"""`recording/`: the stream as it was measured, so that the run can be replayed bit for bit.
+"""`recording/`: the stream as it was measured, for a bit-exact replay.
 
     frames.jsonl    one object a frame: its number, time, scale, and what was seen of it
     0000.nut ...    the pictures of the frames that were looked at, without loss (FFV1); a file for each size
     field-0000.png  where in them the ultrasound is; a file for each sector
 
-What is recorded has gone through the watch: the sector's pixels alone, its text masked. Names, addresses and times of
+What is recorded is preprocessed: the sector's pixels alone, its text masked. Names, addresses and times of
 day are in none of it.
 """
 

@@ -1,4 +1,4 @@
-"""The folder a run's results go to: made, or cleared of an earlier run without losing it."""
+"""The results folder of a run: created, or cleared of an earlier run without losing it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One line per frame: JSON Lines with every field, and the same flattened to CSV."""
+"""`measurements.jsonl` and `measurements.csv`: one line per frame."""
 
 from __future__ import annotations
 

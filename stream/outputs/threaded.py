@@ -1,4 +1,4 @@
-"""A sink that works in a thread of its own, so that what takes long does not hold up the stream."""
+"""A sink that works in its own thread, so that slow outputs do not delay the stream."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the phantom moves: AoP with contractions, pushes and breathing, the probe's tremor, and lost planes.
+"""Motion of the phantom over time: contractions, pushes, breathing, probe tremor, lost planes.
 
 Everything is a pure function of the seed and of time, so any instant can be asked for alone, in any order.
 """

@@ -1,4 +1,4 @@
-"""How the head comes down past the symphysis: its place and turn at each angle of progression."""
+"""Position and rotation of the head at each angle of progression."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How strongly every spot of a phantom scene echoes, and what reaches it, on the polar grid of the beams.
+"""Echo strength and attenuation of a phantom scene on the polar grid of the beams.
 
 All levels are decibels relative to plain tissue. Arrays are (beams, samples) float32.
 """

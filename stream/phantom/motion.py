@@ -1,4 +1,4 @@
-"""The movements a phantom's course is made of: wandering, pushes, lost planes. Pure functions of time."""
+"""Motion components of the phantom: drift, pushes, lost planes; pure functions of time."""
 
 from __future__ import annotations
 

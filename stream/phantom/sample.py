@@ -1,4 +1,4 @@
-"""Draws random phantoms: anatomy, where it lies in the picture, and how it looks."""
+"""Draws random phantom scenes: anatomy, pose in the picture, appearance."""
 
 from __future__ import annotations
 

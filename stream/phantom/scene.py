@@ -1,4 +1,4 @@
-"""What the phantom holds at one instant: probe sector, pubic symphysis, fetal head, and how they look.
+"""A phantom scene at one instant: probe sector, pubic symphysis, fetal head, appearance.
 
 Lengths are millimetres. Two frames of reference are used:
 

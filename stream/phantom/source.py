@@ -1,4 +1,4 @@
-"""`phantom:` a simulated transperineal recording with exact ground truth, never the real thing."""
+"""`phantom:` sources: simulated transperineal recordings with exact ground truth."""
 
 from __future__ import annotations
 

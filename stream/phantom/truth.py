@@ -1,4 +1,4 @@
-"""The exact answers to a phantom scene: AoP, HSD, landmarks and masks, from the ellipse and the PS pose."""
+"""Exact ground truth of a phantom scene: AoP, HSD, landmarks, masks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From frames to measurements: three threads, joined by bounded channels, that start and end together.
+"""The pipeline: three threads joined by bounded channels, from frames to measurements.
 
     source --Frame--> [channel] --> engine --Prediction--> [channel] --> measure, track --> [channel] --> caller
      capture thread                 infer thread                         measure thread
@@ -258,7 +258,7 @@ class Pipeline:
     def _report_dropped(self, before: Frame | None) -> None:
         """Passes on, in order, the frames that were dropped before frame `before` (all, where None).
 
-        The watch has not seen them: they belong to the stretch that it had begun by then.
+        They were never preprocessed: they belong to the segment that had begun by then.
         """
         if before is not None:
             self._stretch = before.segment, before.segment_cause

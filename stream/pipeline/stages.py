@@ -1,4 +1,4 @@
-"""Where a frame's time goes: the stages it passes from capture to result, each timed as it is left."""
+"""Stages of a frame from capture to result, and the timer of each."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Stage(StrEnum):
 
 
 class StageTimer:
-    """The stages one frame has passed so far, in milliseconds."""
+    """Times the stages of one frame, in milliseconds."""
 
     __slots__ = ("_last_ns", "stage_ms")
 

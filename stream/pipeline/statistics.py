@@ -1,4 +1,4 @@
-"""Counting a run: what became of its frames, and how values and latencies were spread. Memory stays flat."""
+"""Run statistics in constant memory: frame counts, value and latency distributions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether this machine keeps up with a feed: how many of its frames a second it measures, and what would help."""
+"""Throughput: frames measured and dropped per second, and overload."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each picture is before the network is asked: where its ultrasound is, if it is new, how large a pixel is."""
+"""What is found out about a picture before inference: sector, text, duplicates, contact, scale; measures nothing."""
 
 from stream.preprocessing.options import PreprocessingOptions, parse_sector, read_profile
 from stream.preprocessing.preprocessor import FramePreprocessor, PreprocessorState

@@ -1,4 +1,4 @@
-"""A probe in the air: it shows its own face, in bands, and nothing below."""
+"""Detects a probe without contact: reverberation bands at the face and nothing below."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NEAR_LEVELS = 15.0
 FAR_LEVELS = 10
 """Below, all but the brightest hundredth stays under this."""
 THIN = 4
-"""Every so manieth row and column is looked at."""
+"""Every n-th row and column is examined."""
 
 
 def is_in_air(image: NDArray[np.uint8], inside: NDArray[np.uint8]) -> bool:

@@ -1,4 +1,4 @@
-"""Reads the depth ruler beside the sector: a row of ticks at one pitch, and how many millimetres that is.
+"""Reads the depth ruler beside the sector: tick pitch and millimetres per tick.
 
 Convention: ticks are small bright marks in one column (or, for the ruler of width, one row) at y = y0 + k pitch; some
 may be missing. The pitch is a least-squares line through their centres of brightness. What a step stands for is told
@@ -57,7 +57,7 @@ class Ticks:
         count: how many were found.
         residual_px: standard deviation of their places about the line.
         across_px: where the row lies on the other axis, from and to.
-        long_every: every so manieth is longer; None where all are alike.
+        long_every: every n-th is longer; None where all are alike.
         length_px: from the first to the last.
     """
 
@@ -148,7 +148,7 @@ def settled_step(steps_deep: float, long_every: int | None) -> tuple[float, floa
 
     Args:
         steps_deep: height of the sector in steps.
-        long_every: every so manieth tick is longer.
+        long_every: every n-th tick is longer.
     """
     fitting = [step for step in STEPS_MM if DEPTH_MM[0] <= steps_deep * step <= DEPTH_MM[1]]
     if long_every is not None:

@@ -1,4 +1,4 @@
-"""Whether a picture is new, shown again, frozen, or no picture at all.
+"""Detects repeated, frozen and black pictures.
 
 A display's output runs at 60 Hz and shows 25 to 50 scanned pictures a second: each is repeated once or twice, and must
 be measured once. A scanner that is frozen repeats one for as long as it likes, and its last number must not stand.

@@ -1,4 +1,4 @@
-"""What the user says of the screen that is watched, on the command line or in a profile of a scanner."""
+"""Preprocessing options, and the scanner profile that may hold them."""
 
 from __future__ import annotations
 

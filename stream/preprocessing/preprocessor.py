@@ -1,6 +1,6 @@
-"""The eye of a stream: what of each picture is ultrasound, whether it is new, and how large its pixels are.
+"""Preprocesses every frame of a stream: duplicates, contact, sector, text, scale, segments.
 
-    frame --repeated, frozen, black, in air?--> new --flipped, zoomed, sector elsewhere?--> stretch --> frame, reason
+    frame --repeated, frozen, black, in air?--> new --flipped, zoomed, sector elsewhere?--> segment --> frame, reason
 
 Nothing behind this sees a pixel from outside the sector, so nothing can show, serve or write one.
 """
@@ -40,12 +40,12 @@ CAUSES = {
     ViewChange.ZOOMED: SegmentCause.DEPTH,
     ViewChange.CUT: SegmentCause.CUT,
 }
-"""Why a stretch begins with a picture that changed so."""
+"""Why a segment begins with a picture that changed so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreprocessorState:
-    """What the watch knows of a stream, for the screen and for files.
+    """What preprocessing knows of a stream, for the web page and for files.
 
     Attributes:
         sector: its shape, or how it was given; empty while it is not known.
@@ -61,7 +61,7 @@ class PreprocessorState:
 
 
 class Preprocessor(Protocol):
-    """What a pipeline wants of a watch."""
+    """The interface of preprocessing, as the pipeline calls it."""
 
     @property
     def state(self) -> PreprocessorState: ...
@@ -70,7 +70,7 @@ class Preprocessor(Protocol):
 
 
 class FramePreprocessor:
-    """Looks at every frame of one stream, in order.
+    """Preprocesses every frame of one stream, in order.
 
     Args:
         options: what the user says of the screen.
@@ -152,7 +152,7 @@ class FramePreprocessor:
         return self._segment_state.shown(frame, is_new=reason is None), reason
 
     def _begun(self, cause: SegmentCause) -> None:
-        """What was seen of the pictures before a stretch says nothing of those after."""
+        """What was seen of the pictures before a segment says nothing of those after."""
         self._detector = None
         if SegmentFact.SECTOR in ENDS[cause]:
             self._tracker.reset()
@@ -204,7 +204,7 @@ class FramePreprocessor:
         return None if self._segment_state.is_upright else Reason.UPSIDE_DOWN
 
     def _follow_changes(self, frame: Frame, small: NDArray[np.uint8]) -> None:
-        """Begins a stretch where the picture was flipped, turned, zoomed or cut."""
+        """Begins a segment where the picture was flipped, turned, zoomed or cut."""
         if self._detector is None:
             inside = self._tracker.inside if self._tracker.sector is not None else self._box_inside(frame)
             if inside is None:

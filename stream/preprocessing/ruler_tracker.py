@@ -1,4 +1,4 @@
-"""The pixel spacing by the ruler on the screen: read when the sector is found, and followed while its ticks move."""
+"""Tracks the depth ruler of a stream, and with it the pixel spacing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ it may be hidden for a moment, or have been missed in the one picture there was.
 
 
 class RulerTracker:
-    """The ruler of one stream.
+    """Tracks the ruler of one stream.
 
     A ruler that cannot be read any more, as under a menu, gives no scale until it is read again; one that then, or at
     once, has another pitch says that the depth was changed.
@@ -51,7 +51,7 @@ class RulerTracker:
 
     @property
     def is_hidden(self) -> bool:
-        """Whether there was a ruler in this stretch that cannot be read now."""
+        """Whether there was a ruler in this segment that cannot be read now."""
         return self.ruler is None and self._last is not None
 
     def begin(self, darkest: NDArray[np.uint8], sector: NDArray[np.uint8], pixel_aspect: float | None) -> None:

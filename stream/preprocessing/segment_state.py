@@ -1,8 +1,8 @@
-"""What is known of the pictures of one geometry: where the ultrasound is in them, and how large their pixels are.
+"""Facts of the running segment: where its sector is, its text mask, its pixel spacing.
 
-One object owns these facts. Each holds for a stretch of pictures and ends with it; `ENDS` says what ends with what.
+One object owns these facts. Each holds for a segment of pictures and ends with it; `ENDS` says what ends with what.
 
-    frame as its source gave it --take--> does a stretch begin?  --begin, hold--> facts --cut, shown--> frame passed on
+    frame as its source gave it --take--> does a segment begin?  --begin, hold--> facts --cut, shown--> frame passed on
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CROP_BELOW = 0.6
 
 
 class SegmentFact(Flag):
-    """What is known of a stretch."""
+    """A kind of fact that belongs to a segment."""
 
     SECTOR = auto()
     """Where the ultrasound is, and with it the text in it and the ruler beside it."""
@@ -61,7 +61,7 @@ ENDS: Mapping[SegmentCause, SegmentFact] = {
     SegmentCause.ORIENTATION: SegmentFact.SECTOR,
     SegmentCause.CUT: SegmentFact(0),
 }
-"""What ends where a stretch begins, beside tracks and orientation, which always do; a typed scale ends by
+"""What ends where a segment begins, beside tracks and orientation, which always do; a typed scale ends by
 `TYPED_SCALE_ENDS`. A recording that is played again is the same recording; a cut leaves the screen as it was."""
 
 TYPED_SCALE_ENDED = {
@@ -75,7 +75,7 @@ SOURCE_SCALE_ENDED = "the picture was zoomed, and its source still says the scal
 
 
 class SegmentState:
-    """The facts of the stretch that is running.
+    """The facts of the running segment.
 
     Args:
         options: what the user says of the screen.
@@ -110,7 +110,7 @@ class SegmentState:
         return len(self._text.boxes) if self._text else 0
 
     def take(self, frame: Frame) -> SegmentCause | None:
-        """Takes a frame as its source gave it, before anything else; returns why a stretch begins with it, if so."""
+        """Takes a frame as its source gave it, before anything else; returns why a segment begins with it, if so."""
         last, self._last = self._last, frame
         is_new = self._segments.take(frame)
         if last is None:
@@ -128,7 +128,7 @@ class SegmentState:
         return cause
 
     def begin(self, cause: SegmentCause) -> None:
-        """Begins a stretch with the frame that was taken last, for what was seen in its picture."""
+        """Begins a segment with the frame that was taken last, for what was seen in its picture."""
         self._segments.begin(cause)
         self._end(cause)
 
@@ -173,7 +173,7 @@ class SegmentState:
         self._text = TextMasker(self._masked(darkest), self._masked(brightest), count=count)
 
     def follow_ruler(self, image: NDArray[np.uint8]) -> None:
-        """Looks at the ruler in a new picture; begins a stretch where it says another depth."""
+        """Looks at the ruler in a new picture; begins a segment where it says another depth."""
         if self._ruler.update(image):
             self.begin(SegmentCause.DEPTH)
 
@@ -182,7 +182,7 @@ class SegmentState:
         return image[self._window]
 
     def shown(self, frame: Frame, *, is_new: bool) -> Frame:
-        """The frame taken last, with the sector alone, its text masked, its scale, and its stretch."""
+        """The frame taken last, with the sector alone, its text masked, its scale, and its segment."""
         assert self._text is not None
         image = self._masked(frame.image)
         if is_new:
@@ -192,7 +192,7 @@ class SegmentState:
         return self._told(frame, image=image, origin=origin, field_of_view=self.inside)
 
     def whole(self, frame: Frame) -> Frame:
-        """The frame taken last as it is, with its scale and its stretch."""
+        """The frame taken last as it is, with its scale and its segment."""
         return self._told(frame)
 
     def blank(self, frame: Frame, picture: NDArray[np.uint8]) -> Frame:

@@ -1,4 +1,4 @@
-"""Text burnt into the sector: names and numbers, found because they stand still while tissue does not, and masked.
+"""Finds and masks text burned into the sector: it stands still while tissue moves.
 
 A line of text is a row of strokes of one height and one grey level. Whole lines are masked, not strokes: a stroke that
 is smoothed away still shows its shape.

@@ -1,4 +1,4 @@
-"""What happened between two pictures of a stream: flipped, turned, zoomed, or cut to another picture altogether.
+"""Detects view changes between pictures: mirrored, turned, zoomed, cut.
 
     picture --sector, thumbnail, local contrast--> Look --likeness with the looks before--> Change
 

@@ -1,4 +1,4 @@
-"""What `--record` wrote, as a source: every frame as it was when it was live, and what was seen of it."""
+"""Recordings written by `--record` as a source: every frame as it was live."""
 
 from __future__ import annotations
 

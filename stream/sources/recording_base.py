@@ -1,4 +1,4 @@
-"""What the sources of recordings share: facts, one pass over the frames, and a close() from any thread."""
+"""Base class of sources that read a recording: facts, one pass, close from any thread."""
 
 from __future__ import annotations
 

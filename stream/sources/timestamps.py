@@ -1,4 +1,4 @@
-"""Time stamps of a recording, all known at once, and whether they can be believed."""
+"""Plausibility of a recording's timestamps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wrappers around a source: played again and again, at the pace of its timestamps, with another spacing."""
+"""Source wrappers: loop, pacing by timestamps, another spacing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One hypothesis of where a tracked value is: the readings that agree with each other, and what they are worth.
+"""A track hypothesis: readings that agree with each other, and their weight.
 
 A track holds two at most: the one it shows, and one that contradicts it and may take its place. Both are fed the same
 way, so that evidence is weighed alike at a start, in a vote, and in what is held.

@@ -1,4 +1,4 @@
-"""The Kalman filter behind a track: pure functions on a belief about one number.
+"""The Kalman filter of a track: pure functions on a belief about one number.
 
 The state is x = [value, velocity, error]:
 

@@ -1,4 +1,4 @@
-"""Follows AoP and HSD over time, causally: what is shown, with what interval, and when nothing is."""
+"""Tracks AoP and HSD causally: value, interval, and when nothing may be shown."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Estimate:
 
 
 class Track:
-    """One number followed through one unbroken stretch of a stream.
+    """One number followed through one unbroken segment of a stream.
 
     Time comes from the frames' own stamps, in seconds, and may be uneven. A stamp equal to the last one is
     another measurement of the same moment; an earlier one is a `TrackError`. Where time or scale jumps

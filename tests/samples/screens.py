@@ -35,7 +35,7 @@ class Screen:
         name: written above and beside the sector.
         inside: written in the sector, at `inside_at` from the picture's corner.
         tick_px: distance of the ruler's ticks, right of the picture; None for no ruler.
-        major: every so manieth tick is longer.
+        major: every n-th tick is longer.
         second_pane: another picture to the right.
         menu: a panel at the left with lines of text.
     """

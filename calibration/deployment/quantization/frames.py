@@ -1,4 +1,4 @@
-"""The frames that ranges are taken from: few, and as different from each other as the data allow."""
+"""Chooses the frames that quantisation ranges are calibrated on."""
 
 from __future__ import annotations
 

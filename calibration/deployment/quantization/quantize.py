@@ -1,4 +1,4 @@
-"""`partum quantize`: from a float model and real frames to an INT8 one that has proved itself."""
+"""`partum quantize`: a float model to an accepted INT8 model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which layers 8 bits hurt: each convolution quantised alone, and what that does to the masks."""
+"""Sensitivity of each layer to 8-bit quantisation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far measured values lie from true ones: spread, limits of agreement, and error against coverage."""
+"""Agreement of measured and true values: spread, Bland-Altman limits, risk-coverage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Statistics that look at order only."""
+"""Rank statistics: Spearman correlation, area under the ROC curve."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Confidence intervals that respect videos: whole groups are drawn again, never single frames."""
+"""Clustered bootstrap: confidence intervals over groups, not frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an ultrasound frame may go through before the network sees it; image and mask alike, batched on the device.
+"""Augmentation of image and mask together, batched on the device.
 
 Every function is pure: it takes a batch and a generator and returns a new one. The same generator state gives the
 same result on the same device.

@@ -1,4 +1,4 @@
-"""What scanner settings, tissue, and everything between probe and file do to a picture. All (B, 1, H, W) in [0, 1]."""
+"""Appearance augmentation: scanner settings, tissue, compression. All (B, 1, H, W) in [0, 1]."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Moving image and mask together: one map of source positions, one resampling.
+"""Geometric augmentation of image and mask by one map and one resampling.
 
 The image is sampled bilinearly, the mask by nearest neighbour: interpolated class codes would draw a false ring of
 PS (1) around every head (2). Positions are in pixels from the picture's centre; x right, y down.

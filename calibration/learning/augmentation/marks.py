@@ -1,4 +1,4 @@
-"""What scanners burn into a picture: letters, calipers, ticks. Drawn once, pasted many times."""
+"""Burned-in marks as augmentation: letters, calipers, ticks."""
 
 from __future__ import annotations
 

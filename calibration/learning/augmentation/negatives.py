@@ -1,4 +1,4 @@
-"""Honest negatives made of standard planes, since public sets hold few frames that are none."""
+"""Makes negatives of standard planes by removing a structure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often and how far each kind of change goes; every number of it stands in the training's configuration."""
+"""Settings of augmentation: probability and range of each effect."""
 
 from __future__ import annotations
 

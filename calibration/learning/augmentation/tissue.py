@@ -1,4 +1,4 @@
-"""Filling a region with real tissue, so that what is missing leaves no paint behind that would give it away."""
+"""Inpaints a region with tissue of the same frame."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a network's table in a configuration may hold; the keys are those of the network's own constructor."""
+"""Checks the network table of a configuration against the network's constructor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The values a setting may have, written beside its type: `Annotated[float, Range(0, 1)]`."""
+"""Allowed ranges of settings, annotated on their types: `Annotated[float, Range(0, 1)]`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads configurations: TOML tables into dataclasses, every value checked, every mismatch told by its key's path."""
+"""Reads TOML tables into dataclasses; every error names its key's path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which masks of a teacher may be learned from, and how much each counts. Arrays only: no files, no torch."""
+"""Filters of weak labels: which teacher masks may be learned from, and their weight. Arrays only."""
 
 from __future__ import annotations
 

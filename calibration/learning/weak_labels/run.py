@@ -1,4 +1,4 @@
-"""Teachers go through the frames without a mask and write one for each that passes the filters."""
+"""Writes weak labels: teacher masks that pass the filters."""
 
 from __future__ import annotations
 

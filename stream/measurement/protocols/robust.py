@@ -1,4 +1,4 @@
-"""The default protocol: few assumptions, little noise, true angles, and a reason wherever it would have to guess."""
+"""The default protocol `robust`: true angles, little noise, and a reason wherever it would have to guess."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def measure_robust(
     are the extreme projections of the contour. The head's outline is smoothed to sub-pixel accuracy and the
     tangent taken to its convex hull on the leading side. `hsd_min` is the shortest distance from the inferior end
     to that outline, `hsd_perp` the distance along the perpendicular to the axis. The inferior end is found by
-    `stream.measurement.mask_orientation_cues`; where its cues do not say, there is no value (`axis_ambiguous`). Ends
+    `stream.measurement.orientation_cues`; where its cues do not say, there is no value (`axis_ambiguous`). Ends
     that `move_ends` corrects are those of the axis in all that is measured. Worked value: a drop and an ellipse drawn
     at AoP 120 give 120.0, within 0.5. Source: Kalache 2009 (AoP), Youssef 2013 (perpendicular HSD); moments because the
     farthest pair of a blunt PS jumps.

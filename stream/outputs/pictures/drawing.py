@@ -1,4 +1,4 @@
-"""One frame with everything a person wants to see of its measurement, as a picture."""
+"""Draws a frame with outlines, landmarks, numbers and trend."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ CHANGES = {
     SegmentCause.CUT: "another picture",
 }
 UNSETTLED = frozenset({Reason.NO_SECTOR, Reason.AXIS_AMBIGUOUS})
-"""Reasons that a new stretch brings with it, until sector and orientation are settled in it."""
+"""Reasons that a new segment brings with it, until sector and orientation are settled in it."""
 
 
 def describe_reason(measurement: Measurement) -> str:

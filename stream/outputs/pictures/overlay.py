@@ -1,4 +1,4 @@
-"""`overlay.mp4`: every frame with its measurement, painted and encoded in a thread of its own."""
+"""`overlay.mp4`: every frame drawn with its measurement, encoded in a thread."""
 
 from __future__ import annotations
 

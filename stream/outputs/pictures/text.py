@@ -1,4 +1,4 @@
-"""Text on pictures: real typefaces, drawn once per string and then stamped."""
+"""Text on images: glyphs of real typefaces, rendered once per string and cached."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`trend.png`: AoP and HSD over time, with the interval, the single readings, and where nothing was measured."""
+"""`trend.png`: AoP and HSD over time with interval, single readings and gaps."""
 
 from __future__ import annotations
 

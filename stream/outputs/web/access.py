@@ -1,4 +1,4 @@
-"""Who may look: the name a viewer calls the server by, the page it comes from, and its token.
+"""Access control of the web page: host names, origins, token, security headers.
 
 A page of another site in a viewer's browser must not reach a server of this machine or ward: it may send requests by
 itself, and it may point a name of its own at this address (DNS rebinding), which makes it of the same origin. So the

@@ -1,4 +1,4 @@
-"""Where the stream leaves what the screen shows: the newest result, a trend, and counters; never more.
+"""The newest result, trend and counters of a stream, kept for the web page.
 
 The pipeline writes and goes on at once; whoever watches takes the newest. So a slow viewer, or none, costs it nothing.
 """

@@ -1,4 +1,4 @@
-"""From a board to its viewers: each state is put into words once, and each viewer takes the newest when it can.
+"""Sends each new state to all viewers; a slow viewer gets the newest, not a queue.
 
 A message is binary: length of the JSON (4 bytes, big-endian), the JSON, a JPEG (empty where there is no new picture).
 """

@@ -1,4 +1,4 @@
-"""A frame's picture on its way to the page."""
+"""A frame as JPEG for the web page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stream's counters for Prometheus, as text or as OpenMetrics, whichever the scraper asks for."""
+"""Prometheus and OpenMetrics counters of the streams."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Serves the page over HTTP and the stream over a WebSocket, in a thread of its own, off the pipeline's path.
+"""HTTP and WebSocket server of the web page, in a thread off the pipeline's path.
 
     GET /           the page, and its files below /static/
     WS  /stream     what is to be shown, see `stream.outputs.web.broadcast`; ?feed=2 for the second of several streams

@@ -1,4 +1,4 @@
-"""Where the page is served and to whom: address, names, token and certificate, checked before anything is loaded."""
+"""Settings of the web server: address, host names, token, certificate; checked before anything loads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the screen says at a moment: one state, and numbers only where they are fresh."""
+"""The display state of the page at a moment, with numbers only where they are fresh."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OUTLINE_POINTS = 72
 
 
 class DisplayState(StrEnum):
-    """The state line."""
+    """The state line of the page."""
 
     CONNECTING = "connecting"
     LIVE = "live"
@@ -57,7 +57,7 @@ BY_LINK = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """All that decides what is shown.
+    """Everything that decides what the page shows, at one moment.
 
     Attributes:
         measurement: the newest that is no dropped frame; None before the first.

@@ -1,4 +1,4 @@
-"""Connections that cost nothing: how many there may be, how long a request may take, and who does not read.
+"""Limits on connections, request time, and clients that do not read.
 
 The web server's own protocols answer whoever comes for as long as he stays. These let go of a client that opens
 connections without asking anything, and of a viewer that does not take what it is sent.

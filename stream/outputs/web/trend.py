@@ -1,4 +1,4 @@
-"""The last five minutes of AoP and HSD, kept by the server, so that a page that is reloaded shows them at once."""
+"""The last five minutes of AoP and HSD, kept on the server for pages that reload."""
 
 from __future__ import annotations
 

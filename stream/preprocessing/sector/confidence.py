@@ -1,4 +1,4 @@
-"""How sure it is that an outline found on a screen is ultrasound, and not a photograph, a plot or a trace."""
+"""Confidence that a detected sector is ultrasound, not a photograph, plot or trace."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ AXIS_DEG = 6.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SectorFeatures:
-    """What tells ultrasound from other pictures, each without a unit.
+    """Features that tell ultrasound from other pictures, each without a unit.
 
     Attributes:
         ground_around: share of a thin ring around the outline that is the screen's ground.

@@ -1,4 +1,4 @@
-"""Finds the ultrasound sector in a picture of a whole screen: a fan or a rectangle of speckle among menus and text.
+"""Detects the ultrasound sector in a screen picture: a fan or rectangle of speckle.
 
     pictures --Gathered--> what is brighter than the ground, textured, and moves --> pieces --> panes --> outline
 

@@ -1,4 +1,4 @@
-"""A fan, the outline of a curved probe's picture, fitted to a region: two straight sides that meet, and two arcs."""
+"""Fits a fan (annular sector) to a region: two straight sides and two arcs."""
 
 from __future__ import annotations
 

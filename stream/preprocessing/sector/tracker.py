@@ -1,4 +1,4 @@
-"""Keeps hold of the sector: found over several pictures, locked, and let go where the screen shows it elsewhere."""
+"""Tracks the sector: found over several pictures, kept, and released where it moves."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ REGION, LEAST_OF_REGION = "region, as its source says", 0.2
 
 
 class SectorTracker:
-    """The sector of one stream.
+    """Tracks the sector of one stream.
 
     Args:
         gather: pictures that a sector is found over.

@@ -1,4 +1,4 @@
-"""Decoding that says of each picture whether it is whole.
+"""Video decoder that reports for each picture whether it is whole.
 
     packet --whole? number missing?--> decoder, stops at errors --> picture: clean, or damaged
 

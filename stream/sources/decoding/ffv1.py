@@ -1,4 +1,4 @@
-"""Whether a picture coded in FFV1 is whole. FFmpeg mends one whose check sum is wrong, and says nothing.
+"""Checks FFV1 slice checksums, which FFmpeg conceals silently.
 
 Source: RFC 9043, 4.8 (slice footer) and 4.8.3 (slice_crc_parity).
 """

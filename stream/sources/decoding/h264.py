@@ -1,4 +1,4 @@
-"""Whether pictures are missing in an H.264 stream, told by the numbers that reference pictures carry.
+"""Detects missing H.264 reference pictures by their frame numbers.
 
 A decoder fills the place of a picture that was left out on the way and goes on without a word. Source: ITU-T H.264,
 7.3.2.1 (sequence parameter set), 7.3.3 (slice header), 7.4.3 (frame_num).

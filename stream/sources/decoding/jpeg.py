@@ -1,4 +1,4 @@
-"""Whether a JPEG is whole. A decoder fills what is missing, from the picture before or with grey, and says nothing."""
+"""Checks whether a JPEG is complete; decoders fill gaps silently."""
 
 from __future__ import annotations
 

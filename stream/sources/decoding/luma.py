@@ -1,4 +1,4 @@
-"""Grey pictures from decoded video frames: the luma plane itself where there is one."""
+"""Grey images from decoded video frames, by the luma plane where there is one."""
 
 from __future__ import annotations
 

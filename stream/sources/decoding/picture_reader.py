@@ -1,4 +1,4 @@
-"""The pictures of a video stream, in order, and whether each can be trusted; those that were lost keep their places."""
+"""Reads the pictures of a video stream in order; lost ones keep their places."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a PNG holds as many rows as its header asks for. Decoders fill up what is missing, and drop what is over.
+"""Checks whether a PNG holds the rows its header declares.
 
 Source: PNG (Third Edition), 7.2 (rows), 8.1 (Adam7), 11.3.6 (animation).
 """

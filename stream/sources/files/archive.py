@@ -1,4 +1,4 @@
-"""A recording in a .zip: unpacked into a folder that is deleted when the source is closed."""
+"""A recording in a .zip, unpacked into a temporary folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a path holds: told by its content first, then by its suffix."""
+"""Recognises what a path holds, by content first, then by suffix."""
 
 from __future__ import annotations
 

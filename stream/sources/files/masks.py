@@ -1,4 +1,4 @@
-"""Existing label masks from elsewhere: PNG and MetaImage files in the three codings the public sets use."""
+"""Reads label masks: PNG and MetaImage in the three codings of the public sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether pictures are late because this reader is too slow for them, and not because of a stall on the way."""
+"""Detects a reader too slow for its feed, as opposed to a stalled feed."""
 
 from __future__ import annotations
 

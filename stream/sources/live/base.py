@@ -1,4 +1,4 @@
-"""A feed that may come and go: connected, lost, and connected again, while the program stays up.
+"""A live feed that is reconnected while the program stays up.
 
     connect --Feed--> pictures --> frames
        ^                 |
@@ -288,7 +288,7 @@ class LiveSource:
         return self._placed(frame) if frame.refusal is None else self._refused(frame)
 
     def _placed(self, frame: Frame) -> Frame:
-        """The frame with its scale, in its stretch; a new one where its geometry is not that of the one before."""
+        """The frame with its scale, in its segment; a new one where its geometry is not that of the one before."""
         spacing = self._typed.for_picture(frame.image.shape, frame.pixel_aspect, frame.spacing)
         frame = replace(frame, spacing=spacing, spacing_note="" if spacing else frame.spacing_note)
         if self._before is not None:
@@ -303,7 +303,7 @@ class LiveSource:
         return self._before
 
     def _refused(self, frame: Frame) -> Frame:
-        """A frame that tells nothing of its geometry stays in the stretch that is running."""
+        """A frame that tells nothing of its geometry stays in the segment that is running."""
         before = self._before
         if before is None:
             return replace(frame, spacing=None, segment=max(self._segment, 0), segment_cause=self._cause)

@@ -1,4 +1,4 @@
-"""Pictures of this machine: a capture card or camera (V4L2), and the screen (X11)."""
+"""Capture devices of this machine: V4L2 cards and cameras, the X11 screen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Video over the network, low in delay: RTSP, RTMP, MPEG-TS over UDP, and whatever else FFmpeg takes by HTTP or TCP."""
+"""Low-latency network video: RTSP, RTMP, MPEG-TS over UDP, HTTP, TCP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a picture was captured, from its sender's stamps: so that a queue before the decoder shows as age.
+"""Capture times from the sender's timestamps, so that queueing shows as age.
 
     arrival - stamp = offset of the two clocks + delay on the way
 

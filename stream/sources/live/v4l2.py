@@ -1,4 +1,4 @@
-"""Pictures of a capture card or camera by V4L2, with the kernel's time stamp and number of each.
+"""A live V4L2 feed, with the kernel's timestamps and frame numbers.
 
     driver --filled buffer--> number, stamp --> grey --> Picture
        ^___________________________|

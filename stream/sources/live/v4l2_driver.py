@@ -1,4 +1,4 @@
-"""What this program says to a V4L2 driver: the few calls and structures that capturing takes, and no more.
+"""The V4L2 ioctls and structures that capturing needs.
 
 Layouts and numbers are those of `linux/videodev2.h` on 64-bit Linux, of little-endian machines.
 """

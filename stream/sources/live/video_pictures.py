@@ -1,4 +1,4 @@
-"""The pictures of a coded stream as a feed passes them on: decoded, checked, in grey, with their times."""
+"""Pictures of a coded live stream: decoded, checked, grey, timed."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def measurement(index: int, clock: ManualClock, **changes: Any) -> Measurement:
 
 
 def feed(board: Board, clock: ManualClock, *, every: int) -> None:
-    """Five seconds at 25 Hz, of which each so manieth frame is measured."""
+    """Five seconds at 25 Hz, of which every n-th frame is measured."""
     for index in range(125):
         is_dropped = index % every
         changes = {"state": FrameState.DROPPED, "reason": Reason.OVERLOAD} if is_dropped else {}

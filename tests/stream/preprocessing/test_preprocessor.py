@@ -1,4 +1,4 @@
-"""What passes the watch is ultrasound alone: names around and in the sector reach no output of any kind."""
+"""What passes preprocessing is ultrasound alone: names around and in the sector reach no output of any kind."""
 
 from __future__ import annotations
 

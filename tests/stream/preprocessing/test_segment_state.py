@@ -1,4 +1,4 @@
-"""What is known of a picture ends with the stretch it is known for: scale, sector, orientation, and why."""
+"""What is known of a picture ends with the segment it is known for: scale, sector, orientation, and why."""
 
 from __future__ import annotations
 

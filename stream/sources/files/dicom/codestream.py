@@ -1,4 +1,4 @@
-"""What a coded picture says of itself, read from its first bytes: these outrank the DICOM header around it."""
+"""Headers of coded pictures (JPEG, JPEG 2000, RLE), which outrank the DICOM header."""
 
 from __future__ import annotations
 

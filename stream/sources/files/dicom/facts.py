@@ -1,4 +1,4 @@
-"""What a DICOM header says about its pictures, checked, before the first one is read."""
+"""Checked facts of a DICOM header about its pictures."""
 
 from __future__ import annotations
 

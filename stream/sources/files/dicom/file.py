@@ -1,4 +1,4 @@
-"""DICOM files, opened and inflated where needed, and the care that pydicom asks for."""
+"""Opens and inflates DICOM files."""
 
 from __future__ import annotations
 

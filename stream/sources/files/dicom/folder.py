@@ -1,4 +1,4 @@
-"""A folder of DICOM files, or the index of one (DICOMDIR), as a source of frames."""
+"""A folder of DICOM files, or a DICOMDIR, as a source of frames."""
 
 from __future__ import annotations
 

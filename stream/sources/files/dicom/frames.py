@@ -1,4 +1,4 @@
-"""The bytes of a DICOM recording, frame by frame, found by their place in the file."""
+"""Locates and reads the bytes of each frame of a DICOM recording."""
 
 from __future__ import annotations
 

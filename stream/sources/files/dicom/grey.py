@@ -1,4 +1,4 @@
-"""From stored pixel values to grey levels: one table for each recording, looked up pixel by pixel."""
+"""Grey levels from stored pixel values: rescale, window, palette, colour."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The header of a DICOM file up to its pixels, read through pydicom.
+"""Reads a DICOM header up to its pixels, through pydicom.
 
 Only the attributes listed here are ever read. None of them identifies a patient; the series' UID is used to sort files
 and is neither shown nor written.

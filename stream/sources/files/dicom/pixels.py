@@ -1,4 +1,4 @@
-"""Decoders of single pictures: coded bytes in, stored values out.
+"""Decoders of single DICOM pictures: coded bytes to stored values.
 
 JPEG is decoded by FFmpeg, which the video sources need anyway, and which leaves colour as it is stored; all else by
 pydicom and its plug-ins. How a picture is coded is read from the picture itself, and what it says of its size, depth

@@ -1,4 +1,4 @@
-"""How large the pixels of a DICOM recording are, region by region."""
+"""Pixel spacing of a DICOM recording, region by region."""
 
 from __future__ import annotations
 

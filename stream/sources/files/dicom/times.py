@@ -1,4 +1,4 @@
-"""When the frames of a DICOM recording were taken."""
+"""Frame times of a DICOM recording."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Pillow does not tell of an image file: whether a picture is whole, and whether another lies behind it."""
+"""Completeness checks of image files beyond Pillow's."""
 
 from __future__ import annotations
 

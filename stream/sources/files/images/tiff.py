@@ -1,4 +1,4 @@
-"""What must be known of a TIFF beyond its pixels: its pages, what ImageJ says of them, and what Pillow would garble."""
+"""TIFF details beyond Pillow: pages, ImageJ metadata, layouts it would garble."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the header of a PLUS sequence says of each picture: `Seq_Frame0012_Timestamp` and its like."""
+"""Per-frame header fields of PLUS sequences (`Seq_Frame0012_Timestamp`)."""
 
 from __future__ import annotations
 

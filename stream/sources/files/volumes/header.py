@@ -1,4 +1,4 @@
-"""A stack of pictures as its header describes it.
+"""The header of a MetaImage or NRRD stack, in one form.
 
 MetaImage and NRRD differ in how the header is written, not in what it says; both parsers
 (`stream.sources.files.volumes.metaimage`, `stream.sources.files.volumes.nrrd`) end in a `StackHeader`.

@@ -1,4 +1,4 @@
-"""The bytes of a stack, one picture at a time, and how many pictures there are."""
+"""Reads the pixels of a stack one picture at a time, and counts the pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The messages of one OpenIGTLink connection: what cannot be read is stepped over, what cannot be stepped over ends it.
+"""Reads the messages of one OpenIGTLink connection, bounded in size and time.
 
 A message's header says how long its body is. An IMAGE says it twice, by its body and by the size of its picture: where
 the two disagree by much there is no telling where the next message begins.

@@ -1,4 +1,4 @@
-"""OpenIGTLink messages, read and written without a copy more than needed: versions 1 to 3 of the protocol.
+"""OpenIGTLink messages, packed and parsed: versions 1 to 3.
 
 Source: the protocol's published specification (openigtlink.org). All numbers are big-endian. A message is a header of
 58 bytes and a body; from header version 2 on the body begins with an extended header and ends with metadata, which are

@@ -1,4 +1,4 @@
-"""Pictures by OpenIGTLink, from PLUS, 3D Slicer or a scanner: `igtl://host:port[/device]`."""
+"""A live feed of OpenIGTLink images: `igtl://host:port[/device]`."""
 
 from __future__ import annotations
 

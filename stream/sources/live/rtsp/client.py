@@ -1,4 +1,4 @@
-"""A conversation by RTSP 1.0 over TCP: asks for the video of a session, and then hands over its RTP packets.
+"""RTSP 1.0 client over TCP: sets up the video session, then yields its RTP packets.
 
     DESCRIBE --SDP--> SETUP --session--> PLAY --$ channel length data--> RTP packets, RTCP, answers
 

@@ -1,4 +1,4 @@
-"""How a user is named to an RTSP server: Basic and Digest, by RFC 2617 and RFC 7616."""
+"""RTSP authentication: Basic and Digest (RFC 2617, RFC 7616)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RTP packets of one video stream, put together to pictures (access units), with what was lost on the way.
+"""Assembles RTP packets into access units, and counts losses.
 
 A gap in the sequence numbers is a loss. Whether it tore the picture at hand, or fell between two, is told by how the
 next packet begins. Sources: RFC 3550 (RTP), RFC 6184 (H.264), RFC 7798 (H.265).

@@ -1,4 +1,4 @@
-"""What an RTSP server is asked for and what it offers: its address, and the video of its session description (SDP)."""
+"""The address of an RTSP server and its session description (SDP)."""
 
 from __future__ import annotations
 

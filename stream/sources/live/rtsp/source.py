@@ -1,4 +1,4 @@
-"""Video by RTSP, its packets counted: H.264 and H.265 over one TCP connection."""
+"""A live RTSP feed with counted packets: H.264 and H.265."""
 
 from __future__ import annotations
 
