@@ -14,7 +14,11 @@ from stream.app.options.values import FileOrName, Folder
 @command(
     "folds",
     help="Train the networks of the grouped 5-fold cross-validation; goes on where it was.",
-    examples=("partum folds --data DATA -o runs", "partum folds mask-1 refinement-1 --data DATA -o runs"),
+    examples=(
+        "partum folds --data DATA -o runs",
+        "partum folds mask-1 refinement-1 --data DATA -o runs",
+        "partum folds mask-all refinement-all --data DATA -o runs",
+    ),
 )
 @click.argument("runs", nargs=-1)
 @click.option(

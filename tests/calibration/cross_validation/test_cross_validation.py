@@ -31,8 +31,8 @@ from calibration.cross_validation.score import (
 )
 from calibration.data.bands import BANDS, axis_deg, band_of
 from calibration.errors import ConfigError, TrainingError
-from calibration.learning.folds import ALL, runs_named, with_fold
-from calibration.learning.settings.training import SourceSettings
+from calibration.learning.folds import ALL, held_out, runs_named, with_fold
+from calibration.learning.settings.training import SourceSettings, load_config
 from engines.network.gate import mask_evidence
 from stream.measurement.expected_error import FEATURES, ErrorModel
 from stream.measurement.geometry import Ellipse
@@ -235,3 +235,12 @@ def test_runs_are_named_and_hold_out_their_fold() -> None:
         runs_named(["mask-9"])
     sources = [SourceSettings(path="a", folds=5), SourceSettings(path="b", folds=4), SourceSettings(path="c")]
     assert [source.fold for source in with_fold(sources, 4)] == [4, 0, 0]
+
+
+def test_what_ships_learns_from_all_frames_by_the_same_recipe() -> None:
+    assert [run.name for run in runs_named(["mask-all", "refinement-all"])] == ["mask-all", "refinement-all"]
+    recipe = load_config("lite0.toml")
+    config = held_out(recipe, None)
+    assert not any(source.folds for source in config.train)
+    assert [source.path for source in config.validation] == ["phantom:"]
+    assert replace(config, train=recipe.train, validation=recipe.validation) == recipe
