@@ -20,7 +20,7 @@ from tests.fakes.doubles import DrawnSource, GreyLevelEngine
 if TYPE_CHECKING:
     from stream.pipeline.record import Measurement
 
-pytestmark = [pytest.mark.browser]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

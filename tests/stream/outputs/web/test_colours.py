@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 from tests.fakes.browser_page import LONG, canvas_of, held, overloaded, refused, shown, widest_result
 
-pytestmark = [pytest.mark.browser]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

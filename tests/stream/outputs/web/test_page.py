@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 from tests.fakes.browser_page import canvas_of, shown, widest_result
 
-pytestmark = [pytest.mark.browser]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
