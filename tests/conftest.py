@@ -44,6 +44,12 @@ def gpu() -> None:
         pytest.skip(str(error))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_configuration_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What is tested is what the tests say, whatever `partum.toml` of whoever runs them says."""
+    os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("config"))
+
+
 @pytest.fixture(autouse=True)
 def no_thread_outlives_a_test() -> Iterator[None]:
     before = set(threading.enumerate())

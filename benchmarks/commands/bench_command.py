@@ -12,7 +12,7 @@ import click
 from engines.registry import AUTO, BACKENDS
 from stream.app.command import CommandGroup, out_option
 from stream.app.options.shared import options_of
-from stream.app.options.values import FilePath, Folder, Number, OneOf, PathOrAddress
+from stream.app.options.values import FilePath, Folder, Number, OneOf, PathOrAddress, Whole
 from stream.common.errors import OptionError
 
 if TYPE_CHECKING:
@@ -30,10 +30,16 @@ def bench_command() -> None:
     examples=("partum bench model --batch 1 -o bench.json",),
 )
 @click.argument("model", required=False, type=FilePath(path_type=Path))
-@click.option("--backend", "backends", multiple=True, type=OneOf([b for b in BACKENDS if b != AUTO]))
+@click.option(
+    "--backend",
+    "backends",
+    multiple=True,
+    type=OneOf([b for b in BACKENDS if b != AUTO]),
+    help="Only this one; may be repeated.",
+)
 @click.option("--data", type=Folder(path_type=Path), multiple=True, help="Data set for the agreement.")
-@click.option("--batch", "batches", type=click.IntRange(1), multiple=True, help="Batch size; may be repeated.")
-@click.option("--threads", type=click.IntRange(1), help="Cores of each engine. Default: all.")
+@click.option("--batch", "batches", type=Whole(1), multiple=True, help="Batch size; may be repeated.")
+@click.option("--threads", type=Whole(1), help="Cores of each engine. Default: all.")
 @out_option("FILE", "JSON file for the results.")
 def bench_model_command(
     model: Path | None,
@@ -60,9 +66,9 @@ def bench_model_command(
     "--rate", "rate_hz", type=Number(min=0.1, max=1000), default=30.0, show_default=True, help="Arrivals, Hz."
 )
 @click.option("--asap", is_flag=True, help="As fast as possible instead: throughput.")
-@click.option("--streams", type=click.IntRange(1), help="Find how many feeds are carried, up to so many.")
-@click.option("--frames", type=click.IntRange(100), default=600, show_default=True, help="Of each repeat.")
-@click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
+@click.option("--streams", type=Whole(1), help="Find how many feeds are carried, up to so many.")
+@click.option("--frames", type=Whole(100), default=600, show_default=True, help="Of each repeat.")
+@click.option("--repeats", type=Whole(1), default=5, show_default=True, help="Of the whole.")
 @click.option("--deadline", type=Number(min=0, max=1e6, min_open=True), help="Milliseconds. Default: a period.")
 @options_of("bench stream")
 @click.option("--append", is_flag=True, help="Add the repeats to those that --out holds: to take two turns about.")
@@ -141,7 +147,7 @@ def bench_compare_command(a: Path, b: Path) -> None:
     examples=("partum bench peers -o peers.json",),
 )
 @click.argument("source", required=False, type=PathOrAddress())
-@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="All in turn, so many times.")
+@click.option("--rounds", type=Whole(1), default=3, show_default=True, help="All in turn, so many times.")
 @out_option("FILE", "JSON file; a table comes beside it.")
 def bench_peers_command(source: str | None, rounds: int, out: Path | None) -> None:
     """See the command's help text above."""

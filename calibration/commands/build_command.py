@@ -41,6 +41,7 @@ class BatchSizes(click.ParamType[tuple[int, int, int]]):
     type=OneOf([AUTO, "tensorrt", "openvino", "onnxruntime", "torch"]),
     default=AUTO,
     show_default=True,
+    help="What the engine is for.",
 )
 @click.option(
     "--precision",

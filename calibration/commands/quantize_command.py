@@ -8,7 +8,7 @@ import click
 
 from engines.runtime import runtime_unavailable
 from stream.app.command import command, out_option
-from stream.app.options.values import FilePath, Folder, OneOf
+from stream.app.options.values import FilePath, Folder, OneOf, Whole
 
 
 @command(
@@ -21,10 +21,14 @@ from stream.app.options.values import FilePath, Folder, OneOf
     "--data", type=Folder(path_type=Path), multiple=True, help="A data set with real frames; may be repeated."
 )
 @out_option("FILE", "Model file to write. Default: MODEL.int8.onnx beside MODEL.")
+@click.option("--frames", type=Whole(1), default=128, show_default=True, help="Frames that ranges are taken from.")
 @click.option(
-    "--frames", type=click.IntRange(1), default=128, show_default=True, help="Frames that ranges are taken from."
+    "--ranges",
+    type=OneOf(["minmax", "percentile", "entropy"]),
+    default="minmax",
+    show_default=True,
+    help="How ranges are found.",
 )
-@click.option("--ranges", type=OneOf(["minmax", "percentile", "entropy"]), default="minmax", show_default=True)
 @click.option(
     "--activations",
     type=OneOf(["signed", "unsigned"]),

@@ -38,7 +38,7 @@ class Command(click.Command):
     ) -> None:
         facts.setdefault("context_settings", {}).setdefault("help_option_names", ["-h", "--help"])
         super().__init__(name, **facts)
-        self.examples = tuple(examples)
+        self.examples, self.reads_config = tuple(examples), reads_config
         self.params += [*(_config_options() if reads_config else ()), _verbose_option()]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -8,7 +8,7 @@ import click
 
 from engines.runtime import runtime_unavailable
 from stream.app.command import command, out_option
-from stream.app.options.values import FilePath
+from stream.app.options.values import FilePath, OneOf, Whole
 
 ONNX, CHECKPOINTS = ".onnx", (".pt", ".pth", ".ckpt")
 
@@ -21,20 +21,20 @@ ONNX, CHECKPOINTS = ".onnx", (".pt", ".pth", ".ckpt")
 @click.argument("source", type=FilePath(path_type=Path))
 @out_option("FILE", "Model file to write. Default: SOURCE.onnx.")
 @click.option(
-    "--refinement", type=click.Path(path_type=Path), help="Checkpoint of the second look, to go into the same model."
+    "--refinement", type=FilePath(path_type=Path), help="Checkpoint of the second look, to go into the same model."
 )
 @click.option(
-    "--fitted", type=click.Path(path_type=Path), help="JSON file of what was fitted out of fold: gate, fusion, quality."
+    "--fitted", type=FilePath(path_type=Path), help="JSON file of what was fitted out of fold: gate, fusion, quality."
 )
 @click.option(
     "--weights",
-    type=click.Choice(["float16", "int8"]),
+    type=OneOf(["float16", "int8"]),
     default="float16",
     show_default=True,
     help="What the largest weights are stored in; the model computes in float32 all the same.",
 )
 @click.option("--triton", type=FilePath(path_type=Path), help="Triton model repository to write the model into.")
-@click.option("--max-batch", type=click.IntRange(1), default=16, show_default=True, help="Of the Triton server.")
+@click.option("--max-batch", type=Whole(1), default=16, show_default=True, help="Of the Triton server.")
 def export_command(
     source: Path,
     out: Path | None,

@@ -49,7 +49,7 @@ class ConfigFile:
             text = path.read_text(encoding="utf-8-sig")  # editors of some systems begin a file with a mark
             return cls(path, text, tomllib.loads(text))
         except OSError as error:
-            raise OptionError(f"{path}: cannot be read ({error.strerror}); check --config") from error
+            raise OptionError(f"{path}: cannot be read ({error.strerror}); mend that, or give --no-config") from error
         except (ValueError, RecursionError) as error:
             raise OptionError(f"{path}: is no TOML ({error})") from error
 
@@ -116,6 +116,8 @@ def check(file: ConfigFile, program: click.Group) -> None:
     for name, content in file.tables.items():
         if not isinstance(content, dict):
             place = file.place("", name)
+            if isinstance(content, list) and (name in shared or name in _names(program)):
+                raise OptionError(f"{place}: [[{name}]] is a list of tables; write it once, as [{name}]")
             raise OptionError(f"{place}: {name!r} stands in no table; put it below [{_table_of(name) or 'analysis'}]")
         if name in shared:
             _check_table(file, name, content, shared[name])
@@ -125,10 +127,12 @@ def check(file: ConfigFile, program: click.Group) -> None:
 
 
 def configurable(command: click.Command) -> Iterator[click.Parameter]:
-    """The parameters of a command that a file may hold: all but help and those that name files."""
-    for each in command.params:
-        if each.name not in (CONFIG, NO_CONFIG):
-            yield each
+    """The parameters of a command that a file may hold: all but help and those that name files.
+
+    None of a command that reads no files, so that none is accepted in vain.
+    """
+    if getattr(command, "reads_config", True):
+        yield from (each for each in command.params if each.name not in (CONFIG, NO_CONFIG))
 
 
 def settings_of(command: click.Command, names: Sequence[str], files: Sequence[ConfigFile]) -> dict[str, Setting]:

@@ -10,8 +10,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
-import click
-
 from engines.registry import AUTO, BACKENDS
 from stream.app.options.declare import OptionTable, as_option, declare, declared, key_of
 from stream.app.options.values import (
@@ -26,6 +24,7 @@ from stream.app.options.values import (
     SectorBox,
     Spacing,
     Text,
+    Whole,
 )
 from stream.measurement.biometry import Orientation
 from stream.measurement.protocols import DEFAULT_PROTOCOL, PROTOCOLS
@@ -198,7 +197,7 @@ class OutputOptions(OptionTable):
     igtl_out: int | None = declare(
         None,
         "--igtl-out",
-        type=click.IntRange(0, 65535),
+        type=Whole(0, 65535),
         metavar="PORT",
         on=("attach",),
         help="Offer the results by OpenIGTLink at this port, on this machine.",
@@ -219,7 +218,12 @@ class WebOptions(OptionTable):
     TABLE: ClassVar[str] = "web"
 
     serve: str | None = declare(
-        None, "--serve", metavar="HOST:PORT", on=RUNS, help="Show it in a browser, for example at 127.0.0.1:8400."
+        None,
+        "--serve",
+        type=Text(),
+        metavar="HOST:PORT",
+        on=RUNS,
+        help="Show it in a browser, for example at 127.0.0.1:8400.",
     )
     token: str | None = declare(
         None,
@@ -233,6 +237,7 @@ class WebOptions(OptionTable):
     allow_hosts: tuple[str, ...] = declare(
         (),
         "--allow-host",
+        type=Text(),
         metavar="NAME",
         multiple=True,
         on=RUNS,

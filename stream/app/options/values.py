@@ -16,6 +16,8 @@ import click
 from engines.redaction import looks_like_address
 
 if TYPE_CHECKING:
+    import click.shell_completion
+
     from stream.frames.frame import PixelSpacing
     from stream.preprocessing import PreprocessingOptions
     from stream.preprocessing.options import Box
@@ -81,8 +83,16 @@ class Spacing(click.ParamType["PixelSpacing"]):
             self.fail(f"{value!r}: {error}", param, ctx)
 
 
+class Whole(click.IntRange):
+    """A whole number of a range."""
+
+    name = "n"
+
+
 class Number(click.FloatRange):
     """A number of a range; NaN and infinity, which Python reads as numbers, are none."""
+
+    name = "x"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         number = float(super().convert(value, param, ctx))
@@ -107,17 +117,37 @@ class PathOrAddress(click.ParamType[str]):
 
     name = "path|address"
 
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[click.shell_completion.CompletionItem]:
+        return _files(incomplete)
 
-class ModelName(Text):
+
+class _FileText(Text):
+    """A text that may name a file: shells complete it as one."""
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[click.shell_completion.CompletionItem]:
+        return _files(incomplete)
+
+
+class ModelName(_FileText):
     """A model's file, or its address on a server."""
 
     name = "model"
 
 
-class FileOrName(Text):
+class FileOrName(_FileText):
     """A file, or the name of one that ships."""
 
     name = "file|name"
+
+
+def _files(incomplete: str) -> list[click.shell_completion.CompletionItem]:
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="file")]
 
 
 class FilePath(click.Path):

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 
 import click
 import pytest
+from click.shell_completion import ShellComplete
 
 import partum
 from stream.app.command import SECTIONS, Command, CommandGroup
+from stream.app.command_line import COMPLETE
 from stream.app.exit_codes import ExitCode
 from tests.conftest import REPOSITORY
 from tests.stream.app.every_command import COMMANDS, PROGRAM, Names
@@ -99,7 +101,7 @@ def test_every_command_has_the_same_form(names: Names, capsys: pytest.CaptureFix
     assert sections[-2:] == ["General", "Examples"]
     for option in command.params:
         if isinstance(option, click.Option):
-            assert option.help or option.metavar or isinstance(option.type, click.Choice) or option.name == "repeats"
+            assert option.help
             assert ("-o" in option.opts) == ("--out" in option.opts)
             assert ("-v" in option.opts) == ("--verbose" in option.opts)
 
@@ -208,6 +210,13 @@ def test_bash_completes(words: str, expected: set[str], tmp_path: Path) -> None:
         [bash, "--norc", "-c", probe], env=environment, capture_output=True, text=True, timeout=60, check=True
     )
     assert expected <= set(found.stdout.split())
+
+
+@pytest.mark.parametrize("words", ["replay pa", "replay --model pa", "replay --profile pa", "train pa", "measure pa"])
+def test_files_are_completed_by_the_shell(words: str) -> None:
+    *before, begun = words.split()
+    incomplete = ShellComplete(PROGRAM, {}, "partum", COMPLETE).get_completions(before, begun)
+    assert [(item.value, item.type) for item in incomplete] == [("pa", "file")]
 
 
 # Odd terminals
