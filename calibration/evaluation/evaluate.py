@@ -16,9 +16,10 @@ from calibration.errors import DataSetError
 from calibration.evaluation.frames import evaluate_frames, orientation_of_truth, protocols_for
 from calibration.evaluation.metrics import REGIONS
 from calibration.evaluation.pictures import PictureCase, choose_cases, draw_agreement, draw_cases
-from calibration.evaluation.report import FILES, Report, evaluation_metrics, write_whole
+from calibration.evaluation.report import FILES, Report, evaluation_metrics
 from engines.onnx.training_frames import find_training_frames, read_signatures
 from engines.registry import REMOTE, WEIGHTS
+from stream.common.atomic_file import write_atomic
 from stream.common.errors import OptionError
 from stream.measurement.biometry import Orientation
 from stream.measurement.protocols import DEFAULT_PROTOCOL, PROTOCOLS
@@ -166,10 +167,10 @@ def _draw(options: EvaluationOptions, dataset: DataSet, results: Sequence[FrameR
             ]
             for title, row in chosen.items()
         }
-        write_whole(folder / "cases.png", draw_cases(rows))
+        write_atomic(folder / "cases.png", draw_cases(rows))
     agreement = draw_agreement(results, protocols_for(options.orientation))
     if agreement:
-        write_whole(folder / "agreement.png", agreement)
+        write_atomic(folder / "agreement.png", agreement)
 
 
 def _read_again(dataset: DataSet, split: str | None, names: set[str]) -> dict[str, LabelledFrame]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from typing import TYPE_CHECKING
 
 import cv2
 
 from calibration.evaluation.metrics import REGIONS
 from calibration.evaluation.summary import difference, summarise
+from stream.common.atomic_file import write_atomic
 from stream.common.errors import OutputError
 from stream.measurement.protocols import DEFAULT_PROTOCOL
 from stream.outputs.manifest import NOTICE, environment_facts, now_utc
@@ -92,7 +92,7 @@ class Report:
 
     def add(self, result: FrameResult, labels: NDArray[np.uint8]) -> None:
         """Writes the frame's mask, coded 0/1/2, and its row."""
-        write_whole(self._masks / f"{result.name}.png", cv2.imencode(".png", labels)[1].tobytes())
+        write_atomic(self._masks / f"{result.name}.png", cv2.imencode(".png", labels)[1].tobytes())
         self._write_row(row(result))
 
     def close(self) -> None:
@@ -221,21 +221,6 @@ def _new_frames(results: Sequence[FrameResult], plane_threshold: float) -> dict[
     """The same numbers of the frames alone that the model has not learned from; None where there are none, or all."""
     new = [result for result in results if result.was_trained_on is False]
     return summarise(new, plane_threshold=plane_threshold) if 0 < len(new) < len(results) else None
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Writes beside `path`, then renames.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    partial = path.with_name(f"{path.name}.part")
-    try:
-        partial.write_bytes(data)
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another --out") from error
 
 
 def _number(value: float | None) -> str:

@@ -36,12 +36,13 @@ from calibration.cross_validation.score import (
     protocol_table,
 )
 from calibration.errors import TrainingError
-from calibration.evaluation.report import rounded, write_whole
+from calibration.evaluation.report import rounded
 from calibration.learning import checkpoint
 from calibration.learning.folds import ALL, FOLDS, KINDS
 from calibration.studies.cross_validation_tables import cross_validation_markdown
 from engines.errors import PartumError
 from stream.app.options.values import Folder
+from stream.common.atomic_file import write_atomic
 from stream.outputs.manifest import NOTICE, environment_facts, now_utc, write_json
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def study_cross_validation(data: Path, runs: Path, out: Path) -> dict[str, Any]:
     }
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / f"{NAME}.json", {key: rounded(value) for key, value in facts.items()})
-    write_whole(out / f"{NAME}.md", f"{cross_validation_markdown(content)}\n{NOTICE}\n".encode())
+    write_atomic(out / f"{NAME}.md", f"{cross_validation_markdown(content)}\n{NOTICE}\n".encode())
     return content
 
 

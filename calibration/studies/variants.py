@@ -24,12 +24,13 @@ from calibration.cross_validation.predictions import fold_frames, predict
 from calibration.cross_validation.score import cases_of, error_figures, fused_axes, mask_table
 from calibration.data.bands import BANDS, band_of
 from calibration.errors import ConfigError
-from calibration.evaluation.report import rounded, write_whole
+from calibration.evaluation.report import rounded
 from calibration.evaluation.statistics.resampling import mean_interval
 from calibration.learning.folds import FOLDS
 from calibration.studies.common import markdown_table
 from engines.errors import PartumError
 from stream.app.options.values import Folder
+from stream.common.atomic_file import write_atomic
 from stream.outputs.manifest import NOTICE, environment_facts, now_utc, write_json
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def study_variants(data: Path, out: Path, variants: Sequence[Variant], *, fold: 
     }
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / f"{NAME}.json", {key: rounded(value) for key, value in facts.items()})
-    write_whole(out / f"{NAME}.md", f"{as_text(content)}\n{NOTICE}\n".encode())
+    write_atomic(out / f"{NAME}.md", f"{as_text(content)}\n{NOTICE}\n".encode())
     return content
 
 

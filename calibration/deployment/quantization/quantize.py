@@ -18,13 +18,13 @@ from calibration.deployment.quantization.qdq import Activations, Quantizer, Rang
 from calibration.deployment.quantization.sensitivity import Sensitivity, scan
 from calibration.deployment.trial_frames import as_network_input, read_frames
 from calibration.errors import AcceptanceError, DataSetError
-from calibration.evaluation.report import write_whole
 from calibration.fitting.thresholds import matched_threshold
 from engines.backends.openvino import OpenVinoEngine
 from engines.errors import ModelMismatch
 from engines.onnx.editing import read_graph, serialize_model
 from engines.onnx.model_file import ModelFile, read_model_file
 from engines.onnx.training_frames import find_training_frames
+from stream.common.atomic_file import write_atomic
 from stream.common.errors import OptionError
 from stream.outputs.manifest import NOTICE, environment_facts, now_utc, write_json
 
@@ -115,7 +115,7 @@ def run_quantize(options: QuantizeOptions) -> AcceptanceReport:
             )
         mark = f"engine not accepted: {'; '.join(report.refusals)}"
         candidate = _rewritten(candidate, warning=mark)
-    write_whole(options.out, candidate.content)
+    write_atomic(options.out, candidate.content)
     seen = find_training_frames(candidate.spec, options.model.parent)
     if seen and options.out.parent.resolve() != seen.parent.resolve():
         shutil.copy2(seen, options.out.parent)

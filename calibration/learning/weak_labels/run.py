@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from calibration.errors import DataSetError
-from calibration.evaluation.report import write_whole
 from calibration.learning.weak_labels.filters import FilterLimits, Refusal, WeakLabel, filter_mask, softmax
+from stream.common.atomic_file import write_atomic
 from stream.frames.frame import Frame
 from stream.inference.frame_analyzer import infer_frame, logits_in_frame
 from stream.outputs.manifest import NOTICE, environment_facts, now_utc, write_json
@@ -89,7 +89,7 @@ def write_weak_labels(
         label = None if teaching.only_standard and frame.plane is None else teach(frame, teaching)
         refusal = label.refusal if label else Refusal.PLANE_UNKNOWN
         if label and not refusal:
-            write_whole(folder / f"{frame.name}.png", cv2.imencode(".png", label.mask)[1].tobytes())
+            write_atomic(folder / f"{frame.name}.png", cv2.imencode(".png", label.mask)[1].tobytes())
             kept_weight += label.weight
         reasons[refusal or "kept"] += 1
         rows.append(_row(frame.name, label, refusal))
@@ -98,7 +98,7 @@ def write_weak_labels(
             f"{dataset}: all of its {count} frames have a mask or are known to be no standard plane; give a data set,"
             " or a --split of it, with frames to label"
         )
-    write_whole(folder / WEIGHTS_FILE, _table(rows).encode())
+    write_atomic(folder / WEIGHTS_FILE, _table(rows).encode())
     facts = {"dataset": dataset, **(about or {}), **_facts(teaching, reasons, kept_weight), **environment_facts()}
     facts = {"schema": SCHEMA, "notice": NOTICE, "finished_utc": now_utc(), **facts}
     write_json(folder / FACTS_FILE, facts)
