@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from engines.errors import EngineError
 from engines.registry import available_engines
-from engines.tensorrt.cache import EngineCache, refusal
+from engines.tensorrt.cache import EngineCache, rejection_reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ class Availability:
     reason: str
 
 
-def inventory() -> list[Availability]:
+def list_backends() -> list[Availability]:
     """Every back-end, in the order in which `auto` takes them. Imports each runtime that is installed."""
     found = []
     for backend, missing in available_engines().items():
@@ -59,7 +59,7 @@ def _tensorrt() -> tuple[str, tuple[str, ...], str]:
         device = CudaRuntime().device(0)
     except EngineError as error:
         return version, (), f"{error} (it can still build engines from afar: partum build --device sm89)"
-    usable = [path.name for path, facts in EngineCache().entries() if not refusal(facts)]
+    usable = [path.name for path, facts in EngineCache().entries() if not rejection_reason(facts)]
     reason = "" if usable else "no accepted engine in the cache; make one with partum build"
     return version, (f"{device}, CUDA {device.driver}",), reason
 

@@ -49,7 +49,7 @@ _PHANTOM = re.compile(
 )
 
 
-def redacted(address: str) -> str:
+def redact(address: str) -> str:
     """The address as it may be shown; a text that is no address is hidden whole.
 
     Convention: what stands before the last `@` is a credential, wherever that is, so that passwords with `/ # ? @` are
@@ -76,10 +76,10 @@ def looks_like_address(text: str) -> bool:
     return "://" in text or _BEGINNING.match(text) is not None
 
 
-def scrubbed(text: str, *addresses: str) -> str:
+def redact_text(text: str, *addresses: str) -> str:
     """A text of others, such as a library's error, with these addresses, and pieces of them, as they may be shown."""
     for address in sorted(filter(looks_like_address, addresses), key=len, reverse=True):
-        shown = redacted(address)
+        shown = redact(address)
         text = text.replace(address, shown)
         for piece in sorted(_pieces(address), key=len, reverse=True):
             if piece not in shown:

@@ -14,7 +14,7 @@ from engines.closing import close_after
 from engines.early_exit import EarlyExitEngine
 from engines.errors import EngineUnavailable, ModelNotFound
 from engines.onnx.model_file import read_model_file
-from engines.redaction import looks_like_address, redacted
+from engines.redaction import looks_like_address, redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -124,7 +124,7 @@ def load_engine(
         return _load_remote(str(model), backend, early_exit=early_exit)
     path = None if model is None else Path(model)
     if isinstance(model, str) and looks_like_address(model) and not os.path.exists(model):
-        raise ModelNotFound(f"{redacted(model)}: is no model; give an ONNX file, or {REMOTE}host:port/name")
+        raise ModelNotFound(f"{redact(model)}: is no model; give an ONNX file, or {REMOTE}host:port/name")
     if backend != AUTO:
         return _load(backend, path, threads, early_exit=early_exit)
     return _load_first(path, threads, early_exit=early_exit)
@@ -176,10 +176,10 @@ def _load(name: str, path: Path | None, threads: int | None, *, early_exit: bool
 def _load_remote(uri: str, backend: str, *, early_exit: bool) -> Engine:
     if backend != AUTO:
         raise EngineUnavailable(
-            f"{redacted(uri)}: its server chooses the back-end, not --backend {backend}; leave it out"
+            f"{redact(uri)}: its server chooses the back-end, not --backend {backend}; leave it out"
         )
     if early_exit:
-        raise EngineUnavailable(f"{redacted(uri)}: early exit is for engines of this machine; leave it out")
+        raise EngineUnavailable(f"{redact(uri)}: early exit is for engines of this machine; leave it out")
     from engines.backends.triton import TritonEngine
 
     return TritonEngine(uri)

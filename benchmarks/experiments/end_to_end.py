@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.rig.memory import peak_mb, resident_mb
-from benchmarks.rig.schedule import Limited, Scheduled
+from benchmarks.rig.schedule import LimitedSource, ScheduledSource
 from engines.base import Engine, Prediction
 from engines.registry import load_engine
 from engines.sharing import SharedEngine
@@ -110,7 +110,7 @@ class BorrowedEngine(Engine):
         pass
 
 
-def stalling(engine: Engine, *, stall_ms: float, every: int) -> Engine:
+def stalling_engine(engine: Engine, *, stall_ms: float, every: int) -> Engine:
     """An engine that stops for a while at every n-th frame."""
     calls = itertools.count(1)
 
@@ -144,7 +144,7 @@ def bench_stream(options: StreamOptions) -> dict[str, Any]:
     with ExitStack() as stack:
         stack.callback(engine.close)
         if options.stall_ms:
-            engine = stalling(engine, stall_ms=options.stall_ms, every=options.stall_every)
+            engine = stalling_engine(engine, stall_ms=options.stall_ms, every=options.stall_every)
         one_repeat(options, engine, frames=2 * WARM_UP_FRAMES)
         gc.freeze()  # as a session does
         repeats: list[dict[str, Any]] = []
@@ -220,9 +220,9 @@ def _take(options: StreamOptions, engine: Engine, frames: int) -> StreamResult:
     looped = LoopedSource(lambda: open_source(options.source, clock=clock))
     source: FrameSource
     if options.rate_hz:
-        source = Scheduled(looped, rate_hz=options.rate_hz, count=frames, clock=clock)
+        source = ScheduledSource(looped, rate_hz=options.rate_hz, count=frames, clock=clock)
     else:
-        source = Limited(looped, count=frames)
+        source = LimitedSource(looped, count=frames)
     overflow = Overflow.DROP_OLDEST if options.rate_hz else Overflow.BLOCK
     latency_ms, done_s = array("d"), array("d")  # eight bytes a number, so that a long run shows the program's memory
     stage_ms = {stage: array("d") for stage in Stage}
@@ -257,7 +257,7 @@ def _take(options: StreamOptions, engine: Engine, frames: int) -> StreamResult:
         stage_ms=stage_ms,
         done_s=np.array(done_s),
         states=states,
-        lags_ms=source.lags_ms if isinstance(source, Scheduled) else [],
+        lags_ms=source.lags_ms if isinstance(source, ScheduledSource) else [],
         first_result_ms=first_ms,
         resident_mb=resident,
         cpu_ms_per_frame=(time.process_time() - cpu_s) * 1e3 / (frames - warm_up),
@@ -309,7 +309,7 @@ def _without_network(options: StreamOptions, engine: Engine) -> float:
         answers.append(engine.infer(images))
         return answers[-1]
 
-    first = Limited(open_source(options.source, clock=clock), count=20)
+    first = LimitedSource(open_source(options.source, clock=clock), count=20)
     with Pipeline(first, BorrowedEngine(engine, asked), preprocessor=preprocessor) as pipeline:
         for _ in pipeline:
             pass

@@ -40,7 +40,7 @@ SECONDS = 1.0
 """How long each batch size runs."""
 
 
-def measured(engine: TensorRtEngine) -> dict[str, Any]:
+def measure_engine(engine: TensorRtEngine) -> dict[str, Any]:
     """One-frame latency in ms, copies included, and frames per second by batch with two batches under way."""
     image = np.random.default_rng(0).integers(0, 256, (1, 1, engine.spec.height, engine.spec.width), np.uint8)
     times = []
@@ -80,7 +80,7 @@ def check_precision(precision: str, model: Path, data: Sequence[Path], cache: En
             cache.find_path(path) for path, facts in cache.entries() if facts["key"]["precision"] == precision
         )
         with TensorRtEngine(read_model_file(model), stored=stored, use_graph=use_graph) as engine:
-            found["cuda_graph" if use_graph else "no_cuda_graph"] = measured(engine)
+            found["cuda_graph" if use_graph else "no_cuda_graph"] = measure_engine(engine)
     return found
 
 

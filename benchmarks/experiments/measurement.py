@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import track
 
 from benchmarks.reporting.environment import write_result
-from calibration.fitting.boundary_noise import with_boundary_noise
+from calibration.fitting.boundary_noise import add_boundary_noise
 from calibration.fitting.courses import Degradation
 from calibration.fitting.filter_noise import evaluate_tracking
 from stream.measurement.biometry import Orientation
@@ -73,7 +73,7 @@ def under_noise(masks: list[NDArray[np.uint8]]) -> dict[str, object]:
         for protocol, found in changes.items():
             before = measure(mask, protocol=protocol, orientation=Orientation.NORMAL).aop_deg
             for seed in NOISE_SEEDS:
-                noisy = with_boundary_noise(mask, np.random.default_rng([number, seed]))
+                noisy = add_boundary_noise(mask, np.random.default_rng([number, seed]))
                 after = measure(noisy, protocol=protocol, orientation=Orientation.NORMAL).aop_deg
                 if before is not None and after is not None:
                     found.append(abs(after - before))

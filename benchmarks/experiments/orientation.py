@@ -20,9 +20,9 @@ from calibration.fitting.orientation import (
     PHANTOMS,
     cues_of,
     fit_weights,
+    frames_with_masks,
     out_of_fold_log_odds,
     phantom_masks,
-    with_masks,
 )
 from stream.measurement.biometry import Orientation
 from stream.measurement.folder_orientation import FolderOrientation
@@ -41,13 +41,13 @@ FOLDERS = 200
 """How many folders of so many groups are drawn."""
 
 
-def read(log_odds: NDArray[np.float64]) -> dict[str, float]:
+def reading_shares(log_odds: NDArray[np.float64]) -> dict[str, float]:
     """Shares of normal masks that are read right, wrong, and not at all, in 100."""
     found = [orientation_from_log_odds(float(value)) for value in log_odds]
     return _shares(found, right=Orientation.NORMAL)
 
 
-def read_mirrored(log_odds: NDArray[np.float64]) -> dict[str, float]:
+def mirrored_reading_shares(log_odds: NDArray[np.float64]) -> dict[str, float]:
     """The same of their mirror images."""
     return _shares([orientation_from_log_odds(-float(value)) for value in log_odds], right=Orientation.MIRRORED)
 
@@ -104,13 +104,13 @@ def by_scanner(cues: NDArray[np.float64], looks: Iterable[str], phantoms: NDArra
         others = kinds != look
         if others.any():
             weights = fit_weights(np.concatenate([cues[others], phantoms]))
-            found[look] = {"masks": int((~others).sum()), **read(cues[~others] @ weights)}
+            found[look] = {"masks": int((~others).sum()), **reading_shares(cues[~others] @ weights)}
     return found
 
 
 def main(folder: Path) -> None:
     """Measures and writes the result file."""
-    frames = with_masks(folder)
+    frames = frames_with_masks(folder)
     masks = [frame.mask for frame in frames if frame.mask is not None]
     groups = [frame.group for frame in frames]
     cues, phantoms = cues_of(masks), cues_of(phantom_masks(PHANTOMS))
@@ -124,7 +124,7 @@ def main(folder: Path) -> None:
         "seeds": len(SEEDS),
         "weights": dict(zip(("skewness", "offset", "tilt"), [round(float(one), 1) for one in weights], strict=True)),
         "band": [MIRRORED_TO, NORMAL_FROM],
-        "alone_in_100": {"normal": read(every), "mirrored": read_mirrored(every)},
+        "alone_in_100": {"normal": reading_shares(every), "mirrored": mirrored_reading_shares(every)},
         "normal_read_as_mirrored_in_100_by_band": {
             f"{band:g}": [round(100 * float(np.mean(run <= band)), 2) for run in runs] for band in BANDS
         },

@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 from rich.console import Console
 
-from calibration.fitting.probe_motion import moved
+from calibration.fitting.probe_motion import animate_still
 from stream.app.options.session_options import DEMO_CLIP
 from stream.common.clock import MonotonicClock
 from stream.measurement.biometry import Orientation
@@ -47,7 +47,7 @@ SHIFTS = 8
 """Places of the sector that are tried on each mask."""
 
 
-def zoomed(picture: Picture, zoom: float) -> Picture:
+def zoom_picture(picture: Picture, zoom: float) -> Picture:
     """About the middle of the probe's face."""
     height, width = picture.shape
     matrix = np.array([[zoom, 0, width / 2 * (1 - zoom)], [0, zoom, 0]], np.float32)
@@ -62,13 +62,13 @@ CHANGES: Mapping[str, tuple[Callable[[Picture], Picture], ViewChange]] = {
     "upside down": (lambda picture: picture[::-1], ViewChange.UPSIDE_DOWN),
     "turned": (lambda picture: picture[::-1, ::-1], ViewChange.TURNED),
     **{
-        f"zoomed by {zoom:g}": (lambda picture, zoom=zoom: zoomed(picture, zoom), ViewChange.ZOOMED)  # type: ignore[misc]
+        f"zoomed by {zoom:g}": (lambda picture, zoom=zoom: zoom_picture(picture, zoom), ViewChange.ZOOMED)  # type: ignore[misc]
         for zoom in (0.5, 0.7, 0.8, 0.9, 1.1, 1.25, 1.5)
     },
 }
 
 
-def told(images: Sequence[Picture], rate_hz: float) -> list[ViewChange]:
+def detected_changes(images: Sequence[Picture], rate_hz: float) -> list[ViewChange]:
     """What the detector tells of each picture, looking at the sector that is found in the first ones."""
     copies = [small_copy(np.ascontiguousarray(image)) for image in images]
     gathered = PixelExtrema((images[0].shape[0], images[0].shape[1]))
@@ -79,7 +79,7 @@ def told(images: Sequence[Picture], rate_hz: float) -> list[ViewChange]:
     return [detector.update(copy, number / rate_hz) for number, copy in enumerate(copies)]
 
 
-def coded(images: Sequence[Picture], quality: int) -> list[Picture]:
+def encode_decode(images: Sequence[Picture], quality: int) -> list[Picture]:
     """Through H.264 at a constant quality."""
     film = io.BytesIO()
     height, width = (side // 2 * 2 for side in images[0].shape)
@@ -111,7 +111,9 @@ def false_seams(data: Path) -> dict[str, dict[str, int]]:
     """Changes told in recordings in which there are none."""
     return {
         name: {
-            f"every {step}": sum(each is not ViewChange.NONE for each in told(images[::step], rate_hz / step))
+            f"every {step}": sum(
+                each is not ViewChange.NONE for each in detected_changes(images[::step], rate_hz / step)
+            )
             for step in (1, 2, 3)
         }
         for name, images, rate_hz in recordings(data)
@@ -127,9 +129,9 @@ def changes(data: Path) -> dict[str, dict[str, int]]:
         still = np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), np.uint8)
         for name, (then, expected) in CHANGES.items():
             rate_hz, quality = float(rng.choice(RATES_HZ)), int(rng.choice(QUALITIES))
-            images = moved(still, LENGTH, rate_hz=rate_hz, seed=int(rng.integers(1 << 30)))
+            images = animate_still(still, LENGTH, rate_hz=rate_hz, seed=int(rng.integers(1 << 30)))
             film = [image if number < CHANGED_AT else then(image) for number, image in enumerate(images)]
-            found = told(coded(film, quality), rate_hz)
+            found = detected_changes(encode_decode(film, quality), rate_hz)
             others = [each for number, each in enumerate(found) if each is not ViewChange.NONE and number != CHANGED_AT]
             at_once = found[CHANGED_AT]
             rows[name]["made"] += 1

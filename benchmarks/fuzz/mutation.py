@@ -21,7 +21,7 @@ _NUMBERS = ("0", "-1", "1", "nan", "inf", "-inf", "1e309", "1e-320", "0.5", "655
 _NUMBER = re.compile(rb"-?\d+(?:\.\d+)?")
 
 
-def mutated(seeds: Sequence[bytes], random: Random) -> bytes:
+def mutate(seeds: Sequence[bytes], random: Random) -> bytes:
     """One of the seeds with one to eight changes; the same for the same state of `random`."""
     data = random.choice(seeds)
     for _ in range(random.choice((1, 1, 1, 2, 2, 4, 8))):

@@ -14,7 +14,7 @@ from pathlib import Path
 from random import Random
 
 from benchmarks.fuzz.formats import FORMATS, Format
-from benchmarks.fuzz.mutation import mutated
+from benchmarks.fuzz.mutation import mutate
 from benchmarks.rig.memory import resident_mb
 from engines.errors import PartumError
 
@@ -24,7 +24,7 @@ DEFECT = "defect"
 def input_of(name: str, seed: int, case: int) -> bytes:
     """The bytes of a case: the same for the same format, seed and number."""
     format_ = FORMATS[name]
-    data = mutated(format_.seeds(), Random(f"{name}/{seed}/{case}"))
+    data = mutate(format_.seeds(), Random(f"{name}/{seed}/{case}"))
     return format_.mend(data) if format_.mend and case % 2 else data
 
 

@@ -28,7 +28,7 @@ SQUARE = 20
 BITS = 14
 
 
-def numbered(number: int) -> NDArray[np.uint8]:
+def draw_numbered(number: int) -> NDArray[np.uint8]:
     """A picture with moving grey and its number in squares at the bottom."""
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     image: NDArray[np.uint8] = (60 + 40 * np.sin((x + 3 * number) / 20) * np.cos(y / 17)).astype(np.uint8)
@@ -67,7 +67,7 @@ def publish(uri: str, rate: float, seconds: float) -> None:
         stream.options = {"tune": "zerolatency", "preset": "ultrafast", "g": "12", "crf": "18"}
         stream.codec_context.time_base = Fraction(1, 90_000)
         for number in ticks(rate, seconds):
-            picture = av.VideoFrame.from_ndarray(numbered(number), format="gray").reformat(format="yuv420p")
+            picture = av.VideoFrame.from_ndarray(draw_numbered(number), format="gray").reformat(format="yuv420p")
             picture.pts, picture.time_base = round(number / rate * 90_000), Fraction(1, 90_000)
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
@@ -83,7 +83,7 @@ def serve(uri: str, rate: float, seconds: float) -> None:
             self.end_headers()
             try:
                 for number in ticks(rate, seconds):
-                    _, jpeg = cv2.imencode(".jpg", numbered(number))
+                    _, jpeg = cv2.imencode(".jpg", draw_numbered(number))
                     head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
                     self.wfile.write(head.encode() + jpeg.tobytes() + b"\r\n")
                     self.wfile.flush()

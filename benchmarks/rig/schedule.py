@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 TIME_BASE = Fraction(1, 1_000_000)
 
 
-class Scheduled(SourceWrapper):
+class ScheduledSource(SourceWrapper):
     """Reads a frame of another source when it is due, not before: what it costs to decode counts as latency.
 
     Frame `i` is due at `i / rate_hz` after the first; that is its `captured_ns`, and its `pts`.
@@ -61,7 +61,7 @@ class Scheduled(SourceWrapper):
             yield replace(frame, index=index, pts=pts, time_base=TIME_BASE, captured_ns=due_ns)
 
 
-class Limited(SourceWrapper):
+class LimitedSource(SourceWrapper):
     """The first frames of another source, as fast as they are taken."""
 
     def __init__(self, source: FrameSource, *, count: int) -> None:

@@ -31,7 +31,7 @@ RATE_HZ = 30
 GREY = 200
 
 
-def screen(picture: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:
+def draw_screen(picture: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:
     """A picture on a screen whose clock shows `number`; (1080, 1920) uint8."""
     height, width = picture.shape
     size = (2 * round(width * PICTURE_HEIGHT / height / 2), PICTURE_HEIGHT)
@@ -59,7 +59,7 @@ def make_screen_clip(path: Path) -> None:
         )
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         for frame in source:
-            picture = av.VideoFrame.from_ndarray(screen(frame.image, frame.index), format="gray")
+            picture = av.VideoFrame.from_ndarray(draw_screen(frame.image, frame.index), format="gray")
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
 

@@ -60,7 +60,7 @@ def weak_labels_command(
     """See the command's help text above."""
     from calibration.evaluation.evaluate import EvaluationOptions, check_split
     from calibration.learning.weak_labels.filters import FilterLimits
-    from calibration.learning.weak_labels.run import FACTS_FILE, WEIGHTS_FILE, Teaching, write_weak_labels
+    from calibration.learning.weak_labels.run import FACTS_FILE, WEIGHTS_FILE, LabelingSettings, write_weak_labels
     from engines.registry import load_engine
     from stream.outputs.results_folder import prepare_folder
 
@@ -72,7 +72,7 @@ def weak_labels_command(
         earlier = [WEIGHTS_FILE, FACTS_FILE, *(path.name for path in out.glob("*.png"))]
         folder = prepare_folder(out, source=dataset, results=earlier)
         about = {"layout": data.layout, "split": split}
-        teaching = Teaching(teachers=engines, limits=limits, only_standard=plane == "standard")
+        teaching = LabelingSettings(teachers=engines, limits=limits, only_standard=plane == "standard")
         facts = write_weak_labels(data.frames(split), teaching, folder, dataset=str(dataset), count=count, about=about)
     _say(facts, folder)
 

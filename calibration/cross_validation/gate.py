@@ -10,8 +10,8 @@ import numpy as np
 
 from calibration.cross_validation.angles import aop_deg, axis_of
 from calibration.cross_validation.evidence import features, fit_logistic
-from calibration.cross_validation.kept import Kept
-from calibration.cross_validation.negatives import negatives_of
+from calibration.cross_validation.frame_table import FrameTable
+from calibration.cross_validation.negatives import fold_negatives
 from calibration.cross_validation.predictions import SIDE, fold_frames, labels_of, mask_network, run_network
 from calibration.evaluation.statistics.ranks import area_under_roc
 from calibration.learning.frames import fit_image
@@ -29,7 +29,7 @@ PASSING = 0.97
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Negatives(Kept):
+class Negatives(FrameTable):
     """What is said of m frames that are no standard planes.
 
     Attributes:
@@ -45,14 +45,14 @@ class Negatives(Kept):
     measurable: NDArray[np.bool_]
 
 
-def ask_negatives(fold: int, *, data: Path, runs: Path) -> Negatives:
+def predict_negatives(fold: int, *, data: Path, runs: Path) -> Negatives:
     """Runs a fold's network over negatives made of its held-out frames, and over other anatomy and no signal."""
     frames = [(path, frame) for path, frame in fold_frames(data, fold) if path == "psfhs"]
     images = np.stack([fit_image(frame.image, SIDE) for _, frame in frames])
     drawn = np.stack([frame.mask for _, frame in frames if frame.mask is not None])
     network = mask_network(runs / f"mask-{fold}")
     kinds, found, measurable = [], [], []
-    for kind, pictures in negatives_of(images, drawn, data=data, fold=fold).items():
+    for kind, pictures in fold_negatives(images, drawn, data=data, fold=fold).items():
         logits, plane, _ = run_network(network, pictures)
         kinds += [kind] * len(pictures)
         found.append(features(logits, plane))

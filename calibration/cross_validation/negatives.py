@@ -29,7 +29,7 @@ _MOST_OF_STRUCTURE = 0.02
 _DARK = 10
 
 
-def negatives_of(
+def fold_negatives(
     images: NDArray[np.uint8], drawn: NDArray[np.uint8], *, data: Path, fold: int
 ) -> dict[str, NDArray[np.uint8]]:
     """Negatives by kind, (k, S, S) uint8 each, of frames that the fold's networks did not learn from.
@@ -42,9 +42,9 @@ def negatives_of(
     """
     side = images.shape[-1]
     kinds = {
-        "PS filled with tissue": filled(images, drawn, 1),
-        "PS from another frame": cloned(images, drawn, 1),
-        "FH filled with tissue": filled(images, drawn, 2),
+        "PS filled with tissue": fill_structure(images, drawn, 1),
+        "PS from another frame": clone_structure(images, drawn, 1),
+        "FH filled with tissue": fill_structure(images, drawn, 2),
     }
     for path in ("clips", "pelvic_floor"):
         source = SourceSettings(path=path, folds=4, fold=fold % 4, take="held_out", per_group=24)
@@ -57,7 +57,7 @@ def negatives_of(
     return kinds
 
 
-def filled(images: NDArray[np.uint8], drawn: NDArray[np.uint8], code: int) -> NDArray[np.uint8]:
+def fill_structure(images: NDArray[np.uint8], drawn: NDArray[np.uint8], code: int) -> NDArray[np.uint8]:
     """A structure filled as in training, with draws of its own: (n, S, S)."""
     out = []
     generator = torch.Generator().manual_seed(SEED)
@@ -69,7 +69,7 @@ def filled(images: NDArray[np.uint8], drawn: NDArray[np.uint8], code: int) -> ND
     return np.concatenate(out)
 
 
-def cloned(images: NDArray[np.uint8], drawn: NDArray[np.uint8], code: int) -> NDArray[np.uint8]:
+def clone_structure(images: NDArray[np.uint8], drawn: NDArray[np.uint8], code: int) -> NDArray[np.uint8]:
     """A structure covered by what another frame, mirrored, shows there; seamless (Perez et al., SIGGRAPH 2003).
 
     Mirrored, the tissue behind the PS lies where the PS was. Trainings that fill seamlessly too do so with other

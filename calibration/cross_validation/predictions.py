@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from calibration.cross_validation.evidence import features
-from calibration.cross_validation.kept import Kept
-from calibration.cross_validation.views import look_again
+from calibration.cross_validation.frame_table import FrameTable
+from calibration.cross_validation.views import run_second_look
 from calibration.errors import TrainingError
 from calibration.learning import checkpoint
 from calibration.learning.folds import FOLDS
@@ -38,7 +38,7 @@ _CHUNK = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Predictions(Kept):
+class Predictions(FrameTable):
     """What is known and what is said of n frames; masks and points in pixels of the network's square.
 
     Attributes:
@@ -114,11 +114,11 @@ def predict(
         TrainingError: a folder holds no checkpoint.
     """
     images = np.stack([fit_image(frame.image, SIDE) for _, frame in frames])
-    logits, plane, normal = joined_answers([run_network(mask_network(run), images) for run in masks])
+    logits, plane, normal = merge_predictions([run_network(mask_network(run), images) for run in masks])
     found = labels_of(logits)
     views = np.full((len(frames), len(VIEWS), len(OUTPUTS)), np.nan)
     if looks:
-        views = np.concatenate([look_again(refinement_network(run), images, logits) for run in looks], axis=1)
+        views = np.concatenate([run_second_look(refinement_network(run), images, logits) for run in looks], axis=1)
     blank = np.zeros((SIDE, SIDE), np.uint8)
     return Predictions(
         names=np.array([f"{path}/{frame.name}" for path, frame in frames]),
@@ -134,7 +134,7 @@ def predict(
     )
 
 
-def joined_answers(
+def merge_predictions(
     answers: Sequence[tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]],
 ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:
     """One answer of several networks': the logarithm of the mean probabilities, and the mean logits of the heads."""
@@ -176,7 +176,7 @@ def mask_network(run: Path) -> Any:
     Raises:
         TrainingError: it was not trained yet, or its checkpoint is damaged.
     """
-    stored = checkpoint.read(run / checkpoint.CHECKPOINT)
+    stored = checkpoint.read_checkpoint(run / checkpoint.CHECKPOINT)
     network = make_mask_network(checkpoint.config_of(stored)["network"])
     network.load_state_dict(stored["weights"])
     return network.eval()
@@ -188,7 +188,7 @@ def refinement_network(run: Path) -> RefinementNetwork:
     Raises:
         TrainingError: it was not trained yet, or its checkpoint is damaged.
     """
-    stored = checkpoint.read(run / checkpoint.CHECKPOINT)
+    stored = checkpoint.read_checkpoint(run / checkpoint.CHECKPOINT)
     network = RefinementNetwork(**checkpoint.config_of(stored)["network"])
     network.load_state_dict(stored["weights"])
     return network.eval()

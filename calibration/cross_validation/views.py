@@ -20,7 +20,7 @@ _CHUNK = 16
 
 
 @torch.inference_mode()
-def look_again(
+def run_second_look(
     network: RefinementNetwork,
     images: NDArray[np.uint8],
     class_logits: NDArray[np.float32],

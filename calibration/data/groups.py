@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from calibration.data.listing import shortened
+from calibration.data.listing import shorten_names
 from calibration.errors import DataSetError
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class KnownFrames:
         return self.looks[:, 0]
 
 
-def check_unlike(train: KnownFrames, validation: KnownFrames) -> None:
+def check_no_near_copies(train: KnownFrames, validation: KnownFrames) -> None:
     """Checks by content that no frame is judged by that was learned from, nor one that is nearly the same.
 
     Raises:
@@ -160,6 +160,6 @@ def check_unlike(train: KnownFrames, validation: KnownFrames) -> None:
         shown = [f"{validation.names[judged]} and {train.names[learned]}" for judged, learned in pairs]
         frames = len(set(pairs[:, 0].tolist()))
         raise DataSetError(
-            f"{frames} frames of validation are copies or near-duplicates of training frames: {shortened(shown)};"
+            f"{frames} frames of validation are copies or near-duplicates of training frames: {shorten_names(shown)};"
             " hold out by content (folds = 5), or leave them out (exclude)"
         )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _NAMES_SHOWN = 3
 
 
-class Listed(Protocol):
+class ListedItem(Protocol):
     """One item of a data set."""
 
     @property
@@ -27,7 +27,7 @@ class Listed(Protocol):
     def split(self) -> str: ...
 
 
-Item = TypeVar("Item", bound=Listed)
+Item = TypeVar("Item", bound=ListedItem)
 
 
 class Listing(Generic[Item]):
@@ -51,10 +51,10 @@ class Listing(Generic[Item]):
             raise DataSetError(f"{path}: holds no frames; give a data set that is unpacked and whole")
         odd = [name for name in (item.name for item in self._items) if not _is_text(name)]
         if odd:
-            raise DataSetError(f"{path}: {shortened(map(ascii, odd))} is no text in UTF-8; rename the file")
+            raise DataSetError(f"{path}: {shorten_names(map(ascii, odd))} is no text in UTF-8; rename the file")
         twice = [name for name, times in Counter(item.name for item in self._items).items() if times > 1]
         if twice:
-            raise DataSetError(f"{path}: named more than once: {shortened(twice)}; rename or take away the doubles")
+            raise DataSetError(f"{path}: named more than once: {shorten_names(twice)}; rename or take away the doubles")
 
     @property
     def layout(self) -> str:
@@ -87,7 +87,7 @@ def _is_text(name: str) -> bool:
     return True
 
 
-def shortened(names: Iterable[str]) -> str:
+def shorten_names(names: Iterable[str]) -> str:
     """How many names there are and the first of them, for a message of one line: `5 (a, b, c, ...)`."""
     every = list(names)
     more = ", ..." if len(every) > _NAMES_SHOWN else ""

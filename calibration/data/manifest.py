@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from calibration.data.layouts.tables import keyed, read_table
+from calibration.data.layouts.tables import key_rows, read_table
 from calibration.errors import DataSetError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _read(path: Path) -> Manifest:
     if rows and name is None:
         raise DataSetError(f"{path}: lacks a column of names; call it id or name")
     group, look = _column(rows, ("group", "neardup_group")), _column(rows, ("look", "device_look"))
-    named = keyed(rows, name, origin=path) if name else {}
+    named = key_rows(rows, name, origin=path) if name else {}
     return Manifest({key: Origin(row[group] if group else "", row[look] if look else "") for key, row in named.items()})
 
 

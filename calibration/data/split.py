@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from calibration.data.listing import shortened
+from calibration.data.listing import shorten_names
 from calibration.errors import DataSetError
 
 if TYPE_CHECKING:
@@ -93,7 +93,9 @@ def check_disjoint(train_groups: Iterable[str], val_groups: Iterable[str]) -> No
     """
     both = sorted(set(train_groups) & set(val_groups))
     if both:
-        raise DataSetError(f"groups in training and validation alike: {shortened(both)}; split by group, not by frame")
+        raise DataSetError(
+            f"groups in training and validation alike: {shorten_names(both)}; split by group, not by frame"
+        )
 
 
 def _members(groups: Sequence[str], seed: int) -> list[list[int]]:

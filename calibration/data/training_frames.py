@@ -24,15 +24,15 @@ LEVELS = 15
 _VALUES = THUMBNAIL_PX**2
 
 
-def packed(thumbnails: NDArray[np.float32]) -> str:
-    """Whole thumbnails (n, 256), the first of `frame_signatures`, as text; `unpacked` is nearly the inverse."""
+def pack_signatures(thumbnails: NDArray[np.float32]) -> str:
+    """Whole thumbnails (n, 256), the first of `frame_signatures`, as text; nearly restored by `unpack_signatures`."""
     greatest = np.abs(thumbnails).max(axis=1, keepdims=True)
     share = np.divide(np.abs(thumbnails), greatest, out=np.zeros_like(thumbnails), where=greatest > 0)
     levels = np.round(np.sign(thumbnails) * np.sqrt(share) * LEVELS).astype(np.int8)
     return base64.b64encode(zlib.compress(np.unique(levels, axis=0).tobytes(), 9)).decode("ascii")
 
 
-def unpacked(signatures: str) -> NDArray[np.float32]:
+def unpack_signatures(signatures: str) -> NDArray[np.float32]:
     """Thumbnails (n, 256), each of length 1, or 0 where flat.
 
     Raises:
@@ -62,7 +62,7 @@ class TrainingFrames:
     """
 
     def __init__(self, signatures: str) -> None:
-        self._thumbnails = unpacked(signatures)
+        self._thumbnails = unpack_signatures(signatures)
 
     def __len__(self) -> int:
         return len(self._thumbnails)
@@ -80,6 +80,6 @@ class TrainingFrames:
         return bool((self._thumbnails @ np.concatenate([looks, mirrored]).T >= COPY).any())
 
 
-def joined(*signatures: str) -> str:
+def join_signatures(*signatures: str) -> str:
     """The signatures of several trainings as one."""
-    return packed(np.concatenate([unpacked(each) for each in signatures]))
+    return pack_signatures(np.concatenate([unpack_signatures(each) for each in signatures]))

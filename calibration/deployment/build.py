@@ -20,7 +20,7 @@ from engines.errors import EngineMissing, EngineUnavailable, ModelMismatch, Mode
 from engines.onnx.model_file import ModelFile, read_model_file
 from engines.registry import AUTO, DEFAULT_MODEL, DEFAULT_SIGNED_MODEL, available_engines, default_model, load_runtime
 from engines.runtime import check_precision
-from engines.tensorrt.cache import EngineCache, EngineKey, StoredEngine, no_live_stream, refusal
+from engines.tensorrt.cache import EngineCache, EngineKey, StoredEngine, no_live_stream, rejection_reason
 from stream.common.errors import OptionError
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ def _built(
         except EngineMissing as error:
             console.print(f"building: {error}")
         else:
-            console.print(f"built already: {found.path}{f' ({why})' if (why := refusal(found.facts)) else ''}")
+            console.print(f"built already: {found.path}{f' ({why})' if (why := rejection_reason(found.facts)) else ''}")
             return found
     options = BuildOptions(batch=key.batch, capability="" if key.driver else key.device)
     content = _in_precision(model, key)
@@ -250,11 +250,11 @@ def _in_precision(model: ModelFile, key: EngineKey) -> bytes:
     """The graph to build from: folded, in the key's precision, without a decoder where its flags say so."""
     from engines.onnx.folding import fold_graph
     from engines.onnx.heads_only import heads_only
-    from engines.onnx.precision import at_precision
+    from engines.onnx.precision import to_precision
     from engines.tensorrt.engine import HEADS_ONLY
 
     if key.precision in ("fp16", "bf16"):
-        content = at_precision(model.content, key.precision)  # type: ignore[arg-type]
+        content = to_precision(model.content, key.precision)  # type: ignore[arg-type]
     else:
         content = model.content if key.precision == "int8" else fold_graph(model.content)
     return heads_only(content) if key.flags == HEADS_ONLY else content

@@ -88,12 +88,12 @@ class Report:
         except OSError as error:
             raise OutputError(f"{self._masks}: cannot be made ({error.strerror}); choose another --out") from error
         self._lines = LineWriter(folder / "per_image.csv")
-        self._write_row(columns(self._protocols))
+        self._write_row(csv_columns(self._protocols))
 
     def add(self, result: FrameResult, labels: NDArray[np.uint8]) -> None:
         """Writes the frame's mask, coded 0/1/2, and its row."""
         write_atomic(self._masks / f"{result.name}.png", cv2.imencode(".png", labels)[1].tobytes())
-        self._write_row(row(result))
+        self._write_row(csv_row(result))
 
     def close(self) -> None:
         self._lines.close()
@@ -110,7 +110,7 @@ class Report:
         self._lines.add(text.getvalue())
 
 
-def columns(protocols: Sequence[str]) -> list[str]:
+def csv_columns(protocols: Sequence[str]) -> list[str]:
     """The header of `per_image.csv`."""
     names = ["name", "group", "split", "look", "width", "height"]
     names += ["plane", "plane_probability", "called_standard", "mask_confidence"]
@@ -119,8 +119,8 @@ def columns(protocols: Sequence[str]) -> list[str]:
     return names + [f"{protocol}_{value}" for protocol in protocols for value in VALUES]
 
 
-def row(result: FrameResult) -> list[str]:
-    """The cells of a frame under `columns`; empty where there is no value."""
+def csv_row(result: FrameResult) -> list[str]:
+    """The cells of a frame under `csv_columns`; empty where there is no value."""
     cells = [result.name, result.group, result.split, result.look, str(result.width), str(result.height)]
     cells += ["" if result.plane is None else str(result.plane).lower(), _number(result.plane_probability)]
     cells += [str(result.is_called_standard).lower(), _number(result.confidence)]
@@ -177,10 +177,10 @@ def evaluation_metrics(
         "orientation_of_truth": _orientation(truth) if truth and truth.views else None,
         **environment_facts(),
         "definitions": DEFINITIONS,
-        "overall": rounded(summarise(results, plane_threshold=spec.plane_threshold)),
-        "by_split": rounded(_parts(results, "split", spec.plane_threshold)),
-        "by_look": rounded(_parts(results, "look", spec.plane_threshold)),
-        "new_frames": rounded(_new_frames(results, spec.plane_threshold)),
+        "overall": round_values(summarise(results, plane_threshold=spec.plane_threshold)),
+        "by_split": round_values(_parts(results, "split", spec.plane_threshold)),
+        "by_look": round_values(_parts(results, "look", spec.plane_threshold)),
+        "new_frames": round_values(_new_frames(results, spec.plane_threshold)),
     }
 
 
@@ -199,13 +199,13 @@ def _orientation(truth: FolderOrientation) -> dict[str, object]:
     }
 
 
-def rounded(content: object) -> object:
+def round_values(content: object) -> object:
     """The same content with every number to five decimals, for people to read."""
     if isinstance(content, float):
         return round(content, 5)
     if isinstance(content, dict):
-        return {name: rounded(value) for name, value in content.items()}
-    return [rounded(value) for value in content] if isinstance(content, list | tuple) else content
+        return {name: round_values(value) for name, value in content.items()}
+    return [round_values(value) for value in content] if isinstance(content, list | tuple) else content
 
 
 def _parts(results: Sequence[FrameResult], attribute: str, plane_threshold: float) -> dict[str, object]:

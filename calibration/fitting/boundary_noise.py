@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def with_boundary_noise(
+def add_boundary_noise(
     labels: NDArray[np.uint8], rng: np.random.Generator, *, sd_px: float = 2.0, reach_px: float = 3.5
 ) -> NDArray[np.uint8]:
     """Moves both outlines by smooth noise: Gaussian, `sd_px` along the normal, correlated over about `reach_px`."""

@@ -74,7 +74,7 @@ def aop_course(rng: np.random.Generator, t_s: Series) -> Series:
     return course
 
 
-def degraded(rng: np.random.Generator, t_s: Series, truth_deg: Series, degradation: Degradation) -> Series:
+def degrade_course(rng: np.random.Generator, t_s: Series, truth_deg: Series, degradation: Degradation) -> Series:
     """Returns measurements (N,) of the truth (N,) at `t_s` (N,) seconds, NaN where there are none."""
     size = len(t_s)
     measured = truth_deg + degradation.white_sd_deg * rng.normal(size=size)
@@ -92,7 +92,7 @@ def measured_course(seed: int, *, t_s: Series, degradation: Degradation | None =
     """Returns the course of that seed at times `t_s` (N,), increasing from 0, measured badly."""
     rng = np.random.default_rng(seed)
     truth_deg = aop_course(rng, t_s)
-    return Course(t_s, truth_deg, degraded(rng, t_s, truth_deg, degradation or Degradation()))
+    return Course(t_s, truth_deg, degrade_course(rng, t_s, truth_deg, degradation or Degradation()))
 
 
 def _logistic(t_s: Series, *, middle_s: float, rise_s: float) -> Series:

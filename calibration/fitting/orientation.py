@@ -61,7 +61,7 @@ def fit_weights(cues: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(w / spread)
 
 
-def with_masks(folder: Path) -> list[LabelledFrame]:
+def frames_with_masks(folder: Path) -> list[LabelledFrame]:
     """The frames of a data set whose mask shows both structures.
 
     Raises:
@@ -92,7 +92,7 @@ def out_of_fold_log_odds(
 
 def main(folder: Path) -> None:
     """Prints the weights and how many pictures that they were fitted to they get wrong."""
-    real = cues_of(frame.mask for frame in with_masks(folder) if frame.mask is not None)
+    real = cues_of(frame.mask for frame in frames_with_masks(folder) if frame.mask is not None)
     phantoms = cues_of(phantom_masks(PHANTOMS))
     weights = fit_weights(np.concatenate([real, phantoms]))
     sys.stdout.write(f"weights: skewness {weights[0]:.1f}, offset {weights[1]:.1f}, tilt {weights[2]:.1f}\n")

@@ -17,7 +17,7 @@ SPECKLE, NOISE_LEVELS = 0.08, 3.0
 SPECKLE_LASTS_S = 0.14
 
 
-def moved(still: NDArray[np.uint8], count: int, *, rate_hz: float, seed: int) -> list[NDArray[np.uint8]]:
+def animate_still(still: NDArray[np.uint8], count: int, *, rate_hz: float, seed: int) -> list[NDArray[np.uint8]]:
     """So many pictures of a frame that moves.
 
     Args:

@@ -72,7 +72,7 @@ def fit_confidence(values: NDArray[np.float64], is_ultrasound: NDArray[np.bool_]
     return weights, float(w[-1] - weights @ mean)
 
 
-def on_a_screen(picture: Picture, seed: int) -> Picture:
+def place_on_screen(picture: Picture, seed: int) -> Picture:
     """A picture enlarged, somewhere on a black screen with a menu."""
     rng = np.random.default_rng(seed)
     side = int(rng.integers(360, 660))
@@ -92,23 +92,23 @@ def read_pictures(folder: Path) -> Iterator[Picture]:
             yield np.asarray(image, np.uint8)
 
 
-def simulated(seeds: Iterable[int]) -> Iterator[Picture]:
+def phantom_pictures(seeds: Iterable[int]) -> Iterator[Picture]:
     """Pictures of phantoms, some of each."""
     for seed in seeds:
         with PhantomSource(f"phantom:?duration=2&size=400&seed={seed}", clock=MonotonicClock()) as source:
             yield from (frame.image for frame in source if frame.index % 10 == 0)
 
 
-def clips_in(folder: Path) -> Iterator[Picture]:
+def read_clips(folder: Path) -> Iterator[Picture]:
     """The first pictures of each recording, some of them."""
     for path in sorted(folder.iterdir()):
         with open_source(str(path), clock=MonotonicClock()) as source:
             yield from (frame.image for frame in source if frame.index % 8 == 0 and frame.index < 40)
 
 
-def screens_of(frames: Iterable[Picture]) -> list[Picture]:
+def draw_screens(frames: Iterable[Picture]) -> list[Picture]:
     """Every third frame on a drawn screen."""
-    return [on_a_screen(frame, number) for number, frame in enumerate(frames) if number % 3 == 0]
+    return [place_on_screen(frame, number) for number, frame in enumerate(frames) if number % 3 == 0]
 
 
 def table(
@@ -132,7 +132,7 @@ def main(arguments: Sequence[str]) -> None:
     """Fits, prints and writes."""
     data, others = Path(arguments[0]), [Path(each) for each in arguments[1:]]
     train = list(read_pictures(data / "psfhs" / "train" / "images"))[::3]
-    positive = [*train, *screens_of(train), *simulated((3, 5, 7)), *clips_in(data / "clips")]
+    positive = [*train, *draw_screens(train), *phantom_pictures((3, 5, 7)), *read_clips(data / "clips")]
     negative = [draw(seed) for draw in KINDS.values() for seed in range(EACH_KIND)]
     found = [
         [each for image in images if (each := features_of_picture(image)) is not None]
@@ -146,8 +146,8 @@ def main(arguments: Sequence[str]) -> None:
     val = list(read_pictures(data / "psfhs" / "val" / "images"))
     ultrasound: dict[str, Sequence[Picture]] = {
         "psfhs val": val,
-        "psfhs val on screens": screens_of(val),
-        "simulated": list(simulated((11, 13))),
+        "psfhs val on screens": draw_screens(val),
+        "simulated": list(phantom_pictures((11, 13))),
         "other scanners (planes)": list(read_pictures(data / "planes" / "images")),
         "other scanners (pelvic_floor)": list(read_pictures(data / "pelvic_floor")),
     }

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from calibration.data.training_frames import joined, packed, unpacked
+from calibration.data.training_frames import join_signatures, pack_signatures, unpack_signatures
 from calibration.errors import ConfigError, TrainingError
 from calibration.learning.settings.toml_file import build_config
 from engines.base import ModelSpec
@@ -63,11 +63,11 @@ def known_frames(learned: KnownFrames, start: Path | None) -> dict[str, Any]:
     Raises:
         TrainingError: `start` is no checkpoint.
     """
-    signatures = packed(learned.thumbnails)
-    before = read(start).get("seen") if start else None
+    signatures = pack_signatures(learned.thumbnails)
+    before = read_checkpoint(start).get("seen") if start else None
     if before:
-        signatures = joined(signatures, before["signatures"])
-    return {"signatures": signatures, "frames": len(unpacked(signatures))}
+        signatures = join_signatures(signatures, before["signatures"])
+    return {"signatures": signatures, "frames": len(unpack_signatures(signatures))}
 
 
 def config_text(config: TrainConfig | RefinementConfig) -> str:
@@ -75,14 +75,14 @@ def config_text(config: TrainConfig | RefinementConfig) -> str:
     return json.dumps(asdict(config), sort_keys=True)
 
 
-def save(stored: Mapping[str, Any], path: Path) -> None:
+def save_checkpoint(stored: Mapping[str, Any], path: Path) -> None:
     """Writes beside `path` and renames."""
     partial = path.with_name(f"{path.name}.part")
     torch.save(dict(stored), partial)
     os.replace(partial, path)
 
 
-def load(path: Path, config: TrainConfig | RefinementConfig, *, fingerprint: str) -> dict[str, Any] | None:
+def load_checkpoint(path: Path, config: TrainConfig | RefinementConfig, *, fingerprint: str) -> dict[str, Any] | None:
     """The state to go on from; None where there is none.
 
     Raises:
@@ -90,7 +90,7 @@ def load(path: Path, config: TrainConfig | RefinementConfig, *, fingerprint: str
     """
     if not path.exists():
         return None
-    stored = read(path)
+    stored = read_checkpoint(path)
     if not _is_same(stored.get("config"), config):
         raise TrainingError(f"{path}: made with another configuration; give --out another folder")
     if stored.get("data_fingerprint") != fingerprint:
@@ -112,7 +112,7 @@ def load_weights(network: MaskNetwork, path: Path) -> None:
     Raises:
         TrainingError: there is none, or it is of another network.
     """
-    weights: dict[str, Any] = read(path).get("weights", {})
+    weights: dict[str, Any] = read_checkpoint(path).get("weights", {})
     try:
         network.load_state_dict(weights)
     except (RuntimeError, TypeError) as error:
@@ -121,7 +121,7 @@ def load_weights(network: MaskNetwork, path: Path) -> None:
         ) from error
 
 
-def read(path: Path) -> dict[str, Any]:
+def read_checkpoint(path: Path) -> dict[str, Any]:
     """Reads a checkpoint into main memory. Only a file whose content is wrong is called damaged.
 
     Raises:

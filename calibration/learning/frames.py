@@ -78,7 +78,7 @@ class FrameStore:
         chosen = torch.multinomial(masses, count, replacement=True, generator=generator)
         places = torch.rand(count, generator=generator)
         rows = [
-            take(self.pools[pool].batch, [self.pools[pool].at(place)])
+            select_rows(self.pools[pool].batch, [self.pools[pool].at(place)])
             for pool, place in zip(chosen.tolist(), places.tolist(), strict=True)
         ]
         return as_float(concatenate(rows))
@@ -121,16 +121,16 @@ def load_store(sources: Sequence[SourceSettings], data: Path, *, size: int, seed
             if mass > 0 and not found[kind]:
                 raise ConfigError(f"{source.path}: a mass for {kind} frames, but it holds none; set {kind} = 0")
             if mass > 0:
-                likely = chances(members[kind], source.balance)
+                likely = draw_probabilities(members[kind], source.balance)
                 if source.even:
-                    likely = evened(likely, concatenate(found[kind]).masks.numpy(), source.even)
+                    likely = even_out(likely, concatenate(found[kind]).masks.numpy(), source.even)
                 reach = likely.cumsum(0)
                 pools.append(Pool(f"{source.path}/{kind}", mass, concatenate(found[kind]), reach))
     seen = KnownFrames(tuple(looks), np.stack([*looks.values()]) if looks else all_signatures(()))
     return FrameStore(tuple(pools), fingerprint.hexdigest(), frozenset(groups), seen)
 
 
-def chances(groups: Sequence[str], balance: float) -> Tensor:
+def draw_probabilities(groups: Sequence[str], balance: float) -> Tensor:
     """How likely each frame is to be drawn: (n,) float64, sum 1, in proportion to its group's size ** -balance.
 
     Worked value: groups a, a, a, a, b with balance 0.5 give a 1/6 each and b 1/3.
@@ -140,7 +140,7 @@ def chances(groups: Sequence[str], balance: float) -> Tensor:
     return weights / weights.sum()
 
 
-def evened(likely: Tensor, masks: NDArray[np.uint8], even: float) -> Tensor:
+def even_out(likely: Tensor, masks: NDArray[np.uint8], even: float) -> Tensor:
     """Chances (n,) changed so that bins of 10 degrees of AoP and of the PS' direction are drawn more alike.
 
     Args:
@@ -171,7 +171,7 @@ def _add_synthetic(fingerprint: Fingerprint, frame: LabelledFrame, example: Batc
     fingerprint.add(written)
 
 
-def take(batch: Batch, rows: Sequence[int]) -> Batch:
+def select_rows(batch: Batch, rows: Sequence[int]) -> Batch:
     """Some frames of a batch."""
     index = torch.as_tensor(rows)
     return Batch(**{name: getattr(batch, name)[index] for name in Batch.__dataclass_fields__})
@@ -188,7 +188,7 @@ def as_float(batch: Batch) -> Batch:
     return replace(batch, images=batch.images.float() / 255, masks=batch.masks.long())
 
 
-def shrunk(batch: Batch, size: int) -> Batch:
+def downscale(batch: Batch, size: int) -> Batch:
     """The same frames at a smaller side: images by area, masks by nearest neighbour."""
     masks = functional.interpolate(batch.masks[:, None].float(), (size, size), mode="nearest-exact")
     return replace(
@@ -302,10 +302,10 @@ def frames_of(source: SourceSettings, data: Path, *, size: int, seed: int) -> It
             chosen = [frame if k in kept else replace(frame, mask=None) for k, frame in enumerate(chosen)]
         else:
             chosen = [frame for k, frame in enumerate(chosen) if k in kept]
-    yield from thinned(chosen, source.per_group) if source.per_group else chosen
+    yield from thin_out(chosen, source.per_group) if source.per_group else chosen
 
 
-def thinned(frames: Iterable[LabelledFrame], per_group: int) -> list[LabelledFrame]:
+def thin_out(frames: Iterable[LabelledFrame], per_group: int) -> list[LabelledFrame]:
     """At most so many frames of each group, evenly spread: neighbouring frames of a video teach nothing new."""
     groups: dict[str, list[LabelledFrame]] = defaultdict(list)
     for frame in frames:

@@ -21,13 +21,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.nn import functional
 
-from calibration.data.groups import check_unlike
+from calibration.data.groups import check_no_near_copies
 from calibration.data.split import check_disjoint
 from calibration.errors import TrainingError
 from calibration.learning import checkpoint
 from calibration.learning.augmentation import augment
 from calibration.learning.curves import draw_curves
-from calibration.learning.frames import load_store, shrunk
+from calibration.learning.frames import downscale, load_store
 from calibration.learning.losses import (
     SEGMENTATION_LOSSES,
     axis_loss,
@@ -39,7 +39,7 @@ from calibration.learning.losses import (
     shape_loss,
 )
 from calibration.learning.optimisation import learning_rate, make_optimiser, parameter_groups, update_average
-from calibration.learning.validation import chosen_by, validate_network
+from calibration.learning.validation import checkpoint_score, validate_network
 from engines.network.build import MaskNetwork, make_mask_network
 from engines.network.multitask import MultiTaskNetwork
 
@@ -132,14 +132,14 @@ def train(config: TrainConfig, *, data: Path, out: Path, start: Path | None = No
     store = load_store(config.train, data, size=config.size, seed=config.seed)
     held_out = load_store(config.validation, data, size=config.size, seed=config.seed + 1_000_000)
     check_disjoint(store.groups, held_out.groups)
-    check_unlike(store.seen, held_out.seen)
+    check_no_near_copies(store.seen, held_out.seen)
     for kind, pools in (("train", store.pools), ("validation", held_out.pools)):
         console.print(f"{kind}: " + ", ".join(f"{pool.name} {len(pool.batch)}" for pool in pools))
 
     run = new_training_run(config, device, start)
     seen = checkpoint.known_frames(store.seen, start)
     out.mkdir(parents=True, exist_ok=True)
-    stored = checkpoint.load(out / checkpoint.CHECKPOINT, config, fingerprint=store.fingerprint)
+    stored = checkpoint.load_checkpoint(out / checkpoint.CHECKPOINT, config, fingerprint=store.fingerprint)
     if stored:
         run.restore(stored["state"])
     with _progress(console) as progress:
@@ -148,19 +148,19 @@ def train(config: TrainConfig, *, data: Path, out: Path, start: Path | None = No
             began = time.monotonic()
             with_planes = planes_are_on(run, config)
             means = train_epoch(run, store, config, device, report=partial(progress.update, bar))
-            kept = kept_network(run, store, config, device)
+            kept = network_to_keep(run, store, config, device)
             # A network that has seen small frames alone is judged on small ones: it does not know large structures yet.
             is_early = run.epoch < config.early_epochs
             scores = validate_network(kept, held_out, device, side=config.early_size if is_early else None)
-            score = chosen_by(scores)
+            score = checkpoint_score(scores)
             line = {"epoch": run.epoch + 1, **means, **scores, "score": score}
             run.history.append(line | {"seconds": round(time.monotonic() - began, 1)})
             facts = checkpoint.facts_of(kept, config, fingerprint=store.fingerprint, seen=seen)
             if score > run.best and with_planes and is_settled(run, config) and not is_early:
                 run.best = score
-                checkpoint.save(facts | {"scores": scores}, out / checkpoint.BEST)
+                checkpoint.save_checkpoint(facts | {"scores": scores}, out / checkpoint.BEST)
             run.epoch += 1
-            checkpoint.save(facts | {"state": run.state()}, out / checkpoint.CHECKPOINT)
+            checkpoint.save_checkpoint(facts | {"state": run.state()}, out / checkpoint.CHECKPOINT)
             (out / checkpoint.HISTORY).write_text("".join(json.dumps(row) + "\n" for row in run.history))
             draw_curves(run.history, out / "curves.png")
             shown = {name: run.history[-1].get(name) for name in SHOWN}
@@ -238,10 +238,10 @@ def train_epoch(
     return {name: sum(found) / len(found) for name, found in values.items() if found}
 
 
-def kept_network(run: TrainingRun, store: FrameStore, config: TrainConfig, device: torch.device) -> MaskNetwork:
+def network_to_keep(run: TrainingRun, store: FrameStore, config: TrainConfig, device: torch.device) -> MaskNetwork:
     """The weights that are validated and kept."""
     kept = run.average if config.average else run.network
-    return refreshed(kept, store, config, device) if config.refresh_batches else kept
+    return refresh_batch_norm(kept, store, config, device) if config.refresh_batches else kept
 
 
 def choose_device(name: str) -> torch.device:
@@ -260,7 +260,7 @@ def draw_batch(store: FrameStore, config: TrainConfig, step: int, device: torch.
     seed = config.seed * 1_000_003 + step
     batch = store.draw(config.batch, torch.Generator().manual_seed(seed)).to(device)
     if 0 <= step < config.early_epochs * config.steps_per_epoch:
-        batch = shrunk(batch, config.early_size)
+        batch = downscale(batch, config.early_size)
     return augment(batch, config.augmentation, torch.Generator(device).manual_seed(seed + 1))
 
 
@@ -281,7 +281,9 @@ def is_settled(run: TrainingRun, config: TrainConfig) -> bool:
 
 
 @torch.no_grad()
-def refreshed(network: MaskNetwork, store: FrameStore, config: TrainConfig, device: torch.device) -> MaskNetwork:
+def refresh_batch_norm(
+    network: MaskNetwork, store: FrameStore, config: TrainConfig, device: torch.device
+) -> MaskNetwork:
     """A copy whose batch-norm statistics, in encoder and decoder, are those of its own weights."""
     copy = deepcopy(network).train()
     for module in copy.modules():

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from calibration.evaluation.statistics.ranks import area_under_roc
-from calibration.learning.frames import as_float, shrunk, take
+from calibration.learning.frames import as_float, downscale, select_rows
 from calibration.learning.losses import dice_scores
 from stream.measurement.protocols import measure
 
@@ -27,7 +27,7 @@ CHUNK = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Verdicts:
+class FramePredictions:
     """What a network says of some frames.
 
     Attributes:
@@ -70,18 +70,18 @@ def validate_network(
     return scores
 
 
-def chosen_by(scores: Mapping[str, float | None]) -> float:
+def checkpoint_score(scores: Mapping[str, float | None]) -> float:
     """The one number a checkpoint is chosen by: 0.7 mean Dice of PS and FH + 0.3 AUC (the paper's)."""
     ps, fh, area = (scores.get(name) or 0.0 for name in ("dice_ps", "dice_fh", "plane_auc"))
     return 0.7 * (ps + fh) / 2 + 0.3 * area
 
 
-def _run(network: MaskNetwork, frames: Batch, device: torch.device, side: int | None) -> Verdicts:
+def _run(network: MaskNetwork, frames: Batch, device: torch.device, side: int | None) -> FramePredictions:
     nothing = torch.empty(0)
-    found = [Verdicts(torch.empty(0, 2), nothing, nothing, nothing, torch.empty(0, dtype=torch.bool))]
+    found = [FramePredictions(torch.empty(0, 2), nothing, nothing, nothing, torch.empty(0, dtype=torch.bool))]
     for start in range(0, len(frames), CHUNK):
-        chunk = as_float(take(frames, range(start, min(start + CHUNK, len(frames))))).to(device)
-        chunk = chunk if side is None else shrunk(chunk, side)
+        chunk = as_float(select_rows(frames, range(start, min(start + CHUNK, len(frames))))).to(device)
+        chunk = chunk if side is None else downscale(chunk, side)
         class_logits, plane_logits, *normal_logits = network(chunk.images * 255)
         labels = functional.interpolate(class_logits, chunk.masks.shape[-2:], mode="bilinear").argmax(dim=1)
         drawn = (chunk.mask_weights > 0) & (chunk.masks == 1).any(dim=2).any(dim=1) & ~chunk.synthetic
@@ -89,7 +89,7 @@ def _run(network: MaskNetwork, frames: Batch, device: torch.device, side: int | 
         oriented = (chunk.normal != 0.5) & (chunk.planes > 0.5)
         right = [((logits > 0) == (chunk.normal > 0.5))[oriented].cpu() for logits in normal_logits]
         found.append(
-            Verdicts(
+            FramePredictions(
                 dice_scores(labels, chunk.masks)[drawn].cpu(),
                 aop_errors(labels, chunk.masks, drawn & (chunk.normal == 1)),
                 plane_logits[known].float().cpu(),
@@ -114,11 +114,13 @@ def aop_errors(labels: Tensor, masks: Tensor, chosen: Tensor) -> Tensor:
     return torch.tensor(errors)
 
 
-def _joined(parts: Sequence[Verdicts]) -> Verdicts:
-    return Verdicts(*(torch.cat([getattr(part, entry.name) for part in parts]) for entry in fields(Verdicts)))
+def _joined(parts: Sequence[FramePredictions]) -> FramePredictions:
+    return FramePredictions(
+        *(torch.cat([getattr(part, entry.name) for part in parts]) for entry in fields(FramePredictions))
+    )
 
 
-def _scores(verdicts: Verdicts) -> dict[str, float | None]:
+def _scores(verdicts: FramePredictions) -> dict[str, float | None]:
     dice, logits, planes = verdicts.dice, verdicts.plane_logits, verdicts.planes
     measured = verdicts.aop_errors[verdicts.aop_errors.isfinite()]
     ps, fh = dice.mean(dim=0).tolist() if len(dice) else (None, None)

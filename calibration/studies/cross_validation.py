@@ -21,7 +21,7 @@ import click
 import numpy as np
 from rich.console import Console
 
-from calibration.cross_validation.gate import Negatives, ask_negatives, gate_table, out_of_fold_gate
+from calibration.cross_validation.gate import Negatives, gate_table, out_of_fold_gate, predict_negatives
 from calibration.cross_validation.predictions import Predictions, check_same_frames, predict_fold
 from calibration.cross_validation.quality import quality_of
 from calibration.cross_validation.score import (
@@ -36,7 +36,7 @@ from calibration.cross_validation.score import (
     protocol_table,
 )
 from calibration.errors import TrainingError
-from calibration.evaluation.report import rounded
+from calibration.evaluation.report import round_values
 from calibration.learning import checkpoint
 from calibration.learning.folds import ALL, FOLDS, KINDS
 from calibration.studies.cross_validation_tables import cross_validation_markdown
@@ -105,7 +105,7 @@ def study_cross_validation(data: Path, runs: Path, out: Path) -> dict[str, Any]:
         **environment_facts(),
     }
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / f"{NAME}.json", {key: rounded(value) for key, value in facts.items()})
+    write_json(out / f"{NAME}.json", {key: round_values(value) for key, value in facts.items()})
     write_atomic(out / f"{NAME}.md", f"{cross_validation_markdown(content)}\n{NOTICE}\n".encode())
     return content
 
@@ -118,7 +118,7 @@ def _kept(fold: int, *, data: Path, runs: Path) -> tuple[Predictions, Negatives]
         predict_fold(fold, data=data, runs=runs).save(paths[0])
         _mark(paths[0], [mask, look])
     if not _is_made_by(paths[1], [mask]):
-        ask_negatives(fold, data=data, runs=runs).save(paths[1])
+        predict_negatives(fold, data=data, runs=runs).save(paths[1])
         _mark(paths[1], [mask])
     return Predictions.load(paths[0]), Negatives.load(paths[1])
 
@@ -141,7 +141,7 @@ def _epochs(run: Path) -> dict[str, Any]:
     if not path.exists():
         return {"done": 0}
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    config = checkpoint.config_of(checkpoint.read(run / checkpoint.CHECKPOINT))
+    config = checkpoint.config_of(checkpoint.read_checkpoint(run / checkpoint.CHECKPOINT))
     planned = config["epochs"]
     for source in (*config["train"], *config["validation"]):
         source.pop("fold")

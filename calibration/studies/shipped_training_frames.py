@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from calibration.data import open_dataset
 from calibration.data.groups import thumbnails
-from calibration.data.training_frames import packed, unpacked
-from calibration.learning.frames import thinned
+from calibration.data.training_frames import pack_signatures, unpack_signatures
+from calibration.learning.frames import thin_out
 from engines.onnx.training_frames import write_training_frames
 from engines.registry import DEFAULT_MODEL
 
@@ -41,15 +41,15 @@ def learned_frames(data: Path) -> Iterator[NDArray[np.uint8]]:
     for name in ("planes", "pelvic_floor"):
         for frame in open_dataset(data / name).frames():
             yield frame.image
-    for frame in thinned(open_dataset(data / "clips").frames(), PER_CLIP):
+    for frame in thin_out(open_dataset(data / "clips").frames(), PER_CLIP):
         yield frame.image
 
 
 def main(data: Path) -> None:
     """Writes the file beside the model that ships."""
-    signatures = packed(thumbnails(learned_frames(data)))
-    path = write_training_frames(DEFAULT_MODEL, signatures, frames=len(unpacked(signatures)))
-    sys.stdout.write(f"{path}: {len(unpacked(signatures))} frames, {path.stat().st_size} bytes\n")
+    signatures = pack_signatures(thumbnails(learned_frames(data)))
+    path = write_training_frames(DEFAULT_MODEL, signatures, frames=len(unpack_signatures(signatures)))
+    sys.stdout.write(f"{path}: {len(unpack_signatures(signatures))} frames, {path.stat().st_size} bytes\n")
 
 
 if __name__ == "__main__":

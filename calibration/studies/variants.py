@@ -24,7 +24,7 @@ from calibration.cross_validation.predictions import fold_frames, predict
 from calibration.cross_validation.score import cases_of, error_figures, fused_axes, mask_table
 from calibration.data.bands import BANDS, band_of
 from calibration.errors import ConfigError
-from calibration.evaluation.report import rounded
+from calibration.evaluation.report import round_values
 from calibration.evaluation.statistics.resampling import mean_interval
 from calibration.learning.folds import FOLDS
 from calibration.studies.common import markdown_table
@@ -101,7 +101,7 @@ def study_variants(data: Path, out: Path, variants: Sequence[Variant], *, fold: 
         **environment_facts(),
     }
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / f"{NAME}.json", {key: rounded(value) for key, value in facts.items()})
+    write_json(out / f"{NAME}.json", {key: round_values(value) for key, value in facts.items()})
     write_atomic(out / f"{NAME}.md", f"{as_text(content)}\n{NOTICE}\n".encode())
     return content
 

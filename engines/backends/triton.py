@@ -20,7 +20,7 @@ import numpy as np
 from engines.base import EngineDescription, ModelSpec
 from engines.closing import close_after
 from engines.errors import ModelMismatch, ModelNotFound, RemoteError
-from engines.redaction import redacted
+from engines.redaction import redact
 from engines.runtime import RuntimeEngine, error_summary, runtime_unavailable
 
 if TYPE_CHECKING:
@@ -61,14 +61,14 @@ class TritonAddress:
             port = parts.port or DEFAULT_PORT
             options = {name: float(value) for name, value in parse_qsl(parts.query, strict_parsing=bool(parts.query))}
         except ValueError as error:
-            raise ModelNotFound(f"{redacted(uri)}: host, port or options cannot be read; write {EXAMPLE}") from error
+            raise ModelNotFound(f"{redact(uri)}: host, port or options cannot be read; write {EXAMPLE}") from error
         model = parts.path.strip("/")
         unknown = [name for name in options if name not in ("timeout", "patience")]
         if parts.scheme != SCHEME or not parts.hostname or not model or "/" in model or unknown:
             what = "options are timeout and patience" if unknown else "a host and one model's name are needed"
-            raise ModelNotFound(f"{redacted(uri)}: {what}; write {EXAMPLE}")
+            raise ModelNotFound(f"{redact(uri)}: {what}; write {EXAMPLE}")
         if not all(0 < value < 3600 for value in options.values()):
-            raise ModelNotFound(f"{redacted(uri)}: timeout and patience are seconds above 0; write {EXAMPLE}")
+            raise ModelNotFound(f"{redact(uri)}: timeout and patience are seconds above 0; write {EXAMPLE}")
         return cls(
             host=parts.hostname,
             port=port,
@@ -115,7 +115,7 @@ class TritonEngine(RuntimeEngine):
     def _facts(self) -> ModelSpec:
         """The model's facts from its configuration on the server, checked against the tensors it declares."""
         address, name = self._address, self._address.model
-        where = redacted(f"{SCHEME}://{address.host}:{address.port}/{name}")
+        where = redact(f"{SCHEME}://{address.host}:{address.port}/{name}")
         try:
             if not self._client.is_server_live(client_timeout=address.patience_s):
                 raise RemoteError(f"{where}: the server is not live; look at its log")

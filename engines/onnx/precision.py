@@ -27,7 +27,7 @@ _SPATIAL = frozenset({"Conv", "Relu", "Add", "MaxPool", "Resize", "Concat"})
 """What the encoder and decoder are made of, and what makes nearly all of their arithmetic."""
 
 
-def at_precision(content: bytes, precision: HalfPrecision) -> bytes:
+def to_precision(content: bytes, precision: HalfPrecision) -> bytes:
     """Returns the model, folded, whose encoder and decoder compute in `precision`.
 
     Grey levels are normalised in float32 before them, the heads on the bottleneck stay in float32 after them, and

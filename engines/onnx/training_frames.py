@@ -27,7 +27,7 @@ def write_training_frames(model: Path, signatures: str, *, frames: int) -> Path:
 
     Args:
         model: the file, as it is now.
-        signatures: of `calibration.data.training_frames.packed`.
+        signatures: of `calibration.data.training_frames.pack_signatures`.
         frames: how many there are.
     """
     path = model.with_suffix(SUFFIX)

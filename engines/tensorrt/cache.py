@@ -84,7 +84,7 @@ class EngineCache:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder or default_folder()
+        self.folder = folder or cache_folder()
 
     def path_of(self, key: EngineKey, name: str) -> Path:
         """Where the engine of that key lies, or would."""
@@ -121,8 +121,10 @@ class EngineCache:
         found = [(path, facts) for path, facts in self.entries() if not _unusable(key, facts["key"])]
         if not found:
             raise EngineMissing(f"{self._nearest(key)}; make it with: partum build")
-        path, facts = min(found, key=lambda entry: (bool(refusal(entry[1])), _rank(entry[1]["key"]["precision"])))
-        if why := refusal(facts):
+        path, facts = min(
+            found, key=lambda entry: (bool(rejection_reason(entry[1])), _rank(entry[1]["key"]["precision"]))
+        )
+        if why := rejection_reason(facts):
             raise EngineMissing(f"{path}: {why}")
         return _checked(path, facts)
 
@@ -169,7 +171,7 @@ class EngineCache:
         return f"no engine for this model and machine: the nearest has {nearest}"
 
 
-def refusal(facts: Mapping[str, Any]) -> str:
+def rejection_reason(facts: Mapping[str, Any]) -> str:
     """Why an engine with these facts may not run; empty where it may."""
     report = facts.get("acceptance")
     if report is None:
@@ -185,7 +187,7 @@ def warning_of(facts: Mapping[str, Any]) -> str:
     return "" if report is None or report["accepted"] else f"engine not accepted: {'; '.join(report['refusals'])}"
 
 
-def default_folder() -> Path:
+def cache_folder() -> Path:
     """The folder `PARTUM_CACHE` names, else `partum/engines` in the user's cache folder."""
     if named := os.environ.get(FOLDER_VARIABLE):
         return Path(named)
@@ -203,7 +205,7 @@ def live_stream(folder: Path | None = None) -> Iterator[None]:
     A build would take the device for minutes. Without file locks (Windows), or where the folder cannot be written to,
     this does nothing.
     """
-    with _locked(folder or default_folder(), shared=True, may_fail=True):
+    with _locked(folder or cache_folder(), shared=True, may_fail=True):
         yield
 
 
@@ -214,7 +216,7 @@ def no_live_stream(folder: Path | None = None) -> Iterator[None]:
     Raises:
         BuildError: a live stream runs, or another build.
     """
-    with _locked(folder or default_folder(), shared=False, may_fail=False):
+    with _locked(folder or cache_folder(), shared=False, may_fail=False):
         yield
 
 

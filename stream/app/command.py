@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from engines.redaction import scrubbed
+from engines.redaction import redact_text
 from stream.app.options.config_option import CONFIG, NO_CONFIG, apply_config, configured_line, forget_config
 from stream.app.options.declare import Option
 from stream.app.options.values import FilePath, did_you_mean
@@ -112,7 +112,7 @@ class RedactingFormatter(logging.Formatter):
         self._given = given
 
     def format(self, record: logging.LogRecord) -> str:
-        return scrubbed(super().format(record), *self._given)
+        return redact_text(super().format(record), *self._given)
 
 
 def _verbose(ctx: click.Context, param: click.Parameter, value: bool) -> None:

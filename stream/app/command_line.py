@@ -15,7 +15,7 @@ import click
 from click.shell_completion import CompletionItem, shell_complete
 
 from engines.errors import PartumError
-from engines.redaction import scrubbed
+from engines.redaction import redact_text
 from stream.app.command import CommandGroup, config_option
 from stream.app.exit_codes import ExitCode
 from stream.app.options.config_option import remember_config
@@ -167,5 +167,5 @@ def _fail(error: BaseException, code: ExitCode, message: str, given: Sequence[st
     No address of the words `given` is shown with a password in it, whoever wrote the message.
     """
     log.debug("traceback", exc_info=error)
-    click.echo(f"partum: {scrubbed(' '.join(message.split()), *given)}", err=True)
+    click.echo(f"partum: {redact_text(' '.join(message.split()), *given)}", err=True)
     sys.exit(code)

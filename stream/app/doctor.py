@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import av
 
-from engines.inventory import inventory
+from engines.inventory import list_backends
 from engines.runtime import available_cores
 from engines.tensorrt.cache import EngineCache
 from stream.app.options.config_file import ConfigFile, check, places
@@ -81,7 +81,7 @@ def _decoders() -> Iterator[Finding]:
 
 
 def _engines() -> Iterator[Finding]:
-    found = inventory()
+    found = list_backends()
     usable = [entry.backend for entry in found if not entry.reason]
     yield Finding(
         name="engines",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from engines.errors import PartumError
-from engines.redaction import scrubbed
+from engines.redaction import redact_text
 from stream.app.remedies import suggest_remedies
 from stream.common.channel import Overflow
 from stream.common.clock import MonotonicClock
@@ -135,10 +135,10 @@ class SourceRun:
             status = "interrupted"
             raise
         except PartumError as error:
-            self.error, message = error, scrubbed(str(error), *self.options.addresses)
+            self.error, message = error, redact_text(str(error), *self.options.addresses)
             raise
         except BaseException as error:
-            self.error, message = error, scrubbed(f"{type(error).__name__}: {error}", *self.options.addresses)
+            self.error, message = error, redact_text(f"{type(error).__name__}: {error}", *self.options.addresses)
             raise
         finally:
             results = self.statistics.as_json() | {"watch": asdict(self.preprocessor.state)}

@@ -17,7 +17,7 @@ from engines.sharing import SharedEngine
 from engines.tensorrt.cache import live_stream
 from stream.app.run import SourceRun, make_preprocessor, open_recording
 from stream.app.summary import print_summary
-from stream.app.terminal import progress_of
+from stream.app.terminal import show_progress
 from stream.common.errors import OptionError
 from stream.measurement.protocols import check_orientation
 from stream.outputs.igtl import LAST_PORT, IgtlOutput
@@ -66,7 +66,7 @@ def run_session(options: SessionOptions, *more: SessionOptions) -> RunStatistics
         ]
         gc.freeze()  # what is loaded by now stays: collecting what comes later is then a matter of a millisecond
         signals = stack.enter_context(_stopped_by_signals([run.interrupt for run in runs]))
-        with _shown(screen, runs), progress_of(runs) as advances:
+        with _shown(screen, runs), show_progress(runs) as advances:
             _run_all(runs, advances)
     for run in runs:
         print_summary(run)

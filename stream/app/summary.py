@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from stream.common.text import printable
+from stream.common.text import to_printable
 from stream.outputs.manifest import NOTICE
 from stream.pipeline.throughput import overload_message
 
@@ -21,7 +21,7 @@ def print_summary(run: SourceRun) -> None:
     options, statistics, engine = run.options, run.statistics, run.engine
     table = Table(
         title=escape(
-            printable(f"{'demonstration clip' if options.source is None else run.source.info.uri}, {engine.name}")
+            to_printable(f"{'demonstration clip' if options.source is None else run.source.info.uri}, {engine.name}")
         ),
         title_justify="left",
         show_header=False,
@@ -29,7 +29,7 @@ def print_summary(run: SourceRun) -> None:
     if engine.spec.warning:
         table.add_row("attention", escape(engine.spec.warning))
     if run.source.info.note:
-        table.add_row("note", escape(printable(run.source.info.note)))
+        table.add_row("note", escape(to_printable(run.source.info.note)))
     table.add_row("frames in", str(statistics.frames_in))
     table.add_row("measured", str(statistics.states["measured"]))
     table.add_row("refused", str(statistics.states["refused"]))
@@ -59,7 +59,7 @@ def print_summary(run: SourceRun) -> None:
         table.add_row("latency p50 / p90 / p99", " / ".join(f"{value:.1f}" for value in spread) + f" ms{queued}")
     if run.board.marks_s:
         table.add_row("marks", f"{len(run.board.marks_s)} in marks.jsonl")
-    table.add_row("results", escape(printable(str(run.out))))
+    table.add_row("results", escape(to_printable(str(run.out))))
     console = Console()
     console.print(table)
     console.print(NOTICE)

@@ -40,7 +40,7 @@ LOOK_S = 0.25
 
 
 @contextmanager
-def progress_of(runs: Sequence[SourceRun], console: Console | None = None) -> Iterator[Sequence[Callable[[], None]]]:
+def show_progress(runs: Sequence[SourceRun], console: Console | None = None) -> Iterator[Sequence[Callable[[], None]]]:
     """Shows how runs get on, on stderr. Yields, for each, what it must call after every frame."""
     console = console or Console(stderr=True)
     is_live = runs[0].options.live

@@ -23,10 +23,10 @@ def write_atomic(path: Path, data: bytes) -> None:
         os.replace(partial, path)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise unwritable(path, error) from error
+        raise write_error(path, error) from error
 
 
-def unwritable(path: Path, error: Exception) -> OutputError:
+def write_error(path: Path, error: Exception) -> OutputError:
     """The error that says so in one line, whatever library met it."""
     said = " ".join(str(getattr(error, "strerror", None) or f"{type(error).__name__}: {error}").split())
     return OutputError(f"{path}: cannot be written ({said}); free space or choose another --out")

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from stream.common.atomic_file import unwritable, write_atomic
+from stream.common.atomic_file import write_atomic, write_error
 from stream.common.errors import OutputError
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Manifest:
                 file.flush()
                 os.ftruncate(file.fileno(), len(data))
         except OSError as error:
-            raise unwritable(self._path, error) from error
+            raise write_error(self._path, error) from error
 
 
 def write_json(path: Path, facts: dict[str, object]) -> None:

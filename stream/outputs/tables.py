@@ -10,7 +10,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from stream.common.atomic_file import unwritable
+from stream.common.atomic_file import write_error
 from stream.pipeline.record_fields import flatten, record_of
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class LineWriter:
         try:
             self._file = path.open("wb", buffering=0)
         except OSError as error:
-            raise unwritable(path, error) from error
+            raise write_error(path, error) from error
 
     def add(self, text: str) -> None:
         """Adds a line.
@@ -43,7 +43,7 @@ class LineWriter:
         except OSError as error:
             with suppress(OSError):
                 self._file.truncate(self._whole_bytes)
-            raise unwritable(self._path, error) from error
+            raise write_error(self._path, error) from error
         self._whole_bytes += len(data)
 
     def close(self) -> None:
@@ -55,7 +55,7 @@ class LineWriter:
         try:
             self._file.close()
         except OSError as error:
-            raise unwritable(self._path, error) from error
+            raise write_error(self._path, error) from error
 
 
 class JsonLinesTable:

@@ -19,7 +19,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
-from engines.redaction import redacted
+from engines.redaction import redact
 from stream.common.errors import OptionError
 
 if TYPE_CHECKING:
@@ -57,13 +57,13 @@ def parse_phantom_uri(uri: str) -> PhantomOptions:
     """
     scheme, colon, rest = uri.partition(":")
     if scheme != "phantom" or not colon or (rest and not rest.startswith("?")):
-        raise OptionError(f"{redacted(uri)} is no phantom; write phantom: or phantom:?seed=3&duration=20")
+        raise OptionError(f"{redact(uri)} is no phantom; write phantom: or phantom:?seed=3&duration=20")
     given: dict[str, str] = {}
     for key, text in parse_qsl(rest[1:], keep_blank_values=True):
         if key not in OPTION_NAMES:
             raise OptionError(f"phantom option {key!r} is unknown; allowed are {', '.join(OPTION_NAMES)}")
         if key in given:
-            raise OptionError(f"phantom option {key!r} is given twice in {redacted(uri)}; give it once")
+            raise OptionError(f"phantom option {key!r} is given twice in {redact(uri)}; give it once")
         given[key] = text
     plain = PhantomOptions()
     return PhantomOptions(

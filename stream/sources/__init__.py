@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engines.redaction import looks_like_address, redacted
+from engines.redaction import looks_like_address, redact
 from stream.common.clock import MonotonicClock
 from stream.common.errors import OptionError, SourceNotFound, SourceUnreadable
 from stream.sources.files.kinds import SUPPORTED, VIDEO_SUFFIXES, SourceKind, kind_of
@@ -54,7 +54,7 @@ def open_source(uri: str, *, clock: Clock | None = None, spacing: PixelSpacing |
     if scheme in LIVE_SCHEMES:
         raise OptionError(f"{scheme}: is a live feed; watch it with: partum attach")
     if looks_like_address(uri) and not os.path.exists(uri):
-        raise SourceNotFound(f"{redacted(uri)}: no such file or folder{_nearest(scheme, LIVE_SCHEMES | {'phantom'})}")
+        raise SourceNotFound(f"{redact(uri)}: no such file or folder{_nearest(scheme, LIVE_SCHEMES | {'phantom'})}")
     return _open_path(Path(uri), clock, spacing)
 
 
@@ -88,7 +88,7 @@ def open_live(uri: str, *, clock: Clock | None = None, spacing: PixelSpacing | N
     if re.fullmatch(r"/dev/video\d+", uri):
         raise OptionError(f"{uri}: a capture card or camera is watched as v4l2:{uri}")
     known = ", ".join(sorted(f"{name}:" for name in LIVE_SCHEMES - {"srt"}))
-    named = uri if os.path.exists(uri) else redacted(uri)
+    named = uri if os.path.exists(uri) else redact(uri)
     nearest = _nearest(scheme, LIVE_SCHEMES)
     raise OptionError(
         f"{named}: is no live feed{nearest}; give one of {known}; a recording is played by: partum replay"

@@ -42,7 +42,7 @@ class SourceInfo:
     note: str = ""
 
 
-def joined_notes(*notes: str) -> str:
+def join_notes(*notes: str) -> str:
     """The notes that say something, one after the other."""
     return "; ".join(note for note in notes if note)
 

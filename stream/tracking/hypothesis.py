@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from stream.tracking.kalman import begin, innovation, predict, student_weight, update
+from stream.tracking.kalman import initial_belief, innovation, predict, student_weight, update
 
 if TYPE_CHECKING:
     from stream.tracking.kalman import Belief, FilterNoise
@@ -75,7 +75,7 @@ class Hypothesis:
         """The hypothesis of one reading beside which nothing is known."""
         weight = max(reading.weight, LEAST_WEIGHT)
         return cls(
-            belief=begin(reading.value, noise=noise, quality=weight),
+            belief=initial_belief(reading.value, noise=noise, quality=weight),
             first_s=reading.t_s,
             last_s=reading.t_s,
             evidence=reading.weight,

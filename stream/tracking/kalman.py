@@ -130,7 +130,7 @@ def transition(noise: FilterNoise, dt_s: float) -> tuple[NDArray[np.float64], ND
     return F, Q
 
 
-def begin(z: float, *, noise: FilterNoise, quality: float = 1.0) -> Belief:
+def initial_belief(z: float, *, noise: FilterNoise, quality: float = 1.0) -> Belief:
     """Returns the belief after one measurement beside which nothing is known.
 
     Convention: the value is z, the velocity 0 with its long-run variance. The variance of the value is four
@@ -199,7 +199,7 @@ def student_weight(y: float, *, predicted_variance: float, white_variance: float
     return weight
 
 
-def learned_level(level: float, nis: float, dt_s: float, *, noise: FilterNoise) -> float:
+def update_noise_level(level: float, nis: float, dt_s: float, *, noise: FilterNoise) -> float:
     """Returns the noise level, relative to `noise`, after one more innovation.
 
     Convention: `level` is what `FilterNoise.at_level` takes; 0.25 to 9, so standard deviations are learned

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from stream.common.errors import TrackError
 from stream.measurement.protocols import find_protocol
 from stream.tracking.hypothesis import Hypothesis, Reading, edge_weight
-from stream.tracking.kalman import FilterNoise, learned_level, predict
+from stream.tracking.kalman import FilterNoise, predict, update_noise_level
 
 if TYPE_CHECKING:
     from stream.frames.frame import Frame
@@ -216,7 +216,7 @@ class Track:
     def _learn(self, lead: Hypothesis, reading: Reading, since_s: float) -> None:
         """Learns the level of the noise from how far the reading is off what was expected."""
         nis = lead.surprise(reading, noise=self._noise)
-        self._level = learned_level(self._level, nis, since_s, noise=self._nominal)
+        self._level = update_noise_level(self._level, nis, since_s, noise=self._nominal)
         self._noise = self._nominal.at_level(self._level)
 
     def _doubted(self, hypothesis: Hypothesis | None) -> Hypothesis | None:

@@ -15,7 +15,7 @@ from benchmarks.experiments.end_to_end import StreamOptions, bench_stream, log_h
 from benchmarks.experiments.peers import naive_angle
 from benchmarks.experiments.roofline import Peaks, roofline
 from benchmarks.reporting.compare import LEAST_REPEATS, Verdict, compare, read_result, verdict_of
-from benchmarks.rig.schedule import Scheduled
+from benchmarks.rig.schedule import ScheduledSource
 from engines.backends.openvino import compiled_graph
 from engines.errors import PartumError
 from engines.onnx.cost import cost_of, matrix_product
@@ -33,7 +33,7 @@ PHANTOM = "phantom:?duration=3&size=128"
 
 def test_frames_are_due_by_the_schedule_however_late_they_are_taken() -> None:
     clock = ManualClock(5_000)
-    source = Scheduled(DrawnSource(20, clock=clock), rate_hz=50.0, count=12, clock=clock)
+    source = ScheduledSource(DrawnSource(20, clock=clock), rate_hz=50.0, count=12, clock=clock)
     frames: list[Frame] = []
     for frame in source:
         frames.append(frame)
@@ -64,7 +64,7 @@ def test_a_stall_shows_in_the_frames_that_waited_for_it_and_nowhere_else() -> No
     """A program that takes 10 ms a frame and stalls once, on a clock of its own."""
     clock = ManualClock(5_000)
     latency_ms = []
-    for frame in Scheduled(DrawnSource(60, clock=clock), rate_hz=20.0, count=60, clock=clock):
+    for frame in ScheduledSource(DrawnSource(60, clock=clock), rate_hz=20.0, count=60, clock=clock):
         clock.advance(210_000_000 if frame.index == 30 else 10_000_000)
         latency_ms.append((clock.now_ns() - frame.captured_ns) / 1e6)
     behind = [210.0, 170.0, 130.0, 90.0, 50.0]  # what is 160 ms behind makes up 40 ms with each frame

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from websockets.sync.client import connect
 
 import partum
-from engines.redaction import HIDDEN, looks_like_address, redacted, scrubbed
+from engines.redaction import HIDDEN, looks_like_address, redact, redact_text
 from engines.registry import load_engine
 from stream.app.command import RedactingFormatter
 from stream.app.options.session_options import SessionOptions
@@ -85,7 +85,7 @@ def said_by(function: Callable[[], object]) -> str:
 
 
 def outputs_of(address: str) -> Iterator[str]:
-    yield redacted(address)
+    yield redact(address)
     options = SessionOptions(source=address, live=True, model=address)
     yield json.dumps([options.as_json(), options.name, options.shown_source])
     yield SessionOptions(source=address).name
@@ -131,12 +131,12 @@ def test_an_address_without_its_scheme_shows_no_password(address: str) -> None:
     ],
 )  # fmt: skip
 def test_what_is_harmless_is_shown(address: str, shown: str) -> None:
-    assert redacted(address) == shown
+    assert redact(address) == shown
 
 
 @given(st.lists(st.sampled_from([*":/?#@[]=&;,%. \n", "SEKRET", "1", "live"]), max_size=12), st.sampled_from(SCHEMES))
 def test_only_a_host_or_scheme_can_be_a_word_of_the_user(words: list[str], scheme: str) -> None:
-    shown = redacted(scheme + "".join(words))
+    shown = redact(scheme + "".join(words))
     assert "\n" not in shown
     host = shown.partition("//")[2].rpartition("@")[2].split("/")[0]
     assert shown.replace(host, "", 1).count(SECRET) == 0
@@ -147,7 +147,7 @@ def test_texts_of_others_are_scrubbed() -> None:
     said = (
         "[Errno 5] 'rtsp://admin:pass%2Fword@host/user=me_pw=letmein.sdp?key=abc123'; auth pass/word; key abc123, admin"
     )
-    found = scrubbed(said, address, "/some/file")
+    found = redact_text(said, address, "/some/file")
     for secret in ("pass%2Fword", "pass/word", "letmein", "abc123", "admin"):
         assert secret not in found
     assert "Errno 5" in found
@@ -234,4 +234,4 @@ def test_a_board_is_named_by_what_may_be_shown() -> None:
 
 def test_words_of_a_message_are_left_alone() -> None:
     said = "v4l2:/dev/null: the driver refuses (Inappropriate ioctl for device)"
-    assert scrubbed(said, "v4l2:/dev/null").endswith("(Inappropriate ioctl for device)")
+    assert redact_text(said, "v4l2:/dev/null").endswith("(Inappropriate ioctl for device)")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from calibration.data.base import SPLITS
 from calibration.data.layouts.pictures import PICTURE_SUFFIXES, LabelledPicture, PictureSet
-from calibration.data.layouts.tables import keyed, read_table
-from calibration.data.listing import as_data_set_error, shortened
+from calibration.data.layouts.tables import key_rows, read_table
+from calibration.data.listing import as_data_set_error, shorten_names
 from calibration.data.manifest import read_manifest
 from calibration.errors import DataSetError
 from stream.sources.files.images.source import natural_key
@@ -71,11 +71,13 @@ def by_stem(files: Iterable[Path]) -> dict[str, Path]:
     every = list(files)
     twice = [stem for stem, times in Counter(path.stem for path in every).items() if times > 1]
     if twice:
-        raise DataSetError(f"{every[0].parent}: several files named {shortened(twice)}; keep one of each")
+        raise DataSetError(f"{every[0].parent}: several files named {shorten_names(twice)}; keep one of each")
     return {path.stem: path for path in every}
 
 
-def paired(images: Mapping[str, Path], masks: Mapping[str, Path], *, image_folder: Path, mask_folder: Path) -> None:
+def pair_by_stem(
+    images: Mapping[str, Path], masks: Mapping[str, Path], *, image_folder: Path, mask_folder: Path
+) -> None:
     """Checks that pictures and masks have the same stems.
 
     Raises:
@@ -83,10 +85,10 @@ def paired(images: Mapping[str, Path], masks: Mapping[str, Path], *, image_folde
     """
     bare = [name for name in images if name not in masks]
     if bare:
-        raise DataSetError(f"{mask_folder}: no mask for {shortened(bare)} of {len(images)} images; add them")
+        raise DataSetError(f"{mask_folder}: no mask for {shorten_names(bare)} of {len(images)} images; add them")
     orphans = [name for name in masks if name not in images]
     if orphans:
-        raise DataSetError(f"{image_folder}: no image for the masks {shortened(orphans)}; add or take them away")
+        raise DataSetError(f"{image_folder}: no image for the masks {shorten_names(orphans)}; add or take them away")
 
 
 def _split_folders(path: Path) -> dict[str, Path]:
@@ -101,7 +103,7 @@ def _pictures_of(folder: Path, split: str, *, manifest: Manifest) -> list[Labell
     if mask_folder.is_dir():
         with as_data_set_error():
             masks = by_stem(mask_paths(mask_folder))
-        paired(images, masks, image_folder=image_folder, mask_folder=mask_folder)
+        pair_by_stem(images, masks, image_folder=image_folder, mask_folder=mask_folder)
     return [
         LabelledPicture(
             name=name,
@@ -123,16 +125,18 @@ def _planes(tables: Sequence[Path], names: Set[str]) -> dict[str, bool]:
     where = " and ".join(map(str, tables))
     bare = sorted(names - planes.keys())
     if bare:
-        raise DataSetError(f"{where}: no label for {shortened(bare)}; add them")
+        raise DataSetError(f"{where}: no label for {shorten_names(bare)}; add them")
     unknown = sorted(planes.keys() - names)
     if unknown:
-        raise DataSetError(f"{where}: no image for the labels {shortened(unknown)}; add the images or take them out")
+        raise DataSetError(
+            f"{where}: no image for the labels {shorten_names(unknown)}; add the images or take them out"
+        )
     return planes
 
 
 def _read_labels(path: Path) -> dict[str, bool]:
     planes = {}
-    for name, row in keyed(read_table(path, ("name", "label")), "name", origin=path).items():
+    for name, row in key_rows(read_table(path, ("name", "label")), "name", origin=path).items():
         label = row["label"].lower()
         if label not in STANDARD | OTHER:
             known = ", ".join(sorted(STANDARD)) + " or " + ", ".join(sorted(OTHER))

@@ -10,8 +10,8 @@ from calibration.data.exams import exam_of
 from calibration.data.layouts.clips import Clip, ClipSet
 from calibration.data.layouts.folder import by_stem, files_in
 from calibration.data.layouts.landmarks import read_landmarks
-from calibration.data.layouts.tables import frame_numbers, keyed, read_table, whole_number
-from calibration.data.listing import shortened
+from calibration.data.layouts.tables import frame_numbers, key_rows, read_table, whole_number
+from calibration.data.listing import shorten_names
 from calibration.errors import DataSetError
 from stream.sources.files.images.source import natural_key
 from stream.sources.files.kinds import VIDEO_SUFFIXES
@@ -74,7 +74,7 @@ def _clips_of(folder: Path) -> list[Clip]:
     ):
         if names:
             raise DataSetError(
-                f"{tables.info_path}: {what} {shortened(sorted(names))};"
+                f"{tables.info_path}: {what} {shorten_names(sorted(names))};"
                 " unpack the data set again, with file names as GB18030 or UTF-8"
             )
     masks = masks_below(folder / "seg")
@@ -96,7 +96,7 @@ def _clips_of(folder: Path) -> list[Clip]:
         )
     for what, left in (("masks", masks), ("landmarks", landmarks)):
         if left:
-            raise DataSetError(f"{folder / 'seg'}: no labelled frame for the {what} {shortened(sorted(left))}")
+            raise DataSetError(f"{folder / 'seg'}: no labelled frame for the {what} {shorten_names(sorted(left))}")
     return clips
 
 
@@ -122,7 +122,7 @@ def _claimed_masks(stem: str, labelled: frozenset[int], masks: dict[str, Path], 
         else:
             claimed[frame] = masks.pop(found)
     if missing:
-        raise DataSetError(f"{seg}: no mask file for labelled frames: {shortened(missing)}; unpack the set again")
+        raise DataSetError(f"{seg}: no mask file for labelled frames: {shorten_names(missing)}; unpack the set again")
     return claimed
 
 
@@ -173,7 +173,9 @@ class _Tables:
         both, neither = positive & negative, frozenset(range(frame_count)) - positive - negative
         for what, frames in (("both positive and negative", both), ("neither positive nor negative", neither)):
             if frames:
-                raise DataSetError(f"{origin}: {what}: {shortened(map(str, sorted(frames)))} of {frame_count} frames")
+                raise DataSetError(
+                    f"{origin}: {what}: {shorten_names(map(str, sorted(frames)))} of {frame_count} frames"
+                )
         return positive
 
     def labelled(self, stem: str) -> frozenset[int]:
@@ -192,11 +194,11 @@ class _Tables:
         ):
             if unknown:
                 raise DataSetError(
-                    f"{path}: does not name the videos of {self.info_path.name}: {shortened(sorted(unknown))};"
+                    f"{path}: does not name the videos of {self.info_path.name}: {shorten_names(sorted(unknown))};"
                     " mend the tables"
                 )
 
 
 def _by_stem(path: Path, columns: Sequence[str]) -> dict[str, Mapping[str, str]]:
     rows = read_table(path, ("filename", "frame_count", *columns))
-    return keyed([{**row, "filename": stem_of(row["filename"])} for row in rows], "filename", origin=path)
+    return key_rows([{**row, "filename": stem_of(row["filename"])} for row in rows], "filename", origin=path)

@@ -8,7 +8,7 @@ from calibration.data.exams import exam_of
 from calibration.data.layouts.folder import by_stem, files_in
 from calibration.data.layouts.pictures import LabelledPicture, PictureSet
 from calibration.data.layouts.tables import read_table, whole_number
-from calibration.data.listing import shortened
+from calibration.data.listing import shorten_names
 from calibration.errors import DataSetError
 from stream.sources.files.images.source import natural_key
 
@@ -44,7 +44,9 @@ def open_jnu_ifm(path: Path) -> PictureSet:
     videos = _videos_in(data)
     strangers = (common or {}).keys() - {video.name for video in videos}
     if strangers:
-        raise DataSetError(f"{path}: frame_label.csv names videos that are not there: {shortened(sorted(strangers))}")
+        raise DataSetError(
+            f"{path}: frame_label.csv names videos that are not there: {shorten_names(sorted(strangers))}"
+        )
     pictures = []
     for video in videos:
         labels = common.get(video.name, {}) if common is not None else _own_labels(video)
@@ -104,7 +106,7 @@ def _pictures_of(video: Path, labels: Mapping[str, int]) -> list[LabelledPicture
         ("there is no mask for the frames", {name for name in images if labels.get(name) != NONE} - masks.keys()),
     ):
         if names:
-            raise DataSetError(f"{video}: {what} {shortened(sorted(names, key=natural_key))}; unpack the set again")
+            raise DataSetError(f"{video}: {what} {shorten_names(sorted(names, key=natural_key))}; unpack the set again")
     return [
         LabelledPicture(
             name=name,

@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING
 
 from calibration.data.layouts.pictures import PICTURE_SUFFIXES, LabelledPicture, PictureSet
-from calibration.data.layouts.tables import keyed, read_table, read_text
+from calibration.data.layouts.tables import key_rows, read_table, read_text
 from calibration.errors import DataSetError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def open_landmark_table(path: Path) -> PictureSet:
         raise DataSetError(f"{path}: no table of landmarks; looked for {LOOKED_FOR}")
     table, columns = found
     pictures = []
-    for name, row in keyed(read_table(table, columns), columns[0], origin=table).items():
+    for name, row in key_rows(read_table(table, columns), columns[0], origin=table).items():
         place = _picture_of(path, table, name)
         points = [_point(row[column], origin=f"{table}, {name}, {column}") for column in columns[1:]]
         left, right = sorted(points[:2])

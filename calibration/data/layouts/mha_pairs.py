@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from calibration.data.layouts.folder import by_stem, files_in, paired
+from calibration.data.layouts.folder import by_stem, files_in, pair_by_stem
 from calibration.data.layouts.pictures import LabelledPicture, PictureSet
 from calibration.data.manifest import read_manifest
 
@@ -32,7 +32,7 @@ def open_mha_pairs(path: Path) -> PictureSet:
     """
     image_folder, label_folder = path / "image_mha", path / "label_mha"
     images, masks = by_stem(files_in(image_folder, _SUFFIXES)), by_stem(files_in(label_folder, _SUFFIXES))
-    paired(images, masks, image_folder=image_folder, mask_folder=label_folder)
+    pair_by_stem(images, masks, image_folder=image_folder, mask_folder=label_folder)
     manifest = read_manifest(path)
     return PictureSet(
         path,

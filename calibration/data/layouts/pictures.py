@@ -12,7 +12,7 @@ import numpy as np
 
 from calibration.data.base import LabelledFrame
 from calibration.data.groups import content_groups
-from calibration.data.listing import Listing, as_data_set_error, shortened
+from calibration.data.listing import Listing, as_data_set_error, shorten_names
 from calibration.errors import DataSetError
 from stream.sources import open_source
 from stream.sources.files.images.source import read_grey
@@ -82,7 +82,9 @@ class PictureSet(Listing[LabelledPicture]):
                 landmarks=picture.landmarks,
             )
         if refitted:
-            _log.warning("%s: masks one pixel off their images' size, resampled: %s", self.path, shortened(refitted))
+            _log.warning(
+                "%s: masks one pixel off their images' size, resampled: %s", self.path, shorten_names(refitted)
+            )
 
     def group_of(self, picture: LabelledPicture) -> str:
         """The group of a picture: by content, on top of the groups that tables and names give."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from calibration.data.layouts.clips import Clip, ClipSet
 from calibration.data.layouts.folder import by_stem, files_in
-from calibration.data.listing import as_data_set_error, shortened
+from calibration.data.listing import as_data_set_error, shorten_names
 from calibration.data.manifest import read_manifest
 from calibration.errors import DataSetError
 from stream.sources.files.kinds import DICOM_SUFFIXES, STACK_SUFFIXES, VIDEO_SUFFIXES
@@ -73,10 +73,12 @@ def _is_stack(file: Path) -> bool:
 def _check_owners(path: Path, recordings: Iterable[str], stacks: Iterable[str], folders: Iterable[str]) -> None:
     orphans = sorted({*stacks, *folders} - set(recordings))
     if orphans:
-        raise DataSetError(f"{path}: masks without a recording: {shortened(orphans)}; name them <recording>{_MASKS}")
+        raise DataSetError(
+            f"{path}: masks without a recording: {shorten_names(orphans)}; name them <recording>{_MASKS}"
+        )
     double = sorted(set(stacks) & set(folders))
     if double:
-        raise DataSetError(f"{path}: both a folder and a stack of masks for {shortened(double)}; keep one of them")
+        raise DataSetError(f"{path}: both a folder and a stack of masks for {shorten_names(double)}; keep one of them")
 
 
 def _masks_in(folder: Path) -> dict[int, Path]:

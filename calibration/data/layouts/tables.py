@@ -65,7 +65,7 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     return table
 
 
-def keyed(rows: Sequence[Mapping[str, str]], column: str, *, origin: Path) -> dict[str, Mapping[str, str]]:
+def key_rows(rows: Sequence[Mapping[str, str]], column: str, *, origin: Path) -> dict[str, Mapping[str, str]]:
     """The rows by the value of one column.
 
     Raises:

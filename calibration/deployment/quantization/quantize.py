@@ -95,7 +95,7 @@ def run_quantize(options: QuantizeOptions) -> AcceptanceReport:
         OpenVinoEngine(model, precision="fp32") as reference,
     ):
         sensitivities = _scanned(progress, quantizer, model, chosen, options)
-        kept = hurt_layers(sensitivities)
+        kept = sensitive_layers(sensitivities)
         task = progress.add_task("trial", total=None)
         while True:
             names = tuple(entry.node for entry in sensitivities[:kept])
@@ -124,7 +124,7 @@ def run_quantize(options: QuantizeOptions) -> AcceptanceReport:
     return report
 
 
-def hurt_layers(sensitivities: Sequence[Sensitivity]) -> int:
+def sensitive_layers(sensitivities: Sequence[Sensitivity]) -> int:
     """How many of the layers, most sensitive first, stay in float by the rule of `HURTS`."""
     usual = median(entry.changed for entry in sensitivities)
     return sum(entry.changed > HURTS * usual for entry in sensitivities)

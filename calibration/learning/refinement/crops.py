@@ -60,7 +60,7 @@ def ends_of(ellipse: Ellipse) -> tuple[NDArray[np.float64], NDArray[np.float64]]
     return centre + reach, centre - reach
 
 
-def cropped(images: Tensor, centres: Tensor, affine: Tensor, *, side: int) -> Tensor:
+def crop_frames(images: Tensor, centres: Tensor, affine: Tensor, *, side: int) -> Tensor:
     """Crops around points: (B, 1, S, S) to (B, 1, side, side), bilinear, 0 outside the picture.
 
     Args:
@@ -146,7 +146,7 @@ class CropStore:
             targets_of(found, centre, matrix, source=source)
             for found, centre, matrix in zip(chosen, centres.double().numpy(), affine.double().numpy(), strict=True)
         ]
-        return cropped(images, centres, affine, side=side), torch.tensor(targets)
+        return crop_frames(images, centres, affine, side=side), torch.tensor(targets)
 
     def cover(self, rows: Tensor, hidden: Tensor, generator: torch.Generator) -> Tensor:
         """Frames (B, 1, S, S) in [0, 1] by their rows (B,), the PS of those in `hidden` covered by other tissue."""

@@ -19,7 +19,7 @@ import torch
 from rich.console import Console
 from torch.nn import functional
 
-from calibration.data.groups import check_unlike
+from calibration.data.groups import check_no_near_copies
 from calibration.data.split import check_disjoint
 from calibration.errors import ConfigError, TrainingError
 from calibration.evaluation.statistics.ranks import area_under_roc
@@ -89,12 +89,12 @@ def train_refinement(config: RefinementConfig, *, data: Path, out: Path) -> dict
     learned = load_store(config.train, data, size=config.size, seed=config.seed)
     judged = load_store(config.validation, data, size=config.size, seed=config.seed + 1_000_000)
     check_disjoint(learned.groups, judged.groups)
-    check_unlike(learned.seen, judged.seen)
+    check_no_near_copies(learned.seen, judged.seen)
     store, held_out = crops_of(learned), crops_of(judged)
     console.print(f"train: {len(store.images)} symphyses, validation: {len(held_out.images)}")
     run = new_refinement_run(config, device)
     out.mkdir(parents=True, exist_ok=True)
-    stored = checkpoint.load(out / checkpoint.CHECKPOINT, config, fingerprint=learned.fingerprint)
+    stored = checkpoint.load_checkpoint(out / checkpoint.CHECKPOINT, config, fingerprint=learned.fingerprint)
     if stored:
         run.restore(stored["state"])
     while run.epoch < config.epochs:
@@ -110,7 +110,7 @@ def train_refinement(config: RefinementConfig, *, data: Path, out: Path) -> dict
             "data_fingerprint": learned.fingerprint,
             "weights": kept.state_dict(),
         }
-        checkpoint.save(facts | {"state": run.state()}, out / checkpoint.CHECKPOINT)
+        checkpoint.save_checkpoint(facts | {"state": run.state()}, out / checkpoint.CHECKPOINT)
         (out / checkpoint.HISTORY).write_text("".join(json.dumps(row) + "\n" for row in run.history))
         console.print("  ".join(f"{name} {value:.4g}" for name, value in run.history[-1].items() if value is not None))
     return run.history[-1]

@@ -23,7 +23,7 @@ Pair = tuple[float, float]
 """A value of PS and the same of FH, or the lower and upper end of a range."""
 
 
-class Refusal(StrEnum):
+class LabelRefusal(StrEnum):
     """Why a frame gets no synthetic mask. The values are the codes written to `weights.csv`."""
 
     NO_PS = "no_ps"
@@ -78,14 +78,14 @@ class WeakLabel:
     """
 
     mask: NDArray[np.uint8]
-    refusal: Refusal | None
+    refusal: LabelRefusal | None
     confidence: Pair
     consistency: Pair
 
     @property
     def weight(self) -> float:
         """How much the mask counts; 0 where it was refused."""
-        return 0.0 if self.refusal else weight(self.confidence, self.consistency)
+        return 0.0 if self.refusal else label_weight(self.confidence, self.consistency)
 
 
 def filter_mask(plain: NDArray[np.float32], flipped: NDArray[np.float32], limits: FilterLimits) -> WeakLabel:
@@ -118,7 +118,7 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return probabilities
 
 
-def weight(confidence: Pair, consistency: Pair) -> float:
+def label_weight(confidence: Pair, consistency: Pair) -> float:
     """How much a mask that was not refused counts in the loss.
 
     Convention: the lower confidence times the lower consistency of the two structures, (0, 1]; a mask is as good as
@@ -179,26 +179,26 @@ def solidity(region: NDArray[np.bool_]) -> float:
     return cv2.contourArea(contour) / hull_area if contour is not None and hull_area else 0.0
 
 
-def presence_refusal(mask: NDArray[np.uint8]) -> Refusal | None:
+def presence_refusal(mask: NDArray[np.uint8]) -> LabelRefusal | None:
     """`no_ps` or `no_fh` where a structure has no pixel. Worked value: a mask of FH alone gives `no_ps`."""
-    for code, refusal in ((PS, Refusal.NO_PS), (FH, Refusal.NO_FH)):
+    for code, refusal in ((PS, LabelRefusal.NO_PS), (FH, LabelRefusal.NO_FH)):
         if not (mask == code).any():
             return refusal
     return None
 
 
-def confidence_refusal(confidence: Pair, limits: FilterLimits) -> Refusal | None:
+def confidence_refusal(confidence: Pair, limits: FilterLimits) -> LabelRefusal | None:
     """`unsure` where a structure's confidence is too low. Worked value: (0.79, 0.99) of at least 0.8 is."""
-    return Refusal.UNSURE if min(confidence) < limits.confidence else None
+    return LabelRefusal.UNSURE if min(confidence) < limits.confidence else None
 
 
-def consistency_refusal(consistency: Pair, limits: FilterLimits) -> Refusal | None:
+def consistency_refusal(consistency: Pair, limits: FilterLimits) -> LabelRefusal | None:
     """`inconsistent` where mirroring changes a mask too much. Worked value: (0.86, 0.89) is, for FH needs 0.9."""
     ps, fh = consistency
-    return Refusal.INCONSISTENT if ps < limits.consistency_ps or fh < limits.consistency_fh else None
+    return LabelRefusal.INCONSISTENT if ps < limits.consistency_ps or fh < limits.consistency_fh else None
 
 
-def anatomy_refusal(mask: NDArray[np.uint8], wholeness: Pair, limits: FilterLimits) -> Refusal | None:
+def anatomy_refusal(mask: NDArray[np.uint8], wholeness: Pair, limits: FilterLimits) -> LabelRefusal | None:
     """Why a mask cannot be of a PS and a head; None where it can.
 
     Convention: the first of these, in this order. `scattered`: a structure lay in several pieces. `ps_size`,
@@ -214,21 +214,21 @@ def anatomy_refusal(mask: NDArray[np.uint8], wholeness: Pair, limits: FilterLimi
     """
     ps, fh = mask == PS, mask == FH
     ps_px, fh_px = np.count_nonzero(ps), np.count_nonzero(fh)
-    refusal: Refusal | None = None
+    refusal: LabelRefusal | None = None
     if min(wholeness) < limits.wholeness:
-        refusal = Refusal.SCATTERED
+        refusal = LabelRefusal.SCATTERED
     elif not _within(ps_px / mask.size, limits.ps_share):
-        refusal = Refusal.PS_SIZE
+        refusal = LabelRefusal.PS_SIZE
     elif not _within(fh_px / mask.size, limits.fh_share):
-        refusal = Refusal.FH_SIZE
+        refusal = LabelRefusal.FH_SIZE
     elif not _within(fh_px / ps_px, limits.fh_over_ps):
-        refusal = Refusal.SIZE_RATIO
+        refusal = LabelRefusal.SIZE_RATIO
     elif np.nonzero(ps)[0].mean() >= np.nonzero(fh)[0].mean():
-        refusal = Refusal.PS_BELOW_FH
+        refusal = LabelRefusal.PS_BELOW_FH
     elif min(solidity(ps), solidity(fh)) < limits.solidity:
-        refusal = Refusal.RAGGED
+        refusal = LabelRefusal.RAGGED
     elif all(measure(mask, orientation=one).reason for one in (Orientation.NORMAL, Orientation.MIRRORED)):
-        refusal = Refusal.NOT_MEASURABLE
+        refusal = LabelRefusal.NOT_MEASURABLE
     return refusal
 
 

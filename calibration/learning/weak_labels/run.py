@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from calibration.errors import DataSetError
-from calibration.learning.weak_labels.filters import FilterLimits, Refusal, WeakLabel, filter_mask, softmax
+from calibration.learning.weak_labels.filters import FilterLimits, LabelRefusal, WeakLabel, filter_mask, softmax
 from stream.common.atomic_file import write_atomic
 from stream.frames.frame import Frame
 from stream.inference.frame_analyzer import infer_frame, logits_in_frame
@@ -36,7 +36,7 @@ COLUMNS = ("name", "weight", "reason", "confidence_ps", "confidence_fh", "consis
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Teaching:
+class LabelingSettings:
     """How masks are made.
 
     Attributes:
@@ -52,7 +52,7 @@ class Teaching:
 
 def write_weak_labels(
     frames: Iterable[LabelledFrame],
-    teaching: Teaching,
+    teaching: LabelingSettings,
     folder: Path,
     *,
     dataset: str,
@@ -86,8 +86,8 @@ def write_weak_labels(
     for frame in _with_progress(frames, count):
         if frame.mask is not None or frame.plane is False:
             continue
-        label = None if teaching.only_standard and frame.plane is None else teach(frame, teaching)
-        refusal = label.refusal if label else Refusal.PLANE_UNKNOWN
+        label = None if teaching.only_standard and frame.plane is None else label_frame(frame, teaching)
+        refusal = label.refusal if label else LabelRefusal.PLANE_UNKNOWN
         if label and not refusal:
             write_atomic(folder / f"{frame.name}.png", cv2.imencode(".png", label.mask)[1].tobytes())
             kept_weight += label.weight
@@ -105,7 +105,7 @@ def write_weak_labels(
     return facts
 
 
-def teach(frame: LabelledFrame, teaching: Teaching) -> WeakLabel:
+def label_frame(frame: LabelledFrame, teaching: LabelingSettings) -> WeakLabel:
     """The teachers' mask for a frame, at the frame's size, from the frame and its mirror image."""
     mirrored = np.ascontiguousarray(frame.image[:, ::-1])
     plain = _mean_probabilities(frame.image, teaching.teachers)
@@ -124,7 +124,7 @@ def _mean_probabilities(image: NDArray[np.uint8], teachers: Sequence[Engine]) ->
     return mean
 
 
-def _facts(teaching: Teaching, reasons: Counter[str], kept_weight: float) -> dict[str, object]:
+def _facts(teaching: LabelingSettings, reasons: Counter[str], kept_weight: float) -> dict[str, object]:
     """Teachers, limits, and what became of the frames."""
     kept = reasons["kept"]
     return {
@@ -137,11 +137,11 @@ def _facts(teaching: Teaching, reasons: Counter[str], kept_weight: float) -> dic
         "frames": reasons.total(),
         "kept": kept,
         "mean_weight_of_kept": round(kept_weight / kept, 4) if kept else None,
-        "refused": {str(refusal): reasons[refusal] for refusal in Refusal if reasons[refusal]},
+        "refused": {str(refusal): reasons[refusal] for refusal in LabelRefusal if reasons[refusal]},
     }
 
 
-def _row(name: str, label: WeakLabel | None, refusal: Refusal | None) -> list[str]:
+def _row(name: str, label: WeakLabel | None, refusal: LabelRefusal | None) -> list[str]:
     numbers = (*label.confidence, *label.consistency) if label else ()
     cells = [f"{value:.6f}" for value in numbers] or [""] * 4
     return [name, f"{label.weight if label else 0.0:.6f}", str(refusal or ""), *cells]

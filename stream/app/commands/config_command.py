@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engines.redaction import looks_like_address, redacted
+from engines.redaction import looks_like_address, redact
 from stream.app.command import command, json_option
 from stream.app.options.config_file import configurable, settings_of
 from stream.app.options.config_option import looked_at, read_by
@@ -118,7 +118,7 @@ def _shown(value: Any) -> Any:
         return value
     if not isinstance(value, str):
         return None if not isinstance(value, os.PathLike) else os.fspath(value)
-    return redacted(value) if looks_like_address(value) else str(value)
+    return redact(value) if looks_like_address(value) else str(value)
 
 
 def _print(name: str, rows: Sequence[Held]) -> None:

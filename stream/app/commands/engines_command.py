@@ -18,16 +18,16 @@ from stream.app.command import command, json_option
 @json_option
 def engines_command(as_json: bool) -> None:
     """See the command's help text above."""
-    from engines.inventory import inventory
-    from engines.tensorrt.cache import EngineCache, refusal
+    from engines.inventory import list_backends
+    from engines.tensorrt.cache import EngineCache, rejection_reason
 
     cache = EngineCache()
-    back_ends, built = inventory(), cache.entries()
+    back_ends, built = list_backends(), cache.entries()
     if as_json:
         facts = {
             "backends": [asdict(entry) for entry in back_ends],
             "cache": str(cache.folder),
-            "engines": [{"path": str(path), "refusal": refusal(of_one), **of_one} for path, of_one in built],
+            "engines": [{"path": str(path), "refusal": rejection_reason(of_one), **of_one} for path, of_one in built],
         }
         click.echo(json.dumps(facts, indent=2))
         return
@@ -36,4 +36,4 @@ def engines_command(as_json: bool) -> None:
         click.echo(f"{entry.backend:22}{entry.version or '-':24}{state}")
     click.echo(f"built engines in {cache.folder}: {len(built) or 'none'}")
     for path, of_one in built:
-        click.echo(f"  {path.name}: {refusal(of_one) or 'accepted'}")
+        click.echo(f"  {path.name}: {rejection_reason(of_one) or 'accepted'}")

@@ -8,7 +8,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engines.redaction import looks_like_address, redacted
+from engines.redaction import looks_like_address, redact
 from stream.app.options.declare import declared
 from stream.app.options.shared import AnalysisOptions, OutputOptions, SourceOptions, WebOptions
 from stream.app.options.values import ScannerProfile
@@ -49,7 +49,7 @@ class SessionOptions(SourceOptions, AnalysisOptions, OutputOptions, WebOptions):
         """The source as files, screens and logs may name it."""
         if self.source is None:
             return "demonstration clip"
-        return redacted(self.source) if self.live or looks_like_address(self.source) else self.source
+        return redact(self.source) if self.live or looks_like_address(self.source) else self.source
 
     @property
     def uri(self) -> str:
@@ -91,9 +91,7 @@ class SessionOptions(SourceOptions, AnalysisOptions, OutputOptions, WebOptions):
     def as_json(self) -> dict[str, object]:
         """Every option, as written to `run.json`: whatever field this class or `PreprocessingOptions` has is in it."""
         shown: dict[str, object] = {"source": self.shown_source, "pace": self.pace or "asap"}
-        shown["model"] = (
-            redacted(self.model) if self.model and self.model in self.addresses else self.model or "default"
-        )
+        shown["model"] = redact(self.model) if self.model and self.model in self.addresses else self.model or "default"
         secrets = {each.name for each, what in declared(type(self)) if what.is_secret}
         own = {each.name: getattr(self, each.name) for each in fields(self)}
         shown |= {name: None if own[name] is None else "given" for name in secrets}

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from stream.common.atomic_file import write_atomic
-from stream.common.text import printable
+from stream.common.text import to_printable
 from stream.pipeline.record import FrameState
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class TrendPlot:
     """
 
     def __init__(self, path: Path, title: str) -> None:
-        self._path, self._title = path, printable(title)
+        self._path, self._title = path, to_printable(title)
         self._points = array("d")
         self._stride, self._seen = 1, 0
         self._closed = False

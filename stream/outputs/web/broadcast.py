@@ -102,12 +102,12 @@ class Broadcast:
         """What does not change, and the trend so far."""
         viewer.trend_count, trend = self.board.trend_since(0)
         hello = {"facts": self.board.facts, "notice": NOTICE, "trend": trend}
-        return packed(hello | {"feeds": [board.name for board in self._all]}, b"")
+        return pack_message(hello | {"feeds": [board.name for board in self._all]}, b"")
 
     def message_for(self, viewer: Viewer, content: dict[str, Any], picture: bytes) -> bytes:
         """A message, with the points of the trend that this viewer has not got yet."""
         viewer.trend_count, trend = self.board.trend_since(viewer.trend_count)
-        return packed(content | {"trend": trend}, picture)
+        return pack_message(content | {"trend": trend}, picture)
 
     def _message(self) -> tuple[dict[str, Any], bytes]:
         """The newest state, and its picture where that was not sent yet."""
@@ -130,7 +130,7 @@ class Broadcast:
         return content, encode_picture(measurement.frame.image)
 
 
-def packed(content: dict[str, Any], picture: bytes) -> bytes:
+def pack_message(content: dict[str, Any], picture: bytes) -> bytes:
     """One message, as it goes over the WebSocket."""
     text = json.dumps(content, allow_nan=False).encode()
     return HEADER.pack(len(text)) + text + picture

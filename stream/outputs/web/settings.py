@@ -11,7 +11,7 @@ import ssl
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
-from engines.redaction import redacted
+from engines.redaction import redact
 from stream.common.errors import OptionError, OutputError, SourceUnavailable
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def parse_address(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     is_port = port.isascii() and port.isdigit() and len(port) <= 5 and int(port) < 65536
     if not is_port or not _HOST.fullmatch(host):
-        shown = redacted(text if "://" in text else f"tcp://{text}").removeprefix("tcp://")
+        shown = redact(text if "://" in text else f"tcp://{text}").removeprefix("tcp://")
         raise OptionError(f"--serve {shown}: give HOST:PORT, for example 127.0.0.1:8400")
     return host.strip("[]") or "127.0.0.1", int(port)
 

@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from stream.common.errors import SourceError, SourceUnreadable
-from stream.sources.base import joined_notes
-from stream.sources.files.kinds import SourceKind, counted, is_image, is_recording, kind_of
+from stream.sources.base import join_notes
+from stream.sources.files.kinds import SourceKind, count_by_suffix, is_image, is_recording, kind_of
 from stream.sources.wrappers import SourceWrapper
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class ArchiveSource(SourceWrapper):
         except BaseException:
             self._folder.cleanup()
             raise
-        super().__init__(source, replace(source.info, uri=str(path), note=joined_notes(source.info.note, passed_over)))
+        super().__init__(source, replace(source.info, uri=str(path), note=join_notes(source.info.note, passed_over)))
 
     def _read(self) -> Generator[Frame, None, None]:
         with self._own_names():
@@ -133,7 +133,7 @@ def _recording_in(path: Path, folder: Path) -> tuple[Path, str]:
     kind = kind_of(found)
     if kind in UNPACKED_BY_HAND:
         raise SourceUnreadable(f"{path}: holds {UNPACKED_BY_HAND[kind]}; unpack it by hand")
-    return found, f"not played, of this archive: {', '.join(counted(passed_over))}" if passed_over else ""
+    return found, f"not played, of this archive: {', '.join(count_by_suffix(passed_over))}" if passed_over else ""
 
 
 def _is_whole(folder: Path) -> bool:

@@ -124,7 +124,7 @@ def is_recording(path: Path) -> bool:
     return not is_image(path) and (named or _head_kind(_head(path)) is not None)
 
 
-def counted(files: Iterable[Path]) -> list[str]:
+def count_by_suffix(files: Iterable[Path]) -> list[str]:
     """How many there are of each suffix, in words."""
     suffixes = Counter(file.suffix.lower() or "without suffix" for file in files)
     return [f"{count} {suffix}" for suffix, count in sorted(suffixes.items())]

@@ -13,7 +13,7 @@ from PIL import Image
 from stream.common.errors import MaskError
 from stream.frames.frame import PLAUSIBLE_ASPECT
 from stream.sources.decoding import png
-from stream.sources.files.images.image_file import DAMAGE, quiet
+from stream.sources.files.images.image_file import DAMAGE, silence_pillow
 from stream.sources.files.images.source import natural_path_key
 from stream.sources.files.volumes.metaimage import read_element_spacing, read_image
 
@@ -204,7 +204,7 @@ def _decode_png(data: bytes, *, origin: str) -> NDArray[np.uint8]:
 def _open_png(data: bytes, *, origin: str) -> Image.Image:
     """A PNG with one picture, its check sums right and its pixels decoded."""
     try:
-        with quiet():
+        with silence_pillow():
             Image.open(io.BytesIO(data), formats=["PNG"]).verify()  # decoding does not look at the check sums
             image = Image.open(io.BytesIO(data), formats=["PNG"])
             count = getattr(image, "n_frames", 1)

@@ -18,7 +18,7 @@ from stream.frames.reason import Reason
 from stream.frames.segment_numbering import SegmentNumbering
 from stream.frames.timeline import Timeline
 from stream.frames.typed_spacing import TypedSpacing
-from stream.sources.base import DEFAULT_RATE_HZ, RATE_NOTE, SourceInfo, joined_notes
+from stream.sources.base import DEFAULT_RATE_HZ, RATE_NOTE, SourceInfo, join_notes
 from stream.sources.decoding.checked_decoder import declared_aspect, presumed_aspect
 from stream.sources.decoding.luma import display_transform, grey_image
 from stream.sources.decoding.picture_reader import PictureReader
@@ -102,7 +102,7 @@ class VideoSource(RecordingSource):
             frame_count=self._stream.frames or None,
             frame_rate_hz=rate_hz,
             spacing=spacing,
-            note=joined_notes(
+            note=join_notes(
                 *(_note(self._container), self._choice, _rate_note(self._stream)),
                 _behind_note(self._path) if "mp4" in self._container.format.name else "",
             ),

@@ -17,7 +17,7 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import TYPE_CHECKING, Protocol, Self
 
-from engines.redaction import scrubbed
+from engines.redaction import redact_text
 from stream.common.errors import SourceDenied, SourceError
 from stream.frames.frame import Frame, SegmentCause
 from stream.frames.reason import Reason
@@ -187,7 +187,9 @@ class LiveSource:
     def status(self) -> LinkStatus:
         """How the source stands now, with no secret of the address in it; safe from any thread."""
         status = self._standing()
-        reason, note, said = (scrubbed(words, self._address) for words in (status.reason, status.note, status.format))
+        reason, note, said = (
+            redact_text(words, self._address) for words in (status.reason, status.note, status.format)
+        )
         return replace(status, reason=reason, note=note, format=said)
 
     def _standing(self) -> LinkStatus:

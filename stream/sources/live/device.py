@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engines.redaction import redacted
+from engines.redaction import redact
 from stream.common.errors import OptionError
 from stream.sources.live.base import LiveSource
 from stream.sources.live.network import NetworkFeed
@@ -48,7 +48,7 @@ def open_device(uri: str, *, clock: Clock, spacing: PixelSpacing | None = None) 
     Raises:
         OptionError: the address does not read so.
     """
-    shown = redacted(uri)
+    shown = redact(uri)
     scheme, _, rest = uri.partition(":")
     connect: Callable[[threading.Event], Feed]
     if scheme == "screen":
@@ -68,7 +68,7 @@ def open_device(uri: str, *, clock: Clock, spacing: PixelSpacing | None = None) 
 def _screen(rest: str) -> tuple[str, Mapping[str, str]]:
     match = _SCREEN.fullmatch(rest)
     if match is None:
-        shown = redacted(f"screen:{rest}")
+        shown = redact(f"screen:{rest}")
         raise OptionError(f"{shown}: write screen:, screen::1, screen:1280x960+100+50, or screen::1/1280x960+100+50")
     display = match["display"] or os.environ.get("DISPLAY") or ":0"
     address, options = display, {"framerate": str(RATE_HZ), "draw_mouse": "0"}
@@ -79,7 +79,7 @@ def _screen(rest: str) -> tuple[str, Mapping[str, str]]:
 
 
 def _v4l2(rest: str) -> tuple[str, CaptureRequest]:
-    shown = redacted(f"v4l2:{rest}")
+    shown = redact(f"v4l2:{rest}")
     path, _, query = rest.partition("?")
     given = dict(part.partition("=")[::2] for part in query.split("&") if part)
     size = _SIZE.fullmatch(given.pop("size", "0x0"))

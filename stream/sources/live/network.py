@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import av
 import av.error
 
-from engines.redaction import redacted
+from engines.redaction import redact
 from stream.common.errors import SourceDenied, SourceUnreadable
 from stream.sources.live.base import LiveSource
 from stream.sources.live.rtsp.source import CodecNotCounted, RtspFeed
@@ -66,7 +66,7 @@ def open_network(
         return NetworkFeed(uri, chosen, clock, cancelled)
 
     return LiveSource(
-        redacted(uri),
+        redact(uri),
         kind=scheme,
         connect=connect,
         clock=clock,
@@ -104,7 +104,7 @@ class NetworkFeed:
         file_format: str | None = None,
         name: str | None = None,
     ) -> None:
-        self._name, self._clock = name or redacted(uri), clock
+        self._name, self._clock = name or redact(uri), clock
         self._closed = threading.Event()
         self._reading = threading.Lock()
         opening = _Opening(uri, options, file_format)

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from calibration.cross_validation.angles import aop_deg, axis_of
 from calibration.cross_validation.evidence import fit_logistic
+from calibration.cross_validation.frame_table import FrameTable
 from calibration.cross_validation.fusion import inverse_variance_share
 from calibration.cross_validation.gate import Negatives, fit_gate, gate_table, out_of_fold_gate
-from calibration.cross_validation.kept import Kept
 from calibration.cross_validation.predictions import Predictions, check_same_frames
 from calibration.cross_validation.quality import fit_errors, quality_table
 from calibration.cross_validation.score import (
@@ -199,7 +199,7 @@ def test_the_gate_lets_true_planes_pass_and_says_what_else_does() -> None:
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Two(Kept):
+class Two(FrameTable):
     names: NDArray[np.str_]
     values: NDArray[np.float64]
 

@@ -15,7 +15,7 @@ from calibration.deployment.acceptance import compare_engines
 from calibration.deployment.quantization import quantize
 from calibration.deployment.quantization.frames import choose_frames, spread_out
 from calibration.deployment.quantization.qdq import Quantizer
-from calibration.deployment.quantization.quantize import QuantizeOptions, hurt_layers, run_quantize
+from calibration.deployment.quantization.quantize import QuantizeOptions, run_quantize, sensitive_layers
 from calibration.deployment.quantization.sensitivity import Sensitivity, scan
 from calibration.deployment.trial_frames import as_network_input, demonstration_frames
 from calibration.errors import AcceptanceError, DataSetError
@@ -125,8 +125,8 @@ def test_the_scan_finds_the_layer_that_8_bits_hurt(quantizer: Quantizer, frames:
 
 def test_layers_far_above_the_usual_stay_in_float() -> None:
     scanned = [Sensitivity(str(number), changed) for number, changed in enumerate((0.9, 0.6, 0.1, 0.1, 0.1))]
-    assert hurt_layers(scanned) == 2
-    assert hurt_layers(scanned[2:]) == 0
+    assert sensitive_layers(scanned) == 2
+    assert sensitive_layers(scanned[2:]) == 0
 
 
 @pytest.fixture

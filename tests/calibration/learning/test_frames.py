@@ -14,12 +14,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calibration.data.groups import check_unlike
+from calibration.data.groups import check_no_near_copies
 from calibration.data.split import check_disjoint
 from calibration.errors import ConfigError, DataSetError
 from calibration.learning import frames
 from calibration.learning.batch import Batch
-from calibration.learning.frames import Pool, chances, evened, fit_mask, load_store
+from calibration.learning.frames import Pool, draw_probabilities, even_out, fit_mask, load_store
 from calibration.learning.settings.training import SourceSettings
 from tests.samples.training_data import BARE, DRAWN_TRAIN, DRAWN_VAL, OTHER, SIDE, make_data, small_config
 
@@ -90,7 +90,7 @@ def test_the_same_pictures_under_other_names_are_found_in_train_and_validation(d
     train, validation = (load_store([source], tmp_path, size=SIDE, seed=1) for source in sources)
     check_disjoint(train.groups, validation.groups)
     with pytest.raises(DataSetError, match=r"2 frames of .* near-duplicates .*: 2 \(elsewhere/new_0 and drawn/phan"):
-        check_unlike(train.seen, validation.seen)
+        check_no_near_copies(train.seen, validation.seen)
 
 
 def test_folds_tear_no_near_duplicates(data: Path) -> None:
@@ -100,7 +100,7 @@ def test_folds_tear_no_near_duplicates(data: Path) -> None:
             load_store([replace(source, fold=fold, take=take)], data, size=SIDE, seed=1)
             for take in ("rest", "held_out")
         )
-        check_unlike(train.seen, validation.seen)
+        check_no_near_copies(train.seen, validation.seen)
 
 
 def test_even_draws_raise_what_is_rare() -> None:
@@ -110,10 +110,10 @@ def test_even_draws_raise_what_is_rare() -> None:
     cv2.line(flat, (10, 20), (50, 20), 1, 9)
     masks = np.stack([slanted] * 9 + [flat])
     likely = torch.full((10,), 0.1, dtype=torch.float64)
-    shares = [evened(likely, masks, even)[-1].item() for even in (0.0, 0.5, 1.0)]
+    shares = [even_out(likely, masks, even)[-1].item() for even in (0.0, 0.5, 1.0)]
     assert shares[0] == pytest.approx(0.1)
     assert shares[0] < shares[1] < shares[2] == pytest.approx(0.1 * 0.1**-0.5 / (0.1 * 0.1**-0.5 + 0.9 * 0.9**-0.5))
-    assert evened(likely, masks, 1.0).sum() == pytest.approx(1)
+    assert even_out(likely, masks, 1.0).sum() == pytest.approx(1)
 
 
 def test_pools_hold_what_is_known_of_their_frames(data: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -227,10 +227,10 @@ def test_a_share_keeps_whole_groups_and_the_rest_may_stay_without_masks(data: Pa
 
 def test_at_most_so_many_of_each_group_are_taken_evenly() -> None:
     every = [replace(frame, group="ab"[place % 2]) for place, frame in enumerate(frames.phantoms(5, 16, 0))]
-    kept = frames.thinned(every, 3)
+    kept = frames.thin_out(every, 3)
     members = {group: [frame.name for frame in every if frame.group == group] for group in "ab"}
     assert [frame.name for frame in kept] == [members[group][place] for group in "ab" for place in (0, 2, 4)]
-    assert len(frames.thinned(every, 99)) == len(every)
+    assert len(frames.thin_out(every, 99)) == len(every)
 
 
 def test_a_mask_fits_its_letterboxed_picture() -> None:
@@ -261,9 +261,9 @@ def empty_frames(count: int) -> Batch:
 
 def test_chances_by_hand() -> None:
     groups = ["a", "a", "a", "a", "b"]
-    assert chances(groups, 0.0).tolist() == pytest.approx([0.2] * 5)
-    assert chances(groups, 0.5).tolist() == pytest.approx([1 / 6] * 4 + [1 / 3])
-    assert chances(groups, 1.0).tolist() == pytest.approx([1 / 8] * 4 + [1 / 2])
+    assert draw_probabilities(groups, 0.0).tolist() == pytest.approx([0.2] * 5)
+    assert draw_probabilities(groups, 0.5).tolist() == pytest.approx([1 / 6] * 4 + [1 / 3])
+    assert draw_probabilities(groups, 1.0).tolist() == pytest.approx([1 / 8] * 4 + [1 / 2])
 
 
 @given(chance=st.lists(st.floats(0.01, 1), min_size=1, max_size=20), place=st.floats(0, 1, exclude_max=True))

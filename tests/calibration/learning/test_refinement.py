@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from calibration.cross_validation.views import look_again
+from calibration.cross_validation.views import run_second_look
 from calibration.errors import ConfigError, TrainingError
 from calibration.learning import checkpoint
 from calibration.learning.augmentation import AugmentationSettings, Effect
@@ -128,12 +128,12 @@ class Answers(torch.nn.Module):
 def test_the_study_looks_as_the_network_does() -> None:
     mask = slanted(0)
     logits = np.where(mask[None, None] == 1, 5.0, -5.0) * np.array([0, 1, 0])[None, :, None, None]
-    answers = look_again(Answers(), mask[None] * 200, logits.astype(np.float32))  # type: ignore[arg-type]
+    answers = run_second_look(Answers(), mask[None] * 200, logits.astype(np.float32))  # type: ignore[arg-type]
     assert answers.shape == (1, len(VIEWS), 7)
     half = FIELD_SHARE * SQUARE / 2
     for (magnification, _, _), answer in zip(VIEWS, answers[0], strict=True):
         assert answer[:4] == pytest.approx((1, 0, 60 + 0.5 * half / magnification, 50), abs=0.6)
-    assert not look_again(Answers(), mask[None], np.zeros((1, 3, 64, 64), np.float32)).any()  # type: ignore[arg-type]
+    assert not run_second_look(Answers(), mask[None], np.zeros((1, 3, 64, 64), np.float32)).any()  # type: ignore[arg-type]
 
 
 def small(**changes: object) -> RefinementConfig:
@@ -171,7 +171,9 @@ def test_a_training_that_was_killed_ends_as_an_unbroken_one(tmp_path: Path, monk
         refinement.train_refinement(small(), data=data, out=tmp_path / "killed")
     monkeypatch.setattr(refinement, "train_refinement_epoch", learn)
     refinement.train_refinement(small(), data=data, out=tmp_path / "killed")
-    first, second = (checkpoint.read(tmp_path / name / "checkpoint.pt")["weights"] for name in ("whole", "killed"))
+    first, second = (
+        checkpoint.read_checkpoint(tmp_path / name / "checkpoint.pt")["weights"] for name in ("whole", "killed")
+    )
     assert all(torch.equal(first[name], second[name]) for name in first)
     with pytest.raises(TrainingError, match="made with another configuration"):
         refinement.train_refinement(small(seed=5), data=data, out=tmp_path / "killed")

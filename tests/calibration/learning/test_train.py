@@ -363,7 +363,7 @@ def test_refreshed_statistics_are_those_of_the_weights(data: Path) -> None:
     config = small_config(refresh_batches=3)
     store = load_store(config.train, data, size=SIDE, seed=1)
     network = MultiTaskUNet(**config.network)
-    renewed = train.refreshed(network, store, config, CPU)
+    renewed = train.refresh_batch_norm(network, store, config, CPU)
     assert not renewed.training
     stem, before = renewed.encoder[0][0][1], network.encoder[0][0][1]  # type: ignore[index]
     assert stem.momentum == before.momentum

@@ -12,7 +12,7 @@ import pytest
 
 from calibration.data import open_dataset
 from calibration.data.groups import thumbnail, thumbnails
-from calibration.data.training_frames import TrainingFrames, joined, packed, unpacked
+from calibration.data.training_frames import TrainingFrames, join_signatures, pack_signatures, unpack_signatures
 from calibration.errors import DataSetError
 from calibration.evaluation.evaluate import EvaluationOptions, run_evaluation, summary_lines, training_frames_of
 from calibration.learning.train import train
@@ -40,7 +40,7 @@ def textured(seed: int, size: int = 64) -> NDArray[np.uint8]:
 
 def test_signatures_know_a_frame_and_its_like_and_no_other() -> None:
     frames = [textured(seed) for seed in range(60)]
-    text = packed(thumbnails(frames))
+    text = pack_signatures(thumbnails(frames))
     assert len(text) < 60 * 250  # bytes a frame
     learned = TrainingFrames(text)
     assert len(learned) == 60
@@ -59,12 +59,14 @@ def test_signatures_know_a_frame_and_its_like_and_no_other() -> None:
 
 def test_rounding_costs_little_and_flat_frames_stay_like_nothing() -> None:
     shown = thumbnails([*(textured(seed) for seed in range(20)), np.zeros((9, 9), np.uint8)])
-    back = unpacked(packed(shown))
+    back = unpack_signatures(pack_signatures(shown))
     best = (shown @ back.T).max(axis=1)
     assert best[:20].min() > 0.99
     assert best[20] == 0.0
-    assert len(unpacked(joined(packed(shown[:5]), packed(shown[3:9])))) == 9  # what both hold, once
-    assert len(TrainingFrames(packed(thumbnails([])))) == 0
+    assert (
+        len(unpack_signatures(join_signatures(pack_signatures(shown[:5]), pack_signatures(shown[3:9])))) == 9
+    )  # what both hold, once
+    assert len(TrainingFrames(pack_signatures(thumbnails([])))) == 0
 
 
 @pytest.mark.parametrize("text", ["", "no base64!", "aGVsbG8=", "eJwDAAAAAAE="])
@@ -99,7 +101,7 @@ def test_what_is_trained_says_what_it_was_trained_on(model: Path, data: Path) ->
         frames = list(open_dataset(data / part).frames())
         assert all(learned.holds(frame.image) for frame in frames), part
     exact = {thumbnail(frame.image).tobytes() for frame in open_dataset(data / "drawn/val").frames()}
-    assert not exact & {row.tobytes() for row in unpacked(read_signatures(path))}
+    assert not exact & {row.tobytes() for row in unpack_signatures(read_signatures(path))}
 
 
 def test_a_run_that_starts_from_another_has_seen_its_frames_too(data: Path, tmp_path: Path) -> None:
@@ -156,7 +158,7 @@ def test_the_file_is_of_one_model_and_of_int8_ones_made_from_it(model: Path, tmp
     spec = read_model_file(model).spec
     path = tmp_path / "a.onnx"
     path.write_bytes(model.read_bytes())
-    written = write_training_frames(path, packed(thumbnails([textured(1)])), frames=1)
+    written = write_training_frames(path, pack_signatures(thumbnails([textured(1)])), frames=1)
     (tmp_path / "of_others.seen.json").write_text("{}")
     (tmp_path / "broken.seen.json").write_text("{")
     (tmp_path / "list.seen.json").write_text("[]")

@@ -10,7 +10,7 @@ import torch
 
 from calibration.learning import train
 from calibration.learning.frames import phantoms
-from calibration.learning.validation import aop_errors, chosen_by
+from calibration.learning.validation import aop_errors, checkpoint_score
 from stream.measurement.protocols import measure
 from tests.samples.training_data import make_data, small_config
 
@@ -45,7 +45,7 @@ def test_validation_without_any_plane_label_or_mask(data: Path, tmp_path: Path) 
 
 
 def test_what_a_checkpoint_is_chosen_by() -> None:
-    assert chosen_by({"dice_ps": 0.9, "dice_fh": 0.7, "plane_auc": 0.5}) == pytest.approx(0.7 * 0.8 + 0.3 * 0.5)
+    assert checkpoint_score({"dice_ps": 0.9, "dice_fh": 0.7, "plane_auc": 0.5}) == pytest.approx(0.7 * 0.8 + 0.3 * 0.5)
 
 
 def test_aop_errors_by_hand() -> None:

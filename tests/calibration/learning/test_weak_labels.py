@@ -25,20 +25,20 @@ from calibration.learning import frames as training_frames
 from calibration.learning.settings.training import SourceSettings
 from calibration.learning.weak_labels.filters import (
     FilterLimits,
-    Refusal,
+    LabelRefusal,
     anatomy_refusal,
     confidence_refusal,
     consistency_refusal,
     dominant_components,
     filter_mask,
     flip_consistency,
+    label_weight,
     presence_refusal,
     softmax,
     solidity,
     structure_confidence,
-    weight,
 )
-from calibration.learning.weak_labels.run import COLUMNS, WEIGHTS_FILE, Teaching, teach, write_weak_labels
+from calibration.learning.weak_labels.run import COLUMNS, WEIGHTS_FILE, LabelingSettings, label_frame, write_weak_labels
 from engines.registry import DEFAULT_MODEL, load_engine
 from stream.phantom.render import render
 from stream.phantom.sample import sample_scene
@@ -108,21 +108,21 @@ def test_a_sound_mask_passes_and_is_weighted_by_confidence_and_consistency() -> 
 @pytest.mark.parametrize(
     ("mask", "refusal"),
     [
-        (discs(5, 60), Refusal.PS_SIZE),
-        (discs(45, 60), Refusal.PS_SIZE),
-        (discs(18, 24), Refusal.FH_SIZE),
-        (discs(25, 37), Refusal.SIZE_RATIO),
-        (discs(9, 65), Refusal.SIZE_RATIO),
-        (discs(18, 60, ps_at=(70, 200), fh_at=(150, 80)), Refusal.PS_BELOW_FH),
-        (comb(), Refusal.RAGGED),
-        (discs(18, 60), Refusal.NOT_MEASURABLE),  # a disc has no axis
+        (discs(5, 60), LabelRefusal.PS_SIZE),
+        (discs(45, 60), LabelRefusal.PS_SIZE),
+        (discs(18, 24), LabelRefusal.FH_SIZE),
+        (discs(25, 37), LabelRefusal.SIZE_RATIO),
+        (discs(9, 65), LabelRefusal.SIZE_RATIO),
+        (discs(18, 60, ps_at=(70, 200), fh_at=(150, 80)), LabelRefusal.PS_BELOW_FH),
+        (comb(), LabelRefusal.RAGGED),
+        (discs(18, 60), LabelRefusal.NOT_MEASURABLE),  # a disc has no axis
         (sound(), None),
         (np.ascontiguousarray(sound()[:, ::-1]), None),  # mirrored pictures are as good
         (squeezed(320, 240), None),
         (squeezed(240, 320), None),
     ],
 )
-def test_anatomy(mask: NDArray[np.uint8], refusal: Refusal | None) -> None:
+def test_anatomy(mask: NDArray[np.uint8], refusal: LabelRefusal | None) -> None:
     assert anatomy_refusal(mask, WHOLE, LIMITS) is refusal
     assert filter_mask(certain(mask), certain(mask), LIMITS).refusal is refusal
 
@@ -131,7 +131,7 @@ def test_a_structure_in_pieces_is_refused_and_a_speck_is_taken_away() -> None:
     two = sound()
     two[200:240, 5:45] = 2
     label = filter_mask(certain(two), certain(two), LIMITS)
-    assert label.refusal is Refusal.SCATTERED
+    assert label.refusal is LabelRefusal.SCATTERED
     assert label.weight == 0.0
     speck = sound()
     speck[250:253, 5:8] = 1
@@ -140,8 +140,8 @@ def test_a_structure_in_pieces_is_refused_and_a_speck_is_taken_away() -> None:
     assert np.array_equal(label.mask, sound())
 
 
-@pytest.mark.parametrize(("code", "refusal"), [(1, Refusal.NO_PS), (2, Refusal.NO_FH)])
-def test_missing_structures(code: int, refusal: Refusal) -> None:
+@pytest.mark.parametrize(("code", "refusal"), [(1, LabelRefusal.NO_PS), (2, LabelRefusal.NO_FH)])
+def test_missing_structures(code: int, refusal: LabelRefusal) -> None:
     mask = np.where(sound() == code, 0, sound()).astype(np.uint8)
     assert presence_refusal(mask) is refusal
     label = filter_mask(certain(mask), certain(mask), LIMITS)
@@ -151,10 +151,10 @@ def test_missing_structures(code: int, refusal: Refusal) -> None:
 
 
 def test_unsure_predictions_are_refused_at_the_limit() -> None:
-    for probability, refusal in ((0.79, Refusal.UNSURE), (0.81, None)):
+    for probability, refusal in ((0.79, LabelRefusal.UNSURE), (0.81, None)):
         scores = certain(sound(), probability=probability)
         assert filter_mask(scores, scores, LIMITS).refusal is refusal
-    assert confidence_refusal((0.79, 0.99), LIMITS) is Refusal.UNSURE
+    assert confidence_refusal((0.79, 0.99), LIMITS) is LabelRefusal.UNSURE
     assert confidence_refusal((0.8, 0.8), LIMITS) is None
 
 
@@ -162,10 +162,10 @@ def test_predictions_that_mirroring_changes_are_refused() -> None:
     """Two predictions that differ are also less sure where they do; the limit on confidence is taken away here."""
     moved = np.roll(sound(), 8, axis=1)
     label = filter_mask(certain(sound()), certain(moved), FilterLimits(confidence=0.0))
-    assert label.refusal is Refusal.INCONSISTENT
+    assert label.refusal is LabelRefusal.INCONSISTENT
     assert label.consistency[0] < 0.85 < label.consistency[1] < 1
-    assert consistency_refusal((0.86, 0.89), LIMITS) is Refusal.INCONSISTENT
-    assert consistency_refusal((0.84, 0.99), LIMITS) is Refusal.INCONSISTENT
+    assert consistency_refusal((0.86, 0.89), LIMITS) is LabelRefusal.INCONSISTENT
+    assert consistency_refusal((0.84, 0.99), LIMITS) is LabelRefusal.INCONSISTENT
     assert consistency_refusal((0.85, 0.9), LIMITS) is None
 
 
@@ -177,7 +177,7 @@ def test_worked_values() -> None:
     assert flip_consistency(row, other) == (7 / 11, 1.0)
     probabilities = np.array([[[0.1, 0.3, 0.0]], [[0.9, 0.7, 0.0]], [[0.0, 0.0, 1.0]]], np.float32)
     assert structure_confidence(probabilities, np.array([[1, 1, 2]], np.uint8)) == pytest.approx((0.8, 1.0))
-    assert weight((0.9, 0.95), (0.88, 0.97)) == pytest.approx(0.792)
+    assert label_weight((0.9, 0.95), (0.88, 0.97)) == pytest.approx(0.792)
     pieces = np.zeros((12, 12), np.uint8)
     pieces[0, 0] = 1
     pieces[2, :] = pieces[3, :7] = 1
@@ -192,7 +192,7 @@ def test_worked_values() -> None:
     assert solidity(np.ones((1, 9), np.bool_)) == solidity(np.zeros((4, 4), np.bool_)) == 0.0
     small = np.zeros((100, 100), np.uint8)
     small[10:20, 10:30], small[40:60, 40:60] = 1, 2
-    assert anatomy_refusal(small, WHOLE, LIMITS) is Refusal.SIZE_RATIO
+    assert anatomy_refusal(small, WHOLE, LIMITS) is LabelRefusal.SIZE_RATIO
 
 
 @settings(max_examples=30)
@@ -207,11 +207,11 @@ def test_any_two_predictions_get_a_verdict_and_a_weight_in_range(seed: int, scal
 
 
 def test_nearly_every_mask_that_people_drew_is_plausible(shared_data: Path) -> None:
-    found: Counter[Refusal | None] = Counter()
+    found: Counter[LabelRefusal | None] = Counter()
     for path in sorted((shared_data / "psfhs").glob("*/masks/*.png")):
         kept, wholeness = dominant_components(read_mask(path))
         found[anatomy_refusal(kept, wholeness, LIMITS)] += 1
-    assert found == {None: 978, Refusal.NOT_MEASURABLE: 1}
+    assert found == {None: 978, LabelRefusal.NOT_MEASURABLE: 1}
 
 
 @pytest.fixture(scope="module")
@@ -322,16 +322,16 @@ def test_a_second_run_keeps_the_first_and_the_limit_is_the_users(data: Path, tmp
 
 
 def test_a_mirrored_frame_gets_the_mirrored_mask(engine: Engine) -> None:
-    teaching = Teaching(teachers=[engine, engine])
+    teaching = LabelingSettings(teachers=[engine, engine])
     image = phantom(0)[0]
     here, there = (
-        teach(LabelledFrame(name="frame", group="frame", image=picture), teaching)
+        label_frame(LabelledFrame(name="frame", group="frame", image=picture), teaching)
         for picture in (image, np.ascontiguousarray(image[:, ::-1]))
     )
     assert (here.mask == 1).any()
     assert np.array_equal(here.mask, there.mask[:, ::-1])
     assert here.consistency == pytest.approx(there.consistency)
-    alone = teach(LabelledFrame(name="frame", group="frame", image=image), Teaching(teachers=[engine]))
+    alone = label_frame(LabelledFrame(name="frame", group="frame", image=image), LabelingSettings(teachers=[engine]))
     assert np.array_equal(here.mask, alone.mask)  # two like teachers are one
 
 
@@ -342,7 +342,7 @@ def test_frames_of_unknown_plane_are_labelled_unless_only_standard_ones_are_want
     for only_standard, kept in ((False, 1), (True, 0)):
         folder = tmp_path / str(only_standard)
         folder.mkdir()
-        teaching = Teaching(teachers=[engine], only_standard=only_standard)
+        teaching = LabelingSettings(teachers=[engine], only_standard=only_standard)
         facts = write_weak_labels([frame], teaching, folder, dataset="one", count=1)
         assert facts["kept"] == kept
         assert _rows(folder)["frame"]["reason"] == ("plane_unknown" if only_standard else "")
@@ -355,7 +355,7 @@ def test_nothing_to_label_is_said(engine: Engine, tmp_path: Path) -> None:
         LabelledFrame(name="other", group="b", image=image, plane=False),
     ]
     with pytest.raises(DataSetError, match="all of its 2 frames have a mask"):
-        write_weak_labels(frames, Teaching(teachers=[engine]), tmp_path, dataset="drawn", count=2)
+        write_weak_labels(frames, LabelingSettings(teachers=[engine]), tmp_path, dataset="drawn", count=2)
     assert not list(tmp_path.iterdir())
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calibration.cross_validation.predictions import joined_answers
+from calibration.cross_validation.predictions import merge_predictions
 from calibration.errors import ConfigError, TrainingError
 from calibration.studies.variants import Variant, as_text, study_variants
 
@@ -35,7 +35,7 @@ def test_answers_are_averaged_as_probabilities() -> None:
     sure, other = np.zeros((1, 3, 1, 1), np.float32), np.zeros((1, 3, 1, 1), np.float32)
     sure[0, 1], other[0, 2] = 20.0, 0.0
     plane, normal = np.array([1.0]), np.array([np.nan])
-    logits, joined_plane, joined_normal = joined_answers([(sure, plane, normal), (other, plane + 2, normal)])
+    logits, joined_plane, joined_normal = merge_predictions([(sure, plane, normal), (other, plane + 2, normal)])
     np.testing.assert_allclose(np.exp(logits[0, :, 0, 0]), [1 / 6, 2 / 3, 1 / 6], atol=1e-5)
     assert joined_plane == [2.0]
     assert np.isnan(joined_normal).all()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from calibration.learning.refinement.crops import cropped
+from calibration.learning.refinement.crops import crop_frames
 from engines.backends.openvino import OpenVinoEngine
 from engines.network.build import make_network
 from engines.network.gate import mask_evidence
@@ -67,7 +67,7 @@ def test_a_crop_is_the_one_that_trainings_cut(at: tuple[float, float]) -> None:
     for place, (magnification, right, down) in enumerate(VIEWS):
         shift = torch.tensor([right, down]) * 112
         affine = torch.eye(2)[None] / magnification
-        expected = cropped(image.float(), torch.tensor([at]) + shift, affine, side=CROP)[0, 0]
+        expected = crop_frames(image.float(), torch.tensor([at]) + shift, affine, side=CROP)[0, 0]
         torch.testing.assert_close(found[place], expected, atol=1e-4 * 255, rtol=0)
 
 

@@ -14,7 +14,7 @@ from engines.errors import ModelMismatch
 from engines.onnx.editing import read_graph, serialize_model
 from engines.onnx.folding import fold_graph
 from engines.onnx.heads_only import heads_only
-from engines.onnx.precision import at_precision
+from engines.onnx.precision import to_precision
 from engines.registry import DEFAULT_MODEL
 from tests.fakes.tiny_model import HEIGHT, SPEC, WIDTH, tiny_model
 
@@ -49,14 +49,14 @@ def test_folding_twice_is_folding_once() -> None:
 
 def test_the_facts_stay_and_say_what_changed() -> None:
     assert read_graph(fold_graph(tiny_model()))[1] == SPEC
-    assert read_graph(at_precision(tiny_model(), "fp16"))[1] == replace(SPEC, precision="fp16")
+    assert read_graph(to_precision(tiny_model(), "fp16"))[1] == replace(SPEC, precision="fp16")
     heads = read_graph(heads_only(tiny_model()))[1]
     assert heads == replace(SPEC, output_height=0, output_width=0)
     assert heads.output_names == ("plane_logit", "normal_logit")
 
 
 def test_float16_is_float32_to_its_rounding() -> None:
-    before, after = run(tiny_model()), run(at_precision(tiny_model(), "fp16"))
+    before, after = run(tiny_model()), run(to_precision(tiny_model(), "fp16"))
     for name, value in before.items():
         assert after[name].dtype == np.float32
         np.testing.assert_allclose(after[name], value, atol=0.01)
@@ -65,7 +65,7 @@ def test_float16_is_float32_to_its_rounding() -> None:
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 def test_encoder_and_decoder_are_lowered_and_the_heads_are_not(precision: str) -> None:
-    model, _ = read_graph(at_precision(tiny_model(), precision))  # type: ignore[arg-type]
+    model, _ = read_graph(to_precision(tiny_model(), precision))  # type: ignore[arg-type]
     inferred = onnx.shape_inference.infer_shapes(model)
     types = {value.name: value.type.tensor_type.elem_type for value in inferred.graph.value_info}
     code = {"fp16": onnx.TensorProto.FLOAT16, "bf16": onnx.TensorProto.BFLOAT16}[precision]

@@ -13,10 +13,10 @@ from engines.errors import BuildError, EngineMissing
 from engines.tensorrt.cache import (
     EngineCache,
     EngineKey,
-    default_folder,
+    cache_folder,
     live_stream,
     no_live_stream,
-    refusal,
+    rejection_reason,
     warning_of,
 )
 
@@ -110,7 +110,7 @@ def test_an_engine_must_have_been_tried_and_accepted_or_forced(cache: EngineCach
         cache.best(KEY)
     cache.set_report(cache.find(KEY, "net"), REFUSED, forced=True)
     found = cache.best(KEY)
-    assert refusal(found.facts) == ""
+    assert rejection_reason(found.facts) == ""
     assert warning_of(found.facts) == "engine not accepted: AoP moves by 4.00 degrees"
     cache.set_report(found, ACCEPTED, forced=False)
     assert warning_of(cache.best(KEY).facts) == ""
@@ -148,10 +148,10 @@ def test_a_write_that_fails_leaves_the_old_engine_and_no_rest(
 
 def test_the_folder_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PARTUM_CACHE", str(tmp_path))
-    assert default_folder() == tmp_path
+    assert cache_folder() == tmp_path
     monkeypatch.delenv("PARTUM_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert tmp_path in default_folder().parents
+    assert tmp_path in cache_folder().parents
 
 
 def try_to_build(folder: Path, answers: Any) -> None:

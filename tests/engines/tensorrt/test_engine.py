@@ -15,7 +15,7 @@ from engines.errors import BuildError, EngineMissing, EngineUnavailable, Inferen
 from engines.onnx.folding import fold_graph
 from engines.onnx.heads_only import heads_only
 from engines.onnx.model_file import read_model_file
-from engines.onnx.precision import at_precision
+from engines.onnx.precision import to_precision
 from engines.registry import DEFAULT_MODEL, load_engine
 from engines.tensorrt.build import BuildOptions, build_engine, timing_cache_for
 from engines.tensorrt.cache import EngineCache
@@ -52,7 +52,7 @@ def default_in(precision: str) -> bytes:
         images = np.random.default_rng(1).integers(0, 256, (8, 1, 256, 256), np.uint8)
         with Quantizer(content, images, "minmax") as quantizer:
             return quantizer.quantized(activations="signed")
-    return at_precision(content, precision)  # type: ignore[arg-type]
+    return to_precision(content, precision)  # type: ignore[arg-type]
 
 
 @pytest.mark.tensorrt

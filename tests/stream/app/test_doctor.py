@@ -43,7 +43,7 @@ def test_without_an_engine_it_fails_and_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     missing = [Availability("openvino", "", (), "openvino not installed; pip install 'partum'")]
-    monkeypatch.setattr(doctor, "inventory", lambda: missing)
+    monkeypatch.setattr(doctor, "list_backends", lambda: missing)
     assert run("doctor") == 1
     assert "pip install 'partum'" in capsys.readouterr().out
 
@@ -60,7 +60,7 @@ def test_without_an_engine_it_fails_and_says_what_to_install(
     ],
 )
 def test_each_fault_has_a_mend(monkeypatch: pytest.MonkeyPatch, change: Any, name: str, mend: str) -> None:
-    monkeypatch.setattr(doctor, "inventory", list)
+    monkeypatch.setattr(doctor, "list_backends", list)
     change(monkeypatch)
     assert mend in named(examine())[name].mend
 

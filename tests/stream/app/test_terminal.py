@@ -14,7 +14,7 @@ from rich.console import Console
 
 from stream.app.options.session_options import SessionOptions
 from stream.app.remedies import suggest_remedies
-from stream.app.terminal import ChangeLog, progress_of, state_line
+from stream.app.terminal import ChangeLog, show_progress, state_line
 from stream.common.clock import ManualClock
 from stream.frames.frame import Frame
 from stream.frames.reason import Reason
@@ -143,7 +143,7 @@ def test_a_feed_is_followed_on_a_terminal_and_in_a_log(is_terminal: bool) -> Non
     source.now(LinkState.CONNECTING, f"{NAME}: cannot be opened (Connection refused)")
     run: Any = SimpleNamespace(board=board_of(source, clock), options=SessionOptions(live=True), total=None)
     console = Console(file=io.StringIO(), force_terminal=is_terminal, width=60)
-    with progress_of([run], console) as advances:
+    with show_progress([run], console) as advances:
         advances[0]()
     written = console.file.getvalue()  # type: ignore[attr-defined]
     assert "connecting" in written

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from calibration.fitting.boundary_noise import with_boundary_noise
+from calibration.fitting.boundary_noise import add_boundary_noise
 from stream.common.errors import MaskError, OptionError
 from stream.frames.reason import Reason
 from stream.measurement.biometry import Biometry, Orientation
@@ -202,7 +202,7 @@ def _scatter(masks: list[NDArray[np.uint8]], protocol: str, *, seed: int, repeat
     for labels in masks:
         still = _aop(labels, protocol=protocol, orientation=Orientation.NORMAL)
         for _ in range(repeats):
-            noisy = with_boundary_noise(labels, rng)
+            noisy = add_boundary_noise(labels, rng)
             change.append(_aop(noisy, protocol=protocol, orientation=Orientation.NORMAL) - still)
     return float(np.std(change)), float(np.mean(np.abs(change)))
 

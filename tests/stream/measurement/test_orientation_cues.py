@@ -13,9 +13,9 @@ from calibration.fitting.orientation import (
     RIDGE,
     cues_of,
     fit_weights,
+    frames_with_masks,
     out_of_fold_log_odds,
     phantom_masks,
-    with_masks,
 )
 from stream.frames.reason import Reason
 from stream.measurement.biometry import Orientation
@@ -56,7 +56,7 @@ def test_the_fit_is_the_minimum_of_its_loss() -> None:
 @pytest.fixture(scope="module")
 def real(shared_data: Path) -> tuple[NDArray[np.float64], list[str], list[NDArray[np.uint8]]]:
     """Cues, groups and masks of all PSFHS frames at hand."""
-    frames = with_masks(shared_data / "psfhs")
+    frames = frames_with_masks(shared_data / "psfhs")
     masks = [frame.mask for frame in frames if frame.mask is not None]
     return cues_of(masks), [frame.group for frame in frames], masks
 

@@ -15,12 +15,12 @@ from calibration.fitting.filter_noise import track_course
 from stream.tracking.kalman import (
     Belief,
     FilterNoise,
-    begin,
-    learned_level,
+    initial_belief,
     predict,
     student_weight,
     transition,
     update,
+    update_noise_level,
 )
 from stream.tracking.tracker import AOP_NOISE_DEG, Track
 from tests.stream.tracking.test_tracking import shown
@@ -57,7 +57,7 @@ def test_transition_is_the_exact_discretisation(dt_s: float) -> None:
 @settings(deadline=None, max_examples=100)
 @given(noise=noises, dt_s=st.floats(0.0, 3.0), share=st.floats(0.0, 1.0))
 def test_two_predictions_equal_one_over_both_times(noise: FilterNoise, dt_s: float, share: float) -> None:
-    start = Belief(np.array([120.0, 8.0, -1.5]), begin(0.0, noise=noise).P)
+    start = Belief(np.array([120.0, 8.0, -1.5]), initial_belief(0.0, noise=noise).P)
     once = predict(start, dt_s, noise=noise)
     twice = predict(predict(start, share * dt_s, noise=noise), dt_s - share * dt_s, noise=noise)
     np.testing.assert_allclose(twice.x, once.x, rtol=1e-9)
@@ -70,14 +70,14 @@ def test_worked_values_of_the_docstrings() -> None:
     F, Q = transition(AOP_NOISE_DEG, 0.0)
     np.testing.assert_array_equal(F, np.eye(3))
     np.testing.assert_array_equal(Q, np.zeros((3, 3)))
-    assert math.sqrt(begin(120.0, noise=AOP_NOISE_DEG).P[0, 0]) == pytest.approx(6.4, abs=0.05)
+    assert math.sqrt(initial_belief(120.0, noise=AOP_NOISE_DEG).P[0, 0]) == pytest.approx(6.4, abs=0.05)
     half_way = update(Belief(np.zeros(3), np.diag([4.0, 0.0, 0.0])), 10.0, noise=GAUSSIAN).belief
     assert half_way.x[0] == pytest.approx(5.0)
     for y, weight in ((3.0, 0.985), (20.0, 0.053)):
         found = student_weight(y, predicted_variance=4.0, white_variance=4.0, dof=4.0)
         assert found == pytest.approx(weight, abs=5e-4)
     assert student_weight(20.0, predicted_variance=4.0, white_variance=4.0, dof=math.inf) == 1.0
-    assert learned_level(1.0, 0.0, 0.1, noise=AOP_NOISE_DEG) == pytest.approx(0.983, abs=5e-4)
+    assert update_noise_level(1.0, 0.0, 0.1, noise=AOP_NOISE_DEG) == pytest.approx(0.983, abs=5e-4)
 
 
 def test_gaussian_track_equals_filterpy_at_uneven_times() -> None:
@@ -85,7 +85,7 @@ def test_gaussian_track_equals_filterpy_at_uneven_times() -> None:
     times_s = np.cumsum(rng.uniform(0.005, 0.4, 200))
     values = 120.0 + np.cumsum(rng.normal(0.0, 1.0, 200))
     qualities = rng.uniform(0.1, 1.0, 200)
-    first = begin(values[0], noise=GAUSSIAN)
+    first = initial_belief(values[0], noise=GAUSSIAN)
     oracle = KalmanFilter(dim_x=3, dim_z=1)
     oracle.x, oracle.P, oracle.H = first.x.copy(), first.P.copy(), np.array([[1.0, 0.0, 1.0]])
     track = Track(GAUSSIAN)
@@ -128,7 +128,7 @@ def test_without_process_noise_the_track_is_the_least_squares_line() -> None:
     steps=st.lists(st.tuples(st.floats(0.0, 2.0), st.floats(-400.0, 400.0), st.floats(0.05, 1.0)), max_size=30),
 )
 def test_covariance_stays_symmetric_and_positive(noise: FilterNoise, steps: list[tuple[float, float, float]]) -> None:
-    belief = begin(0.0, noise=noise)
+    belief = initial_belief(0.0, noise=noise)
     for dt_s, z, quality in steps:
         belief = update(predict(belief, dt_s, noise=noise), z, noise=noise, quality=quality).belief
         assert (belief.P == belief.P.T).all()

@@ -8,7 +8,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from stream.common.errors import SourceUnreadable
-from stream.sources.base import joined_notes
+from stream.sources.base import join_notes
 from stream.sources.files.dicom.file import name_of
 
 if TYPE_CHECKING:
@@ -225,5 +225,5 @@ def _fitted(facts: PictureFacts, element: PixelElement) -> PictureFacts:
     chosen = (exact or filled)[0]
     count = length // chosen.frame_bytes
     relabelled = f"its colour is not stored as {facts.photometric}, as it says" if chosen.is_relabelled else ""
-    note = joined_notes(facts.note, count_note(declared, count), relabelled)
+    note = join_notes(facts.note, count_note(declared, count), relabelled)
     return replace(chosen, frame_count=max(count, declared or 1), note=note)

@@ -90,7 +90,7 @@ def name_of(uid: str) -> str:
         return str(UID(uid).name)
 
 
-def damage() -> tuple[type[Exception], ...]:
+def damage_error() -> tuple[type[Exception], ...]:
     """What pydicom raises on damaged files: much of what Python has, and two errors of its own."""
     from pydicom.errors import BytesLengthException, InvalidDicomError
 
@@ -128,7 +128,7 @@ def _deflated_start(file: IO[bytes]) -> int | None:
         start = file.tell()
         head = file.read(_CHUNK_BYTES >> 8)
         inflated = b"" if begins_data_set(head) else zlib.decompressobj(-zlib.MAX_WBITS).decompress(head, 16)
-    except damage():
+    except damage_error():
         return None
     return start if begins_data_set(inflated) else None
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from stream.common.errors import SourceError, SourceUnreadable
 from stream.frames.segment_numbering import SegmentNumbering
-from stream.sources.base import DEFAULT_RATE_HZ, RATE_NOTE, SourceInfo, joined_notes
+from stream.sources.base import DEFAULT_RATE_HZ, RATE_NOTE, SourceInfo, join_notes
 from stream.sources.files.dicom.file import open_dicom
 from stream.sources.files.dicom.header import read_header
 from stream.sources.files.dicom.source import DicomSource
@@ -87,7 +87,7 @@ class DicomFolderSource(RecordingSource):
                 first,
                 uri=str(path),
                 frame_count=None if None in counts else sum(count or 0 for count in counts),
-                note=joined_notes(passed_over, listing, *once),
+                note=join_notes(passed_over, listing, *once),
             )
         )
 
@@ -157,7 +157,7 @@ def _listed(path: Path) -> tuple[list[Path], str]:
         return files, f"its index ({DIRECTORY}) leads to no file; the files beside it are played"
     beside = len(set(files) - set(listed))
     lost = f"{missing} files of the index are missing" if missing else ""
-    return listed, joined_notes(lost, f"not in the index, and not played: {beside} DICOM files" if beside else "")
+    return listed, join_notes(lost, f"not in the index, and not played: {beside} DICOM files" if beside else "")
 
 
 def _in_index(index: Path) -> tuple[list[Path], int]:

@@ -9,14 +9,14 @@ import numpy as np
 
 from stream.common.errors import SourceUnreadable
 from stream.sources.files.dicom.codestream import PictureError
-from stream.sources.files.dicom.file import damage, quiet_pydicom
+from stream.sources.files.dicom.file import damage_error, quiet_pydicom
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from stream.sources.files.dicom.facts import PictureFacts
     from stream.sources.files.dicom.header import DicomHeader
-    from stream.sources.files.dicom.pixels import Stored
+    from stream.sources.files.dicom.pixels import StoredPixels
 
 _BT601 = (0.299, 0.587, 0.114)
 _COLOURS = ("Red", "Green", "Blue")
@@ -68,7 +68,7 @@ class GreyLevels:
         self._tables: dict[tuple[int, int], NDArray[np.uint8]] = {}
         self._table(facts.bits_allocated, facts.bits_stored)
 
-    def __call__(self, stored: Stored) -> NDArray[np.uint8]:
+    def __call__(self, stored: StoredPixels) -> NDArray[np.uint8]:
         """Grey levels (H, W), contiguous.
 
         Raises:
@@ -85,7 +85,7 @@ class GreyLevels:
             return np.ascontiguousarray(stored.values, dtype=np.uint8)
         return cv2.LUT(np.ascontiguousarray(stored.values), table).astype(np.uint8, copy=False)
 
-    def _bits_of(self, stored: Stored) -> int:
+    def _bits_of(self, stored: StoredPixels) -> int:
         """The bits that count in a coded picture.
 
         Fewer than the header says: as the picture says. More: many encoders write the bits allocated, so the header
@@ -214,7 +214,7 @@ class GreyLevels:
         try:
             with quiet_pydicom():
                 colours = apply_color_lut(np.arange(count or 1 << 16), table)
-        except damage():
+        except damage_error():
             return None
         return np.asarray(colours[:, 0], np.float64)
 

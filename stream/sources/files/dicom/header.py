@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, Literal, cast
 
 from stream.common.errors import SourceUnreadable
-from stream.sources.files.dicom.file import damage, quiet_pydicom, read_file_meta
+from stream.sources.files.dicom.file import damage_error, quiet_pydicom, read_file_meta
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,7 +105,7 @@ class DicomHeader:
         try:
             with quiet_pydicom():
                 value = self._dataset.get(keyword)
-        except damage():
+        except damage_error():
             return []
         if value is None or value == "":
             return []
@@ -139,7 +139,7 @@ def read_header(file: IO[bytes], path: Path, *, keywords: tuple[str, ...] = _KEY
             )
             dataset.set_original_encoding(is_implicit, is_little_endian)
         return DicomHeader(dataset, DicomHeader(meta))
-    except damage() as error:
+    except damage_error() as error:
         # pydicom's own words may quote values, and values may name the patient: only the kind is passed on
         raise SourceUnreadable(
             f"{path}: its DICOM header is damaged ({type(error).__name__}); copy or export it again"

@@ -16,7 +16,7 @@ import numpy as np
 
 from stream.common.errors import SourceUnavailable
 from stream.sources.files.dicom.codestream import Format, PictureError, read_codestream, unpacked_bytes
-from stream.sources.files.dicom.file import damage, quiet_pydicom
+from stream.sources.files.dicom.file import damage_error, quiet_pydicom
 from stream.sources.files.dicom.grey import looks_like_chroma, luma_of
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _MOST_PACKED = 64
 """Run-length coding makes a picture at most this many times smaller (two bytes for 128)."""
 
 
-class Stored(NamedTuple):
+class StoredPixels(NamedTuple):
     """A decoded picture: (H, W) of unsigned words, of which the low `bits` count; their sign is the header's affair."""
 
     values: NDArray[Any]
@@ -60,12 +60,12 @@ _PLUGINS = {
 _LOSSLESS_JPEG = _Plugin("1.2.840.10008.1.2.4.57", "pylibjpeg", "pylibjpeg pylibjpeg-libjpeg")
 
 
-def native_decoder(facts: PictureFacts, *, is_little_endian: bool) -> Callable[[bytes], Stored]:
+def native_decoder(facts: PictureFacts, *, is_little_endian: bool) -> Callable[[bytes], StoredPixels]:
     """The decoder of frames that are not coded."""
     dtype = np.dtype(f"{'<' if is_little_endian else '>'}u{facts.bits_allocated // 8}")
     rows, columns = facts.rows, facts.columns
 
-    def decode(data: bytes) -> Stored:
+    def decode(data: bytes) -> StoredPixels:
         words = np.frombuffer(data, dtype).astype(dtype.newbyteorder("="), copy=False)
         if facts.is_subsampled:  # Y Y Cb Cr
             values = words.reshape(rows, columns // 2, 4)[..., :2].reshape(rows, columns)
@@ -78,7 +78,7 @@ def native_decoder(facts: PictureFacts, *, is_little_endian: bool) -> Callable[[
             if facts.is_relabelled:  # its size contradicts its colour model, which may be another one, then
                 is_rgb = not looks_like_chroma(pixels)
             values = luma_of(pixels, is_rgb=is_rgb)
-        return Stored(values, facts.bits_allocated)
+        return StoredPixels(values, facts.bits_allocated)
 
     return decode
 
@@ -91,7 +91,7 @@ class CodedDecoder:
         self._is_size_known = False
         self._jpeg = _jpeg_context()
 
-    def __call__(self, data: bytes) -> Stored:
+    def __call__(self, data: bytes) -> StoredPixels:
         """The stored values of one coded picture.
 
         Raises:
@@ -109,9 +109,9 @@ class CodedDecoder:
         if coded.is_signed and not self._facts.is_signed and pixels.min() < 0:
             raise PictureError("it has values below zero, its header says there are none")
         unsigned = pixels.view(f"u{pixels.dtype.itemsize}") & ((1 << coded.precision) - 1)
-        return Stored(self._luma(unsigned, coded), coded.precision)
+        return StoredPixels(self._luma(unsigned, coded), coded.precision)
 
-    def _decode_jpeg(self, data: bytes, coded: Codestream) -> Stored:
+    def _decode_jpeg(self, data: bytes, coded: Codestream) -> StoredPixels:
         try:
             pictures = self._jpeg.decode(av.Packet(data))
         except av.error.PatchWelcomeError as error:
@@ -123,7 +123,7 @@ class CodedDecoder:
             raise PictureError("no picture in it")
         values = self._luma(_samples(pictures[0]), coded)
         # FFmpeg puts samples into the upper bits of its words of 8 or 16 bits.
-        return Stored(values >> (8 * values.dtype.itemsize - coded.precision), coded.precision)
+        return StoredPixels(values >> (8 * values.dtype.itemsize - coded.precision), coded.precision)
 
     def _luma(self, samples: NDArray[Any] | list[NDArray[Any]], coded: Codestream) -> NDArray[Any]:
         """The luma of one sample a pixel, of three, or of three planes whose chroma is smaller."""
@@ -207,7 +207,7 @@ def _by_plugin(data: bytes, coded: Codestream, facts: PictureFacts) -> NDArray[A
             decoder = get_decoder(UID(plugin.syntax))
             coded_alone = encapsulate([data], has_bot=False)
             pixels, _ = decoder.as_array(coded_alone, raw=True, decoding_plugin=plugin.name, **options)
-    except damage() as error:
+    except damage_error() as error:
         # the decoder's own words run over many lines
         raise PictureError(type(error).__name__) from error
     return np.asarray(pixels)

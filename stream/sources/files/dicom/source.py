@@ -13,7 +13,7 @@ import numpy as np
 from stream.common.errors import SourceTruncated, SourceUnreadable
 from stream.frames.frame import Frame
 from stream.frames.reason import Reason
-from stream.sources.base import DEFAULT_RATE_HZ, RATE_NOTE, SourceInfo, joined_notes
+from stream.sources.base import DEFAULT_RATE_HZ, RATE_NOTE, SourceInfo, join_notes
 from stream.sources.files.dicom.codestream import PictureError
 from stream.sources.files.dicom.facts import Coding, count_note, read_facts
 from stream.sources.files.dicom.file import open_dicom
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from stream.frames.frame import PixelSpacing
     from stream.sources.files.dicom.facts import PictureFacts
     from stream.sources.files.dicom.header import DicomHeader, PixelElement
-    from stream.sources.files.dicom.pixels import Stored
+    from stream.sources.files.dicom.pixels import StoredPixels
 
     Images = Iterator[NDArray[np.uint8] | PictureError]
 
@@ -78,12 +78,12 @@ class DicomSource(RecordingSource):
             if facts.coding is Coding.VIDEO:
                 video = EmbeddedVideo(file, read_fragments(file, element, b""), facts)
                 held.callback(video.close)
-                note = joined_notes(note, count_note(facts.declared_count, video.frame_count))
+                note = join_notes(note, count_note(facts.declared_count, video.frame_count))
                 self._images, video_times, aspect = video.images(), video.frame_times, video.pixel_aspect
             else:
                 self._images, found = _stills(file, header, element, facts)
                 if facts.is_coded:
-                    note = joined_notes(note, count_note(facts.declared_count, found))
+                    note = join_notes(note, count_note(facts.declared_count, found))
                     count = max(found, facts.declared_count or 1)
             self._facts, self._count, self.place = facts, count, _place(header)
             declared_times = frame_times_of(header, count) or video_times
@@ -101,7 +101,7 @@ class DicomSource(RecordingSource):
                 frame_count=count,
                 frame_rate_hz=declared_times.rate_hz if declared_times else None,
                 spacing=self._scale.spacing,
-                note=joined_notes(note, self._times.note, self._scale.note),
+                note=join_notes(note, self._times.note, self._scale.note),
             )
         )
 
@@ -189,7 +189,7 @@ def _check_grey(file: IO[bytes], element: PixelElement, facts: PictureFacts) -> 
 
 
 def _decoded(
-    blocks: Iterator[bytes], decode: Callable[[bytes], Stored], levels: GreyLevels, facts: PictureFacts
+    blocks: Iterator[bytes], decode: Callable[[bytes], StoredPixels], levels: GreyLevels, facts: PictureFacts
 ) -> Images:
     is_first = True
     for block in blocks:

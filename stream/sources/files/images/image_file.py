@@ -94,7 +94,7 @@ def image_facts(path: Path) -> ImageFacts:
         SourceNotFound: there is no such file.
         SourceUnreadable: it is no image that can be read, or holds another number of pictures than it declares.
     """
-    with _opened(path) as image, quiet():
+    with _opened(path) as image, silence_pillow():
         return ImageFacts(len(_pages(path, image)), _is_wide(image), tiff.imagej_period_s(image))
 
 
@@ -110,12 +110,12 @@ def read_pictures(path: Path) -> Iterator[ImagePage]:
         SourceTruncated: a film is damaged or cut off behind its first picture.
     """
     with _opened(path) as image:
-        with quiet():
+        with silence_pillow():
             check_end(path, image)
             pages = _pages(path, image)
         for count, page in enumerate(pages):
             try:
-                with quiet():
+                with silence_pillow():
                     picture = _picture(path, image, page)
             except DAMAGE as error:
                 if count == 0 or isinstance(error, SourceUnreadable):
@@ -153,7 +153,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         # A file and not its path, which Pillow would map: it then takes the size of a turned TIFF for the stored one.
         with path.open("rb") as file:
-            with quiet():
+            with silence_pillow():
                 image = Image.open(file, formats=FORMATS)
             if max(image.size) > MAX_SIDE or image.width * image.height > MAX_PIXELS:
                 raise SourceUnreadable(
@@ -179,7 +179,7 @@ def _reason(path: Path) -> str:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silence_pillow() -> Iterator[None]:
     """Keeps Pillow's remarks on sloppy files from the screen. Warning filters belong to the whole process."""
     with _remarks_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -16,9 +16,9 @@ from stream.frames.frame import Frame
 from stream.frames.reason import Reason
 from stream.frames.segment_numbering import SegmentNumbering
 from stream.frames.typed_spacing import TypedSpacing
-from stream.sources.base import DEFAULT_RATE_HZ, RATE_NOTE, SourceInfo, joined_notes
+from stream.sources.base import DEFAULT_RATE_HZ, RATE_NOTE, SourceInfo, join_notes
 from stream.sources.files.images.image_file import ImageFacts, ImagePage, image_facts, read_grey, read_pictures, to_grey
-from stream.sources.files.kinds import UNREAD_SUFFIXES, counted, is_image, is_recording
+from stream.sources.files.kinds import UNREAD_SUFFIXES, count_by_suffix, is_image, is_recording
 from stream.sources.recording_base import RecordingSource
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class ImageFolderSource(RecordingSource):
                 frame_count=count,
                 frame_rate_hz=1 / period_s,
                 spacing=spacing,
-                note=joined_notes(passed_over, "" if has_times or rate_hz or count == 1 else RATE_NOTE),
+                note=join_notes(passed_over, "" if has_times or rate_hz or count == 1 else RATE_NOTE),
             )
         )
 
@@ -192,7 +192,9 @@ def _images_in(path: Path) -> tuple[list[Path], str]:
     broken = sum(entry.is_symlink() and not entry.exists() for entry in entries)
     folders = sum(entry.is_dir() for entry in entries)
     rest = ((folders, "folder"), (broken, "broken link"))
-    words = ", ".join([*counted(others), *(f"{count} {name}{'s' * (count > 1)}" for count, name in rest if count)])
+    words = ", ".join(
+        [*count_by_suffix(others), *(f"{count} {name}{'s' * (count > 1)}" for count, name in rest if count)]
+    )
     if not images:
         inside = f"; it holds {words}: give one of them" if words else "; give one that holds them"
         raise SourceUnreadable(f"{path}: a folder without images{inside}")

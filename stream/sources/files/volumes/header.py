@@ -216,7 +216,7 @@ def scale_note(scale: VolumeScale, of_frames: Mapping[int, VolumeScale]) -> str:
     return next((note for note in (scale.note, *(scale.note for scale in of_frames.values())) if note), "")
 
 
-def checked_orientation(path: Path, fields: Mapping[str, str]) -> tuple[str, str]:
+def validate_orientation(path: Path, fields: Mapping[str, str]) -> tuple[str, str]:
     """Orientation of a PLUS sequence, and a note where it is not known; refuses what holds no pictures.
 
     Raises:

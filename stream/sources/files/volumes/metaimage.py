@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stream.common.errors import SourceNotFound, SourceUnreadable
-from stream.sources.base import joined_notes
+from stream.sources.base import join_notes
 from stream.sources.files.volumes.frame_fields import FrameFields, HeaderNumber, parse_number
 from stream.sources.files.volumes.header import (
     PLANES_NOTE,
     StackHeader,
     axis_layout,
-    checked_orientation,
     frame_scales,
     kept_axes,
     scale_note,
+    validate_orientation,
     volume_scale,
 )
 from stream.sources.files.volumes.pixels import frame_blocks, open_pixels
@@ -77,7 +77,7 @@ def read_header(path: Path) -> StackHeader:
     data_path, data_offset = _data_place(path, fields, header_bytes)
     count = sizes[-1] if layout.endswith("t") else 1
     scale, of_frames = volume_scale(layout, steps_mm), frame_scales(frames)
-    orientation, turn = checked_orientation(path, fields)
+    orientation, turn = validate_orientation(path, fields)
     return StackHeader(
         path=path,
         data_path=data_path,
@@ -92,7 +92,7 @@ def read_header(path: Path) -> StackHeader:
         stamps=frames.stamps(count),
         invalid=frozenset(frames.invalid),
         notes=(
-            joined_notes(steps_note, scale_note(scale, of_frames)),
+            join_notes(steps_note, scale_note(scale, of_frames)),
             turn,
             frames.too_many(count),
             PLANES_NOTE if layout == "xyc" else "",
@@ -132,7 +132,7 @@ def read_element_spacing(path: Path) -> tuple[float, float] | None:
     if len(axes) < 2 or len(steps) <= axes[1]:
         return None
     x, y = steps[axes[0]], steps[axes[1]]
-    return (y, x) if checked_orientation(path, fields)[0][0] in "FN" else (x, y)
+    return (y, x) if validate_orientation(path, fields)[0][0] in "FN" else (x, y)
 
 
 def read_slices(path: Path) -> Iterator[NDArray[Any]]:

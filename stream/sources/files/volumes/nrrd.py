@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stream.common.errors import SourceNotFound, SourceUnreadable
-from stream.sources.base import RATE_NOTE, joined_notes
+from stream.sources.base import RATE_NOTE, join_notes
 from stream.sources.files.volumes.frame_fields import FrameFields, parse_number
 from stream.sources.files.volumes.header import (
     PLANES_NOTE,
@@ -18,10 +18,10 @@ from stream.sources.files.volumes.header import (
     StackHeader,
     VolumeScale,
     axis_layout,
-    checked_orientation,
     frame_scales,
     kept_axes,
     scale_note,
+    validate_orientation,
 )
 from stream.sources.timestamps import Timestamps, plausible_timestamps
 
@@ -87,7 +87,7 @@ def read_header(path: Path) -> StackHeader:
     scale, of_frames = _scale(layout, [steps[axis] for axis in axes]), frame_scales(frames)
     if _BOUNDS & set(fields) and not {"spacings", "space directions"} & set(fields):
         scale = VolumeScale(None, None, "a scale by axis mins and maxs is not read")
-    orientation, turn = checked_orientation(path, fields)
+    orientation, turn = validate_orientation(path, fields)
     count = sizes[layout.index("t")] if "t" in layout and len(layout) == len(sizes) else 1
     is_guess = layout == "xyc" and not kinds
     stamps = frames.stamps(count)
@@ -166,7 +166,7 @@ def _stamps(path: Path, fields: dict[str, str], axis: int, count: int) -> Timest
         )
     stamps = plausible_timestamps(times_s, period_s=period_s)
     mismatch = f"{count} frames, {len(words)} index values" if len(words) != count else ""
-    return replace(stamps, note=joined_notes(mismatch, stamps.note))
+    return replace(stamps, note=join_notes(mismatch, stamps.note))
 
 
 def _steps(path: Path, fields: dict[str, str], count: int) -> list[tuple[float, str]]:

@@ -14,7 +14,7 @@ from stream.frames.frame import Frame
 from stream.frames.reason import Reason
 from stream.frames.segment_numbering import SegmentNumbering
 from stream.frames.timeline import Timeline
-from stream.sources.base import DEFAULT_RATE_HZ, SourceInfo, joined_notes
+from stream.sources.base import DEFAULT_RATE_HZ, SourceInfo, join_notes
 from stream.sources.files.volumes import metaimage, nrrd
 from stream.sources.files.volumes.pixels import frame_blocks, open_pixels, with_stored_count
 from stream.sources.recording_base import RecordingSource
@@ -74,7 +74,7 @@ class StackSource(RecordingSource):
                 frame_count=header.frame_count,
                 frame_rate_hz=_rate_hz(header),
                 spacing=spacing or header.shown_scale(0).spacing,
-                note=joined_notes(
+                note=join_notes(
                     *(header.notes[1:] if spacing else header.notes),
                     header.stamps.note if header.frame_count > 1 else "",
                 ),

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from engines.redaction import redacted
+from engines.redaction import redact
 from stream.common.errors import OptionError, SourceUnreadable
 from stream.sources.decoding.checked_decoder import presumed_aspect
 from stream.sources.live.base import PICTURE_TIMEOUT_S, LivePicture, LiveSource
@@ -45,7 +45,7 @@ def open_igtl(uri: str, *, clock: Clock, spacing: PixelSpacing | None = None) ->
     Raises:
         OptionError: the address does not read so.
     """
-    shown, example = redacted(uri), f"write igtl://host:{DEFAULT_PORT}/device"
+    shown, example = redact(uri), f"write igtl://host:{DEFAULT_PORT}/device"
     if "@" in uri:
         raise OptionError(f"{shown}: OpenIGTLink knows no user names or passwords; {example}")
     try:

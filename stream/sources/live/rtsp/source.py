@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import av
 import av.error
 
-from engines.redaction import redacted
+from engines.redaction import redact
 from stream.common.errors import SourceError, SourceUnreadable
 from stream.sources.live.rtsp.client import RtspClient
 from stream.sources.live.rtsp.rtp import H264, H265, START_CODE, Assembler, Packet, Payload
@@ -58,7 +58,7 @@ class RtspFeed:
     """
 
     def __init__(self, uri: str, clock: Clock, cancelled: threading.Event) -> None:
-        self._name, self._is_closed = redacted(uri), cancelled.is_set
+        self._name, self._is_closed = redact(uri), cancelled.is_set
         try:
             self._client = RtspClient(RtspAddress.parse(uri), clock)
         except SourceError as error:

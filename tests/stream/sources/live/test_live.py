@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from engines.redaction import redacted
+from engines.redaction import redact
 from stream.common.channel import Overflow
 from stream.common.clock import ManualClock, MonotonicClock
 from stream.common.errors import OptionError, SourceDenied, SourceUnreadable
@@ -334,7 +334,7 @@ def test_under_twice_the_load_the_newest_frame_wins_and_all_are_counted() -> Non
     ],
 )
 def test_credentials_never_reach_an_output(uri: str, shown: str) -> None:
-    assert redacted(uri) == shown
+    assert redact(uri) == shown
     assert open_live(uri).info.uri == shown
 
 

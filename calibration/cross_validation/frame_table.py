@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Kept:
+class FrameTable:
     """Every field of a subclass is an array (n, ...), one row for each frame."""
 
     def where(self, chosen: NDArray[np.bool_]) -> Self:
