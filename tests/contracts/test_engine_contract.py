@@ -264,7 +264,7 @@ def test_a_file_of_the_wrong_kind_is_refused_in_one_line(
     tmp_path: Path, backend: str, kind: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     if (kind, backend) == ("broken graph", "tensorrt"):
-        return  # its build refuses it (tests/test_tensorrt_build.py); what loads is an engine already
+        return  # its build refuses it (tests/engines/tensorrt/test_engine.py); what loads is an engine already
     path = tmp_path / "wrong.onnx"
     if kind != "missing":
         path.write_bytes(wrong_file(kind))
