@@ -19,6 +19,7 @@ import partum
 from stream.app.command import SECTIONS, Command, CommandGroup
 from stream.app.command_line import COMPLETE
 from stream.app.exit_codes import ExitCode
+from stream.measurement.protocols import PROTOCOLS
 from tests.conftest import REPOSITORY
 from tests.stream.app.every_command import COMMANDS, PROGRAM, Names
 
@@ -199,17 +200,40 @@ def test_bash_completes(words: str, expected: set[str], tmp_path: Path) -> None:
     bash = shutil.which("bash")
     if bash is None:
         pytest.skip("there is no bash here")
-    command = tmp_path / "partum"
-    command.write_text(f'#!/bin/sh\nPYTHONPATH={REPOSITORY} exec {sys.executable} -m partum "$@"\n')
-    command.chmod(0o755)
     script = run("completion", "bash").stdout
     asked = f"COMP_WORDS=({words}); COMP_CWORD={len(words.split(' ')) - 1}; _partum_completion partum"
     probe = f'{script}\n{asked}\nprintf "%s\\n" "${{COMPREPLY[@]}}"'
-    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    found = subprocess.run(
-        [bash, "--norc", "-c", probe], env=environment, capture_output=True, text=True, timeout=60, check=True
-    )
-    assert expected <= set(found.stdout.split())
+    assert expected <= set(said_by([bash, "--norc", "-c", probe], tmp_path).split())
+
+
+def test_fish_completes(tmp_path: Path) -> None:
+    fish = shutil.which("fish")
+    if fish is None:
+        pytest.skip("there is no fish here")
+    script = run("completion", "fish").stdout
+    probe = f'{script}\ncomplete -C "partum replay --protocol "\ncomplete -C "partum repl"'
+    found = {line.split("\t")[0] for line in said_by([fish, "--no-config", "-c", probe], tmp_path).splitlines()}
+    assert found == {*PROTOCOLS, "replay"}
+
+
+def test_zsh_takes_its_script(tmp_path: Path) -> None:
+    zsh = shutil.which("zsh")
+    if zsh is None:
+        pytest.skip("there is no zsh here")
+    script = run("completion", "zsh").stdout
+    probe = f"autoload -Uz compinit; compinit -u -D\n{script}\nprint $_comps[partum]"
+    assert said_by([zsh, "-f", "-c", probe], tmp_path) == "_partum_completion\n"
+
+
+def said_by(command: list[str], folder: Path) -> str:
+    """What a shell prints that finds this checkout's `partum` first, in a folder of its own."""
+    partum_script = folder / "partum"
+    partum_script.write_text(f'#!/bin/sh\nPYTHONPATH={REPOSITORY} exec {sys.executable} -m partum "$@"\n')
+    partum_script.chmod(0o755)
+    environment = {**os.environ, "HOME": str(folder), "PATH": f"{folder}:{os.environ['PATH']}"}
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=True
+    ).stdout
 
 
 @pytest.mark.parametrize("words", ["replay pa", "replay --model pa", "replay --profile pa", "train pa", "measure pa"])
