@@ -15,7 +15,14 @@ nox.options.default_venv_backend = "none"
 nox.options.sessions = ["lint", "types", "tests", "docs"]
 
 PARALLEL = ("-n", "auto", "--dist", "loadfile")
-IN_WHEEL = ("partum.py", "engines/weights/", "engines/py.typed", "stream/demo/", "calibration/learning/configs/")
+IN_WHEEL = (
+    "partum.py",
+    "partum-stubs/__init__.pyi",
+    "engines/weights/",
+    "engines/py.typed",
+    "stream/demo/",
+    "calibration/learning/configs/",
+)
 NOT_IN_WHEEL = ("calibration/studies/", "benchmarks/fuzz/", "benchmarks/results/", "tests/", "docs/")
 
 

@@ -1,11 +1,77 @@
-"""The `partum` command: every sub-command, and the package that each is in."""
+"""The `partum` command, and what `import partum` offers to scripts and notebooks.
+
+Both are lazy: a sub-command is imported when it runs, a name below when it is first used.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from engines.base import Engine, Prediction
+    from engines.errors import PartumError
+    from engines.registry import load_engine
+    from stream.api.replay import replay
+    from stream.api.result import ReplayResult
+    from stream.api.still import measure_picture as measure
+    from stream.frames.frame import Frame, PixelSpacing
+    from stream.frames.reason import Reason
+    from stream.measurement.biometry import Biometry, Orientation
+    from stream.measurement.protocols import measure as measure_mask
+    from stream.pipeline.pipeline import Pipeline
+    from stream.pipeline.record import FrameState, Measurement
+    from stream.pipeline.record_fields import record_of
+    from stream.preprocessing.options import PreprocessingOptions
+    from stream.sources import open_live, open_source
+
+__all__ = [
+    "Biometry",
+    "Engine",
+    "Frame",
+    "FrameState",
+    "Measurement",
+    "Orientation",
+    "PartumError",
+    "Pipeline",
+    "PixelSpacing",
+    "Prediction",
+    "PreprocessingOptions",
+    "Reason",
+    "ReplayResult",
+    "load_engine",
+    "measure",
+    "measure_mask",
+    "open_live",
+    "open_source",
+    "record_of",
+    "replay",
+]
+
+_HOMES = {
+    "Biometry": "stream.measurement.biometry:Biometry",
+    "Engine": "engines.base:Engine",
+    "Frame": "stream.frames.frame:Frame",
+    "Measurement": "stream.pipeline.record:Measurement",
+    "Orientation": "stream.measurement.biometry:Orientation",
+    "PartumError": "engines.errors:PartumError",
+    "Pipeline": "stream.pipeline.pipeline:Pipeline",
+    "PixelSpacing": "stream.frames.frame:PixelSpacing",
+    "Prediction": "engines.base:Prediction",
+    "Reason": "stream.frames.reason:Reason",
+    "ReplayResult": "stream.api.result:ReplayResult",
+    "FrameState": "stream.pipeline.record:FrameState",
+    "PreprocessingOptions": "stream.preprocessing.options:PreprocessingOptions",
+    "load_engine": "engines.registry:load_engine",
+    "measure": "stream.api.still:measure_picture",
+    "measure_mask": "stream.measurement.protocols:measure",
+    "open_live": "stream.sources:open_live",
+    "open_source": "stream.sources:open_source",
+    "record_of": "stream.pipeline.record_fields:record_of",
+    "replay": "stream.api.replay:replay",
+}
 
 COMMANDS = {
     "replay": ("stream.app.commands", "Run a recording through the pipeline: AoP and HSD over time."),
@@ -21,7 +87,7 @@ COMMANDS = {
     "train": ("calibration.commands", "Train a network; resumes a run that was killed."),
     "folds": ("calibration.commands", "Train the grouped cross-validation; resumes."),
     "weak-labels": ("calibration.commands", "Let teachers write masks for frames that have none."),
-    "sources": ("stream.app.commands", "Say what attach can watch here, and why not."),
+    "sources": ("stream.app.commands", "Say what attach can preprocessor here, and why not."),
     "doctor": ("stream.app.commands", "Examine this machine, with a mend for each fault."),
     "config": ("stream.app.commands", "Show what holds of every option, and where it comes from."),
     "completion": ("stream.app.commands", "Let bash, zsh or fish complete commands and options."),
@@ -34,6 +100,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from stream.app.command_line import program, run
 
     run(program(COMMANDS), arguments)
+
+
+if not TYPE_CHECKING:  # a type checker must not take any name for one of these
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module 'partum' has no attribute {name!r}")
+        module, _, attribute = _HOMES[name].partition(":")
+        return getattr(import_module(module), attribute)
+
+    def __dir__() -> list[str]:
+        return sorted([*globals(), *__all__])
 
 
 if __name__ == "__main__":

@@ -260,6 +260,34 @@ class Engine(Protocol):
             InferenceError: the runtime failed. No later answer is one of this call's.
         """
 
+    def predict(self, pictures: NDArray[np.uint8], *, pixel_aspect: float = 1.0) -> Prediction:
+        """Fits grey pictures of any size into the network and runs them.
+
+        Args:
+            pictures: (H, W) uint8, or a batch of one size, (B, H, W); a plain picture gives a batch of one.
+            pixel_aspect: width of one of their pixels over its height.
+
+        Returns:
+            The answer in network coordinates; `engines.preprocess.Letterbox` maps points to those of the pictures.
+
+        Raises:
+            ModelMismatch: they are of another type or shape.
+            InferenceError: the runtime failed.
+        """
+        from engines.preprocess import Letterbox  # OpenCV, which a list of engines needs not wait for
+
+        batch = pictures[None] if pictures.ndim == 2 else pictures
+        if batch.ndim != 3 or batch.dtype != np.uint8 or not batch.size:
+            raise ModelMismatch(
+                f"pictures are grey, uint8 of shape (H, W) or (B, H, W), got {pictures.dtype} of shape"
+                f" {pictures.shape}; convert them first"
+            )
+        spec, (height, width) = self.spec, batch.shape[1:]
+        letterbox = Letterbox(
+            image_height=height, image_width=width, height=spec.height, width=spec.width, pixel_aspect=pixel_aspect
+        )
+        return self.infer(np.stack([letterbox.apply(picture) for picture in batch])[:, None])
+
     def close(self) -> None:
         """Frees the device. Closing twice is harmless; `infer` after it raises InferenceError."""
 

@@ -19,6 +19,7 @@ from engines.closing import close_all
 from engines.errors import InferenceError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from numpy.typing import NDArray
@@ -157,3 +158,30 @@ class EngineShare(Engine):
 
     def close(self) -> None:
         self._open = False
+
+
+class BorrowedEngine(Engine):
+    """An engine that a pipeline borrows: closing it leaves the engine behind it open.
+
+    Args:
+        engine: whose name and facts it has.
+        infer: in the place of the engine's own.
+    """
+
+    def __init__(self, engine: Engine, infer: Callable[[NDArray[np.uint8]], Prediction] | None = None) -> None:
+        self._engine = engine
+        self._infer = infer or engine.infer
+
+    @property
+    def description(self) -> EngineDescription:
+        return self._engine.description
+
+    @property
+    def spec(self) -> ModelSpec:
+        return self._engine.spec
+
+    def infer(self, images: NDArray[np.uint8]) -> Prediction:
+        return self._infer(images)
+
+    def close(self) -> None:
+        """Leaves the engine open."""

@@ -23,9 +23,9 @@ import numpy as np
 
 from benchmarks.rig.memory import peak_mb, resident_mb
 from benchmarks.rig.schedule import LimitedSource, ScheduledSource
-from engines.base import Engine, Prediction
+from engines.base import Prediction
 from engines.registry import load_engine
-from engines.sharing import SharedEngine
+from engines.sharing import BorrowedEngine, SharedEngine
 from stream.common.channel import Overflow
 from stream.common.clock import MonotonicClock
 from stream.outputs.tables import JsonLinesTable
@@ -37,11 +37,11 @@ from stream.sources import open_source
 from stream.sources.wrappers import LoopedSource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from engines.base import EngineDescription, ModelSpec
+    from engines.base import Engine
     from stream.sources.base import FrameSource
 
 SHARES = (50.0, 90.0, 99.0, 99.9)
@@ -81,33 +81,6 @@ class StreamOptions:
     def due_ms(self) -> float | None:
         """The deadline."""
         return self.deadline_ms or (1e3 / self.rate_hz if self.rate_hz else None)
-
-
-class BorrowedEngine(Engine):
-    """An engine that a pipeline borrows: closing it leaves the engine behind it open.
-
-    Args:
-        engine: whose name and facts it has.
-        infer: in the place of the engine's own.
-    """
-
-    def __init__(self, engine: Engine, infer: Callable[[NDArray[np.uint8]], Prediction] | None = None) -> None:
-        self._engine = engine
-        self._infer = infer or engine.infer
-
-    @property
-    def description(self) -> EngineDescription:
-        return self._engine.description
-
-    @property
-    def spec(self) -> ModelSpec:
-        return self._engine.spec
-
-    def infer(self, images: NDArray[np.uint8]) -> Prediction:
-        return self._infer(images)
-
-    def close(self) -> None:
-        pass
 
 
 def stalling_engine(engine: Engine, *, stall_ms: float, every: int) -> Engine:

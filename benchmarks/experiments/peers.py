@@ -21,9 +21,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.experiments.end_to_end import BorrowedEngine, StreamOptions, one_repeat
+from benchmarks.experiments.end_to_end import StreamOptions, one_repeat
 from calibration.learning.settings.training import load_config
 from engines.registry import DEFAULT_MODEL, load_engine
+from engines.sharing import BorrowedEngine
 from stream.common.clock import MonotonicClock
 from stream.measurement.protocols import PROTOCOLS, measure
 from stream.phantom.source import PhantomSource

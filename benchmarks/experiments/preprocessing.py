@@ -23,13 +23,13 @@ import numpy as np
 from rich.console import Console
 
 from calibration.fitting.probe_motion import animate_still
-from stream.app.options.session_options import DEMO_CLIP
 from stream.common.clock import MonotonicClock
 from stream.measurement.biometry import Orientation
 from stream.measurement.protocols import measure
 from stream.preprocessing.sector.detection import PixelExtrema, find_outline, find_sector, small_copy
 from stream.preprocessing.view_change import ViewChange, ViewChangeDetector
 from stream.sources import open_source
+from stream.sources.demo import DEMO_CLIP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -17,8 +17,8 @@ import av
 import cv2
 import numpy as np
 
-from stream.app.options.session_options import DEMO_CLIP
 from stream.sources import open_source
+from stream.sources.demo import DEMO_CLIP
 from stream.sources.files.video import NOTE_PREFIX
 
 if TYPE_CHECKING:

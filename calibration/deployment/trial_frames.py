@@ -9,8 +9,8 @@ import numpy as np
 from calibration.data import open_dataset
 from calibration.data.base import LabelledFrame
 from engines.preprocess import Letterbox
-from stream.app.options.session_options import DEMO_CLIP
 from stream.sources import open_source
+from stream.sources.demo import DEMO_CLIP
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -14,7 +14,6 @@ from stream.app.remedies import suggest_remedies
 from stream.common.channel import Overflow
 from stream.common.clock import MonotonicClock
 from stream.common.errors import SourceUnreadable
-from stream.measurement.protocols import find_protocol
 from stream.outputs.group import SinkGroup
 from stream.outputs.manifest import Manifest
 from stream.outputs.marks import MarkFile
@@ -27,11 +26,8 @@ from stream.outputs.web.board import Board
 from stream.outputs.web.state import display_state
 from stream.pipeline.pipeline import Pipeline
 from stream.pipeline.statistics import RunStatistics
-from stream.preprocessing.preprocessor import FramePreprocessor
-from stream.preprocessing.recorded import RecordedPreprocessor
 from stream.sources import open_live, open_source
 from stream.sources.live.base import LiveSource
-from stream.sources.recorded import RecordedSource
 from stream.sources.wrappers import LoopedSource, PacedSource
 
 if TYPE_CHECKING:
@@ -204,22 +200,6 @@ def open_recording(options: SessionOptions) -> FrameSource:
 
     source = LoopedSource(opened) if options.loop else opened()
     return source if options.pace is None else PacedSource(source, speed=options.pace, clock=clock)
-
-
-def make_preprocessor(options: SessionOptions, source: FrameSource) -> Preprocessor:
-    """The preprocessor of a source; of a recording, with the sector found in its first frames.
-
-    The challenge protocols are defined on whole pictures, so those are not cut to the sector. A stream that this
-    program recorded was looked at when it was live.
-    """
-    if source.info.kind == RecordedSource.KIND:
-        return RecordedPreprocessor(Path(options.uri))
-    said = replace(options.preprocessing, crop=not find_protocol(options.protocol).is_squeezed, typed=options.spacing)
-    preprocessor = FramePreprocessor(said, is_live=options.live)
-    if not options.live:
-        with open_source(options.uri, clock=MonotonicClock(), spacing=options.spacing) as beginning:
-            preprocessor.look_ahead(beginning)
-    return preprocessor
 
 
 @contextmanager

@@ -15,7 +15,8 @@ from rich.console import Console
 from engines.registry import load_engine
 from engines.sharing import SharedEngine
 from engines.tensorrt.cache import live_stream
-from stream.app.run import SourceRun, make_preprocessor, open_recording
+from stream.api.preprocessing import preprocessor_for
+from stream.app.run import SourceRun, open_recording
 from stream.app.summary import print_summary
 from stream.app.terminal import show_progress
 from stream.common.errors import OptionError
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from stream.app.options.session_options import SessionOptions
     from stream.outputs.web.settings import WebSettings
     from stream.pipeline.statistics import RunStatistics
+    from stream.preprocessing.preprocessor import Preprocessor
+    from stream.sources.base import FrameSource
 
 
 def run_session(options: SessionOptions, *more: SessionOptions) -> RunStatistics:
@@ -58,7 +61,7 @@ def run_session(options: SessionOptions, *more: SessionOptions) -> RunStatistics
         if options.live or options.pace is not None:
             stack.enter_context(live_stream())
         sources = [stack.enter_context(open_recording(each)) for each in asked]
-        preprocessors = [make_preprocessor(each, source) for each, source in zip(asked, sources, strict=True)]
+        preprocessors = [_preprocessor(each, source) for each, source in zip(asked, sources, strict=True)]
         engines = _engines(options, len(asked), stack)
         runs = [
             stack.enter_context(SourceRun(each, engine, source=source, preprocessor=preprocessor, feeds=len(asked)))
@@ -96,6 +99,17 @@ def _check(asked: Sequence[SessionOptions]) -> None:
         )
     for port in ports:
         IgtlOutput.check(port)
+
+
+def _preprocessor(options: SessionOptions, source: FrameSource) -> Preprocessor:
+    return preprocessor_for(
+        options.uri,
+        source,
+        protocol=options.protocol,
+        options=options.preprocessing,
+        spacing=options.spacing,
+        is_live=options.live,
+    )
 
 
 def _engines(options: SessionOptions, count: int, stack: ExitStack) -> Sequence[Engine]:

@@ -11,6 +11,7 @@
         + OutputError          (OSError)             results cannot be written there
         + MaskError            (ValueError)          a mask file with codes or a shape we do not know
         + TrackError           (ValueError)          a track was given time that goes back, or no number
+        + ExtraMissing         (ImportError)         what was asked for needs an extra that is not installed
         + OptionError          (ValueError)          an option's value is not one of those allowed; exit code 2
 
 Missing anatomy is data (`stream.frames.reason.Reason`), never an exception.
@@ -59,6 +60,10 @@ class MaskError(StreamError, ValueError):
 
 class TrackError(StreamError, ValueError):
     """A track was given time that goes back, or something that is not a number."""
+
+
+class ExtraMissing(StreamError, ImportError):
+    """What was asked for needs an extra that is not installed."""
 
 
 class OptionError(StreamError, ValueError):

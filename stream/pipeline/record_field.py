@@ -36,6 +36,11 @@ class RecordField:
     spread: Callable[[object], Sequence[object]] = lambda value: (value,)
 
     @property
+    def is_number(self) -> bool:
+        """Whether its values, or the cells of its columns, are fractions or nothing."""
+        return repr(NUMBER["type"]) in str(self.form)
+
+    @property
     def values(self) -> str:
         """Which values it can have, for people."""
         if "const" in self.form:

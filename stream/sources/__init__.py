@@ -31,7 +31,7 @@ DEVICE_SCHEMES = frozenset({"v4l2", "screen"})
 LIVE_SCHEMES = NETWORK_SCHEMES | DEVICE_SCHEMES | {"igtl", "srt"}
 
 
-def open_source(uri: str, *, clock: Clock | None = None, spacing: PixelSpacing | None = None) -> FrameSource:
+def open_source(uri: str | Path, *, clock: Clock | None = None, spacing: PixelSpacing | None = None) -> FrameSource:
     """Opens a recording or the phantom.
 
     Args:
@@ -45,6 +45,7 @@ def open_source(uri: str, *, clock: Clock | None = None, spacing: PixelSpacing |
         SourceUnavailable: it needs an extra that is not installed.
         OptionError: it is a live feed, or the phantom's options are not valid.
     """
+    uri = os.fspath(uri)
     if not uri:
         raise SourceNotFound("the source's path is empty; give a file, a folder, or phantom:")
     clock = clock or MonotonicClock()

@@ -16,12 +16,10 @@ from stream.common.errors import OptionError
 from stream.frames.frame import PixelSpacing
 from stream.preprocessing import PreprocessingOptions
 from stream.preprocessing.sector.detection import Panes
+from stream.sources.demo import DEMO_CLIP
 
 if TYPE_CHECKING:
     from stream.outputs.web.settings import WebSettings
-
-DEMO_CLIP = Path(__file__).parents[2] / "demo" / "demo.mp4"
-"""A real frame brought to motion by warps of a known AoP course; see `calibration/demo_clip.py`."""
 
 
 @dataclass(frozen=True, kw_only=True)

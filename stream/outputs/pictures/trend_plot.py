@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from stream.pipeline.record import Measurement
 
+SIZE_INCHES = (11, 6.5)
 MOST_POINTS = 20_000
 """Kept for the plot; beyond it every second one goes, so that a run of any length takes the same memory."""
 
@@ -33,22 +34,16 @@ EMPTY_RANGES = {"aop": (70.0, 180.0), "hsd": (0.0, 60.0)}
 """Of the axes where there is nothing to draw: what is usual, in degrees, and in mm or px."""
 
 
-class TrendPlot:
-    """Collects what the plot needs and draws it at the end.
+class TrendPoints:
+    """Collects what the plot needs, and draws it."""
 
-    Args:
-        path: of the PNG.
-        title: one line above the plot.
-    """
-
-    def __init__(self, path: Path, title: str) -> None:
-        self._path, self._title = path, to_printable(title)
+    def __init__(self) -> None:
         self._points = array("d")
         self._stride, self._seen = 1, 0
-        self._closed = False
         self._last_s = -math.inf
 
-    def write(self, measurement: Measurement) -> None:
+    def add(self, measurement: Measurement) -> None:
+        """Adds the next frame's result."""
         # Of a dropped frame nothing is known: it is no gap between those beside it, unless there are none for long.
         if measurement.state is not FrameState.DROPPED:
             self._last_s = measurement.frame.pts_s
@@ -76,6 +71,35 @@ class TrendPlot:
     def _table(self) -> NDArray[np.float64]:
         return np.array(self._points).reshape(-1, len(COLUMNS))
 
+    def draw(self, figure: Figure, title: str) -> None:
+        """Draws what was collected by now."""
+        column = dict(zip(COLUMNS, self._table().T, strict=True))
+        unit = _in_one_unit(column)
+        above, below = figure.subplots(2, 1, sharex=True)
+        _draw(above, column, "aop", "AoP (°)")
+        _draw(below, column, "hsd", f"HSD, shortest ({unit})")
+        below.set_xlabel("time (s)")
+        figure.suptitle(to_printable(title), fontsize=11, parse_math=False)
+        figure.supxlabel("Research use only, not a medical device", fontsize=8, color="0.4", x=0.99, ha="right")
+        above.legend(loc="upper left", fontsize=8, ncols=4, framealpha=0.9)
+
+
+class TrendPlot:
+    """`trend.png`: drawn at the end.
+
+    Args:
+        path: of the PNG.
+        title: one line above the plot.
+    """
+
+    def __init__(self, path: Path, title: str) -> None:
+        self._path, self._title = path, title
+        self._plot = TrendPoints()
+        self._closed = False
+
+    def write(self, measurement: Measurement) -> None:
+        self._plot.add(measurement)
+
     def close(self) -> None:
         if self._closed:
             return
@@ -89,16 +113,8 @@ class TrendPlot:
 
     def figure(self) -> Figure:
         """The plot of what was collected by now."""
-        column = dict(zip(COLUMNS, self._table().T, strict=True))
-        unit = _in_one_unit(column)
-        figure = Figure(figsize=(11, 6.5), layout="constrained")
-        above, below = figure.subplots(2, 1, sharex=True)
-        _draw(above, column, "aop", "AoP (°)")
-        _draw(below, column, "hsd", f"HSD, shortest ({unit})")
-        below.set_xlabel("time (s)")
-        figure.suptitle(self._title, fontsize=11, parse_math=False)
-        figure.supxlabel("Research use only, not a medical device", fontsize=8, color="0.4", x=0.99, ha="right")
-        above.legend(loc="upper left", fontsize=8, ncols=4, framealpha=0.9)
+        figure = Figure(figsize=SIZE_INCHES, layout="constrained")
+        self._plot.draw(figure, self._title)
         return figure
 
 

@@ -18,9 +18,9 @@ import jsonschema
 import numpy as np
 import pytest
 
-from stream.app.options.session_options import DEMO_CLIP
 from stream.outputs.results_folder import RESULTS
 from stream.pipeline.record_fields import CLOCK_FIELDS
+from stream.sources.demo import DEMO_CLIP
 from tests.conftest import REPOSITORY
 from tests.fakes.doubles import picture
 

@@ -183,7 +183,7 @@ def test_the_trend_keeps_its_memory_and_takes_any_title(measurements: list[Measu
     for _ in range(MOST_POINTS // 30 + 40):
         for measurement in measurements:
             trend.write(measurement)
-    assert len(trend._points) <= (MOST_POINTS + 1) * len(COLUMNS)
+    assert len(trend._plot._points) <= (MOST_POINTS + 1) * len(COLUMNS)
     trend.close()
     image = cv2.imread(str(tmp_path / "trend.png"))
     assert image is not None

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from engines import load_engine
-from stream.app.options.session_options import DEMO_CLIP
 from stream.common.clock import MonotonicClock
 from stream.frames.frame import Frame, PixelSpacing, SegmentCause
 from stream.frames.reason import Reason
@@ -28,6 +27,7 @@ from stream.preprocessing import FramePreprocessor, PreprocessingOptions
 from stream.preprocessing.recorded import RecordedPreprocessor
 from stream.preprocessing.sector.detection import Panes
 from stream.preprocessing.sector.tracker import GATHER_LIVE
+from stream.sources.demo import DEMO_CLIP
 from stream.sources.files.video import VideoSource
 from stream.sources.recorded import RecordedSource
 from stream.sources.wrappers import LoopedSource

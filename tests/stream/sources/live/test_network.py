@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from benchmarks.rig.publisher import number_of
-from stream.app.options.session_options import DEMO_CLIP
 from stream.common.clock import MonotonicClock
+from stream.sources.demo import DEMO_CLIP
 from stream.sources.live.base import LinkState
 from stream.sources.live.network import NetworkFeed, open_network
 from tests.conftest import REPOSITORY

@@ -1,0 +1,1 @@
+../partum.py

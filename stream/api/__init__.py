@@ -1,0 +1,1 @@
+"""What scripts and notebooks call: a recording or a picture through the pipeline; no files, no terminal."""
