@@ -55,7 +55,7 @@ class SourceRun:
 
     Attributes:
         out: the folder of its results.
-        board: what a screen shows of it.
+        board: what the web page shows of it.
         statistics: what became of its frames.
         error: what ended it, where that was an error.
     """

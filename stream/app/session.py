@@ -43,7 +43,7 @@ def run_session(options: SessionOptions, *more: SessionOptions) -> RunStatistics
     so that none waits for another, and an error ends the run that it is of.
 
     Args:
-        options: of the first source; engine, screen and folder are the same for all.
+        options: of the first source; engine, web page and folder are the same for all.
         more: of further sources.
 
     Returns:
@@ -56,7 +56,7 @@ def run_session(options: SessionOptions, *more: SessionOptions) -> RunStatistics
     asked = (options, *more)
     with ExitStack() as stack:
         # What is wrong with an option, an address or a file is said before an engine is loaded.
-        screen = _reserved_screen(options, stack)
+        web = _reserved_web_server(options, stack)
         _check(asked)
         if options.live or options.pace is not None:
             stack.enter_context(live_stream())
@@ -69,7 +69,7 @@ def run_session(options: SessionOptions, *more: SessionOptions) -> RunStatistics
         ]
         gc.freeze()  # what is loaded by now stays: collecting what comes later is then a matter of a millisecond
         signals = stack.enter_context(_stopped_by_signals([run.interrupt for run in runs]))
-        with _shown(screen, runs), show_progress(runs) as advances:
+        with _served(web, runs), show_progress(runs) as advances:
             _run_all(runs, advances)
     for run in runs:
         print_summary(run)
@@ -152,21 +152,21 @@ def _run_quietly(run: SourceRun, advance: Callable[[], None]) -> None:
         run.error = run.error or error
 
 
-def _reserved_screen(options: SessionOptions, stack: ExitStack) -> tuple[WebSettings, socket.socket] | None:
-    """What is wrong with the screen's address, names or certificate is said before an engine is loaded."""
-    settings = options.screen_settings()
+def _reserved_web_server(options: SessionOptions, stack: ExitStack) -> tuple[WebSettings, socket.socket] | None:
+    """Checks the web page's address, names and certificate before an engine is loaded."""
+    settings = options.web_settings()
     return None if settings is None else (settings, stack.enter_context(settings.listen()))
 
 
 @contextmanager
-def _shown(screen: tuple[WebSettings, socket.socket] | None, runs: Sequence[SourceRun]) -> Iterator[None]:
-    """The screen server, where one is asked for."""
-    if screen is None:
+def _served(web: tuple[WebSettings, socket.socket] | None, runs: Sequence[SourceRun]) -> Iterator[None]:
+    """Serves the web page, where it is asked for."""
+    if web is None:
         yield
         return
     from stream.outputs.web.server import WebServer
 
-    settings, listening = screen
+    settings, listening = web
     with WebServer([run.board for run in runs], settings=settings, listening=listening) as server:
         Console(stderr=True).print(f"screen: {server.address}", markup=False, soft_wrap=True)
         yield

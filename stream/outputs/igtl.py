@@ -1,7 +1,7 @@
 """OpenIGTLink server for results: 3D Slicer, PLUS or any client connects and listens.
 
 IMAGE `Partum` is the sector as it was measured, with its spacing; STRING `Partum/Result` the line that
-`measurements.jsonl` has for it; STATUS `Partum/State` says 1 (OK) where the screen would show it as live, 18 (not
+`measurements.jsonl` has for it; STATUS `Partum/State` says 1 (OK) where the page would show it as live, 18 (not
 present) where the source is not there, else 13 (not ready), with the reason. The state is said again every second, so
 that a receiver hears of a source that is gone.
 """
@@ -54,7 +54,7 @@ class IgtlOutput:
 
     Args:
         port: to listen at; 0 takes a free one.
-        state: what the screen says now, and why.
+        state: what the page says now, and why.
         repeat_s: how often the state is said while there is no result.
 
     Raises:

@@ -58,8 +58,8 @@ class SessionOptions(SourceOptions, AnalysisOptions, OutputOptions, WebOptions):
         """The source in few words, for titles."""
         return self.shown_source if self.live or self.shown_source != self.source else Path(self.uri).name
 
-    def screen_settings(self) -> WebSettings | None:
-        """Those of the screen, checked; None where none is asked for.
+    def web_settings(self) -> WebSettings | None:
+        """Settings of the web page, checked; None where it is not asked for.
 
         Raises:
             OptionError: one of them is not right, or is given without --serve.

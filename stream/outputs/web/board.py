@@ -96,7 +96,7 @@ class Board:
             self.on_change()
 
     def snapshot(self) -> Snapshot:
-        """What decides the screen, now."""
+        """What decides the display state, now."""
         with self._lock:
             now_ns = self._clock.now_ns()
             return Snapshot(

@@ -51,7 +51,7 @@ def is_loopback(host: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebSettings:
-    """Checked settings of the screen.
+    """Checked settings of the web page.
 
     Attributes:
         host, port: to listen on; port 0 takes a free one.
@@ -77,7 +77,7 @@ class WebSettings:
         tls_cert: Path | None = None,
         tls_key: Path | None = None,
     ) -> Self:
-        """Checks what was given, and makes a token where the screen can be reached from elsewhere.
+        """Checks what was given, and makes a token where the page can be reached from elsewhere.
 
         Raises:
             OptionError: a name, the token or a certificate file is not right.

@@ -44,7 +44,7 @@ class DisplayState(StrEnum):
 
 
 WITH_NUMBERS = frozenset({DisplayState.LIVE, DisplayState.REPLAY, DisplayState.HOLD})
-"""Only in these states is a number on the screen."""
+"""Only in these states is a number on the page."""
 
 
 BY_LINK = {
