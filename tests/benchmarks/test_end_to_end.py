@@ -71,6 +71,7 @@ def test_a_stall_shows_in_the_frames_that_waited_for_it_and_nowhere_else() -> No
     assert latency_ms == pytest.approx([10.0] * 30 + behind + [10.0] * 25)
 
 
+@pytest.mark.slow
 def test_a_run_counts_every_frame_and_shows_an_injected_stall(clip: str) -> None:
     options = StreamOptions(source=clip, rate_hz=50.0, frames=60, repeats=1, stall_ms=200.0, stall_every=10)
     found = bench_stream(options)
@@ -153,6 +154,7 @@ def test_what_cannot_be_compared_is_said(tmp_path: Path) -> None:
     assert (one.ratio, one.low, one.high, one.verdict) == (2.0, 2.0, 2.0, Verdict.SLOWER)
 
 
+@pytest.mark.slow
 def test_the_command_writes_json_table_and_picture_and_adds_to_them(clip: str, tmp_path: Path) -> None:
     out = tmp_path / "a.json"
     words = ["stream", clip, "--rate", "40", "--frames", "100", "--repeats", "3", "--out", str(out)]

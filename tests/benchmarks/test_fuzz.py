@@ -23,6 +23,7 @@ def test_every_seed_is_sound(name: str) -> None:
         assert outcome_of(FORMATS[name], seed) == ("read", ""), f"seed {index}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
 def test_mutated_inputs_end_in_pictures_or_in_one_line(name: str) -> None:
     for case in range(CASES):

@@ -91,6 +91,7 @@ def assert_agreement(
     assert min(agreement) >= LEAST_AGREEMENT
 
 
+@pytest.mark.slow
 def test_runtimes_agree_on_real_frames(reference: Engine, other: Engine, shared_data: Path) -> None:
     frames = real_frames(shared_data)
     assert len(frames) >= 10
@@ -102,10 +103,12 @@ def test_bfloat16_agrees_with_float32_on_real_frames(reference: Engine, half: En
     assert_agreement(reference, half, real_frames(shared_data), probability=0.02)
 
 
+@pytest.mark.slow
 def test_runtimes_agree_on_the_demonstration(reference: Engine, other: Engine) -> None:
     assert_agreement(reference, other, demo_frames())
 
 
+@pytest.mark.slow
 def test_openvino_in_float32_is_the_network_that_was_exported(tmp_path: Path) -> None:
     path = tmp_path / "tiny.onnx"
     path.write_bytes(tiny_model())

@@ -94,6 +94,7 @@ def noise(count: int = 12) -> NDArray[np.uint8]:
     return (np.random.default_rng(3).random((count, 1, SIDE, SIDE)) * contrast).astype(np.uint8)
 
 
+@pytest.mark.slow
 def test_of_a_model_with_a_gate_the_plane_head_decides_the_exit(tmp_path: Path) -> None:
     with load_engine(cascade_file(tmp_path, exit_logit=None, threshold=0.5), "onnxruntime") as whole:
         expected = whole.infer(noise())
@@ -149,6 +150,7 @@ def test_closing_closes_both(parts: tuple[GreyLevelEngine, Heads]) -> None:
         engine.infer(batch(PLANE))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime", "torch"])
 def test_the_model_that_ships_says_the_same_with_and_without(backend: str) -> None:
     from calibration.deployment.trial_frames import as_network_input, demonstration_frames

@@ -128,6 +128,7 @@ def few_frames(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(building, "TRIAL_FRAMES", 30)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("precision", "runs"), [("fp32", "openvino fp32 CPU"), ("int8", "openvino int8 CPU"), ("bf16", "openvino bf16 CPU")]
 )
@@ -159,6 +160,7 @@ def test_a_precision_that_a_model_cannot_have_is_refused(
         run_build(BuildRequest(model=model, backend=backend, precision=precision))
 
 
+@pytest.mark.slow
 def test_models_of_others_beside_an_int8_one_are_passed_over(few_frames: None, tmp_path: Path) -> None:
     int8 = tmp_path / "mine.int8.onnx"
     int8.write_bytes(DEFAULT_INT8_MODEL.read_bytes())

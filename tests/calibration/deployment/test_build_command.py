@@ -74,6 +74,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
     return cuda
 
 
+@pytest.mark.slow
 def test_an_engine_is_built_tried_kept_and_then_loaded(fake: FakeCuda, cache: EngineCache) -> None:
     request = BuildRequest(backend="tensorrt", precision="fp16", batch=(1, 2, 8))
     report = run_build(request)
@@ -96,6 +97,7 @@ def test_an_engine_is_built_tried_kept_and_then_loaded(fake: FakeCuda, cache: En
     assert fake.leaks == {}
 
 
+@pytest.mark.slow
 def test_early_exit_builds_both_engines(fake: FakeCuda, cache: EngineCache) -> None:
     run_build(BuildRequest(backend="tensorrt", precision="fp32", early_exit=True))
     assert sorted(facts["key"]["flags"] for _, facts in cache.entries()) == [[], ["heads_only"]]
@@ -104,6 +106,7 @@ def test_early_exit_builds_both_engines(fake: FakeCuda, cache: EngineCache) -> N
     assert fake.leaks == {}
 
 
+@pytest.mark.slow
 def test_a_refused_engine_is_kept_out_unless_forced_and_then_marked(
     fake: FakeCuda, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,6 +130,7 @@ def test_nothing_is_built_while_a_stream_runs(fake: FakeCuda, capsys: pytest.Cap
     assert not fake.builds  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 @pytest.mark.tensorrt
 def test_built_from_afar_it_waits_for_its_machine(cache: EngineCache, capsys: pytest.CaptureFixture[str]) -> None:
     try:
@@ -144,6 +148,7 @@ def test_built_from_afar_it_waits_for_its_machine(cache: EngineCache, capsys: py
     assert "it knows" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime", "torch"])
 def test_backends_that_compile_on_loading_are_tried_too(backend: str) -> None:
     report = run_build(BuildRequest(backend=backend))
@@ -169,6 +174,7 @@ def test_contradictions_are_refused_with_a_mend(capsys: pytest.CaptureFixture[st
         assert said in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_engines_lists_what_runs_and_why_the_rest_does_not(fake: FakeCuda, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("engines") == 0
     text = capsys.readouterr().out
@@ -189,6 +195,7 @@ def listed(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_info_of_models_and_engines(fake: FakeCuda, cache: EngineCache, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("info", str(DEFAULT_INT8_MODEL), "--json") == 0
     facts = json.loads(capsys.readouterr().out)

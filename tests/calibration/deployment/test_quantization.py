@@ -67,6 +67,7 @@ def test_a_group_is_covered_from_its_first_frames_on() -> None:
     assert max(np.diff(sorted(order[:4]))) <= 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activations", ["signed", "unsigned"])
 def test_the_quantised_graph_runs_alike_in_openvino_and_onnx_runtime(
     quantizer: Quantizer, frames: list[LabelledFrame], activations: Any
@@ -114,6 +115,7 @@ def test_layers_can_be_kept_in_float(quantizer: Quantizer) -> None:
     assert quantised_weights(quantizer.quantized(only=[first])) == 1
 
 
+@pytest.mark.slow
 def test_the_scan_finds_the_layer_that_8_bits_hurt(quantizer: Quantizer, frames: list[LabelledFrame]) -> None:
     seen: list[tuple[int, int]] = []
     images = as_network_input(frames[::40], MODEL.spec)
@@ -143,6 +145,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "data"
 
 
+@pytest.mark.slow
 def test_a_model_is_quantised_tried_and_written(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "model.int8.onnx"
     report = run_quantize(QuantizeOptions(model=DEFAULT_MODEL, out=out, data=[data], frames=16, activations="unsigned"))
@@ -156,6 +159,7 @@ def test_a_model_is_quantised_tried_and_written(data: Path, tmp_path: Path) -> N
     assert len(facts["share_of_pixels_changed_by_each_layer_alone"]) == 24
 
 
+@pytest.mark.slow
 def test_a_refused_model_is_not_written_unless_forced_and_then_marked(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -142,6 +142,7 @@ def test_it_learns(data: Path) -> None:
     assert max((one - other).abs().max().item() for one, other in moved) > 1e-4  # the average lags behind
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -376,6 +377,7 @@ def test_refreshed_statistics_are_those_of_the_weights(data: Path) -> None:
     assert torch.allclose(stem.running_mean, torch.stack(means).mean(dim=0), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_becomes_a_model_that_runs(data: Path, tmp_path: Path) -> None:
     config = small_config(epochs=1)
     train.train(config, data=data, out=tmp_path)

@@ -118,6 +118,7 @@ def test_a_broken_file_of_weights_is_named(tmp_path: Path, content: bytes) -> No
         EfficientNetLite0().load_pretrained(path)
 
 
+@pytest.mark.slow
 def test_a_model_of_parts_runs_alike_in_every_runtime(tmp_path: Path) -> None:
     torch.manual_seed(1)
     architecture = LITE0 | {"decoder_widths": [16, 12, 8, 8, 4], "plane_hidden": [8]}

@@ -66,6 +66,7 @@ def images() -> np.ndarray:
     return np.random.default_rng(1).integers(0, 256, (2, 1, SIDE, SIDE), np.uint8)
 
 
+@pytest.mark.slow
 def test_two_checkpoints_and_what_was_fitted_make_one_model(files: Path) -> None:
     out = files / "whole.onnx"
     arguments = [str(files / "masks.pt"), "--refinement", str(files / "refinement.pt")]
@@ -100,6 +101,7 @@ def weights_of(class_logits: torch.Tensor) -> np.ndarray:
     return mask_evidence(class_logits).numpy()
 
 
+@pytest.mark.slow
 def test_a_model_without_a_second_look_is_what_it_was(files: Path) -> None:
     spec = export_checkpoint(files / "masks.pt", files / "masks.onnx")
     assert spec.output_names == ("class_logits", "plane_logit", "normal_logit")
@@ -172,6 +174,7 @@ def test_weights_in_8_bits_by_hand() -> None:
     assert weights.float_weights({"a": whole, "a:scale": scale})["a"][0] == pytest.approx([0.5, -1.27, 0.0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["torch", "onnxruntime", "openvino"])
 def test_a_model_with_weights_in_8_bits_says_nearly_the_same(
     backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -398,6 +398,7 @@ def test_addresses_that_cannot_be_meant_or_are_taken() -> None:
         WebServer([board], host="127.0.0.1", port=server._port).__enter__()
 
 
+@pytest.mark.slow
 def test_twenty_viewers_of_whom_some_sleep_and_some_vanish_do_not_slow_the_stream() -> None:
     clock = MonotonicClock()
     board = Board(clock=clock)
