@@ -7,18 +7,27 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from engines.network.gate import mask_evidence
+from engines.network.gate import mask_evidence, second_look_log_spread
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-NAMES = ("plane head", "PS peak", "FH peak", "PS area", "FH area")
+    from calibration.cross_validation.gate import Negatives
+    from calibration.cross_validation.predictions import Predictions
 
 
 def features(logits: NDArray[np.float32], plane: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The features (n, 5) of the gate, as `NAMES` orders them, from class logits (n, 3, h, w) and plane logits (n,)."""
+    """The first five of `engines.network.gate.EVIDENCE`, (n, 5), of class logits (n, 3, h, w) and head logits (n,)."""
     found = mask_evidence(torch.from_numpy(logits)).double().numpy()
     return np.column_stack((plane, found))
+
+
+def evidence_of(table: Predictions | Negatives) -> NDArray[np.float64]:
+    """All that the gate weighs, (n, 6): `features` and what the second look expects; (n, 5) where nobody looked."""
+    if np.isnan(table.views).all():
+        return table.features
+    spread = second_look_log_spread(torch.from_numpy(np.nan_to_num(table.views))).numpy()
+    return np.column_stack((table.features, spread))
 
 
 def fit_logistic(
@@ -32,7 +41,8 @@ def fit_logistic(
         weights: (n,) of the rows, at least 0.
         ridge: penalty on the squared weights of standardised columns; the constant goes free.
     """
-    mean, spread = np.average(x, axis=0, weights=weights), x.std(axis=0).clip(1e-6)
+    mean = np.average(x, axis=0, weights=weights)
+    spread = np.sqrt(np.average((x - mean) ** 2, axis=0, weights=weights)).clip(1e-6)
     z = np.column_stack(((x - mean) / spread, np.ones(len(x))))
     penalty = ridge * np.diag([*np.ones(x.shape[1]), 0.0])
     beta = np.zeros(z.shape[1])

@@ -47,7 +47,7 @@ class Predictions(FrameTable):
         planes: (n,) 1 standard plane, 0 not, -1 nobody said.
         drawn: (n, S, S) uint8 masks that people drew; empty (all 0) where there is none.
         found: (n, S, S) uint8 labels as the pipeline measures them, one convex piece each.
-        features: (n, 5) of the gate: `calibration.cross_validation.evidence.NAMES`.
+        features: (n, 5) of the gate: the first of `engines.network.gate.EVIDENCE`.
         normal_logits: (n,) NaN where the network has no such head.
         views: (n, V, 7) answers of the second look brought back to the square: direction (cos, sin), inferior end,
             superior end, log spread; NaN without a second look or without a PS to look at.
@@ -93,9 +93,14 @@ def predict_fold(fold: int, *, data: Path, runs: Path) -> Predictions:
     Raises:
         TrainingError: there is no checkpoint of the mask network.
     """
+    masks, looks = [runs / f"mask-{fold}"], looks_of(runs, fold)
+    return predict(fold_frames(data, fold), fold=fold, masks=masks, looks=looks)
+
+
+def looks_of(runs: Path, fold: int) -> list[Path]:
+    """The folder of a fold's second look; none where it is not trained."""
     look = runs / f"refinement-{fold}"
-    looks = [look] if (look / checkpoint.CHECKPOINT).exists() else []
-    return predict(fold_frames(data, fold), fold=fold, masks=[runs / f"mask-{fold}"], looks=looks)
+    return [look] if (look / checkpoint.CHECKPOINT).exists() else []
 
 
 def predict(
@@ -116,9 +121,6 @@ def predict(
     images = np.stack([fit_image(frame.image, SIDE) for _, frame in frames])
     logits, plane, normal = merge_predictions([run_network(mask_network(run), images) for run in masks])
     found = labels_of(logits)
-    views = np.full((len(frames), len(VIEWS), len(OUTPUTS)), np.nan)
-    if looks:
-        views = np.concatenate([run_second_look(refinement_network(run), images, logits) for run in looks], axis=1)
     blank = np.zeros((SIDE, SIDE), np.uint8)
     return Predictions(
         names=np.array([f"{path}/{frame.name}" for path, frame in frames]),
@@ -130,8 +132,15 @@ def predict(
         found=found,
         features=features(logits, plane),
         normal_logits=normal,
-        views=views,
+        views=views_of(looks, images, logits),
     )
+
+
+def views_of(looks: Sequence[Path], images: NDArray[np.uint8], logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """What second looks say of images whose logits are known, (n, V, 7), beside each other; NaN without any."""
+    if not looks:
+        return np.full((len(images), len(VIEWS), len(OUTPUTS)), np.nan)
+    return np.concatenate([run_second_look(refinement_network(run), images, logits) for run in looks], axis=1)
 
 
 def merge_predictions(

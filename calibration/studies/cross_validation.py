@@ -4,8 +4,9 @@
     python -m calibration.studies.cross_validation DATA RUNS OUT
 
 Takes the folds in RUNS whose mask network is trained to its end, keeps their out-of-fold predictions there
-(`predictions-N.npz`, `negatives-N.npz`, made anew where a checkpoint has changed), and writes `cross_validation.json`
-and `cross_validation.md` to OUT.
+(`predictions-N.npz`, `negatives-N.npz`, made anew where a checkpoint has changed), and writes to OUT
+`cross_validation.json` and `cross_validation.md`, the figures, and `fitted.json`, what is fitted to the predictions of
+all folds for `partum export`: the plane gate, the joint axis and the errors to expect.
 """
 
 from __future__ import annotations
@@ -21,9 +22,16 @@ import click
 import numpy as np
 from rich.console import Console
 
-from calibration.cross_validation.gate import Negatives, gate_table, out_of_fold_gate, predict_negatives
+from calibration.cross_validation.gate import (
+    Negatives,
+    fit_gate,
+    gate_table,
+    only_head_names,
+    out_of_fold_gate,
+    predict_negatives,
+)
 from calibration.cross_validation.predictions import Predictions, check_same_frames, predict_fold
-from calibration.cross_validation.quality import quality_of
+from calibration.cross_validation.quality import fitted_errors, quality_of
 from calibration.cross_validation.score import (
     cases_of,
     corrections,
@@ -41,6 +49,7 @@ from calibration.learning import checkpoint
 from calibration.learning.folds import ALL, FOLDS, KINDS
 from calibration.studies.cross_validation_tables import cross_validation_markdown
 from engines.errors import PartumError
+from engines.onnx.fitted import SCHEMA
 from stream.app.options.values import Folder
 from stream.common.atomic_file import write_atomic
 from stream.outputs.manifest import NOTICE, environment_facts, now_utc, write_json
@@ -51,6 +60,7 @@ if TYPE_CHECKING:
     from calibration.cross_validation.score import ScoredFrame
 
 NAME = "cross_validation"
+FITTED = "fitted.json"
 
 
 def study_cross_validation(data: Path, runs: Path, out: Path) -> dict[str, Any]:
@@ -72,7 +82,8 @@ def study_cross_validation(data: Path, runs: Path, out: Path) -> dict[str, Any]:
     negatives = Negatives.joined([each for _, each in kept])
     check_same_frames(predictions)
     cases = cases_of(predictions)
-    own, others = out_of_fold_gate(predictions, negatives)
+    only_head = only_head_names(data)
+    own, others = out_of_fold_gate(predictions, negatives, only_head)
     content: dict[str, Any] = {
         "folds": folds,
         "epochs": epochs,
@@ -85,7 +96,7 @@ def study_cross_validation(data: Path, runs: Path, out: Path) -> dict[str, Any]:
             "plane head": plane_table(predictions, predictions.features[:, 0], 0.0),
             "gate": plane_table(predictions, own, 0.0),
         },
-        "gate": gate_table(predictions, negatives, own, others),
+        "gate": gate_table(predictions, negatives, own, others, only_head),
         "orientation": _orientation(predictions),
     }
     if any(case.look is not None for case in cases):
@@ -97,6 +108,10 @@ def study_cross_validation(data: Path, runs: Path, out: Path) -> dict[str, Any]:
             "quality": quality_of(cases),
             "protocols, joint axis": protocol_table(predictions, corrections(cases)),
         }
+    fitted: dict[str, Any] = {"schema": SCHEMA, "notice": NOTICE}
+    fitted["gate"] = fit_gate(predictions, negatives, only_head).facts
+    if any(case.look is not None for case in cases):
+        fitted |= {"fusion": asdict(fitted_fusion(cases)), "quality": asdict(fitted_errors(cases))}
     facts = {
         "schema": f"partum.{NAME}/1",
         "notice": NOTICE,
@@ -106,6 +121,7 @@ def study_cross_validation(data: Path, runs: Path, out: Path) -> dict[str, Any]:
     }
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / f"{NAME}.json", {key: round_values(value) for key, value in facts.items()})
+    write_json(out / FITTED, fitted)
     write_atomic(out / f"{NAME}.md", f"{cross_validation_markdown(content)}\n{NOTICE}\n".encode())
     return content
 
@@ -117,9 +133,9 @@ def _kept(fold: int, *, data: Path, runs: Path) -> tuple[Predictions, Negatives]
     if not _is_made_by(paths[0], [mask, look]):
         predict_fold(fold, data=data, runs=runs).save(paths[0])
         _mark(paths[0], [mask, look])
-    if not _is_made_by(paths[1], [mask]):
+    if not _is_made_by(paths[1], [mask, look]):
         predict_negatives(fold, data=data, runs=runs).save(paths[1])
-        _mark(paths[1], [mask])
+        _mark(paths[1], [mask, look])
     return Predictions.load(paths[0]), Negatives.load(paths[1])
 
 

@@ -4,7 +4,7 @@ A JSON object with any of these sections:
 
     gate     {"weights": {NAME: number, ..., "constant": number}, "plane_threshold": probability, "exit_logit": logit}
              a weight for each of `engines.network.gate.EVIDENCE`; the exit may be left out
-    fusion   {"direction": share, "inferior": share}        `stream.measurement.symphysis_axis.Fusion`
+    fusion   {"direction": share, "inferior": share, "turn_deg": degrees}  `stream.measurement.symphysis_axis.Fusion`
     quality  {"weights": {NAME: number, ...}, ...}           `stream.measurement.expected_error.ErrorModel`
     views    [[magnification, right, down], ...]             `engines.network.second_look.VIEWS`
 """
@@ -69,7 +69,7 @@ class Fitted:
         try:
             gate = _gate(facts.get("gate", {}))
             section = "fusion"
-            fusion = {name: _share(value) for name, value in facts.get("fusion", {}).items()}
+            fusion = _fusion(facts.get("fusion", {}))
             section = "views"
             views = [[float(value) for value in view] for view in facts.get("views", VIEWS)]
         except (TypeError, ValueError, KeyError, AttributeError) as error:
@@ -100,3 +100,10 @@ def _share(value: Any) -> float:
     if not 0 <= float(value) <= 1:
         raise ValueError(f"{value} is not between 0 and 1")
     return float(value)
+
+
+def _fusion(facts: Mapping[str, Any]) -> dict[str, float]:
+    turn_deg = {name: float(value) for name, value in facts.items() if name == "turn_deg"}
+    if not all(map(math.isfinite, turn_deg.values())):
+        raise ValueError(f"turn_deg is {turn_deg}")
+    return {name: _share(value) for name, value in facts.items() if name not in turn_deg} | turn_deg

@@ -18,7 +18,6 @@ from calibration.cross_validation.angles import aop_deg, axis_of
 from calibration.cross_validation.evidence import fit_logistic
 from calibration.cross_validation.frame_table import FrameTable
 from calibration.cross_validation.fusion import inverse_variance_share
-from calibration.cross_validation.gate import Negatives, fit_gate, gate_table, out_of_fold_gate
 from calibration.cross_validation.predictions import Predictions, check_same_frames
 from calibration.cross_validation.quality import fit_errors, quality_table
 from calibration.cross_validation.score import (
@@ -183,19 +182,6 @@ def test_a_logistic_regression_finds_what_made_its_data() -> None:
     x = rng.normal(size=(4000, 2)) * (1, 3)
     y = rng.random(4000) < 1 / (1 + np.exp(-(2 * x[:, 0] - 0.5 * x[:, 1] + 0.3)))
     assert fit_logistic(x, y, np.ones(4000), ridge=1e-3) == pytest.approx([2, -0.5, 0.3], abs=0.2)
-
-
-def test_the_gate_lets_true_planes_pass_and_says_what_else_does() -> None:
-    table = predictions([drawn()] * 40)
-    low = np.tile(np.array([-3.0, -2.0, 2.0, 2.0, 8.0]), (40, 1)) + np.arange(40)[:, None] / 100
-    negatives = Negatives(
-        kinds=np.array(["PS filled"] * 40), folds=np.arange(40) % 2, features=low, measurable=np.arange(40) < 10
-    )
-    own, others = out_of_fold_gate(table, negatives)
-    rows = gate_table(table, negatives, own, others)
-    assert rows["psfhs"]["pass"] >= 0.9
-    assert rows["PS filled"] == {"frames": 40, "pass": 0.0, "pass and measured": 0.0}
-    assert fit_gate(table, negatives).logits(low).max() < 0
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -33,7 +33,7 @@ GATE = {
 FITTED: dict[str, Any] = {
     "schema": "partum.fitted/1",
     "gate": GATE,
-    "fusion": {"direction": 0.6, "inferior": 0.3},
+    "fusion": {"direction": 0.6, "inferior": 0.3, "turn_deg": -0.9},
     "quality": {"weights": {}, "constant": 1.0, "surest_deg": 2.0, "mask_only_deg": 9.0},
     "views": [[1.0, 0.0, 0.0], [1.2, 0.0, 0.0], [0.9, 0.0, 0.0]],
 }
