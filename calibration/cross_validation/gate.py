@@ -176,7 +176,7 @@ def out_of_fold_gate(
         gate = fit_gate(predictions.where(rest), negatives.where(rest_too), only_head)
         for scores, table in ((own, predictions), (others, negatives)):
             chosen = table.folds == fold
-            scores[chosen] = gate.logits(evidence_of(table)[chosen]) - gate.threshold  # type: ignore[arg-type]
+            scores[chosen] = gate.logits(evidence_of(table)[chosen]) - gate.threshold
     return own, others
 
 
