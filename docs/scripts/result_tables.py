@@ -295,6 +295,14 @@ def orientation() -> str:
     return f"{table(('of 100', 'read right', 'refused', 'read wrong'), rows)}\n\n{paragraph(text)}"
 
 
+def orientation_band() -> str:
+    mirrored, normal = results("orientation")["band"]
+    return paragraph(
+        f"A single mask is read as normal from log odds of {normal:g} on, as mirrored down from {mirrored:g}, and"
+        f" refused between, since most displays are normal ({source('orientation')})."
+    )
+
+
 def view_changes() -> str:
     found = read("watch")
     kinds = {name: of for name, of in found["changes"].items() if name != "none"}
@@ -348,6 +356,7 @@ def blocks() -> dict[str, Callable[[], str]]:
         protocol_differences,
         tracking,
         orientation,
+        orientation_band,
         view_changes,
         cut_heads,
         sector_confidence,
