@@ -11,16 +11,18 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from calibration.data.layouts.landmark_tables import published_layout
 from calibration.data.training_frames import TrainingFrames
 from calibration.errors import DataSetError
 from calibration.evaluation.frames import evaluate_frames, orientation_of_truth, protocols_for
+from calibration.evaluation.landmarks import landmark_table
 from calibration.evaluation.metrics import REGIONS
 from calibration.evaluation.pictures import PictureCase, choose_cases, draw_agreement, draw_cases
 from calibration.evaluation.report import FILES, Report, evaluation_metrics
 from engines.onnx.training_frames import find_training_frames, read_signatures
 from engines.registry import REMOTE, WEIGHTS
 from stream.common.atomic_file import write_atomic
-from stream.common.errors import OptionError
+from stream.common.errors import OptionError, OutputError
 from stream.measurement.biometry import Orientation
 from stream.measurement.protocols import DEFAULT_PROTOCOL, PROTOCOLS
 from stream.outputs.manifest import NOTICE, write_json
@@ -97,10 +99,23 @@ def run_evaluation(options: EvaluationOptions, dataset: DataSet, engine: Engine)
             f" with (read as layout {dataset.layout}); the predicted masks are in {folder / 'masks'}"
         )
     content = evaluation_metrics(results, dataset=dataset, engine=engine, options=options.as_json(), truth=truth)
+    _write_landmarks(options, results, folder / "landmarks")
     write_json(folder / "metrics.json", content)
     _draw(options, dataset, results, folder)
     _print_summary(content, folder)
     return content
+
+
+def _write_landmarks(options: EvaluationOptions, results: Sequence[FrameResult], folder: Path) -> None:
+    """The found landmarks by each protocol, in the layout of the set's own table or of IUGC 2025's."""
+    columns, names = published_layout(options.dataset)
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made ({error.strerror}); choose another --out") from error
+    for protocol in protocols_for(options.orientation):
+        found = ((result.name, result.found[protocol]) for result in results)
+        write_atomic(folder / f"{protocol}.csv", landmark_table(found, columns, names))
 
 
 def check_split(options: EvaluationOptions, dataset: DataSet) -> int:

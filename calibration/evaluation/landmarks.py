@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from typing import TYPE_CHECKING
 
-from calibration.data.layouts.landmark_tables import aop_of
+from calibration.data.layouts.landmark_tables import aop_of, point_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from stream.frames.regions import Point
     from stream.measurement.biometry import Biometry
@@ -23,6 +25,25 @@ def found_landmarks(biometry: Biometry) -> dict[str, Point]:
         return {}
     left, right = sorted((points.ps_superior, points.ps_inferior))
     return {"ps_left": left, "ps_right": right, "aop_tangency": points.tangent}
+
+
+def landmark_table(
+    measurements: Iterable[tuple[str, Biometry]], columns: Sequence[str], names: Mapping[str, str]
+) -> bytes:
+    """A benchmark's table of found landmarks, CSV; a frame in which none were found has empty cells.
+
+    Args:
+        measurements: each frame's name and measurement.
+        columns: picture, left and right end of the PS, tangent point, as the benchmark calls them.
+        names: of the pictures by the frames' names, where the benchmark's differ.
+    """
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(columns)
+    for name, biometry in measurements:
+        found = found_landmarks(biometry)
+        rows.writerow([names.get(name, name), *(point_text(found[each], columns) if found else "" for each in POINTS)])
+    return text.getvalue().encode("utf-8")
 
 
 def radial_errors(found: Mapping[str, Point], drawn: Mapping[str, Point]) -> dict[str, float]:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from stream.measurement.folder_orientation import FolderOrientation
 
 SCHEMA = "partum.evaluation/1"
-FILES = ("metrics.json", "per_image.csv", "masks", "cases.png", "agreement.png")
+FILES = ("metrics.json", "per_image.csv", "landmarks", "masks", "cases.png", "agreement.png")
 
 DEFINITIONS = {
     "dice": "(2 |A and B| + 1) / (|A| + |B| + 1); an empty prediction gives 0",

@@ -16,7 +16,7 @@ from calibration.data.layouts.tables import key_rows, read_table, read_text
 from calibration.errors import DataSetError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     Point = tuple[float, float]
@@ -60,6 +60,25 @@ def open_landmark_table(path: Path) -> PictureSet:
             )
         )
     return PictureSet(path, "landmarks", pictures)
+
+
+def published_layout(path: Path) -> tuple[tuple[str, ...], Mapping[str, str]]:
+    """The columns of a set's own table of landmarks, and the pictures' names in it by their stems.
+
+    Of a set without such a table the columns are those of IUGC 2025, and there are no names.
+    """
+    found = _table_of(path) if path.is_dir() else None
+    if found is None:
+        return _COLUMNS[0], {}
+    table, columns = found
+    rows = key_rows(read_table(table, columns), columns[0], origin=table)
+    return columns, {_picture_of(path, table, name).stem: name for name in rows}
+
+
+def point_text(point: Point, columns: Sequence[str]) -> str:
+    """A point as the table with these columns writes it: `(x, y)`, in FU_Biometry `[x, y]`."""
+    text = f"{point[0]:.2f}, {point[1]:.2f}"
+    return f"[{text}]" if columns == _COLUMNS[-1] else f"({text})"
 
 
 def _table_of(path: Path) -> tuple[Path, tuple[str, ...]] | None:

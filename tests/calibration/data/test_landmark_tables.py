@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calibration.data import open_dataset
-from calibration.data.layouts.landmark_tables import aop_of
+from calibration.data.layouts.landmark_tables import aop_of, published_layout
 from calibration.errors import DataSetError
-from calibration.evaluation.landmarks import angle_error, found_landmarks, radial_errors
+from calibration.evaluation.landmarks import angle_error, found_landmarks, landmark_table, radial_errors
 from partum import main
 from stream.frames.reason import Reason
 from stream.measurement.biometry import Biometry, Landmarks
@@ -118,6 +118,25 @@ def test_errors_by_hand_and_nothing_without_a_measurement() -> None:
     assert isinstance(biometry.landmarks, Landmarks)
 
 
+@pytest.mark.parametrize("build", [iugc2025, fu_biometry, lambda root: iugc2025(root, "AOP Tangency")])
+def test_found_landmarks_are_written_as_the_set_writes_its_own(tmp_path: Path, build: object) -> None:
+    """What is written takes the place of the set's table and is read back."""
+    root = build(tmp_path)  # type: ignore[operator]
+    columns, names = published_layout(root)
+    points = Landmarks(
+        ps_superior=(11.0, 21.25), ps_inferior=(61.0, 31.0), tangent=(91.0, 81.0), hsd_min_foot=None, hsd_perp_foot=None
+    )
+    found = Biometry(protocol="fhps2023", landmarks=points, aop_deg=100.0)
+    (table,) = root.rglob("*labels.csv" if (root / "labels.csv").exists() else "AOP_train.csv")
+    table.write_bytes(landmark_table([("img_0", found), ("img_1", found)], columns, names))
+    for frame in open_dataset(root).frames():
+        assert frame.landmarks == {"ps_left": (11.0, 21.25), "ps_right": (61.0, 31.0), "aop_tangency": (91.0, 81.0)}
+    refused = Biometry(protocol="fhps2023", reason=Reason.NO_PS)
+    last = landmark_table([("img_0", refused)], columns, names).decode().splitlines()[-1]
+    assert last.endswith("img_0.png,,,")
+    assert published_layout(tmp_path / "nowhere") == (("Filename", "PS1", "PS2", "FH1"), {})
+
+
 def test_an_evaluation_scores_landmarks(tmp_path: Path) -> None:
     data = iugc2025(tmp_path / "data")
     model = tmp_path / "tiny.onnx"
@@ -126,3 +145,8 @@ def test_an_evaluation_scores_landmarks(tmp_path: Path) -> None:
     overall = json.loads((tmp_path / "out" / "metrics.json").read_text())["overall"]
     assert overall["landmarks"]["frames"] == 2
     assert set(overall["landmarks"]) >= {"robust", "iugc2024", "fhps2023"}
+    assert overall["landmarks"]["robust"].keys() >= {"radial_error_px", "aop_deg"}
+    for protocol in ("robust", "iugc2024", "fhps2023"):
+        lines = (tmp_path / "out" / "landmarks" / f"{protocol}.csv").read_text().splitlines()
+        assert lines[0] == "Filename,PS1,PS2,FH1"
+        assert [line.partition(",")[0] for line in lines[1:]] == ["img_0.png", "img_1.png"]
