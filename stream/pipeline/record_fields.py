@@ -173,7 +173,9 @@ RECORD_FIELDS: tuple[RecordField, ...] = (
     ),
     RecordField(
         name="plane_probability",
-        meaning="Probability that the frame is a standard plane, 0 to 1; null where the network was not asked.",
+        meaning="Probability that the frame is a standard plane, 0 to 1, by the model's plane gate: of a model with a"
+        " second look calibrated out of fold, for as many standard planes as others, else the plane head's own. Of a"
+        " frame that an early exit did not decode, the plane head's. Null where the network was not asked.",
         form=SHARE_OR_NULL,
         value=lambda measurement: _rounded(measurement.plane_probability, 4),
         null_in=_DROPPED,
