@@ -59,6 +59,16 @@ def set_constants(model: Any, arrays: Mapping[str, NDArray[Any]]) -> None:
     )
 
 
+def feature_maps(model: Any) -> set[str]:
+    """Names of the tensors (B, C, H, W) of a folded graph: what encoders, decoder and crops hand on.
+
+    Numbers that are no pictures, such as places of pixels, have fewer axes.
+    """
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    tensors = (*inferred.value_info, *inferred.output)
+    return {tensor.name for tensor in tensors if len(tensor.type.tensor_type.shape.dim) == 4}
+
+
 def ancestors(nodes: Iterable[Any], outputs: Iterable[str]) -> set[str]:
     """Names of the first outputs of all nodes that the tensors `outputs` are computed from."""
     maker = {output: node for node in nodes for output in node.output}

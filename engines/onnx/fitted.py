@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CONSTANT = "constant"
+SHARES = ("direction", "inferior")
 SCHEMA = "partum.fitted/1"
 SECTIONS = ("schema", "notice", "gate", "fusion", "quality", "views")
 
@@ -92,8 +93,15 @@ def _gate(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "gate_weights": weights,
         "plane_threshold": _share(facts["plane_threshold"]),
-        "exit_logit": None if exit_logit is None else float(exit_logit),
+        "exit_logit": float(exit_logit) if exit_logit is not None and math.isfinite(exit_logit) else None,
     }
+
+
+def _fusion(facts: Mapping[str, Any]) -> dict[str, float]:
+    numbers = {name: float(value) for name, value in facts.items()}
+    if not all(map(math.isfinite, numbers.values())):
+        raise ValueError(f"{facts} are not all finite")
+    return numbers | {name: _share(numbers[name]) for name in SHARES if name in numbers}
 
 
 def _share(value: Any) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import onnx.version_converter
 
-from engines.onnx.editing import constants, read_graph, serialize_model, set_constants
+from engines.onnx.editing import constants, feature_maps, read_graph, serialize_model, set_constants
 from engines.onnx.folding import fold_graph
 
 if TYPE_CHECKING:
@@ -23,15 +23,15 @@ _TYPES = {
 }
 BFLOAT16_OPSET = 22
 """The first in which convolutions take bfloat16."""
-_SPATIAL = frozenset({"Conv", "Relu", "Add", "MaxPool", "Resize", "Concat"})
-"""What the encoder and decoder are made of, and what makes nearly all of their arithmetic."""
+_SPATIAL = frozenset({"Conv", "Relu", "Clip", "Add", "MaxPool", "Resize", "Concat"})
+"""What encoders and decoder are made of, and what makes nearly all of their arithmetic."""
 
 
 def to_precision(content: bytes, precision: HalfPrecision) -> bytes:
-    """Returns the model, folded, whose encoder and decoder compute in `precision`.
+    """Returns the model, folded, whose encoders and decoder compute in `precision`.
 
-    Grey levels are normalised in float32 before them, the heads on the bottleneck stay in float32 after them, and
-    inputs and outputs keep their types: casts stand where the two meet.
+    Grey levels are normalised in float32 before them, the heads stay in float32 after them, so do the places of crops
+    and of what is read in them, and inputs and outputs keep their types: casts stand where the two meet.
 
     Raises:
         ModelMismatch: it is no model of ours.
@@ -41,7 +41,7 @@ def to_precision(content: bytes, precision: HalfPrecision) -> bytes:
         model = onnx.version_converter.convert_version(model, BFLOAT16_OPSET)
     code, dtype = _TYPES[precision]
     known = constants(model)
-    lowered = _lowered_nodes(model.graph)
+    lowered = _lowered_nodes(model)
     half: set[str] = {name for node in model.graph.node if node.output[0] in lowered for name in node.output}
     outputs = {output.name for output in model.graph.output}
     nodes: list[Any] = []
@@ -74,12 +74,13 @@ def to_precision(content: bytes, precision: HalfPrecision) -> bytes:
     return serialize_model(model, spec, precision=precision)
 
 
-def _lowered_nodes(graph: Any) -> set[str]:
-    """First outputs of the nodes from the first convolution on that are spatial."""
+def _lowered_nodes(model: Any) -> set[str]:
+    """First outputs of the nodes that are spatial, from a convolution on."""
     found: set[str] = set()
-    for node in graph.node:
+    maps = feature_maps(model)
+    for node in model.graph.node:
         follows = any(name in found for name in node.input)
-        if node.op_type == "Conv" or (node.op_type in _SPATIAL and follows):
+        if node.op_type == "Conv" or (node.op_type in _SPATIAL and follows and node.output[0] in maps):
             found.add(node.output[0])
     return found
 

@@ -33,7 +33,7 @@ GATE = {
 FITTED: dict[str, Any] = {
     "schema": "partum.fitted/1",
     "gate": GATE,
-    "fusion": {"direction": 0.6, "inferior": 0.3, "turn_deg": -0.9},
+    "fusion": {"direction": 0.6, "inferior": 0.3, "turn_deg": -1.2},
     "quality": {"weights": {}, "constant": 1.0, "surest_deg": 2.0, "mask_only_deg": 9.0},
     "views": [[1.0, 0.0, 0.0], [1.2, 0.0, 0.0], [0.9, 0.0, 0.0]],
 }
@@ -127,6 +127,7 @@ def changed(**sections: Any) -> Callable[[Path], object]:
         (changed(gate=GATE | {"plane_threshold": 1.5}), "gate cannot be used .1.5 is not between"),
         (changed(gate={"weights": {}}), "gate cannot be used .'plane_threshold'"),
         (changed(fusion={"direction": -1}), "fusion cannot be used"),
+        (changed(fusion={"turn_deg": float("nan")}), "fusion cannot be used"),
         (changed(fusion=[1, 2]), "fusion cannot be used"),
         (changed(views=[[1.0, 0.0]]), "a view is a magnification above 0"),
         (changed(views="none"), "views cannot be used"),
