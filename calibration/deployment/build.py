@@ -256,7 +256,7 @@ def _in_precision(model: ModelFile, key: EngineKey) -> bytes:
     if key.precision in ("fp16", "bf16"):
         content = to_precision(model.content, key.precision)  # type: ignore[arg-type]
     else:
-        content = model.content if key.precision == "int8" else fold_graph(model.content)
+        content = fold_graph(model.content)
     return heads_only(content) if key.flags == HEADS_ONLY else content
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FLOAT = onnx.TensorProto.FLOAT
+SECOND_LOOK = "second_look."
+"""What the names of its weights begin with (`engines.network.cascade`)."""
 
 
 def read_graph(content: bytes) -> tuple[Any, ModelSpec]:
@@ -67,6 +69,16 @@ def feature_maps(model: Any) -> set[str]:
     inferred = onnx.shape_inference.infer_shapes(model).graph
     tensors = (*inferred.value_info, *inferred.output)
     return {tensor.name for tensor in tensors if len(tensor.type.tensor_type.shape.dim) == 4}
+
+
+def second_look_tensors(model: Any) -> set[str]:
+    """Names of the tensors that convolutions of the second look make, and of what is made of those."""
+    found: set[str] = set()
+    for node in model.graph.node:
+        is_first = node.op_type == "Conv" and node.input[1].startswith(SECOND_LOOK)
+        if is_first or any(name in found for name in node.input):
+            found.update(node.output)
+    return found
 
 
 def ancestors(nodes: Iterable[Any], outputs: Iterable[str]) -> set[str]:

@@ -22,7 +22,8 @@ def fold_graph(content: bytes) -> bytes:
     """Returns the model with float32 weights, every constant computed, and no batch norm.
 
     Convention: convolution then batch norm, y = g (x * W + b - m) / sqrt(v + e) + s, becomes one convolution with
-    W' = W g / sqrt(v + e) and b' = (b - m) g / sqrt(v + e) + s. A folded model comes back as it is.
+    W' = W g / sqrt(v + e) and b' = (b - m) g / sqrt(v + e) + s. A folded model comes back as it is; weights of an int8
+    model stay integers.
 
     Raises:
         ModelMismatch: it is no model of ours.
@@ -44,7 +45,11 @@ def _fold_constants(model: Any, known: dict[str, NDArray[Any]]) -> None:
         node.input[:] = [renamed.get(name, name) for name in node.input]
         if node.op_type == "CastLike" and node.input[0] in known:  # beside float32 activations all is float32
             known[node.output[0]] = known[node.input[0]].astype(np.float32)
-        elif not set(node.output) & outputs and all(name in known for name in node.input if name):
+        elif (
+            node.op_type != "DequantizeLinear"  # of an int8 model: what is taken out of its integers stays in them
+            and not set(node.output) & outputs
+            and all(name in known for name in node.input if name)
+        ):
             known.update(zip(node.output, _computed(node, known, model.opset_import), strict=True))
         elif node.op_type == "Identity" and not set(node.output) & outputs:
             renamed[node.output[0]] = node.input[0]

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 Stored = Literal["float16", "int8"]
 HALVED_FROM = 1024
-"""Tensors of so many values or more are stored in float16: rounding moves a weight by at most 0.05 %. Smaller ones
-(batch norm, biases) stay as they are."""
+"""Tensors of two axes and so many values or more are stored in float16: rounding moves a weight by at most 0.05 %.
+Smaller ones, and rows (batch norm, biases, scales), stay as they are."""
 INT8_FROM = 2**17
 """Under `int8`, weights of so many values or more are stored in 8 bits: a few of the coarsest layers, which hold most
 of the file and change the masks least."""
@@ -44,7 +44,7 @@ def compact_weights(model: Any, *, smallest: Stored = "float16") -> None:
     renamed: dict[str, str] = {}
     for tensor in list(graph.initializer):
         size = math.prod(tensor.dims)
-        if tensor.data_type != onnx.TensorProto.FLOAT or size < HALVED_FROM:
+        if tensor.data_type != onnx.TensorProto.FLOAT or len(tensor.dims) < 2 or size < HALVED_FROM:
             continue
         values, name = onnx.numpy_helper.to_array(tensor), tensor.name
         renamed[name] = f"{name}:float32"

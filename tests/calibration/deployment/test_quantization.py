@@ -26,6 +26,7 @@ from engines.onnx.editing import read_graph
 from engines.onnx.model_file import ModelFile, read_model_file
 from engines.registry import DEFAULT_INT8_MODEL, DEFAULT_MODEL
 from stream.common.errors import OptionError
+from tests.fakes.tiny_model import CASCADE_SPEC, SIDE, tiny_cascade_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -188,3 +189,33 @@ def test_without_real_frames_nothing_is_quantised(tmp_path: Path, data: Path) ->
     with pytest.raises(ModelMismatch, match="int8 already"):
         run_quantize(QuantizeOptions(model=DEFAULT_INT8_MODEL, out=out, data=[data]))
     assert not out.exists()
+
+
+@pytest.mark.parametrize("activations", ["signed", "unsigned"])
+def test_of_a_cascade_the_masks_are_quantised_and_the_second_look_is_not(activations: Any) -> None:
+    images = np.random.default_rng(1).integers(0, 256, (8, 1, SIDE, SIDE), np.uint8)
+    with Quantizer(tiny_cascade_model(), images, "minmax") as quantizer:
+        content = quantizer.quantized(activations=activations)
+    model, spec = read_graph(content)
+    makers = {output: node for node in model.graph.node for output in node.output}
+    for node in model.graph.node:
+        if node.op_type == "Conv":
+            is_quantised = makers[node.input[0]].op_type == "DequantizeLinear"
+            weight = ancestor_initializer(node.input[1], makers)
+            assert is_quantised is not weight.startswith("second_look."), weight
+        if node.op_type in ("Relu", "Clip"):  # quantised behind it, where its range is known, and not before
+            assert makers[node.input[0]].op_type != "DequantizeLinear"
+    file = ModelFile(spec, content)
+    with OnnxRuntimeEngine(file) as engine, OnnxRuntimeEngine(ModelFile(CASCADE_SPEC, tiny_cascade_model())) as float32:
+        found, expected = engine.infer(images[:2]), float32.infer(images[:2])
+    assert found.ps_axis is not None
+    assert expected.ps_axis is not None
+    np.testing.assert_allclose(found.ps_axis[..., 2:6], expected.ps_axis[..., 2:6], atol=4.0)
+    np.testing.assert_allclose(found.class_logits, expected.class_logits, atol=1.0)
+
+
+def ancestor_initializer(name: str, makers: dict[str, Any]) -> str:
+    """The constant that a chain of one-input nodes begins with."""
+    while name in makers:
+        name = makers[name].input[0]
+    return name

@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
+from torch import nn
 
 from engines.errors import ModelMismatch
+from engines.network.build import make_network
+from engines.onnx.cost import cost_of
 from engines.onnx.editing import read_graph, serialize_model
+from engines.onnx.export import export_onnx
 from engines.onnx.folding import fold_graph
 from engines.onnx.heads_only import heads_only
 from engines.onnx.precision import to_precision
 from engines.registry import DEFAULT_MODEL
-from tests.fakes.tiny_model import HEIGHT, SPEC, WIDTH, tiny_model
+from tests.fakes.tiny_model import (
+    CASCADE,
+    CASCADE_SPEC,
+    HEIGHT,
+    SIDE,
+    SPEC,
+    WIDTH,
+    tiny_cascade,
+    tiny_cascade_model,
+    tiny_model,
+)
 
 
 def run(content: bytes) -> dict[str, np.ndarray]:
@@ -106,3 +123,66 @@ def test_the_model_that_ships_folds() -> None:
     content = DEFAULT_MODEL.read_bytes()
     assert operators(fold_graph(content))["BatchNormalization"] == 0
     assert operators(content)["BatchNormalization"] > 0
+
+
+def cascade_answers(content: bytes) -> dict[str, np.ndarray]:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    images = np.random.default_rng(1).integers(0, 256, (2, 1, SIDE, SIDE), np.uint8)
+    return dict(zip((o.name for o in session.get_outputs()), session.run(None, {"image": images}), strict=True))
+
+
+def test_a_cascade_folds_exactly_and_halves_nearly() -> None:
+    before = cascade_answers(tiny_cascade_model())
+    folded, halved = (fold_graph(tiny_cascade_model()), at_precision(tiny_cascade_model(), "fp16"))
+    assert "CastLike" not in operators(folded)
+    assert np.abs(before["ps_axis"]).max() > 1
+    for name, value in before.items():
+        np.testing.assert_allclose(cascade_answers(folded)[name], value, atol=2e-3, err_msg=name)
+        np.testing.assert_allclose(cascade_answers(halved)[name], value, atol=0.1, err_msg=name)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_the_places_of_crops_stay_in_float32(precision: str) -> None:
+    """Every number in half precision is of a picture: it has four axes."""
+    model, _ = read_graph(at_precision(tiny_cascade_model(), precision))  # type: ignore[arg-type]
+    code = {"fp16": onnx.TensorProto.FLOAT16, "bf16": onnx.TensorProto.BFLOAT16}[precision]
+    inferred = onnx.shape_inference.infer_shapes(model).graph.value_info
+    halved = [value.type.tensor_type for value in inferred if value.type.tensor_type.elem_type == code]
+    assert len(halved) > 10
+    assert {len(kind.shape.dim) for kind in halved} == {4}
+    types = {value.name: value.type.tensor_type.elem_type for value in inferred}
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    assert {types[node.output[0]] for node in convolutions} == {code}
+
+
+def test_the_cost_counts_every_view() -> None:
+    costs = []
+    for views in (1, 3):
+        spec = replace(CASCADE_SPEC, architecture={**CASCADE, "views": [[1.0, 0.0, 0.0]] * views})
+        network = make_network(spec.architecture)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "a.onnx"
+            export_onnx(network, spec, path)
+            costs.append(cost_of(fold_graph(path.read_bytes())).operations)
+    per_view = 2 * multiply_adds_of_look()
+    assert costs[1] - costs[0] == pytest.approx(2 * per_view, rel=0.35)  # crops and dense layers are the rest
+
+
+def multiply_adds_of_look() -> int:
+    """Of the convolutions of the tiny second look, for one crop."""
+    look = tiny_cascade().second_look
+    assert look is not None
+    total = 0
+
+    def count(module: nn.Conv2d, _: object, out: torch.Tensor) -> None:
+        nonlocal total
+        total += module.weight.numel() * out.shape[-1] * out.shape[-2]
+
+    hooks = [each.register_forward_hook(count) for each in look.modules() if isinstance(each, nn.Conv2d)]
+    with torch.inference_mode():
+        look.network(torch.zeros(1, 1, look.network.side, look.network.side))
+    for hook in hooks:
+        hook.remove()
+    return total
