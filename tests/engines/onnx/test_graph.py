@@ -135,7 +135,7 @@ def cascade_answers(content: bytes) -> dict[str, np.ndarray]:
 
 def test_a_cascade_folds_exactly_and_halves_nearly() -> None:
     before = cascade_answers(tiny_cascade_model())
-    folded, halved = (fold_graph(tiny_cascade_model()), at_precision(tiny_cascade_model(), "fp16"))
+    folded, halved = (fold_graph(tiny_cascade_model()), to_precision(tiny_cascade_model(), "fp16"))
     assert "CastLike" not in operators(folded)
     assert np.abs(before["ps_axis"]).max() > 1
     for name, value in before.items():
@@ -146,7 +146,7 @@ def test_a_cascade_folds_exactly_and_halves_nearly() -> None:
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 def test_the_places_of_crops_stay_in_float32(precision: str) -> None:
     """Every number in half precision is of a picture: it has four axes."""
-    model, _ = read_graph(at_precision(tiny_cascade_model(), precision))  # type: ignore[arg-type]
+    model, _ = read_graph(to_precision(tiny_cascade_model(), precision))  # type: ignore[arg-type]
     code = {"fp16": onnx.TensorProto.FLOAT16, "bf16": onnx.TensorProto.BFLOAT16}[precision]
     inferred = onnx.shape_inference.infer_shapes(model).graph.value_info
     halved = [value.type.tensor_type for value in inferred if value.type.tensor_type.elem_type == code]
