@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CONSTANT = "constant"
-SHARES = ("direction", "inferior")
 SCHEMA = "partum.fitted/1"
 SECTIONS = ("schema", "notice", "gate", "fusion", "quality", "views")
 
@@ -95,13 +94,6 @@ def _gate(facts: Mapping[str, Any]) -> dict[str, Any]:
         "plane_threshold": _share(facts["plane_threshold"]),
         "exit_logit": float(exit_logit) if exit_logit is not None and math.isfinite(exit_logit) else None,
     }
-
-
-def _fusion(facts: Mapping[str, Any]) -> dict[str, float]:
-    numbers = {name: float(value) for name, value in facts.items()}
-    if not all(map(math.isfinite, numbers.values())):
-        raise ValueError(f"{facts} are not all finite")
-    return numbers | {name: _share(numbers[name]) for name in SHARES if name in numbers}
 
 
 def _share(value: Any) -> float:
