@@ -22,7 +22,8 @@ def convex_labels(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     structure, so where the two touch the result may be dented; background that both hulls claim goes to PS. A tail is
     what lies farther than the radius from all that is thicker than twice the radius; a structure that is nowhere so
     thick is kept whole, one without pixels stays absent. A piece that is the set of pixel centres in some convex
-    outline is not changed. Worked value: an L of two strips of 60 x 20 pixels at 256 x 256 becomes the L's hull.
+    outline is not changed, but that a slender one, eight times as long as wide, may lose a pixel of its tip. Worked
+    value: an L of two strips of 60 x 20 pixels at 256 x 256 becomes the L's hull.
 
     Annotators draw both structures convex (`tests/stream/measurement/test_convexity.py`).
     """
