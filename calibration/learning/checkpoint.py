@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pickle import UnpicklingError
@@ -19,13 +20,18 @@ from engines.base import ModelSpec
 from engines.onnx.export import CHECKPOINT_SCHEMA
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from calibration.data.groups import KnownFrames
     from calibration.learning.refinement.config import RefinementConfig
     from calibration.learning.settings.training import TrainConfig
     from engines.network.build import MaskNetwork
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 CHECKPOINT, BEST, HISTORY = "checkpoint.pt", "best.pt", "history.jsonl"
 
@@ -76,10 +82,55 @@ def config_text(config: TrainConfig | RefinementConfig) -> str:
 
 
 def save_checkpoint(stored: Mapping[str, Any], path: Path) -> None:
-    """Writes beside `path` and renames."""
+    """Writes beside `path` and renames: at every moment the file there is a whole one.
+
+    Raises:
+        TrainingError: it cannot be written; what was there is still there.
+    """
     partial = path.with_name(f"{path.name}.part")
-    torch.save(dict(stored), partial)
-    os.replace(partial, path)
+    try:
+        torch.save(dict(stored), partial)
+        os.replace(partial, path)
+    except (OSError, RuntimeError) as error:  # torch's writer tells a full disk by a RuntimeError
+        partial.unlink(missing_ok=True)
+        raise TrainingError(
+            f"{path}: cannot be written ({_brief(error)}); free space and start again: it goes on from the last whole"
+            " checkpoint"
+        ) from error
+
+
+@contextmanager
+def only_training_in(folder: Path) -> Iterator[None]:
+    """Makes the folder of a run, and keeps other processes from training in it until the block ends.
+
+    The lock ends with its process, however that ends. Where the system has no such locks nothing is kept out.
+
+    Raises:
+        TrainingError: another process trains there, or the folder cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = None if fcntl is None else os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise TrainingError(f"{folder}: cannot be used ({error.strerror}); give --out another folder") from error
+    try:
+        if handle is not None:
+            _lock(handle, folder)
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def _lock(handle: int, folder: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise TrainingError(
+            f"{folder}: another process trains there; wait for its end, or give --out another folder"
+        ) from error
+    except OSError:
+        pass  # a file system without locks
 
 
 def load_checkpoint(path: Path, config: TrainConfig | RefinementConfig, *, fingerprint: str) -> dict[str, Any] | None:

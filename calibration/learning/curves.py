@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from stream.common.atomic_file import write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,4 +38,6 @@ def draw_curves(history: Sequence[Mapping[str, Any]], path: Path) -> None:
         if axes.lines:
             axes.legend(frameon=False)
     figure.suptitle("Partum training - research use only, not a medical device", fontsize=10)
-    figure.savefig(path, dpi=110)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=110)
+    write_atomic(path, picture.getvalue())

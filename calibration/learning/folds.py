@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from rich.console import Console
 
-from calibration.errors import ConfigError
+from calibration.errors import ConfigError, TrainingError
 from calibration.learning.frames import PHANTOM
 from calibration.learning.refinement.config import RefinementConfig, load_refinement_config
 from calibration.learning.refinement.train import train_refinement
@@ -64,6 +64,9 @@ def runs_named(names: Sequence[str]) -> tuple[FoldRun, ...]:
 def train_folds(runs: Sequence[FoldRun], *, data: Path, out: Path, network: Path | str, refinement: Path | str) -> None:
     """Trains what is not yet trained to its end, each run in its own folder below `out`.
 
+    A run that cannot go on (its loss is no number, its folder holds another run or is in use) is told, and the next
+    begins; the error comes at the end.
+
     Args:
         runs: in the order wanted.
         data: folder below which the configurations' sources lie.
@@ -75,12 +78,21 @@ def train_folds(runs: Sequence[FoldRun], *, data: Path, out: Path, network: Path
         DataSetError, ConfigError, TrainingError: as the trainings.
     """
     console = Console(stderr=True)
+    failed: dict[str, TrainingError] = {}
     for run in runs:
         console.print(f"{run.name}: begins")
-        if run.kind == "mask":
-            train(held_out(load_config(network), run.fold), data=data, out=out / run.name)
-        else:
-            train_refinement(held_out(load_refinement_config(refinement), run.fold), data=data, out=out / run.name)
+        try:
+            if run.kind == "mask":
+                train(held_out(load_config(network), run.fold), data=data, out=out / run.name)
+            else:
+                train_refinement(held_out(load_refinement_config(refinement), run.fold), data=data, out=out / run.name)
+        except TrainingError as error:
+            failed[run.name] = error
+            console.print(f"{run.name}: {error}", markup=False)
+    if failed:
+        name, error = next(iter(failed.items()))
+        others = f" (and so {', '.join(list(failed)[1:])})" if len(failed) > 1 else ""
+        raise TrainingError(f"{name} did not end{others}: {error}") from error
 
 
 def held_out(config: Config, fold: int | None) -> Config:

@@ -42,6 +42,7 @@ from calibration.learning.optimisation import learning_rate, make_optimiser, par
 from calibration.learning.validation import checkpoint_score, validate_network
 from engines.network.build import MaskNetwork, make_mask_network
 from engines.network.multitask import MultiTaskNetwork
+from stream.common.atomic_file import write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -138,10 +139,26 @@ def train(config: TrainConfig, *, data: Path, out: Path, start: Path | None = No
 
     run = new_training_run(config, device, start)
     seen = checkpoint.known_frames(store.seen, start)
-    out.mkdir(parents=True, exist_ok=True)
-    stored = checkpoint.load_checkpoint(out / checkpoint.CHECKPOINT, config, fingerprint=store.fingerprint)
-    if stored:
-        run.restore(stored["state"])
+    with checkpoint.only_training_in(out):
+        stored = checkpoint.load_checkpoint(out / checkpoint.CHECKPOINT, config, fingerprint=store.fingerprint)
+        if stored:
+            run.restore(stored["state"])
+        _train_epochs(run, store, held_out, config, device, out=out, seen=seen)
+    return run.history[-1]
+
+
+def _train_epochs(
+    run: TrainingRun,
+    store: FrameStore,
+    held_out: FrameStore,
+    config: TrainConfig,
+    device: torch.device,
+    *,
+    out: Path,
+    seen: Mapping[str, Any],
+) -> None:
+    """The epochs that are left; each is on disk before the next begins."""
+    console = Console(stderr=True)
     with _progress(console) as progress:
         bar = progress.add_task("", total=config.epochs * config.steps_per_epoch)
         while run.epoch < config.epochs:
@@ -161,11 +178,10 @@ def train(config: TrainConfig, *, data: Path, out: Path, start: Path | None = No
                 checkpoint.save_checkpoint(facts | {"scores": scores}, out / checkpoint.BEST)
             run.epoch += 1
             checkpoint.save_checkpoint(facts | {"state": run.state()}, out / checkpoint.CHECKPOINT)
-            (out / checkpoint.HISTORY).write_text("".join(json.dumps(row) + "\n" for row in run.history))
+            write_atomic(out / checkpoint.HISTORY, "".join(json.dumps(row) + "\n" for row in run.history).encode())
             draw_curves(run.history, out / "curves.png")
             shown = {name: run.history[-1].get(name) for name in SHOWN}
             console.print("  ".join(f"{name} {value:.4g}" for name, value in shown.items() if value is not None))
-    return run.history[-1]
 
 
 def new_training_run(config: TrainConfig, device: torch.device, start: Path | None) -> TrainingRun:
@@ -221,7 +237,10 @@ def train_epoch(
             shape = shape_loss(logits, batch, synthetic_weight=config.synthetic_weight)
             loss = loss + config.shape_weight * shape
         if not math.isfinite(loss.item()):
-            raise TrainingError(f"step {step}: the loss is {loss.item()}; lower learning_rate, or set clip_norm")
+            raise TrainingError(
+                f"step {step}: the loss is {loss.item()}; lower learning_rate or set clip_norm, and give --out another"
+                " folder"
+            )
         run.optimiser.zero_grad()
         loss.backward()
         if config.clip_norm:

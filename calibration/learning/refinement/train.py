@@ -31,6 +31,7 @@ from calibration.learning.refinement.crops import CropStore, Symphysis
 from calibration.learning.train import choose_device
 from engines.network.refinement import RefinementNetwork
 from engines.network.second_look import FIELD_SHARE
+from stream.common.atomic_file import write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -93,10 +94,26 @@ def train_refinement(config: RefinementConfig, *, data: Path, out: Path) -> dict
     store, held_out = crops_of(learned), crops_of(judged)
     console.print(f"train: {len(store.images)} symphyses, validation: {len(held_out.images)}")
     run = new_refinement_run(config, device)
-    out.mkdir(parents=True, exist_ok=True)
-    stored = checkpoint.load_checkpoint(out / checkpoint.CHECKPOINT, config, fingerprint=learned.fingerprint)
-    if stored:
-        run.restore(stored["state"])
+    with checkpoint.only_training_in(out):
+        stored = checkpoint.load_checkpoint(out / checkpoint.CHECKPOINT, config, fingerprint=learned.fingerprint)
+        if stored:
+            run.restore(stored["state"])
+        _train_epochs(run, store, held_out, config, device, out=out, fingerprint=learned.fingerprint)
+    return run.history[-1]
+
+
+def _train_epochs(
+    run: RefinementRun,
+    store: CropStore,
+    held_out: CropStore,
+    config: RefinementConfig,
+    device: torch.device,
+    *,
+    out: Path,
+    fingerprint: str,
+) -> None:
+    """The epochs that are left; each is on disk before the next begins."""
+    console = Console(stderr=True)
     while run.epoch < config.epochs:
         began = time.monotonic()
         means = train_refinement_epoch(run, store, config, device)
@@ -107,13 +124,12 @@ def train_refinement(config: RefinementConfig, *, data: Path, out: Path) -> dict
         facts = {
             "schema": SCHEMA,
             "config": checkpoint.config_text(config),
-            "data_fingerprint": learned.fingerprint,
+            "data_fingerprint": fingerprint,
             "weights": kept.state_dict(),
         }
         checkpoint.save_checkpoint(facts | {"state": run.state()}, out / checkpoint.CHECKPOINT)
-        (out / checkpoint.HISTORY).write_text("".join(json.dumps(row) + "\n" for row in run.history))
+        write_atomic(out / checkpoint.HISTORY, "".join(json.dumps(row) + "\n" for row in run.history).encode())
         console.print("  ".join(f"{name} {value:.4g}" for name, value in run.history[-1].items() if value is not None))
-    return run.history[-1]
 
 
 def crops_of(loaded: FrameStore) -> CropStore:
@@ -179,7 +195,10 @@ def train_refinement_epoch(
             + config.covered_weight * losses["covered"]
         )
         if not math.isfinite(loss.item()):
-            raise TrainingError(f"step {step}: the loss is {loss.item()}; lower learning_rate, or set clip_norm")
+            raise TrainingError(
+                f"step {step}: the loss is {loss.item()}; lower learning_rate or set clip_norm, and give --out another"
+                " folder"
+            )
         run.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         if config.clip_norm:
