@@ -90,9 +90,9 @@ def train_folds(runs: Sequence[FoldRun], *, data: Path, out: Path, network: Path
             failed[run.name] = error
             console.print(f"{run.name}: {error}", markup=False)
     if failed:
-        name, error = next(iter(failed.items()))
+        name, first = next(iter(failed.items()))
         others = f" (and so {', '.join(list(failed)[1:])})" if len(failed) > 1 else ""
-        raise TrainingError(f"{name} did not end{others}: {error}") from error
+        raise TrainingError(f"{name} did not end{others}: {first}") from first
 
 
 def held_out(config: Config, fold: int | None) -> Config:
