@@ -38,7 +38,7 @@ class FrameResult:
         plane: the label; None where there is none.
         is_called_standard: whether `plane_probability` reaches the model's threshold.
         confidence: of the mask, see `mask_confidence`.
-        found: by protocol, measured on the predicted mask whatever the plane head says.
+        found: by protocol, measured on the predicted mask whatever the plane gate says.
         scores: by region of `REGIONS`; empty where the frame has no annotated mask.
         truth: by protocol, measured on the annotated mask; likewise.
         was_trained_on: whether the model has learned from this frame or one nearly the same; None where not known.

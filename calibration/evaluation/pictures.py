@@ -154,7 +154,7 @@ def draw_agreement(results: Sequence[FrameResult], protocols: Iterable[str]) -> 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class _Series:
-    """AoP of the frames measured under a protocol, whatever the plane head says, (N,) each."""
+    """AoP of the frames measured under a protocol, whatever the plane gate says, (N,) each."""
 
     true_deg: NDArray[np.float64]
     error: NDArray[np.float64]

@@ -44,7 +44,7 @@ DEFINITIONS = {
     "hsd_min": "shortest distance, likewise; robust: pixels of the image; iugc2024: pixels of 512 x 512",
     "landmarks": "distance of the found points from the published ones, pixels of the image, ends of the PS by x; and"
     " measured AoP minus that of the published points",
-    "ungated": "every predicted mask is measured, whatever the plane head says",
+    "ungated": "every predicted mask is measured, whatever the plane gate says",
     "gated": "as the pipeline: frames below the plane threshold are refused",
     "normal_log_odds": "natural logarithm of the odds that the picture is normal, as the mask alone shows",
     "orientation_of_truth": "decided once, from all annotated masks; those that contradict it are not measured",

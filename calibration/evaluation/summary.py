@@ -49,7 +49,7 @@ def summarise(results: Sequence[FrameResult], *, plane_threshold: float) -> Sect
 
 
 def _landmarks(results: Sequence[FrameResult], protocols: Sequence[str]) -> Section:
-    """Radial errors of the three published points and the error of their angle, whatever the plane head says."""
+    """Radial errors of the three published points and the error of their angle, whatever the plane gate says."""
     drawn = [result for result in results if result.drawn.keys() >= set(POINTS)]
     section: Section = {"frames": len(drawn)}
     if not drawn:

@@ -12,7 +12,7 @@ import math
 import time
 from collections import defaultdict
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -137,7 +137,8 @@ def train(config: TrainConfig, *, data: Path, out: Path, start: Path | None = No
     for kind, pools in (("train", store.pools), ("validation", held_out.pools)):
         console.print(f"{kind}: " + ", ".join(f"{pool.name} {len(pool.batch)}" for pool in pools))
 
-    run = new_training_run(config, device, start)
+    goes_on = (out / checkpoint.CHECKPOINT).exists()  # all weights come from there
+    run = new_training_run(replace(config, pretrained=config.pretrained and not goes_on), device, start)
     seen = checkpoint.known_frames(store.seen, start)
     with checkpoint.only_training_in(out):
         stored = checkpoint.load_checkpoint(out / checkpoint.CHECKPOINT, config, fingerprint=store.fingerprint)

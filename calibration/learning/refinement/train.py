@@ -11,7 +11,7 @@ import math
 import time
 from collections import defaultdict
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,7 +93,8 @@ def train_refinement(config: RefinementConfig, *, data: Path, out: Path) -> dict
     check_no_near_copies(learned.seen, judged.seen)
     store, held_out = crops_of(learned), crops_of(judged)
     console.print(f"train: {len(store.images)} symphyses, validation: {len(held_out.images)}")
-    run = new_refinement_run(config, device)
+    goes_on = (out / checkpoint.CHECKPOINT).exists()  # all weights come from there
+    run = new_refinement_run(replace(config, pretrained=config.pretrained and not goes_on), device)
     with checkpoint.only_training_in(out):
         stored = checkpoint.load_checkpoint(out / checkpoint.CHECKPOINT, config, fingerprint=learned.fingerprint)
         if stored:

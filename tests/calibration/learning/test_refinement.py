@@ -19,6 +19,7 @@ from calibration.learning.refinement import train as refinement
 from calibration.learning.refinement.config import RefinementConfig, load_refinement_config
 from calibration.learning.refinement.crops import CropStore, Symphysis
 from calibration.learning.settings.training import SourceSettings
+from engines.network.encoders import EfficientNetLite0
 from engines.network.second_look import FIELD_SHARE, VIEWS
 from tests.samples.training_data import SIDE, make_data
 
@@ -177,6 +178,15 @@ def test_a_training_that_was_killed_ends_as_an_unbroken_one(tmp_path: Path, monk
     assert all(torch.equal(first[name], second[name]) for name in first)
     with pytest.raises(TrainingError, match="made with another configuration"):
         refinement.train_refinement(small(seed=5), data=data, out=tmp_path / "killed")
+
+
+def test_a_training_that_goes_on_needs_no_pretrained_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[object] = []
+    monkeypatch.setattr(EfficientNetLite0, "load_pretrained", loaded.append)
+    data, config = make_data(tmp_path / "data"), replace(small(), epochs=1, pretrained=True)
+    for _ in range(2):
+        refinement.train_refinement(config, data=data, out=tmp_path / "out")
+    assert len(loaded) == 1
 
 
 def test_a_set_without_a_symphysis_is_refused(tmp_path: Path) -> None:
