@@ -9,6 +9,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from calibration.errors import TrainingError
+from engines.atomic_file import atomic_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,10 +28,8 @@ class FrameTable:
 
     def save(self, path: Path) -> None:
         """Writes beside `path` and renames."""
-        partial = path.with_name(f"{path.name}.part")
-        with partial.open("wb") as file:
+        with atomic_path(path) as partial, partial.open("wb") as file:
             np.savez_compressed(file, **self._arrays())
-        partial.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -16,6 +16,7 @@ import torch
 from calibration.data.training_frames import join_signatures, pack_signatures, unpack_signatures
 from calibration.errors import ConfigError, TrainingError
 from calibration.learning.settings.toml_file import build_config
+from engines.atomic_file import atomic_path
 from engines.base import ModelSpec
 from engines.onnx.export import CHECKPOINT_SCHEMA
 
@@ -87,12 +88,10 @@ def save_checkpoint(stored: Mapping[str, Any], path: Path) -> None:
     Raises:
         TrainingError: it cannot be written; what was there is still there.
     """
-    partial = path.with_name(f"{path.name}.part")
     try:
-        torch.save(dict(stored), partial)
-        os.replace(partial, path)
+        with atomic_path(path) as partial:
+            torch.save(dict(stored), partial)
     except (OSError, RuntimeError) as error:  # torch's writer tells a full disk by a RuntimeError
-        partial.unlink(missing_ok=True)
         raise TrainingError(
             f"{path}: cannot be written ({_brief(error)}); free space and start again: it goes on from the last whole"
             " checkpoint"

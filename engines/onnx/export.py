@@ -10,7 +10,6 @@ from the very file the other runtimes run; they fold it themselves when they com
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import onnx
 import torch
 
+from engines.atomic_file import atomic_path
 from engines.base import ModelSpec
 from engines.errors import ModelMismatch, ModelNotFound
 from engines.network.build import Network, make_mask_network
@@ -69,9 +69,8 @@ def export_onnx(network: Network, spec: ModelSpec, path: Path, *, stored: Stored
     compact_weights(model, smallest=stored)
     onnx.helper.set_model_props(model, spec.to_metadata())
     onnx.checker.check_model(model, full_check=True)
-    partial = path.with_suffix(".part")
-    partial.write_bytes(model.SerializeToString(deterministic=True))
-    os.replace(partial, path)
+    with atomic_path(path) as partial:
+        partial.write_bytes(model.SerializeToString(deterministic=True))
 
 
 def export_checkpoint(

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from typing import TYPE_CHECKING, Any
 
+from engines.atomic_file import atomic_path
 from engines.errors import ModelMismatch
 
 if TYPE_CHECKING:
@@ -37,9 +37,8 @@ def write_training_frames(model: Path, signatures: str, *, frames: int) -> Path:
         "frames": frames,
         "signatures": signatures,
     }
-    partial = path.with_name(f"{path.name}.part")
-    partial.write_text(json.dumps(content) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    with atomic_path(path) as partial:
+        partial.write_text(json.dumps(content) + "\n", encoding="utf-8")
     return path
 
 

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engines.atomic_file import atomic_path
 from engines.errors import BuildError, EngineMissing
 
 if TYPE_CHECKING:
@@ -281,16 +282,13 @@ def _as_json(facts: Mapping[str, Any]) -> bytes:
 
 def _write(path: Path, content: bytes) -> None:
     """Writes beside `path`, to the disk, then renames."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
+        with atomic_path(path, unique=True) as partial, partial.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise BuildError(
             f"{path}: cannot be written ({error.strerror}); set {FOLDER_VARIABLE} to another folder"
         ) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import click
 from rich.console import Console
 from rich.progress import track
 
+from engines.atomic_file import atomic_path
 from stream.common.errors import MaskError, OptionError, OutputError, SourceError
 from stream.frames.reason import Reason
 from stream.measurement.biometry import LANDMARK_NAMES, Biometry, Orientation
@@ -188,16 +188,16 @@ def _row(biometry: Biometry, *, mm_per_px: float | None = None) -> Row:
 
 def write_csv(out: Path, rows: Iterable[Row]) -> None:
     """Writes rows of `COLUMNS` beside `out` and renames the file once it is whole."""
-    partial = out.with_name(f"{out.name}.part")
     try:
         # A file name need not be text; what is none is written as \udcXX.
-        with partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        with (
+            atomic_path(out) as partial,
+            partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+        ):
             writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
-        os.replace(partial, out)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise OutputError(f"{out}: cannot be written ({error.strerror}); choose another --out") from error
 
 

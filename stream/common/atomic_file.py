@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
+from engines.atomic_file import atomic_path
 from stream.common.errors import OutputError
 
 if TYPE_CHECKING:
@@ -17,12 +17,10 @@ def write_atomic(path: Path, data: bytes) -> None:
     Raises:
         OutputError: it cannot be written; what was there is still there.
     """
-    partial = path.with_name(f"{path.name}.part")
     try:
-        partial.write_bytes(data)
-        os.replace(partial, path)
+        with atomic_path(path) as partial:
+            partial.write_bytes(data)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise write_error(path, error) from error
 
 
