@@ -42,6 +42,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
     return cuda
 
 
+@pytest.mark.slow
 def test_a_precision_is_built_tried_and_measured_with_and_without_graphs(fake: FakeCuda, tmp_path: Path) -> None:
     found = gpu.check_precision("fp16", DEFAULT_MODEL, [], EngineCache(tmp_path))
     assert found["acceptance"]["accepted"]

@@ -72,6 +72,7 @@ def test_the_changelog_has_the_version_that_is_built() -> None:
     assert all(date for _, date in releases[1:])
 
 
+@pytest.mark.slow
 @every_document
 def test_python_examples_run(document: Path, capsys: pytest.CaptureFixture[str]) -> None:
     examples = re.findall(r"```python\n(.*?)```", document.read_text(), flags=re.DOTALL)
@@ -193,6 +194,7 @@ def test_the_picture_of_the_architecture_is_that_of_the_imports() -> None:
     run_script("docs/scripts/architecture.py", "--check")
 
 
+@pytest.mark.slow
 def test_the_site_is_built_without_a_warning_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
     pytest.importorskip("material", reason="needs the package mkdocs-material")
     run_script("-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(tmp_path / "site"))

@@ -106,6 +106,7 @@ def test_the_spec_is_the_files(engine: Engine, backend: str) -> None:
     assert engine.spec.sha256 == hashlib.sha256(tiny_model()).hexdigest()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_the_prediction_has_the_shapes_of_the_spec(engine: Engine, count: int) -> None:
     prediction = engine.infer(some_images(count))
@@ -114,6 +115,7 @@ def test_the_prediction_has_the_shapes_of_the_spec(engine: Engine, count: int) -
     assert prediction.class_logits.dtype == prediction.plane_logit.dtype == np.float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "dtype"),
     [
@@ -147,6 +149,7 @@ def test_it_agrees_with_the_network_that_was_exported(engine: Engine) -> None:
     assert np.ptp(prediction.plane_logit) > 1e-3
 
 
+@pytest.mark.slow
 def test_the_same_frame_gives_the_same_bits(engine: Engine, model: Path, backend: str) -> None:
     images = some_images(1)
     first = engine.infer(images)
@@ -220,6 +223,7 @@ def test_it_may_be_made_used_and_closed_in_different_threads(model: Path, backen
     assert_same(answers[0], answers[2])
 
 
+@pytest.mark.slow
 def test_the_number_of_threads_does_not_change_the_result(model: Path, backend: str) -> None:
     images = some_images(1)
     before = torch.get_num_threads()

@@ -369,6 +369,7 @@ def test_closing_from_another_thread_ends_a_running_iteration(case: Case) -> Non
     assert frames == list(range(len(frames)))
 
 
+@pytest.mark.slow
 def test_opened_again_it_gives_the_same_frames(case: Case) -> None:
     def read() -> list[tuple[bytes, int, int, object, float | None]]:
         with case.open(ManualClock()) as source:

@@ -146,6 +146,7 @@ def use_on_a_gpu(model: Path, cuda: FakeCuda, truth: Engine, *, use_graph: bool)
     return failed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("use_graph", [True, False])
 def test_a_fault_at_any_call_of_the_device_gives_an_error_or_the_right_answer(
     model: Path, truth: Engine, *, use_graph: bool

@@ -52,6 +52,7 @@ def test_a_peak_in_bf16_is_not_measured_in_fp32() -> None:
     assert "EngineUnavailable" in found.stderr
 
 
+@pytest.mark.slow
 def test_what_auto_takes_on_a_cpu_without_bf16_says_what_it_runs() -> None:
     found = on_an_older_cpu(
         "import logging\n"
@@ -70,6 +71,7 @@ def test_a_hint_that_is_passed_over_in_silence_is_found_out(monkeypatch: pytest.
         OpenVinoEngine(read_model_file(DEFAULT_MODEL), precision="bf16")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "precision", "runs"),
     [(DEFAULT_MODEL, "fp32", "fp32"), (DEFAULT_INT8_MODEL, "fp32", "int8"), (DEFAULT_SIGNED_MODEL, None, "int8")],
@@ -173,6 +175,7 @@ def test_models_of_others_beside_an_int8_one_are_passed_over(few_frames: None, t
     assert report.accepted
 
 
+@pytest.mark.slow
 def test_a_reference_that_is_not_the_models_is_named(few_frames: None, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="was made from"):
         run_build(BuildRequest(model=DEFAULT_INT8_MODEL, backend="openvino", reference=DEFAULT_SIGNED_MODEL))

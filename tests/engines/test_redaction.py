@@ -190,6 +190,7 @@ def test_a_screen_s_address_is_no_place_for_a_password_either() -> None:
     assert SECRET not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_run_of_many_feeds_writes_and_serves_no_password(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     schemes = ("rtsp:", "http:", "tcp:", "rtmp:")

@@ -96,6 +96,7 @@ def test_recordings_a_video_cut_short_is_named(tmp_path: Path) -> None:
     assert re.search(r"long\.avi: (cut off|.*declares)", error_of(tmp_path))
 
 
+@pytest.mark.slow
 def test_the_psfhs_frames_are_read(shared_data: Path) -> None:
     dataset = open_dataset(shared_data / "psfhs")
     assert (dataset.layout, dataset.splits) == ("folder", ("train", "val"))
@@ -111,6 +112,7 @@ def test_the_psfhs_frames_are_read(shared_data: Path) -> None:
         assert [int((frame.mask == code).sum()) for code in (1, 2)] == [int(row["ps_px"]), int(row["fh_px"])]
 
 
+@pytest.mark.slow
 def test_the_published_split_shares_patients_and_its_groups_are_joined(shared_data: Path) -> None:
     frames = {frame.name: frame for frame in open_dataset(shared_data / "psfhs").frames()}
     for judged, learned in (("04056", "04057"), ("03809", "03807"), ("04341", "04339")):  # one sweep each, seen by eye
@@ -135,6 +137,7 @@ def test_the_pelvic_floor_frames_are_read(shared_data: Path) -> None:
     assert all(frame.mask is None and frame.plane is None for frame in frames)
 
 
+@pytest.mark.slow
 def test_the_clips_are_unlabelled_recordings(shared_data: Path) -> None:
     dataset = open_dataset(shared_data / "clips")
     assert dataset.layout == "recordings"

@@ -72,6 +72,7 @@ def test_a_moved_head_is_refused_in_degrees() -> None:
     assert 0.8 < report.dice["fh"] < 1.0
 
 
+@pytest.mark.slow
 def test_limits_are_wider_for_int8() -> None:
     assert LIMITS["int8"].aop_p95_deg == 3.0
     assert LIMITS["fp16"].aop_p95_deg == LIMITS["bf16"].aop_p95_deg == 1.5
@@ -83,6 +84,7 @@ def test_limits_are_wider_for_int8() -> None:
     assert any("AoP" in refusal for refusal in judged(Off(shift_px=2), "fp32").refusals)
 
 
+@pytest.mark.slow
 def test_changed_verdicts_are_counted_and_refused() -> None:
     report = judged(Off(flip=4))
     assert report.plane_flips == pytest.approx(4 / 40)

@@ -82,6 +82,7 @@ def _run(*arguments: object) -> Result:
     return CliRunner().invoke(evaluate_command, [str(argument) for argument in arguments])
 
 
+@pytest.mark.slow
 def test_all_files_are_there_and_nothing_half_written(run: tuple[Result, Path]) -> None:
     result, out = run
     assert result.exit_code == 0, result.output
@@ -169,6 +170,7 @@ def test_the_shipped_model_reads_phantoms(run: tuple[Result, Path]) -> None:
     assert overall["planes"]["auc"] > 0.8
 
 
+@pytest.mark.slow
 def test_results_are_kept_apart_from_the_data(phantoms: Path, tmp_path: Path) -> None:
     before = sorted(path for path in phantoms.rglob("*"))
     for out in (phantoms, phantoms / "masks", phantoms / "results"):
@@ -207,6 +209,7 @@ def test_the_command_needs_no_torch() -> None:
     assert result.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_psfhs_val_by_the_command(shared_data: Path, tmp_path: Path) -> None:
     """Three real frames, by the layout they were published in."""
     folder = tmp_path / "val"
@@ -221,6 +224,7 @@ def test_psfhs_val_by_the_command(shared_data: Path, tmp_path: Path) -> None:
     assert overall["planes"]["reason"] == "no frame has a plane label"
 
 
+@pytest.mark.slow
 def test_a_mirrored_data_set_is_evaluated_too_without_being_told(phantoms: Path, tmp_path: Path) -> None:
     mirrored = shutil.copytree(phantoms, tmp_path / "mirrored")
     for path in (*(mirrored / "images").iterdir(), *(mirrored / "masks").iterdir()):

@@ -65,6 +65,7 @@ def table(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_a_perfect_network_scores_perfectly(tmp_path: Path) -> None:
     content = evaluated([drawn(index, plane=True) for index in range(6)], tmp_path / "out")
     overall = content["overall"]
@@ -81,6 +82,7 @@ def test_a_perfect_network_scores_perfectly(tmp_path: Path) -> None:
     assert overall["planes"]["reasons"]["auc"] == "all labelled frames are standard planes"
 
 
+@pytest.mark.slow
 def test_the_gate_is_in_the_gated_numbers_only(tmp_path: Path) -> None:
     frames = [drawn(index, standard=index < 6, plane=index < 4) for index in range(8)]
     overall = evaluated(frames, tmp_path / "out")["overall"]
@@ -129,6 +131,7 @@ def test_an_annotation_without_ps_counts_what_was_drawn_there(tmp_path: Path) ->
     assert robust["ungated"]["aop_deg"]["bland_altman"] == {"reason": "a spread takes two frames or more"}
 
 
+@pytest.mark.slow
 def test_looks_and_splits_are_reported_apart(tmp_path: Path) -> None:
     frames = [drawn(i, split="val" if i < 3 else "train", look="A" if i < 2 else "") for i in range(5)]
     content = evaluated(frames, tmp_path / "out")
@@ -203,6 +206,7 @@ def test_few_frames_are_shown_once(count: int) -> None:
     assert all(rows.values())
 
 
+@pytest.mark.slow
 def test_a_second_run_keeps_the_first(tmp_path: Path) -> None:
     out = tmp_path / "out"
     evaluated([drawn(0), drawn(1)], out)

@@ -64,6 +64,7 @@ def test_an_effect_of_no_probability_leaves_frames_alone(name: str) -> None:
     assert torch.equal(after.masks, before.masks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(entry.name for entry in SHIPPED.iterdir() if entry.name.endswith(".toml")))
 @settings(max_examples=8)
 @given(seed=st.integers(0, 2**31))

@@ -91,6 +91,7 @@ def test_a_mirrored_frame_is_flipped_and_nothing_else() -> None:
     assert same(replace(after, images=before.images, masks=before.masks, normal=before.normal), before)
 
 
+@pytest.mark.slow
 def test_mirroring_keeps_to_its_probability() -> None:
     before = frames(400)
     after = move(before, only(mirror=Effect(0.25)), chance(1))

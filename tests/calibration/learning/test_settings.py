@@ -204,6 +204,7 @@ def test_a_file_of_bytes_is_refused(tmp_path: Path) -> None:
         load_config(tmp_path / "model.toml")
 
 
+@pytest.mark.slow
 @given(
     low=st.floats(-2, 2),
     width=st.floats(0, 2),
@@ -286,6 +287,7 @@ def _in_source(text: str, table: str, key: str, value: str) -> str:
     return f"{head}{found}{key} = {value}\n{kept}{end}{rest}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", BAD_NUMBERS)
 def test_no_number_of_any_key_is_taken_that_cannot_be_meant(tmp_path: Path, value: str) -> None:
     """NaN, infinity, negative, another type: at every key, named by its path."""

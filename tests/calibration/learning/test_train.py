@@ -90,6 +90,7 @@ def killed_at(step: int, monkeypatch: pytest.MonkeyPatch, config: TrainConfig, *
             train.train(config, data=data, out=out)
 
 
+@pytest.mark.slow
 def test_a_run_leaves_what_it_says(data: Path, tmp_path: Path) -> None:
     config = small_config()
     last = train.train(config, data=data, out=tmp_path / "run")
@@ -120,6 +121,7 @@ def test_a_run_leaves_what_it_says(data: Path, tmp_path: Path) -> None:
     assert best["scores"]["dice_fh"] == max(rows, key=lambda row: row["score"])["dice_fh"]
 
 
+@pytest.mark.slow
 def test_it_learns(data: Path) -> None:
     config = small_config(epochs=1, steps_per_epoch=60, learning_rate=2e-2, average=0.9, weighting="fixed")
     store = load_store(config.train, data, size=SIDE, seed=1)
@@ -168,6 +170,7 @@ def test_a_killed_run_resumes_to_the_bit(
     assert len((tmp_path / "killed" / "history.jsonl").read_text().splitlines()) == 3
 
 
+@pytest.mark.slow
 def test_a_run_killed_in_its_first_epoch_starts_anew(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,6 +182,7 @@ def test_a_run_killed_in_its_first_epoch_starts_anew(
     assert_equal(stored(tmp_path / "killed" / "checkpoint.pt"), stored(tmp_path / "unbroken" / "checkpoint.pt"))
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_run_again(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = small_config(epochs=1)
     first = train.train(config, data=data, out=tmp_path)
@@ -186,6 +190,7 @@ def test_a_finished_run_is_not_run_again(data: Path, tmp_path: Path, monkeypatch
     assert train.train(config, data=data, out=tmp_path) == first
 
 
+@pytest.mark.slow
 def test_kept_weights_are_the_schedule_free_average_and_not_where_gradients_are_taken(
     data: Path, tmp_path: Path
 ) -> None:
@@ -200,6 +205,7 @@ def test_kept_weights_are_the_schedule_free_average_and_not_where_gradients_are_
     assert any(differs)
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_weights(data: Path, tmp_path: Path) -> None:
     for seed in (3, 4):
         train.train(small_config(epochs=1, seed=seed), data=data, out=tmp_path / str(seed))
@@ -207,6 +213,7 @@ def test_another_seed_gives_other_weights(data: Path, tmp_path: Path) -> None:
     assert not torch.equal(*weights)
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_other_weights(data: Path, tmp_path: Path) -> None:
     config = small_config(epochs=1)
     train.train(config, data=data, out=tmp_path / "first")
@@ -221,6 +228,7 @@ def test_a_run_starts_from_other_weights(data: Path, tmp_path: Path) -> None:
     assert one_line(caught)
 
 
+@pytest.mark.slow
 def test_a_folder_keeps_to_one_configuration_and_one_set_of_data(own_data: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     train.train(small_config(epochs=1), data=own_data, out=out)
@@ -232,6 +240,7 @@ def test_a_folder_keeps_to_one_configuration_and_one_set_of_data(own_data: Path,
         train.train(small_config(epochs=1), data=own_data, out=out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["cut", "text", "tensor"])
 def test_a_damaged_checkpoint_is_named(data: Path, tmp_path: Path, damage: str) -> None:
     config = small_config(epochs=1)
@@ -292,6 +301,7 @@ def test_early_epochs_see_small_frames(data: Path) -> None:
     assert train.draw_batch(store, config, -1, CPU).images.shape[-1] == SIDE  # what refreshes statistics at the end
 
 
+@pytest.mark.slow
 def test_early_epochs_are_judged_on_small_frames_and_nothing_is_chosen_there(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -335,6 +345,7 @@ def test_both_tasks_are_learned_from_the_start_unless_told_otherwise() -> None:
     assert train.is_settled(run, config)
 
 
+@pytest.mark.slow
 def test_before_classification_is_on_the_plane_head_learns_nothing(data: Path, tmp_path: Path) -> None:
     config = small_config(late_classification={"epoch": 1, "dice": 0.0}, epochs=2)
     start = {
@@ -410,6 +421,7 @@ negative = 1.0
 """Of one class each: no AUC, and of other planes no Dice."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", VALIDATIONS)
 def test_the_command_says_what_a_validation_of_one_class_can_say(own_data: Path, tmp_path: Path, kind: str) -> None:
     config = tmp_path / "one_class.toml"

@@ -92,6 +92,7 @@ def model(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run / "model.onnx"
 
 
+@pytest.mark.slow
 def test_what_is_trained_says_what_it_was_trained_on(model: Path, data: Path) -> None:
     path = find_training_frames(read_model_file(model).spec, model.parent)
     assert path == model.with_name("model.seen.json")
@@ -104,6 +105,7 @@ def test_what_is_trained_says_what_it_was_trained_on(model: Path, data: Path) ->
     assert not exact & {row.tobytes() for row in unpack_signatures(read_signatures(path))}
 
 
+@pytest.mark.slow
 def test_a_run_that_starts_from_another_has_seen_its_frames_too(data: Path, tmp_path: Path) -> None:
     first = small_config(epochs=1, steps_per_epoch=1, name="first")
     train(first, data=data, out=tmp_path / "first")
@@ -174,6 +176,7 @@ def test_the_file_is_of_one_model_and_of_int8_ones_made_from_it(model: Path, tmp
         read_signatures(written)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [DEFAULT_MODEL, DEFAULT_INT8_MODEL, DEFAULT_SIGNED_MODEL], ids=lambda path: path.name)
 def test_the_models_that_ship_say_what_they_were_trained_on(path: Path) -> None:
     found = find_training_frames(read_model_file(path).spec, WEIGHTS)
@@ -186,6 +189,7 @@ def test_the_models_that_ship_say_what_they_were_trained_on(path: Path) -> None:
         assert training_frames_of(engine, None) is not None
 
 
+@pytest.mark.slow
 def test_the_model_that_ships_has_seen_val(shared_data: Path) -> None:
     with load_engine() as engine:
         learned = training_frames_of(engine, None)

@@ -34,6 +34,7 @@ def test_validation_of_one_class_has_no_auc_and_trains_all_the_same(data: Path, 
     assert (tmp_path / "curves.png").exists()
 
 
+@pytest.mark.slow
 def test_validation_without_any_plane_label_or_mask(data: Path, tmp_path: Path) -> None:
     blank = [{"path": "drawn", "split": "val", "labelled": 1.0}]
     assert (

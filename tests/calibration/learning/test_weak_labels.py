@@ -206,6 +206,7 @@ def test_any_two_predictions_get_a_verdict_and_a_weight_in_range(seed: int, scal
     assert all(0 <= value <= 1 + 1e-6 for value in (label.weight, *label.confidence, *label.consistency))
 
 
+@pytest.mark.slow
 def test_nearly_every_mask_that_people_drew_is_plausible(shared_data: Path) -> None:
     found: Counter[LabelRefusal | None] = Counter()
     for path in sorted((shared_data / "psfhs").glob("*/masks/*.png")):

@@ -55,6 +55,7 @@ def default_in(precision: str) -> bytes:
     return to_precision(content, precision)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @pytest.mark.tensorrt
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16", "int8"])
 def test_every_precision_of_the_model_that_ships_is_parsed_and_built(tensorrt: TensorRt, precision: str) -> None:
@@ -104,6 +105,7 @@ def test_a_capability_it_does_not_know_is_named_with_those_it_does(tensorrt: Ten
         )
 
 
+@pytest.mark.slow
 @pytest.mark.tensorrt
 def test_a_file_in_another_precision_than_asked_for_is_refused(tensorrt: TensorRt) -> None:
     for precision, asked in (("fp32", "fp16"), ("fp16", "fp32"), ("bf16", "fp16"), ("int8", "fp32")):

@@ -44,6 +44,7 @@ def records_in(folder: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in (folder / "measurements.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_a_live_feed_is_measured_until_the_time_is_up(feed: str, tmp_path: Path) -> None:
     (port,) = free_ports(1)
     process = attach(feed, "--duration", 8, "--out", tmp_path, "--serve", f"127.0.0.1:{port}")
@@ -71,6 +72,7 @@ def test_a_live_feed_is_measured_until_the_time_is_up(feed: str, tmp_path: Path)
     assert not (tmp_path / "overlay.mp4").exists()  # whole pictures are written only where they are asked for
 
 
+@pytest.mark.slow
 def test_sigterm_is_a_clean_stop_with_everything_written(feed: str, tmp_path: Path) -> None:
     process = attach(feed, "--out", tmp_path)
     for _ in range(300):
@@ -85,6 +87,7 @@ def test_sigterm_is_a_clean_stop_with_everything_written(feed: str, tmp_path: Pa
     assert run["results"]["frames_in"] == len(records_in(tmp_path))
 
 
+@pytest.mark.slow
 def test_a_feed_that_never_comes_is_waited_for_and_said(tmp_path: Path) -> None:
     process = attach(f"rtsp://me:secret@127.0.0.1:{free_ports(1)[0]}/live", "--duration", 3, "--out", tmp_path)
     out, error = process.communicate(timeout=60)
@@ -101,6 +104,7 @@ def test_a_feed_that_never_comes_is_waited_for_and_said(tmp_path: Path) -> None:
     assert "secret" not in out + error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -116,6 +120,7 @@ def test_what_cannot_be_meant_is_refused_in_one_line(words: list[str], said: str
     assert said in error.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_several_feeds_share_an_engine_and_the_loss_of_one_stalls_no_other(tmp_path: Path) -> None:
     ports = free_ports(3)
     addresses = [f"http://127.0.0.1:{port}/stream.mjpg" for port in ports[:2]]

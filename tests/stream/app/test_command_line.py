@@ -184,6 +184,7 @@ def test_each_shell_gets_its_script(shell: str) -> None:
     assert script.stdout.rstrip() == run(_PARTUM_COMPLETE=f"{shell}_source").stdout.rstrip()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -246,6 +247,7 @@ def test_files_are_completed_by_the_shell(words: str) -> None:
 # Odd terminals
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "environment",
     [{"PYTHONIOENCODING": "ascii"}, {"NO_COLOR": "1"}, {"TERM": "dumb", "COLUMNS": "60"}, {"COLUMNS": "20"}],
@@ -258,6 +260,7 @@ def test_a_run_ends_well_on_any_terminal(environment: dict[str, str], tmp_path: 
     assert "\x1b[" not in ended.stdout + ended.stderr
 
 
+@pytest.mark.slow
 def test_a_reader_who_has_had_enough_gets_no_complaint() -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "partum", "doctor"], cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE

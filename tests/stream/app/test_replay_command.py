@@ -57,6 +57,7 @@ def demo_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_all_results_are_there_and_the_manifest_says_complete(demo_run: Path) -> None:
     assert sorted(path.name for path in demo_run.iterdir()) == sorted(set(RESULTS) - {"recording", "marks.jsonl"})
     manifest = json.loads((demo_run / "run.json").read_text())
@@ -108,6 +109,7 @@ def test_the_trend_is_a_picture(demo_run: Path) -> None:
     assert image.shape[0] > 400
 
 
+@pytest.mark.slow
 def test_a_second_run_gives_the_same_bytes_apart_from_the_clock(demo_run: Path, tmp_path: Path) -> None:
     result = partum("replay", "--no-overlay", "--out", tmp_path / "again")
     assert result.returncode == 0, result.stderr
@@ -122,6 +124,7 @@ def test_a_second_run_gives_the_same_bytes_apart_from_the_clock(demo_run: Path, 
     assert timeless(demo_run) == timeless(tmp_path / "again")
 
 
+@pytest.mark.slow
 def test_an_earlier_run_in_the_folder_is_kept(tmp_path: Path) -> None:
     clip = small_clip(tmp_path / "clip.mp4", 8)
     out = tmp_path / "out"
@@ -138,6 +141,7 @@ def test_spacing_and_protocol_reach_the_records(tmp_path: Path) -> None:
     assert all(line["spacing_mm"] == [0.3, 0.3] and line["protocol"] == "iugc2024" for line in records(out))
 
 
+@pytest.mark.slow
 def test_without_a_folder_each_run_makes_a_new_one(tmp_path: Path) -> None:
     clip = small_clip(tmp_path / "clip.mp4", 3)
     for number in ("001", "002"):
@@ -145,6 +149,7 @@ def test_without_a_folder_each_run_makes_a_new_one(tmp_path: Path) -> None:
         assert len(records(tmp_path / "partum-runs" / number)) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0), (signal.SIGHUP, 0)])
 def test_an_interruption_leaves_what_was_measured(tmp_path: Path, number: signal.Signals, code: int) -> None:
     if signal.getsignal(number) is signal.SIG_IGN:
@@ -211,6 +216,7 @@ def broken_inputs(folder: Path) -> dict[str, list[str | Path]]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case",
     [
@@ -237,6 +243,7 @@ def test_bad_input_gives_one_line_and_no_results(case: str, tmp_path: Path) -> N
     assert not out.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -258,6 +265,7 @@ def test_a_wrong_command_line_exits_with_2_and_one_line(arguments: list[str], tm
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_truncated_film_keeps_what_was_measured(tmp_path: Path) -> None:
     whole = small_clip(tmp_path / "whole.mp4", 200)
     cut = tmp_path / "cut.mp4"
