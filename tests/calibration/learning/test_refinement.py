@@ -181,8 +181,12 @@ def test_a_training_that_was_killed_ends_as_an_unbroken_one(tmp_path: Path, monk
 
 
 def test_a_training_that_goes_on_needs_no_pretrained_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded: list[object] = []
-    monkeypatch.setattr(EfficientNetLite0, "load_pretrained", loaded.append)
+    loaded = []
+
+    def load(encoder: EfficientNetLite0) -> None:
+        loaded.append(encoder)
+
+    monkeypatch.setattr(EfficientNetLite0, "load_pretrained", load)
     data, config = make_data(tmp_path / "data"), replace(small(), epochs=1, pretrained=True)
     for _ in range(2):
         refinement.train_refinement(config, data=data, out=tmp_path / "out")
