@@ -287,7 +287,7 @@ def _without_network(options: StreamOptions, engine: Engine) -> float:
         for _ in pipeline:
             pass
     best = max(answers, key=lambda prediction: float(prediction.plane_logit[0]))
-    kept = Prediction(best.class_logits.copy(), best.plane_logit.copy(), best.normal_logit)
+    kept = replace(best.rows(slice(None), np.empty((0, 1, 1, 1), np.uint8)), images=None)  # answers any images
     unpaced = StreamOptions(source=options.source, rate_hz=None, frames=min(options.frames, 300), live=options.live)
     spent = []
     for _ in range(3):

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
     from calibration.cross_validation.score import ScoredFrame
 
+DOUBTS = ("disagreement", "spread", "expected", "end")
+"""Features that an error is foretold by: those that say how far the readings of the symphysis are apart."""
+LEAST_SLOPE = 0.2
+"""Of the logarithm of the expected error against the mean of the standardised doubts."""
 SUREST = 0.05
 """Frames of so small a share of all have quality 1."""
 
@@ -53,34 +57,39 @@ def fitted_errors(cases: Sequence[ScoredFrame]) -> ErrorModel:
     return fit_errors(_features(cases), _errors(cases))
 
 
-def fit_errors(features: NDArray[np.float64], errors: NDArray[np.float64], *, ridge: float = 3.0) -> ErrorModel:
-    """Fits the expected absolute error: a gamma regression with a logarithmic link, by Newton's steps.
+def fit_errors(features: NDArray[np.float64], errors: NDArray[np.float64]) -> ErrorModel:
+    """Fits the expected absolute error: exponential in the sum of the standardised `DOUBTS`, by Newton's steps.
+
+    Convention: all doubts weigh alike and only the slope of their sum and the level are fitted (gamma regression with a
+    logarithmic link). The errors are of patients more than of frames, and of those there are too few to weigh each
+    doubt: weights that are free turn their signs from fold to fold. The slope is at least `LEAST_SLOPE`, so that
+    quality never rises with a doubt.
 
     Args:
         features: (n, k) as `error_features` gives them; rows with NaN had no second look.
         errors: (n,) of AoP, degrees, signed or not; NaN where it was not measured.
-        ridge: penalty on the squared weights of standardised features.
     """
     size, measured = np.abs(errors), np.isfinite(errors)
     known = measured & np.isfinite(features).all(axis=1)
-    x, y = features[known], size[known].clip(0.1)
+    columns = [FEATURES.index(name) for name in DOUBTS]
+    x, y = features[known][:, columns], size[known].clip(0.1)
     mean, spread = x.mean(axis=0), x.std(axis=0).clip(1e-6)
-    z = np.column_stack(((x - mean) / spread, np.ones(len(x))))
-    penalty = ridge * np.diag([*np.ones(x.shape[1]), 0.0])
-    beta = np.zeros(z.shape[1])
-    beta[-1] = np.log(y.mean())
+    score = ((x - mean) / spread).mean(axis=1)
+    z = np.column_stack((score, np.ones(len(score))))
+    beta = np.array([0.0, np.log(y.mean())])
     for _ in range(50):
         ratio = y / np.exp(z @ beta)
-        step = np.linalg.solve((z * ratio[:, None]).T @ z + penalty, z.T @ (ratio - 1) - penalty @ beta)
+        step = np.linalg.solve((z * ratio[:, None]).T @ z + 1e-6 * np.eye(2), z.T @ (ratio - 1))
         beta += step / max(1.0, float(np.abs(step).max()))
         if np.abs(step).max() < 1e-8:
             break
-    weights = beta[:-1] / spread
-    constant = float(beta[-1] - weights @ mean)
-    foretold = np.exp(x @ weights + constant)
+    slope = max(float(beta[0]), LEAST_SLOPE)
+    level = float(np.log(y.mean() / np.exp(slope * score).mean()))  # the mean is kept, whatever the slope
+    weights = slope / len(DOUBTS) / spread
+    foretold = np.exp(slope * score + level)
     return ErrorModel(
-        weights=dict(zip(FEATURES, map(float, weights), strict=True)),
-        constant=constant,
+        weights=dict(zip(DOUBTS, map(float, weights), strict=True)),
+        constant=float(level - weights @ mean),
         surest_deg=float(np.quantile(foretold, SUREST)),
         mask_only_deg=float(max(size[measured].mean(), np.quantile(foretold, 0.9))),
     )

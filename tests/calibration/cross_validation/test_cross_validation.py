@@ -19,7 +19,7 @@ from calibration.cross_validation.evidence import fit_logistic
 from calibration.cross_validation.frame_table import FrameTable
 from calibration.cross_validation.fusion import inverse_variance_share
 from calibration.cross_validation.predictions import Predictions, check_same_frames
-from calibration.cross_validation.quality import fit_errors, quality_table
+from calibration.cross_validation.quality import DOUBTS, fit_errors, quality_table
 from calibration.cross_validation.score import (
     cases_of,
     corrections,
@@ -155,14 +155,24 @@ def test_a_doubt_that_sorts_errors_has_a_low_ratio() -> None:
 def test_errors_are_foretold_by_what_made_them() -> None:
     rng = np.random.default_rng(3)
     features = rng.normal(size=(3000, len(FEATURES)))
-    size = np.exp(1.2 + 0.8 * features[:, 0] - 0.3 * features[:, 4])
+    size = np.exp(1.2 + 0.8 * features[:, :4].mean(axis=1))
     model = fit_errors(features, size * rng.exponential(size=3000) * rng.choice([-1, 1], 3000))
-    assert model.weights["disagreement"] == pytest.approx(0.8, abs=0.08)
-    assert model.weights["length"] == pytest.approx(-0.3, abs=0.08)
+    assert set(model.weights) == set(DOUBTS)
+    assert sum(model.weights.values()) == pytest.approx(0.8, abs=0.15)
     assert model.constant == pytest.approx(1.2, abs=0.08)
     foretold = np.array([model.expected_deg(row) for row in features])
     assert float(np.mean(foretold <= model.surest_deg + 1e-9)) == pytest.approx(0.05, abs=0.01)
     assert ErrorModel.of(json.loads(json.dumps(asdict(model)))) == model
+
+
+def test_quality_never_rises_with_a_doubt() -> None:
+    rng = np.random.default_rng(4)
+    features = rng.normal(size=(500, len(FEATURES)))
+    model = fit_errors(features, 5 * np.exp(-0.5 * features[:, 0]))  # these frames say the contrary
+    assert all(weight > 0 for weight in model.weights.values())
+    assert np.mean([model.expected_deg(row) for row in features]) == pytest.approx(
+        np.mean(5 * np.exp(-0.5 * features[:, 0])), rel=0.05
+    )
 
 
 def test_evidence_is_strong_where_a_structure_is_seen_and_weak_where_it_is_not() -> None:
