@@ -129,7 +129,7 @@ class SecondLook(nn.Module):
         whole_x, whole_y = torch.round(x), torch.round(y)
         across = (columns - whole_x == side * reach).float()
         down = (columns - whole_y == reach).float()
-        window = down @ image.squeeze(1).float() @ across.transpose(1, 2)
+        window = down @ image.float().squeeze(1) @ across.transpose(1, 2)
         zoom_x = _bilinear(self.off_x - ((x - whole_x) * side).unsqueeze(1))
         zoom_y = _bilinear(self.off_y - (y - whole_y).unsqueeze(1))
         return zoom_y @ window.unsqueeze(1) @ zoom_x.transpose(2, 3)

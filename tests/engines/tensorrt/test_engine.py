@@ -24,7 +24,7 @@ from engines.tensorrt.engine import HEADS_ONLY, TensorRtEngine, engine_key
 from engines.tensorrt.runtime import load_tensorrt
 from tests.contracts.test_engine_contract import some_images
 from tests.fakes.fake_gpu import GPU, FakeCuda, fake_plan, fake_tensorrt
-from tests.fakes.tiny_model import SPEC, tiny_model
+from tests.fakes.tiny_model import CASCADE_SPEC, SIDE, SPEC, tiny_cascade_model, tiny_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,6 +53,23 @@ def default_in(precision: str) -> bytes:
         with Quantizer(content, images, "minmax") as quantizer:
             return quantizer.quantized(activations="signed")
     return to_precision(content, precision)  # type: ignore[arg-type]
+
+
+@pytest.mark.tensorrt
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_a_cascade_builds_from_afar(precision: str, tensorrt: TensorRt) -> None:
+    """TensorRT takes no integers where most operators are: the picture is in float before it is cropped."""
+    if precision == "int8":
+        images = np.random.default_rng(0).integers(0, 256, (8, 1, SIDE, SIDE), np.uint8)
+        with Quantizer(tiny_cascade_model(), images, "minmax") as quantizer:
+            content = fold_graph(quantizer.quantized(activations="signed"))
+    else:
+        content = (
+            to_precision(tiny_cascade_model(), "fp16") if precision == "fp16" else fold_graph(tiny_cascade_model())
+        )
+    options = BuildOptions(batch=(1, 2, 4), capability=AFAR)
+    assert build_engine(content, CASCADE_SPEC, options, precision=precision, tensorrt=tensorrt).content
+    assert build_engine(heads_only(content), CASCADE_SPEC, options, precision=precision, tensorrt=tensorrt).content
 
 
 @pytest.mark.slow
