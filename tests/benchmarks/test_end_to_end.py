@@ -174,6 +174,7 @@ def test_the_command_writes_json_table_and_picture_and_adds_to_them(clip: str, t
     assert compared.output.count("undecided") == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "said"), [(["--asap", "--streams", "2"], "give --rate"), (["--append"], "name it"), ([], "no such file")]
 )

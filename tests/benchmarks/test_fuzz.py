@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 CASES = 25
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_seed_is_sound(name: str) -> None:
     for index, seed in enumerate(FORMATS[name].seeds()):
@@ -54,6 +55,7 @@ def scripted(body: str) -> Sequence[str]:
     return [sys.executable, "-c", f"{PRELUDE}    {body}{EPILOGUE}"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "kind"),
     [

@@ -159,6 +159,7 @@ def test_the_same_frame_gives_the_same_bits(engine: Engine, model: Path, backend
         assert_same(again.infer(images), first)
 
 
+@pytest.mark.slow
 def test_a_batch_gives_what_its_frames_give_alone(engine: Engine) -> None:
     images = some_images(3)
     batch = engine.infer(images)
@@ -168,6 +169,7 @@ def test_a_batch_gives_what_its_frames_give_alone(engine: Engine) -> None:
         np.testing.assert_allclose(batch.plane_logit[index], alone.plane_logit[0], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_frames_may_be_strided_and_read_only(engine: Engine) -> None:
     images = some_images(1)
     strided = np.repeat(images, 2, axis=3)[..., ::2]
@@ -175,6 +177,7 @@ def test_frames_may_be_strided_and_read_only(engine: Engine) -> None:
     assert_same(engine.infer(strided), engine.infer(images))
 
 
+@pytest.mark.slow
 def test_the_result_belongs_to_the_caller(engine: Engine) -> None:
     images = some_images(1).copy()
     kept = engine.infer(images)
@@ -204,6 +207,7 @@ def test_it_closes_at_the_end_of_its_with_block(model: Path, backend: str) -> No
         engine.infer(some_images(1))
 
 
+@pytest.mark.slow
 def test_it_may_be_made_used_and_closed_in_different_threads(model: Path, backend: str) -> None:
     made: list[Engine] = []
     answers: list[Prediction] = []

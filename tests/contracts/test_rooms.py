@@ -41,6 +41,7 @@ def test_a_folder_holds_few_modules_and_says_what_lives_there(folder: str) -> No
     assert folder.startswith("tests") or ast.get_docstring(ast.parse(init.read_text())), f"{init} needs one sentence"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", PACKAGES)
 def test_a_public_name_has_one_home_in_a_package(package: str) -> None:
     homes = defaultdict(list)

@@ -154,6 +154,7 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
     return Case(lambda clock: opening(clock, uri), kind, is_endless=opening is _looped)
 
 
+@pytest.mark.slow
 def test_frames_are_numbered_and_time_moves_forward(case: Case) -> None:
     with case.open(ManualClock(5)) as source:
         frames = list(case.frames(source))
@@ -168,6 +169,7 @@ def test_frames_are_numbered_and_time_moves_forward(case: Case) -> None:
     assert frames[0].captured_ns == 5
 
 
+@pytest.mark.slow
 def test_pictures_are_grey_and_cannot_be_written_to(case: Case) -> None:
     with case.open(ManualClock()) as source:
         for frame in case.frames(source):
@@ -177,6 +179,7 @@ def test_pictures_are_grey_and_cannot_be_written_to(case: Case) -> None:
                 frame.image[0, 0] = 1
 
 
+@pytest.mark.slow
 def test_facts_agree_with_the_frames(case: Case) -> None:
     with case.open(ManualClock()) as source:
         info, frames = source.info, list(case.frames(source))
@@ -189,6 +192,7 @@ def test_facts_agree_with_the_frames(case: Case) -> None:
         assert period_s == pytest.approx(1 / info.frame_rate_hz, rel=0.01)
 
 
+@pytest.mark.slow
 def test_a_recording_is_gone_through_once(case: Case) -> None:
     with case.open(ManualClock()) as source:
         first = [frame.index for frame in itertools.islice(source, 3)]
@@ -383,6 +387,7 @@ def test_opened_again_it_gives_the_same_frames(case: Case) -> None:
     assert len({picture for picture, *_ in first}) == COUNT
 
 
+@pytest.mark.slow
 def test_frames_are_not_hoarded(case: Case) -> None:
     alive: list[weakref.ref[object]] = []
     most = 0

@@ -98,6 +98,7 @@ def test_runtimes_agree_on_real_frames(reference: Engine, other: Engine, shared_
     assert_agreement(reference, other, frames)
 
 
+@pytest.mark.slow
 def test_bfloat16_agrees_with_float32_on_real_frames(reference: Engine, half: Engine, shared_data: Path) -> None:
     assert half.name == "openvino bf16 CPU"
     assert_agreement(reference, half, real_frames(shared_data), probability=0.02)

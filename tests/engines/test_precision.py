@@ -33,6 +33,7 @@ def on_an_older_cpu(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=limited, capture_output=True, text=True, check=False, cwd=REPOSITORY)
 
 
+@pytest.mark.slow
 def test_bf16_on_a_cpu_without_it_is_refused_and_not_compared_in_fp32() -> None:
     words = ["partum", "build", "--backend", "openvino", "--precision", "bf16"]
     found = on_an_older_cpu(f"import sys, partum\nsys.argv = {words}\npartum.main()")
@@ -41,6 +42,7 @@ def test_bf16_on_a_cpu_without_it_is_refused_and_not_compared_in_fp32() -> None:
     assert "accepted" not in found.stderr
 
 
+@pytest.mark.slow
 def test_a_peak_in_bf16_is_not_measured_in_fp32() -> None:
     found = on_an_older_cpu(
         "from engines.onnx.cost import matrix_product\n"

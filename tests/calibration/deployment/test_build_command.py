@@ -213,6 +213,7 @@ def test_info_of_models_and_engines(fake: FakeCuda, cache: EngineCache, capsys: 
     assert all("partum" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_export_makes_a_model_and_a_repository(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checkpoint = tmp_path / "net.pt"
     stored = {

@@ -108,6 +108,7 @@ def test_masks_have_the_images_names_and_sizes_and_can_be_measured(
     assert measured.exit_code == 0, measured.output
 
 
+@pytest.mark.slow
 def test_the_table_agrees_with_the_masks_and_with_the_pipeline(run: tuple[Result, Path], phantoms: Path) -> None:
     _, out = run
     rows = {row["name"]: row for row in table(out)}
@@ -198,6 +199,7 @@ def test_bad_input_has_one_typed_error(phantoms: Path, tmp_path: Path) -> None:
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_the_command_needs_no_torch() -> None:
     probe = (
         "import sys, calibration.commands.evaluate_command, calibration.evaluation.evaluate\n"

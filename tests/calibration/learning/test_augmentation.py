@@ -40,6 +40,7 @@ def test_without_effects_nothing_changes() -> None:
     assert same(replace(after, images=before.images), before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EFFECTS)
 def test_each_effect_acts_by_its_seed_and_stays_in_range(name: str) -> None:
     mixed = concatenate([frames(2), frames(2, scene(ps=False, fh=False), plane=0.0)])
@@ -109,6 +110,7 @@ def test_a_structure_cut_away_is_gone_from_image_and_mask() -> None:
     assert torch.equal(after.images[far], before.images[far])
 
 
+@pytest.mark.slow
 def test_what_is_filled_with_tissue_looks_like_its_surroundings_and_nothing_else_changes() -> None:
     before = frames(40)
     settings = replace(only(cut_away=Effect(1.0)), tissue_fill=1.0)
@@ -183,6 +185,7 @@ def test_signal_is_taken_only_from_frames_known_to_be_empty() -> None:
     assert (blank[flat].amax(dim=(1, 2, 3)) == 0).any()  # black
 
 
+@pytest.mark.slow
 def test_a_frame_becomes_at_most_one_kind_of_negative() -> None:
     before = frames(300)
     third = Effect(0.3)

@@ -155,6 +155,7 @@ def small(**changes: object) -> RefinementConfig:
     )
 
 
+@pytest.mark.slow
 def test_a_training_that_was_killed_ends_as_an_unbroken_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = make_data(tmp_path / "data")
     whole = refinement.train_refinement(small(), data=data, out=tmp_path / "whole")

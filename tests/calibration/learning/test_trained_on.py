@@ -122,6 +122,7 @@ def test_a_run_that_starts_from_another_has_seen_its_frames_too(data: Path, tmp_
         assert all(learned.holds(frame.image) for frame in open_dataset(data / "drawn/val").frames())
 
 
+@pytest.mark.slow
 def test_an_evaluation_says_how_many_of_its_frames_were_trained_on(model: Path, data: Path, tmp_path: Path) -> None:
     mixed = tmp_path / "mixed"
     learned = list(open_dataset(data / "drawn/train").frames())[:3]
@@ -146,6 +147,7 @@ def test_an_evaluation_says_how_many_of_its_frames_were_trained_on(model: Path, 
     assert found == {frame.name: "true" for frame in learned} | {"new0": "false", "new1": "false"}
 
 
+@pytest.mark.slow
 def test_a_model_that_does_not_say_is_said_not_to(model: Path, data: Path, tmp_path: Path) -> None:
     alone = tmp_path / "alone.onnx"
     alone.write_bytes(model.read_bytes())

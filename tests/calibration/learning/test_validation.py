@@ -25,6 +25,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_data(tmp_path_factory.mktemp("data"))
 
 
+@pytest.mark.slow
 def test_validation_of_one_class_has_no_auc_and_trains_all_the_same(data: Path, tmp_path: Path) -> None:
     validation = [{"path": "drawn", "split": "val", "plane": "standard", "labelled": 1.0}]
     last = train.train(small_config(epochs=1, validation=validation), data=data, out=tmp_path)

@@ -308,6 +308,7 @@ def test_a_training_reads_them(labelled: tuple[Result, Path], data: Path) -> Non
     assert len(pools["phantoms/negative"]) == OTHER
 
 
+@pytest.mark.slow
 def test_a_second_run_keeps_the_first_and_the_limit_is_the_users(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "weak"
     arguments = (data / "phantoms", "--teacher", DEFAULT_MODEL, "--out", out)

@@ -133,6 +133,7 @@ def test_an_earlier_run_in_the_folder_is_kept(tmp_path: Path) -> None:
     assert len(records(out)) == len(records(out / "earlier-1")) == 8
 
 
+@pytest.mark.slow
 def test_spacing_and_protocol_reach_the_records(tmp_path: Path) -> None:
     clip = small_clip(tmp_path / "clip.mp4", 4)
     out = tmp_path / "out"
@@ -281,6 +282,7 @@ def test_a_truncated_film_keeps_what_was_measured(tmp_path: Path) -> None:
     assert 0 < len(records(out)) < 200
 
 
+@pytest.mark.slow
 def test_verbose_shows_the_traceback(tmp_path: Path) -> None:
     result = partum("replay", tmp_path / "missing.mp4", "-v")
     assert result.returncode == 1

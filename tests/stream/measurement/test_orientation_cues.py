@@ -64,6 +64,7 @@ def real(shared_data: Path) -> tuple[NDArray[np.float64], list[str], list[NDArra
 Real = tuple[Any, list[str], list[Any]]
 
 
+@pytest.mark.slow
 def test_the_shipped_weights_are_those_of_the_fit(real: Real) -> None:
     weights = fit_weights(np.concatenate([real[0], cues_of(phantom_masks(PHANTOMS))]))
     assert weights == pytest.approx([SKEWNESS_WEIGHT, OFFSET_WEIGHT, TILT_WEIGHT], abs=0.06)

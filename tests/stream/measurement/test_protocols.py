@@ -39,6 +39,7 @@ def test_iugc2024_reproduces_the_published_landmarks(shared_data: Path) -> None:
     assert found.landmarks.tangent == tuple(golden["aop_tangency"][::-1])
 
 
+@pytest.mark.slow
 def test_both_protocols_reproduce_every_reference_value(shared_data: Path) -> None:
     with (shared_data / "aop_reference.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

@@ -163,6 +163,7 @@ with SourceRun(options, GreyLevelEngine(), source=DrawnSource(3000), preprocesso
 SMALL_KIB = {"tables": 400, "film": 800, "record": 400}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sink", ["tables", "film", "record"])
 def test_a_disk_that_fills_up_in_mid_run(tmp_path: Path, sink: str) -> None:
     if shutil.which("unshare") is None:

@@ -50,6 +50,7 @@ def overlay(path: Path, rate: Fraction | None = None) -> OverlayVideo:
     return OverlayVideo(path, note="", frame_rate_hz=rate)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [None, Fraction(1_000_000, 33_333), Fraction("29.970029970029"), Fraction(1, 900)])
 def test_any_frame_rate_makes_a_film(measurements: list[Measurement], tmp_path: Path, rate: Fraction | None) -> None:
     film = overlay(tmp_path / "overlay.mp4", rate)
@@ -178,6 +179,7 @@ def test_a_frame_thinner_than_the_canvas_can_be_painted(measurements: list[Measu
     assert canvas.shape == (Painter.size[1], Painter.size[0], 3)
 
 
+@pytest.mark.slow
 def test_the_trend_keeps_its_memory_and_takes_any_title(measurements: list[Measurement], tmp_path: Path) -> None:
     trend = TrendPlot(tmp_path / "trend.png", "a$^$_é_漢.mp4")
     for _ in range(MOST_POINTS // 30 + 40):
@@ -223,6 +225,7 @@ def result(index: int, *, hsd_px: float | None = 60.0, mm_per_px: float | None =
     return Measurement(frame=frame, protocol="robust", state=state, latency_ms=1.0, biometry=reading, **changes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frames", [0, 1, 50])
 def test_a_plot_of_nothing_has_the_usual_axes_and_says_so(frames: int, tmp_path: Path) -> None:
     trend = TrendPlot(tmp_path / "trend.png", "nothing")

@@ -12,6 +12,7 @@ from stream.pipeline.pipeline import Pipeline
 from stream.pipeline.record import FrameState
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("uri", ["phantom:?duration=3", "phantom:?duration=3&mirrored=1", "phantom:?seed=3&duration=3"])
 def test_a_simulated_recording_is_read_the_right_way_round_and_near_the_truth(uri: str) -> None:
     source = PhantomSource(uri, clock=MonotonicClock())
@@ -32,6 +33,7 @@ def test_a_simulated_recording_is_read_the_right_way_round_and_near_the_truth(ur
     assert np.median(np.abs(hsd_errors)) < 3.0
 
 
+@pytest.mark.slow
 def test_frames_off_the_plane_are_refused() -> None:
     source = PhantomSource("phantom:?duration=14", clock=MonotonicClock())
     lost = [index for index in range(420) if not source.truth(index).is_standard_plane]

@@ -124,6 +124,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[NDArray[
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["passed on", "served", "painted", "recorded"])
 def test_no_name_around_or_in_the_sector_reaches_a_picture(
     outputs: dict[str, list[NDArray[np.uint8]]], kind: str

@@ -31,6 +31,7 @@ def found_in(image: NDArray[np.uint8]) -> Outline | None:
     return find_outline(gathered)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_what_is_no_ultrasound_has_no_sector(kind: str) -> None:
     assert [found_in(KINDS[kind](seed)) for seed in range(2000, 2004)] == [None] * 4

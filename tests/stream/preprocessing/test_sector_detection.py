@@ -115,6 +115,7 @@ def test_the_sector_stays_locked_through_menus_and_shadows_and_is_let_go_where_i
     assert tracker.sector.box[0] > 880
 
 
+@pytest.mark.slow
 def test_real_frames_lose_no_anatomy_to_it(shared_data: Path) -> None:
     with (shared_data / "psfhs" / "manifest.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

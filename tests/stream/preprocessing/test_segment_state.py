@@ -108,6 +108,7 @@ def flipped(tmp_path_factory: pytest.TempPathFactory) -> Flipped:
     return Flipped(measurements, folder)
 
 
+@pytest.mark.slow
 def test_a_flip_begins_a_stretch_and_no_number_is_shown_until_orientation_is_settled(flipped: Flipped) -> None:
     before, after = flipped.measurements[:FLIPPED_AT], flipped.measurements[FLIPPED_AT:]
     assert [each.state for each in before[GATHER_LIVE:]] == [FrameState.MEASURED] * (FLIPPED_AT - GATHER_LIVE)
@@ -135,6 +136,7 @@ def test_a_recording_of_it_gives_the_same_lines(flipped: Flipped) -> None:
         assert {**record_of(one), "latency_ms": 0} == {**record_of(other), "latency_ms": 0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("said", list(Orientation))
 def test_a_flip_that_the_picture_does_not_show_is_found_by_the_cues(said: Orientation) -> None:
     """As with a cut to another patient: three frames that contradict what is settled. What the user says holds."""
@@ -150,6 +152,7 @@ def test_a_flip_that_the_picture_does_not_show_is_found_by_the_cues(said: Orient
     assert all(each is not None and each.mirrored for each in measured)
 
 
+@pytest.mark.slow
 def test_another_depth_ends_a_typed_scale_with_the_reason() -> None:
     preprocessor = FramePreprocessor(PreprocessingOptions(typed=TYPED))
     with Pipeline(ChangedSource(shrunk, spacing=TYPED), load_engine(), preprocessor=preprocessor) as pipeline:
@@ -238,6 +241,7 @@ def test_the_scale_is_that_of_the_region_the_sector_lies_in(
     assert ("none of the file's ultrasound regions" in shown.spacing_note) == (expected is None)
 
 
+@pytest.mark.slow
 def test_the_demonstration_is_one_stretch_a_round_and_keeps_its_ruler() -> None:
     preprocessor = FramePreprocessor(is_live=False)
     with VideoSource(DEMO_CLIP, clock=MonotonicClock()) as beginning:

@@ -53,6 +53,7 @@ def text_in(images: Sequence[NDArray[np.uint8]]) -> list[tuple[int, int, int, in
     return find_text(np.min(images, axis=0), np.max(images, axis=0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_coded", [False, True])
 @pytest.mark.parametrize(
     ("text", "scale", "level"), [("ROSSI M. 4711", 0.9, 250), ("JANE DOE", 0.6, 200), ("MRN 12345678", 1.4, 160)]

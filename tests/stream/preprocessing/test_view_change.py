@@ -135,6 +135,7 @@ def test_the_whole_screen_is_flipped_with_a_sector_that_is_not_in_its_middle() -
     assert found[BEFORE] is ViewChange.MIRRORED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("every", [1, 2])
 @pytest.mark.parametrize(
     "name",

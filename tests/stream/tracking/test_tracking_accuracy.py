@@ -20,6 +20,7 @@ def shown(estimate: Estimate | None) -> Estimate:
     return estimate
 
 
+@pytest.mark.slow
 def test_error_lag_and_coverage_on_the_recipe() -> None:
     result = evaluate_tracking(range(24))
     assert result.raw_rmse_deg > 5.0
@@ -29,6 +30,7 @@ def test_error_lag_and_coverage_on_the_recipe() -> None:
     assert result.shown > 0.98
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate_hz", [12.5, 25.0, 60.0])
 def test_coverage_holds_at_any_frame_rate(rate_hz: float) -> None:
     result = evaluate_tracking(range(100, 110), rate_hz=rate_hz)
@@ -36,6 +38,7 @@ def test_coverage_holds_at_any_frame_rate(rate_hz: float) -> None:
     assert 0.92 <= result.coverage <= 0.98
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [0.5, 2.0])
 def test_interval_stays_honest_when_the_noise_is_not_as_assumed(factor: float) -> None:
     degradation = Degradation(white_sd_deg=2.0 * factor, correlated_sd_deg=2.5 * factor)

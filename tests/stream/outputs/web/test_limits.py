@@ -177,6 +177,7 @@ def stuck_viewer(server: WebServer) -> socket.socket:
     return connection
 
 
+@pytest.mark.slow
 def test_a_viewer_that_does_not_read_is_let_go_and_costs_nobody_anything(
     measurements: Sequence[Measurement], monkeypatch: pytest.MonkeyPatch
 ) -> None:

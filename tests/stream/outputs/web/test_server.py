@@ -302,6 +302,7 @@ def stream_of(server: WebServer) -> str:
     )
 
 
+@pytest.mark.slow
 def test_a_viewer_gets_facts_then_pictures_with_what_was_measured(measurements: list[Measurement]) -> None:
     board = Board(clock=MonotonicClock(), facts={"print": {"model": "x"}})
     with serving(board) as server, connect(stream_of(server)) as viewer:

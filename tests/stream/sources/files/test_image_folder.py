@@ -45,6 +45,7 @@ def test_natural_order_of_names(ordered: list[str]) -> None:
     assert sorted(backwards, key=natural_key) == ordered
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=100)
 @given(st.lists(st.text(max_size=12), max_size=8))
 def test_any_names_have_an_order(names: list[str]) -> None:

@@ -308,6 +308,7 @@ def test_of_several_films_the_one_that_the_file_prefers_is_played(tmp_path: Path
         assert source.info.note == f"stream {default + 1} of 2 is played"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "count", "shape", "rate_hz"),
     [

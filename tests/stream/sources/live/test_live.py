@@ -380,6 +380,7 @@ def display() -> Iterator[str]:
     server.wait()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("address", "shape"),
     [

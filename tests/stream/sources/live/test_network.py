@@ -87,6 +87,7 @@ def first_frames(source: LiveSource, count: int, *, within_s: float = 30.0) -> l
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("publisher", "uri", "options"),
     [
@@ -113,6 +114,7 @@ def test_pictures_come_soon_and_in_order(publisher: Publisher, uri: str, options
     assert 0 <= np.median(delays_s) < 0.5  # a second or more would be a buffer somewhere
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("publisher", [f"{UDP}?pkt_size=1316"], indirect=True, ids=["udp"])
 def test_a_publisher_that_goes_away_and_comes_back_is_found_again(publisher: Publisher) -> None:
     source = open_network(UDP, clock=MonotonicClock())

@@ -75,6 +75,7 @@ def is_undetectable(codec: str, lie: Lie) -> bool:
     return codec.startswith("native") and bool({"PhotometricInterpretation", "BitsStored"} & set(lie))
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(codec=st.sampled_from(sorted(CODECS)), lie=st.sampled_from(LIES), syntax=st.sampled_from(SYNTAXES))
 def test_the_right_pictures_or_one_clear_line(tmp_path: Path, codec: str, lie: Lie, syntax: str | None) -> None:

@@ -244,6 +244,7 @@ def test_nothing_of_the_patient_is_kept(tmp_path: Path) -> None:
     assert PATIENT not in kept
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damage_gives_frames_or_an_error_of_ours(tmp_path: Path, data: st.DataObject) -> None:

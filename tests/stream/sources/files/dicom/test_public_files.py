@@ -57,6 +57,7 @@ def as_shown(pixels: NDArray[Any], dataset: Dataset) -> NDArray[np.float64]:
     return np.asarray(255 - levels if is_inverse else levels)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not FILES, reason="this pydicom comes without its test files")
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 @pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
