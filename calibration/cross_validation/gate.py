@@ -49,6 +49,8 @@ SHARES = {
 }
 """How much all frames of a kind weigh together, beside 1 for the kinds that are not named: real planes and a symphysis
 that is missing count more; those labelled `only_head` half, because a symphysis is seen in about a third of them."""
+RIDGE = 30.0
+"""Penalty on the gate's weights: with less, evidence that few frames speak for sways other folds."""
 ONLY_HEAD = "only_head"
 
 
@@ -155,7 +157,7 @@ def fit_gate(predictions: Predictions, negatives: Negatives, only_head: Collecti
         _, inverse, sizes = np.unique(groups[of_kind], return_inverse=True, return_counts=True)
         weights[of_kind] = SHARES.get(str(kind), 1.0) * 100 / len(sizes) / sizes[inverse]
     weights[y] *= weights[~y].sum() / weights[y].sum()
-    gate = fit_logistic(x, y, weights)
+    gate = fit_logistic(x, y, weights, ridge=RIDGE)
     passing = Gate(gate, 0.0).logits(x[y])
     return Gate(
         gate,
