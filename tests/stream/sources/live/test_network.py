@@ -119,14 +119,19 @@ def test_pictures_come_soon_and_in_order(publisher: Publisher, uri: str, options
 def test_a_publisher_that_goes_away_and_comes_back_is_found_again(publisher: Publisher) -> None:
     source = open_network(UDP, clock=MonotonicClock())
     publisher.start()
-    states, seen_back = [], threading.Event()
+    states: list[LinkState] = []
+    seen_back = threading.Event()
+
+    def collect_until(state: LinkState) -> None:
+        while (link := source.status.link) not in (state, LinkState.CLOSED):
+            states.append(link)
+            time.sleep(0.01)
+        states.append(link)
 
     def disturb() -> None:
-        time.sleep(2.0)
+        collect_until(LinkState.LIVE)
         publisher.stop()
-        for _ in range(40):
-            states.append(source.status.link)
-            time.sleep(0.1)
+        collect_until(LinkState.RECONNECTING)
         publisher.start()
         seen_back.set()
 
