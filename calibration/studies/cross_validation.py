@@ -55,7 +55,7 @@ from stream.common.atomic_file import write_atomic
 from stream.outputs.manifest import NOTICE, environment_facts, now_utc, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from calibration.cross_validation.score import ScoredFrame
 
@@ -108,10 +108,15 @@ def study_cross_validation(data: Path, runs: Path, out: Path) -> dict[str, Any]:
             "quality": quality_of(cases),
             "protocols, joint axis": protocol_table(predictions, corrections(cases)),
         }
-    fitted: dict[str, Any] = {"schema": SCHEMA, "notice": NOTICE}
-    fitted["gate"] = fit_gate(predictions, negatives, only_head).facts
+    fitted: dict[str, Any] = {"gate": fit_gate(predictions, negatives, only_head).facts}
     if any(case.look is not None for case in cases):
         fitted |= {"fusion": asdict(fitted_fusion(cases)), "quality": asdict(fitted_errors(cases))}
+    _write(out, content, fitted)
+    return content
+
+
+def _write(out: Path, content: Mapping[str, Any], fitted: Mapping[str, Any]) -> None:
+    """Writes the figures, their tables, and what `partum export --fitted` takes."""
     facts = {
         "schema": f"partum.{NAME}/1",
         "notice": NOTICE,
@@ -121,9 +126,8 @@ def study_cross_validation(data: Path, runs: Path, out: Path) -> dict[str, Any]:
     }
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / f"{NAME}.json", {key: round_values(value) for key, value in facts.items()})
-    write_json(out / FITTED, fitted)
+    write_json(out / FITTED, {"schema": SCHEMA, "notice": NOTICE, **fitted})
     write_atomic(out / f"{NAME}.md", f"{cross_validation_markdown(content)}\n{NOTICE}\n".encode())
-    return content
 
 
 def _kept(fold: int, *, data: Path, runs: Path) -> tuple[Predictions, Negatives]:

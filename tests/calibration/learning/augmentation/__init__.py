@@ -1,0 +1,1 @@
+"""Tests of the augmentation of training frames."""
