@@ -3,7 +3,8 @@
     source --Frame--> [channel] --> engine --Prediction--> [channel] --> measure, track --> [channel] --> caller
      capture thread                 infer thread                         measure thread
 
-Frames are dropped in one place, the first channel, and only where its overflow policy says so.
+Waiting frames are dropped in the first channel alone, where its overflow policy says so. Repeated frames are dropped by
+preprocessing; what a source could not read or decode in time comes from it already marked as dropped.
 """
 
 from __future__ import annotations
