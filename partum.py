@@ -87,7 +87,7 @@ COMMANDS = {
     "train": ("calibration.commands", "Train a network; resumes a run that was killed."),
     "folds": ("calibration.commands", "Train the grouped cross-validation; resumes."),
     "weak-labels": ("calibration.commands", "Let teachers write masks for frames that have none."),
-    "sources": ("stream.app.commands", "Say what attach can preprocessor here, and why not."),
+    "sources": ("stream.app.commands", "List the live sources that attach can read here, and why not others."),
     "doctor": ("stream.app.commands", "Examine this machine, with a mend for each fault."),
     "config": ("stream.app.commands", "Show what holds of every option, and where it comes from."),
     "completion": ("stream.app.commands", "Let bash, zsh or fish complete commands and options."),

@@ -1,1 +1,1 @@
-"""How fast and how right the product is; imported by nothing that users run but `partum bench`."""
+"""Benchmarks of speed and accuracy; imported by nothing that users run but `partum bench`."""

@@ -92,9 +92,9 @@ def engine_ms() -> dict[str, float]:
 
 
 def early_exit_ms() -> dict[str, float]:
-    """Wall time of one frame of the default engine in stretches on and off the standard plane, all cores.
+    """Wall time of one frame of the default engine in runs of frames on and off the standard plane, all cores.
 
-    On the plane the whole network runs; off it the encoder alone, but for the first frame of a stretch.
+    On the plane the whole network runs; off it the encoder alone, but for the first frame of a run.
     """
     frames = demonstration_frames()
     with load_engine(backend="openvino") as whole:

@@ -53,7 +53,7 @@ MOST_DROPPED = 0.001
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamOptions:
-    """What is run.
+    """Options of a stream benchmark.
 
     Attributes:
         source: a recording, played again and again.
@@ -97,7 +97,7 @@ def stalling_engine(engine: Engine, *, stall_ms: float, every: int) -> Engine:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class StreamResult:
-    """What one stream of a repeat saw: for each result its times, and the counts."""
+    """Times and counts of one stream in one repeat."""
 
     latency_ms: NDArray[np.float64]
     stage_ms: dict[Stage, array[float]]

@@ -41,7 +41,7 @@ SCHEMA = "partum.bench.model/1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchOptions:
-    """What the user asked for.
+    """Options of `partum bench model`.
 
     Attributes:
         model: None takes the ones that ship, each back-end's own.

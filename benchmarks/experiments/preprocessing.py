@@ -48,7 +48,7 @@ SHIFTS = 8
 
 
 def zoom_picture(picture: Picture, zoom: float) -> Picture:
-    """About the middle of the probe's face."""
+    """Zooms a picture about the middle of the probe's face."""
     height, width = picture.shape
     matrix = np.array([[zoom, 0, width / 2 * (1 - zoom)], [0, zoom, 0]], np.float32)
     return np.asarray(cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_AREA), np.uint8)
@@ -80,7 +80,7 @@ def detected_changes(images: Sequence[Picture], rate_hz: float) -> list[ViewChan
 
 
 def encode_decode(images: Sequence[Picture], quality: int) -> list[Picture]:
-    """Through H.264 at a constant quality."""
+    """Encodes pictures as H.264 at a constant quality, and decodes them."""
     film = io.BytesIO()
     height, width = (side // 2 * 2 for side in images[0].shape)
     with av.open(film, "w", format="mp4") as container:

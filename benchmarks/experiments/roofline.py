@@ -65,7 +65,7 @@ def _least_s(run: Callable[[], object]) -> float:
 
 
 def roofline(content: bytes, precision: str, latency_ms: float, peaks: Peaks) -> dict[str, Any] | None:
-    """Where an engine stands; None where its precision has no peak.
+    """Share of the machine's peak that an engine reaches; None where its precision has no peak.
 
     Args:
         content: of the model file that it runs.

@@ -26,7 +26,7 @@ _LOOK_EVERY_S = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a reader may take.
+    """Limits on a reader's time and memory.
 
     Attributes:
         seconds: for one input.

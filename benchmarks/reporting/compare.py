@@ -30,7 +30,7 @@ LEAST_REPEATS = 3
 
 
 class Verdict(StrEnum):
-    """Of B against A."""
+    """Whether B is faster than A."""
 
     FASTER = "faster"
     SLOWER = "slower"

@@ -1,4 +1,4 @@
-"""How much memory a process takes, as Linux tells it."""
+"""Memory that a process takes, by Linux."""
 
 from __future__ import annotations
 

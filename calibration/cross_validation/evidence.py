@@ -23,7 +23,7 @@ def features(logits: NDArray[np.float32], plane: NDArray[np.float64]) -> NDArray
 
 
 def evidence_of(table: Predictions | Negatives) -> NDArray[np.float64]:
-    """All that the gate weighs, (n, 6): `features` and what the second look expects; (n, 5) where nobody looked."""
+    """The gate's evidence, (n, 6): `features` and the second look's expected error; (n, 5) without a second look."""
     if np.isnan(table.views).all():
         return table.features
     spread = second_look_log_spread(torch.from_numpy(np.nan_to_num(table.views))).numpy()

@@ -23,7 +23,7 @@ class FrameTable:
     """Every field of a subclass is an array (n, ...), one row for each frame."""
 
     def where(self, chosen: NDArray[np.bool_]) -> Self:
-        """Those of some frames."""
+        """Selects rows, by (n,) bool."""
         return type(self)(**{name: values[chosen] for name, values in self._arrays().items()})
 
     def save(self, path: Path) -> None:

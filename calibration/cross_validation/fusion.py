@@ -1,4 +1,4 @@
-"""How much of the second look there should be in the joint axis, by how far both readings err out of fold."""
+"""Weight of the second look in the fused axis, by inverse error variance out of fold."""
 
 from __future__ import annotations
 

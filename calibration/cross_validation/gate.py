@@ -56,7 +56,7 @@ ONLY_HEAD = "only_head"
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Negatives(FrameTable):
-    """What is said of m frames that are no standard planes.
+    """Gate evidence of m negative frames: no standard planes.
 
     Attributes:
         kinds: (m,) text.

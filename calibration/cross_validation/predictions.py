@@ -39,7 +39,7 @@ _CHUNK = 16
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Predictions(FrameTable):
-    """What is known and what is said of n frames; masks and points in pixels of the network's square.
+    """Labels and predictions of n frames; masks and points in pixels of the network's square.
 
     Attributes:
         names, groups, looks: (n,) text; names with their data set, as `psfhs/03744`.

@@ -28,7 +28,7 @@ class Origin:
     look: str = ""
 
 
-class Manifest:
+class PictureOrigins:
     """The origins of pictures by name; of none where there is no table."""
 
     def __init__(self, origins: Mapping[str, Origin]) -> None:
@@ -42,7 +42,7 @@ class Manifest:
         return self._origins.get(name, Origin()).group or None
 
 
-def read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Path) -> PictureOrigins:
     """Reads `manifest.csv` of a folder, or of the one above it.
 
     Columns: `id` or `name`; if wanted `group` or `neardup_group`, and `look` or `device_look`. Others are
@@ -54,17 +54,19 @@ def read_manifest(folder: Path) -> Manifest:
     for path in (folder / _FILE, folder.absolute().parent / _FILE):
         if path.is_file():
             return _read(path)
-    return Manifest({})
+    return PictureOrigins({})
 
 
-def _read(path: Path) -> Manifest:
+def _read(path: Path) -> PictureOrigins:
     rows = read_table(path, ())
     name = _column(rows, ("id", "name"))
     if rows and name is None:
         raise DataSetError(f"{path}: lacks a column of names; call it id or name")
     group, look = _column(rows, ("group", "neardup_group")), _column(rows, ("look", "device_look"))
     named = key_rows(rows, name, origin=path) if name else {}
-    return Manifest({key: Origin(row[group] if group else "", row[look] if look else "") for key, row in named.items()})
+    return PictureOrigins(
+        {key: Origin(row[group] if group else "", row[look] if look else "") for key, row in named.items()}
+    )
 
 
 def _column(rows: Sequence[Mapping[str, str]], names: Sequence[str]) -> str | None:

@@ -36,7 +36,7 @@ LEAST_FRAMES = 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptanceLimits:
-    """What an engine must keep.
+    """Limits on an engine's departure from its reference.
 
     Attributes:
         aop_p95_deg: greatest 95th percentile of |delta AoP|, by the default protocol, degrees.

@@ -39,7 +39,7 @@ TRIAL_FRAMES = 150
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRequest:
-    """What the user asked for.
+    """Options of `partum build`.
 
     Attributes:
         model: None takes the one that ships for the back-end.

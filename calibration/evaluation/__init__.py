@@ -1,1 +1,1 @@
-"""How right a model is on labelled frames: metrics, agreement, pictures and result files; fits nothing."""
+"""Accuracy of a model on labelled frames: metrics, agreement, pictures and result files; fits nothing."""

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationOptions:
-    """What the user asked for.
+    """Options of `partum evaluate`.
 
     Attributes:
         dataset: the data set's folder or file.

@@ -47,7 +47,7 @@ RIDGE = 0.02
 
 
 def features_of_picture(image: Picture) -> tuple[float, ...] | None:
-    """What is found in one picture, in the order of `Looks`; None where nothing is."""
+    """Features of the sector found in one picture, in the order of `SectorFeatures`; None where none is found."""
     gathered = PixelExtrema((image.shape[0], image.shape[1]))
     gathered.add(small_copy(image))
     found = propose_outline(gathered)

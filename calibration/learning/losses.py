@@ -102,7 +102,7 @@ def orientation_loss(logits: Tensor, batch: Batch) -> Tensor:
 
 
 def shape_loss(logits: Tensor, batch: Batch, *, synthetic_weight: float) -> Tensor:
-    """How far PS and FH lie, lean and spread otherwise than drawn: what an angle is read from, beyond overlap.
+    """Loss on centroid, orientation and spread of PS and FH: what an angle is read from, beyond overlap.
 
     Convention: of each structure of each standard plane with a mask, the soft centroid and second central moments
     (PCA of the probability map), their differences to the drawn ones in units of the drawn structure's own spread:

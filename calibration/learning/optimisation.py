@@ -40,7 +40,7 @@ class OptimiserSettings(Protocol):
 
 
 def parameter_groups(network: nn.Module, encoder: nn.Module, config: OptimiserSettings) -> list[dict[str, Any]]:
-    """What learns, by its share of the learning rate: the encoder, and all else."""
+    """Parameter groups with their learning-rate factors: the encoder, and all else."""
     slow = list(encoder.parameters())
     known = {id(parameter) for parameter in slow}
     rest = [parameter for parameter in network.parameters() if id(parameter) not in known]

@@ -42,7 +42,7 @@ PUSH_DEG = (9.0, 13.0)
 NEARER_PER_DEG = 0.005
 """HSD shrinks by this share per degree of AoP: about 0.37 mm per degree at 80 mm from the head's centre."""
 OFF_PLANE_S = (9.9, 12.2)
-"""The view slides off the symphysis during this stretch; half a second of it on either side is neither."""
+"""The view slides off the symphysis during this time; half a second of it on either side is neither."""
 SLIDE_S = 0.5
 NOTE = "ANIMATED STILL: one PSFHS frame, warped (CC BY 4.0)"
 

@@ -30,7 +30,7 @@ def mask_evidence(class_logits: Tensor) -> Tensor:
 
 
 def second_look_log_spread(ps_axis: Tensor) -> Tensor:
-    """What error of the direction the second look expects, (B, 1): logarithm of radians, mean over its views.
+    """Expected direction error of the second look, (B, 1): logarithm of radians, mean over its views.
 
     It learns to be unsure where a symphysis is covered. 0, unsure, where there is no PS to look at.
 

@@ -19,7 +19,7 @@ COUNTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """Of one frame.
+    """Operations and bytes of one frame.
 
     Attributes:
         operations: multiplications and additions, two for each multiply-accumulate of convolutions and matrices;

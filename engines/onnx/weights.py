@@ -1,7 +1,7 @@
-"""How weights lie in a model file: large ones in half or a quarter of their size, the graph computes in float32.
+"""Compact storage of weights in a model file: large ones in half or a quarter of their size.
 
-Each is followed by the nodes that make it float32 again, which runtimes fold when they compile. A weight keeps its
-name, and its float32 form is `NAME:float32`.
+The graph computes in float32. Each is followed by the nodes that make it float32 again, which runtimes fold when they
+compile. A weight keeps its name, and its float32 form is `NAME:float32`.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ class Cuda(Protocol):
     def free_event(self, event: Any) -> None: ...
 
     def record(self, event: Any, stream: Any) -> None:
-        """Marks the place in the stream that `wait_for` waits for."""
+        """Records an event in the stream, which `wait_for` waits for."""
 
     def wait_for(self, event: Any) -> None:
         """Returns when all that was started before the mark is done; raises what failed."""

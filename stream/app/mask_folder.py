@@ -50,7 +50,7 @@ Row = dict[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasureOptions:
-    """What the user asked for.
+    """Options of `partum measure`.
 
     Attributes:
         masks: a folder of masks, and of folders of masks, or one mask.

@@ -110,7 +110,7 @@ class Frame:
         spacing_note: why `spacing` is unknown, for people, where a scale was known or declared; "" where none ever was.
         pixel_aspect: width of one pixel over its height, for angles where `spacing` is unknown; 1 is square, None is
             not known either, and then there is no angle.
-        segment: counts unbroken stretches of pictures of one geometry. It grows where time, size, scale, sector or
+        segment: counts unbroken runs of pictures of one geometry. It grows where time, size, scale, sector or
             orientation changes (`SegmentCause`), and tracks start anew there.
         segment_cause: why this frame's segment began.
         origin: column and row, in the picture the source gave, of this image's first pixel.

@@ -165,7 +165,7 @@ class FrameAnalyzer:
         orientation: Orientation = Orientation.AUTO,
         plane_threshold: float | None = None,
     ) -> Self:
-        """A reader of a model's answers.
+        """An analyzer for the predictions of a model.
 
         Args:
             spec: the model's facts.
@@ -206,7 +206,7 @@ class FrameAnalyzer:
         return self._segments.numbered(frame)
 
     def analyze(self, frame: Frame, letterbox: Letterbox, prediction: Prediction) -> FrameAnalysis:
-        """Returns frame's reading from a prediction for a batch of one."""
+        """Returns the analysis of a frame from a prediction for a batch of one."""
         self.assign_segment(frame)
         logits = prediction.class_logits[0]
         probability = float(prediction.plane_probability[0])

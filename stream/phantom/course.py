@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stream.phantom.descent import AOP_RANGE_DEG, clears_symphysis, head_tilt_deg, place_head, typical_hsd_mm
+from stream.phantom.descent import SIMULATED_AOP_DEG, clears_symphysis, head_tilt_deg, place_head, typical_hsd_mm
 from stream.phantom.motion import Excursion, Push, draw_wander, ramp
 from stream.phantom.sample import fit_pose, sample_appearance, sample_symphysis
 from stream.phantom.scene import Pose, ProbeSector, Scene
@@ -90,7 +90,7 @@ class Course:
         aop += self._swell_deg * _contraction(t_s, self._options.duration_s)
         aop += sum(push(t_s) for push in self._pushes)
         aop += 0.6 * math.sin(2 * math.pi * self._breath_hz * t_s)
-        return min(max(aop, AOP_RANGE_DEG[0]), AOP_RANGE_DEG[1])
+        return min(max(aop, SIMULATED_AOP_DEG[0]), SIMULATED_AOP_DEG[1])
 
     def scene(self, t_s: float, *, noise_seed: int = 0) -> Scene:
         """Everything that is there at a time, in seconds from the start."""
@@ -119,7 +119,7 @@ class Course:
         highest_deg = 1.3 * max((push.height_deg for push in self._pushes), default=0.0)
         drift_deg = self._drift_deg_per_s * self._options.duration_s
         low, high = self._rest_deg - 0.6, self._rest_deg + 0.6 + self._swell_deg + highest_deg + drift_deg
-        return max(low, AOP_RANGE_DEG[0]), min(high, AOP_RANGE_DEG[1])
+        return max(low, SIMULATED_AOP_DEG[0]), min(high, SIMULATED_AOP_DEG[1])
 
     def _draw_base(self, rng: np.random.Generator) -> Scene:
         """Anatomy, look, and a pose that keeps the landmarks in the sector over the whole course."""

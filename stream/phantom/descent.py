@@ -8,7 +8,7 @@ import numpy as np
 
 from stream.phantom.scene import Head, ps_half_thickness_mm
 
-AOP_RANGE_DEG = (80.0, 170.0)
+SIMULATED_AOP_DEG = (80.0, 170.0)
 DESCENT_AOP_DEG = (80.0, 90.0, 100.0, 110.0, 120.0, 130.0, 140.0, 150.0, 160.0, 170.0)
 DESCENT_HEAD_TILT_DEG = (115.0, 111.0, 108.0, 104.0, 100.0, 93.0, 87.0, 80.0, 73.0, 67.0)
 """How the head turns on its way down: direction of its long axis in the PS frame at each AoP."""

@@ -52,7 +52,7 @@ class Push:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Excursion:
-    """A stretch in which the plane is lost: beside the symphysis, or with the probe lifted off."""
+    """A period in which the plane is lost: beside the symphysis, or with the probe lifted off."""
 
     start_s: float
     end_s: float

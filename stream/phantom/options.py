@@ -6,7 +6,7 @@
 - `size`: pixels of the square picture, 128 to 1024, default 512
 - `aop`: angle of progression at rest in degrees, 80 to 160; drawn from the seed if not given
 - `pushes`: on or off, default on
-- `offplane`: on or off, default on: stretches that are no standard plane
+- `offplane`: on or off, default on: periods that show no standard plane
 - `mirrored`: on or off, default off: PS on the right
 - `speckle`: on or off, default on: off shows every echo at its mean strength, without noise
 """

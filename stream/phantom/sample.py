@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stream.phantom.descent import AOP_RANGE_DEG, clears_symphysis, head_tilt_deg, place_head, typical_hsd_mm
+from stream.phantom.descent import SIMULATED_AOP_DEG, clears_symphysis, head_tilt_deg, place_head, typical_hsd_mm
 from stream.phantom.scene import Appearance, Blob, Pose, ProbeSector, Scene
 from stream.phantom.truth import leading_tangent
 
@@ -33,7 +33,7 @@ def sample_scene(
         mirrored: PS on the right of the picture.
     """
     if aop_deg is None:
-        aop_deg = float(np.clip(rng.normal(122, 20), *AOP_RANGE_DEG))
+        aop_deg = float(np.clip(rng.normal(122, 20), *SIMULATED_AOP_DEG))
     sector = sample_sector(rng)
     length_mm, thickness_mm = sample_symphysis(rng)
     head = sample_head(rng, aop_deg, length_mm=length_mm, thickness_mm=thickness_mm)

@@ -79,8 +79,7 @@ class Pipeline:
         overflow: what happens to frames that come faster than they are processed.
         clock: the clock that stamped the frames.
         preprocessor: cuts frames to their sector, and tells those that the network need not be asked about: repeated,
-        frozen,
-            black ones. None takes every frame as it is.
+            frozen, black ones. None takes every frame as it is.
     """
 
     def __init__(
@@ -101,7 +100,7 @@ class Pipeline:
         self._tracker = Tracker()
         self._dropped: list[tuple[int, Frame]] = []
         self._dropped_lock = threading.Lock()
-        self._stretch = 0, SegmentCause.START
+        self._segment = 0, SegmentCause.START
         self._frames: Channel[tuple[Frame, StageTimer]] = Channel(
             CHANNEL_CAPACITY, overflow=overflow, on_drop=lambda dropped: self._note_drop(dropped[0])
         )
@@ -262,8 +261,8 @@ class Pipeline:
         They were never preprocessed: they belong to the segment that had begun by then.
         """
         if before is not None:
-            self._stretch = before.segment, before.segment_cause
-        segment, cause = self._stretch
+            self._segment = before.segment, before.segment_cause
+        segment, cause = self._segment
         while (dropped := self._next_dropped(before)) is not None:
             frame = replace(dropped, segment=segment, segment_cause=cause)
             self._measurements.send(self._skipped(frame, Reason.OVERLOAD))

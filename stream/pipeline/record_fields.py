@@ -143,14 +143,14 @@ RECORD_FIELDS: tuple[RecordField, ...] = (
     ),
     RecordField(
         name="segment",
-        meaning="Number of the unbroken stretch of one geometry that the frame belongs to; tracks start anew where it"
-        " grows.",
+        meaning="Number of the unbroken run of frames of one geometry that the frame belongs to; tracks start anew"
+        " where it grows.",
         form=COUNT,
         value=lambda measurement: measurement.frame.segment,
     ),
     RecordField(
         name="segment_cause",
-        meaning="Why that stretch began: the first (start), another connection, a loop's seam, a jump in time, or a"
+        meaning="Why that segment began: the first (start), another connection, a loop's seam, a jump in time, or a"
         " change of size, pixel aspect, scale, depth (the picture was zoomed), sector (found elsewhere on the screen),"
         " pane, orientation (flipped or turned), or a cut to another picture altogether.",
         form=one_of([*SegmentCause]),

@@ -15,13 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from stream.frames.regions import Box
+
 AUTO, WHOLE = "auto", "whole"
 LONGEST_SIDE_PX = 100_000
 """Of any screen: a longer one is a mistyped number."""
 _BOX = re.compile(r"(\d+)x(\d+)\+(\d+)\+(\d+)")
-
-Box = tuple[int, int, int, int]
-"""Left, top, width, height."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from stream.frames.regions import Box
+
 STILL_LEVELS = 14
 """A stroke varies by at most this many grey levels from picture to picture; coding makes up to 10."""
 STROKE_LEVELS = 40
@@ -42,9 +44,6 @@ MOST_GAP = 2 * LETTER_GAP
 MARGIN_PX = 3
 WINDOW = 24
 """Pictures after which text is looked for anew."""
-
-Box = tuple[int, int, int, int]
-"""Left, top, width, height."""
 
 
 class TextMasker:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence, Set
     from pathlib import Path
 
-    from calibration.data.manifest import Manifest
+    from calibration.data.manifest import PictureOrigins
 
 LOOKED_FOR = "images/ at the root or in train/, val/, test/, or pictures at the root (plain folder)"
 
@@ -95,7 +95,7 @@ def _split_folders(path: Path) -> dict[str, Path]:
     return {split: path / split for split in SPLITS if (path / split / "images").is_dir()}
 
 
-def _pictures_of(folder: Path, split: str, *, manifest: Manifest) -> list[LabelledPicture]:
+def _pictures_of(folder: Path, split: str, *, manifest: PictureOrigins) -> list[LabelledPicture]:
     image_folder = folder / "images" if (folder / "images").is_dir() else folder
     mask_folder = folder / "masks"
     images = by_stem(files_in(image_folder, PICTURE_SUFFIXES))

@@ -50,7 +50,7 @@ TRIAL_FRAMES = 150
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuantizeOptions:
-    """What the user asked for.
+    """Options of `partum quantize`.
 
     Attributes:
         model: the float model.

@@ -28,7 +28,7 @@ SWEEPS = 24
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Places:
-    """Where tissue is taken from, for each of b frames.
+    """Source positions of inpainted tissue, for each of b frames.
 
     Attributes:
         frame: (b,) the frame of the batch it is taken from.

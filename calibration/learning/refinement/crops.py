@@ -30,7 +30,7 @@ COVER_MARGIN_PX = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Symphysis:
+class DrawnSymphysis:
     """The drawn PS of one frame, in pixels of the network's square.
 
     Attributes:
@@ -43,7 +43,7 @@ class Symphysis:
     inferior: NDArray[np.float64]
 
     @classmethod
-    def of(cls, mask: NDArray[np.uint8]) -> Symphysis | None:
+    def of(cls, mask: NDArray[np.uint8]) -> DrawnSymphysis | None:
         """Reads it from a mask; None where no ellipse can be fitted."""
         vertices = ellipse_vertices(mask == 1)
         ellipse = None if vertices is None else ellipse_through(vertices)
@@ -80,7 +80,7 @@ def crop_frames(images: Tensor, centres: Tensor, affine: Tensor, *, side: int) -
 
 
 def targets_of(
-    found: Symphysis, centre: NDArray[np.float64], affine: NDArray[np.float64], *, source: int
+    found: DrawnSymphysis, centre: NDArray[np.float64], affine: NDArray[np.float64], *, source: int
 ) -> list[float]:
     """Direction (cos, sin), inferior end and superior end (x, y), as `RefinementNetwork` answers, for one crop.
 
@@ -110,7 +110,7 @@ class CropStore:
 
     images: Tensor
     masks: Tensor
-    symphyses: Sequence[Symphysis]
+    symphyses: Sequence[DrawnSymphysis]
     reach: Tensor
 
     def draw(

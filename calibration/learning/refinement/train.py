@@ -27,7 +27,7 @@ from calibration.learning import checkpoint
 from calibration.learning.augmentation.appearance import degrade
 from calibration.learning.frames import load_store
 from calibration.learning.optimisation import learning_rate, make_optimiser, parameter_groups, update_average
-from calibration.learning.refinement.crops import CropStore, Symphysis
+from calibration.learning.refinement.crops import CropStore, DrawnSymphysis
 from calibration.learning.train import choose_device
 from engines.network.refinement import RefinementNetwork
 from engines.network.second_look import FIELD_SHARE
@@ -144,7 +144,7 @@ def crops_of(loaded: FrameStore) -> CropStore:
         masks = pool.batch.masks.numpy()
         each = np.diff(pool.reach.numpy(), prepend=0.0) * pool.mass
         for row, mask in enumerate(masks):
-            found = Symphysis.of(mask)
+            found = DrawnSymphysis.of(mask)
             if found is not None:
                 images.append(pool.batch.images[row])
                 drawn.append(pool.batch.masks[row])

@@ -28,7 +28,7 @@ SECRET = "***"
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What holds for an option.
+    """Effective value of an option.
 
     Attributes:
         table: that it shares with other commands; empty for one of its command alone.

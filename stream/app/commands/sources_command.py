@@ -6,7 +6,11 @@ from stream.app.command import command, json_option
 from stream.app.commands.doctor_command import print_findings
 
 
-@command("sources", help="What partum attach can watch on this machine, and why not.", examples=("partum sources",))
+@command(
+    "sources",
+    help="List the live sources that partum attach can read here, and why not others.",
+    examples=("partum sources",),
+)
 @json_option
 def sources_command(as_json: bool) -> None:
     """See the command's help text above."""

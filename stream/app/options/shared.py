@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from stream.app.options.declare import Option
     from stream.frames.frame import PixelSpacing
-    from stream.preprocessing.options import Box
+    from stream.frames.regions import Box
 
 T = TypeVar("T")
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import click.shell_completion
 
     from stream.frames.frame import PixelSpacing
+    from stream.frames.regions import Box
     from stream.preprocessing import PreprocessingOptions
-    from stream.preprocessing.options import Box
 
 C = TypeVar("C")
 _EMPTY = "the value is empty; give one, or leave the option out"

@@ -48,7 +48,7 @@ LEAST_HEAD_SIDE = 0.3
 """Distance of the head's centroid from the PS axis over PS length. PSFHS has at least 1.0."""
 MOST_HSD = 2.0
 """HSD over PS length: 70 mm over 35 mm. PSFHS has at most 1.45."""
-AOP_RANGE_DEG = (60.0, 200.0)
+PLAUSIBLE_AOP_DEG = (60.0, 200.0)
 
 LEAST_GRAZING_RAD = math.radians(25)
 """Where the infrapubic line meets the head at a flatter angle than this, an error of 1 mm in the outline moves the
@@ -263,7 +263,7 @@ def _read(anatomy: _Anatomy, axis: _Axis, *, quality: float) -> Biometry | Reaso
     aop_deg = math.degrees(axis.turn * turn_rad(axis.up, to_head) + beyond)
     foot = nearest_on_outline(anatomy.head, axis.inferior)
     hsd_min = math.dist(foot, axis.inferior)
-    if not AOP_RANGE_DEG[0] <= aop_deg <= AOP_RANGE_DEG[1] or hsd_min > MOST_HSD * axis.length:
+    if not PLAUSIBLE_AOP_DEG[0] <= aop_deg <= PLAUSIBLE_AOP_DEG[1] or hsd_min > MOST_HSD * axis.length:
         return Reason.IMPLAUSIBLE
     if _is_cut_near(anatomy, anatomy.head[touching]) or _is_cut_near(anatomy, foot):
         return Reason.CUT_BY_SECTOR

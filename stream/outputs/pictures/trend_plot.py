@@ -161,6 +161,6 @@ def _draw(axes: Axes, column: dict[str, NDArray[np.float64]], name: str, label: 
 
 
 def _runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """First and one-past-last index of every stretch of True."""
+    """First and one-past-last index of every run of True."""
     edges = np.flatnonzero(np.diff(np.concatenate(([False], flags, [False])).astype(np.int8)))
     return [(int(start), int(end)) for start, end in edges.reshape(-1, 2)]

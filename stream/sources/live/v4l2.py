@@ -54,7 +54,7 @@ LARGE_PX = 1280 * 720
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptureRequest:
-    """What the user asked for; 0 or "" leaves it to the device.
+    """Options of a capture device; 0 or "" leaves it to the device.
 
     Attributes:
         code: `MJPG`, `YUYV`, `UYVY`, `NV12` or `GREY`.

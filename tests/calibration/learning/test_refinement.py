@@ -17,7 +17,7 @@ from calibration.learning import checkpoint
 from calibration.learning.augmentation import AugmentationSettings, Effect
 from calibration.learning.refinement import train as refinement
 from calibration.learning.refinement.config import RefinementConfig, load_refinement_config
-from calibration.learning.refinement.crops import CropStore, Symphysis
+from calibration.learning.refinement.crops import CropStore, DrawnSymphysis
 from calibration.learning.settings.training import SourceSettings
 from engines.network.encoders import EfficientNetLite0
 from engines.network.second_look import FIELD_SHARE, VIEWS
@@ -41,18 +41,18 @@ def slanted(deg: float, reach: int = 22) -> NDArray[np.uint8]:
 
 def store_of(*masks: NDArray[np.uint8]) -> CropStore:
     images = torch.from_numpy(np.stack(masks))[:, None] * 200
-    found = [Symphysis.of(mask) for mask in masks]
+    found = [DrawnSymphysis.of(mask) for mask in masks]
     assert all(found)
     reach = torch.arange(1, len(masks) + 1, dtype=torch.float64) / len(masks)
     return CropStore(images, torch.from_numpy(np.stack(masks)), [each for each in found if each is not None], reach)
 
 
 def test_a_symphysis_has_its_inferior_end_on_the_right() -> None:
-    found = Symphysis.of(slanted(30))
+    found = DrawnSymphysis.of(slanted(30))
     assert found is not None
     assert found.centre == pytest.approx((60, 50), abs=0.3)
     assert found.inferior == pytest.approx((60 + 22 * math.cos(math.pi / 6), 50 + 11), abs=1.2)
-    assert Symphysis.of(np.zeros((SQUARE, SQUARE), np.uint8)) is None
+    assert DrawnSymphysis.of(np.zeros((SQUARE, SQUARE), np.uint8)) is None
 
 
 def test_an_unmoved_crop_has_the_drawn_axis() -> None:
