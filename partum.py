@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from engines.base import Engine, Prediction
     from engines.errors import PartumError
     from engines.registry import load_engine
+    from stream.api.preprocessed_pipeline import PreprocessedPipeline as Pipeline
     from stream.api.replay import replay
     from stream.api.result import ReplayResult
     from stream.api.still import measure_picture as measure
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from stream.frames.reason import Reason
     from stream.measurement.biometry import Biometry, Orientation
     from stream.measurement.protocols import measure as measure_mask
-    from stream.pipeline.pipeline import Pipeline
     from stream.pipeline.record import FrameState, Measurement
     from stream.pipeline.record_fields import record_of
     from stream.preprocessing.options import PreprocessingOptions
@@ -57,7 +57,7 @@ _HOMES = {
     "Measurement": "stream.pipeline.record:Measurement",
     "Orientation": "stream.measurement.biometry:Orientation",
     "PartumError": "engines.errors:PartumError",
-    "Pipeline": "stream.pipeline.pipeline:Pipeline",
+    "Pipeline": "stream.api.preprocessed_pipeline:PreprocessedPipeline",
     "PixelSpacing": "stream.frames.frame:PixelSpacing",
     "Prediction": "engines.base:Prediction",
     "Reason": "stream.frames.reason:Reason",
@@ -111,7 +111,7 @@ if not TYPE_CHECKING:  # a type checker must not take any name for one of these
         return getattr(import_module(module), attribute)
 
     def __dir__() -> list[str]:
-        return sorted([*globals(), *__all__])
+        return sorted(__all__)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ METADATA_SCHEMA = "partum.model/1"
 """Version of the facts a model file carries; a file with another version is refused."""
 AXIS_VALUES = 7
 """Numbers that each view of the second look says, see `Prediction.ps_axis`."""
+MOST_CHANNELS = 4
+"""An array whose last side is no longer than this holds channels of one colour picture, not columns of a batch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,7 +266,8 @@ class Engine(Protocol):
         """Fits grey pictures of any size into the network and runs them.
 
         Args:
-            pictures: (H, W) uint8, or a batch of one size, (B, H, W); a plain picture gives a batch of one.
+            pictures: (H, W) uint8, or a batch of one size, (B, H, W); a plain picture gives a batch of one. A last
+                side of 4 or less is refused: those are channels of a colour picture.
             pixel_aspect: width of one of their pixels over its height.
 
         Returns:
@@ -276,17 +279,17 @@ class Engine(Protocol):
         """
         from engines.preprocess import Letterbox  # OpenCV, which a list of engines needs not wait for
 
+        if fault := grey_fault(pictures, may_be_batch=True):
+            raise ModelMismatch(f"pictures are grey, uint8 of shape (H, W) or (B, H, W), {fault}")
         batch = pictures[None] if pictures.ndim == 2 else pictures
-        if batch.ndim != 3 or batch.dtype != np.uint8 or not batch.size:
-            raise ModelMismatch(
-                f"pictures are grey, uint8 of shape (H, W) or (B, H, W), got {pictures.dtype} of shape"
-                f" {pictures.shape}; convert them first"
-            )
         spec, (height, width) = self.spec, batch.shape[1:]
         letterbox = Letterbox(
             image_height=height, image_width=width, height=spec.height, width=spec.width, pixel_aspect=pixel_aspect
         )
         return self.infer(np.stack([letterbox.apply(picture) for picture in batch])[:, None])
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.name}>"
 
     def close(self) -> None:
         """Frees the device. Closing twice is harmless; `infer` after it raises InferenceError."""
@@ -300,13 +303,40 @@ class Engine(Protocol):
         self.close()
 
 
+def grey_fault(given: object, *, may_be_batch: bool = False) -> str | None:
+    """What keeps an object from being a grey array (H, W) of uint8 with pixels in it, and how to mend it.
+
+    Args:
+        given: whatever a caller gave.
+        may_be_batch: (B, H, W) is taken too.
+
+    Returns:
+        One clause, `got uint8 of shape (480, 640, 3), a colour picture; ...`; None where nothing is wrong.
+    """
+    if not isinstance(given, np.ndarray):
+        mend = "np.asarray(picture.convert('L'))" if hasattr(given, "convert") else "np.asarray(picture, np.uint8)"
+        return f"got {type(given).__name__}; make it an array: {mend}"
+    found = f"got {given.dtype} of shape {given.shape}"
+    if given.ndim == 3 and given.shape[-1] <= MOST_CHANNELS and given.size:
+        return f"{found}, a colour picture; take one channel, picture[..., 0], or convert it with cv2.cvtColor"
+    if given.dtype != np.uint8 or given.ndim not in ((2, 3) if may_be_batch else (2,)) or not given.size:
+        return f"{found}; convert it first"
+    return None
+
+
+def describe(given: object) -> str:
+    """The type and shape of an array, or the type of what is none."""
+    return f"{given.dtype} of shape {given.shape}" if isinstance(given, np.ndarray) else type(given).__name__
+
+
 def check_images(images: NDArray[np.uint8], spec: ModelSpec) -> None:
     """Raises ModelMismatch unless `images` is (B, 1, H, W) uint8 of the spec's size, B >= 1."""
     expected = (1, spec.height, spec.width)
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != expected or len(images) < 1:
+    is_batch = isinstance(images, np.ndarray) and images.dtype == np.uint8 and images.ndim == 4
+    if not is_batch or images.shape[1:] != expected or len(images) < 1:
         raise ModelMismatch(
             f"{spec.name} takes uint8 of shape (B, 1, {spec.height}, {spec.width}),"
-            f" got {images.dtype} of shape {images.shape}; resize with engines.preprocess.Letterbox"
+            f" got {describe(images)}; resize with engines.preprocess.Letterbox"
         )
 
 

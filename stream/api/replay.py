@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 from engines.registry import AUTO, load_engine
 from engines.sharing import BorrowedEngine
-from stream.api.preprocessing import preprocessor_for
+from stream.api.preprocessed_pipeline import PreprocessedPipeline
 from stream.api.result import ReplayResult
 from stream.measurement.biometry import Orientation
 from stream.measurement.protocols import DEFAULT_PROTOCOL, check_orientation
-from stream.pipeline.pipeline import Pipeline
 from stream.sources import open_source
 from stream.sources.demo import DEMO_CLIP
 
@@ -55,12 +54,16 @@ def replay(
     check_orientation(protocol, orientation)
     with ExitStack() as stack:
         frames = stack.enter_context(open_source(uri, spacing=spacing))
-        preprocessor = preprocessor_for(uri, frames, protocol=protocol, options=preprocessing, spacing=spacing)
         if engine is None:
             engine = stack.enter_context(load_engine(model, backend))
         result = ReplayResult(source=frames.info, engine=engine.description, protocol=protocol)
-        pipeline = Pipeline(
-            frames, BorrowedEngine(engine), protocol=protocol, orientation=orientation, preprocessor=preprocessor
+        pipeline = PreprocessedPipeline(
+            frames,
+            BorrowedEngine(engine),
+            protocol=protocol,
+            orientation=orientation,
+            spacing=spacing,
+            preprocessing=preprocessing,
         )
         for measurement in stack.enter_context(pipeline):
             result.add(measurement)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
-
-from matplotlib.figure import Figure
 
 from stream.common.errors import ExtraMissing
 from stream.outputs.pictures.trend_plot import SIZE_INCHES, TrendPoints
@@ -18,17 +15,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from engines.base import EngineDescription
+    from stream.api.notebook_figure import NotebookFigure
     from stream.pipeline.record import Measurement
     from stream.sources.base import SourceInfo
-
-
-class NotebookFigure(Figure):
-    """A figure that notebooks show where it is the last thing in a cell, without `%matplotlib`."""
-
-    def _repr_png_(self) -> bytes:
-        drawn = io.BytesIO()
-        self.savefig(drawn, format="png", dpi=110)
-        return drawn.getvalue()
 
 
 class ReplayResult:
@@ -84,14 +73,22 @@ class ReplayResult:
 
         Args:
             title: one line above it; None names the source and the protocol.
+
+        Raises:
+            ExtraMissing: matplotlib is not installed, or broken.
         """
+        try:
+            from stream.api.notebook_figure import NotebookFigure
+        except ImportError as error:
+            raise ExtraMissing(
+                f"a plot needs matplotlib, which cannot be imported ({error}); pip install matplotlib"
+            ) from error
         figure = NotebookFigure(figsize=SIZE_INCHES, layout="constrained")
         self._trend.draw(figure, f"{self.source.uri}, {self.protocol}" if title is None else title)
         return figure
 
     def __repr__(self) -> str:
-        counts = ", ".join(f"{state} {count}" for state, count in self.statistics.states.items())
-        return f"<ReplayResult of {self.source.uri}: {len(self)} frames, {counts}>"
+        return f"<ReplayResult of {self.source.uri}: {self.statistics.summary}>"
 
 
 def _columns_of_numbers() -> list[str]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import cache
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from engines.base import grey_fault
+from engines.registry import load_engine
 from engines.sharing import BorrowedEngine
 from stream.api.preprocessing import options_for
 from stream.common.clock import MonotonicClock
@@ -22,6 +23,7 @@ from stream.sources.recording_base import RecordingSource
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from engines.base import Engine
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 def measure_picture(
     picture: NDArray[np.uint8],
     *,
-    engine: Engine,
+    engine: Engine | None = None,
     protocol: str = DEFAULT_PROTOCOL,
     orientation: Orientation = Orientation.AUTO,
     spacing: PixelSpacing | None = None,
@@ -43,7 +45,8 @@ def measure_picture(
 
     Args:
         picture: (H, W) uint8, grey, of any size; it is copied.
-        engine: stays open.
+        engine: stays open. None takes the default engine (`engines.registry.load_engine`), which is loaded at the
+            first such call and kept for the next ones.
         protocol: as in `stream.api.replay.replay`.
         orientation: likewise.
         spacing: likewise.
@@ -55,17 +58,17 @@ def measure_picture(
 
     Raises:
         SourceUnreadable: it is no such picture.
+        EngineUnavailable: no engine was given, and none can run here.
         OptionError, InferenceError: likewise.
     """
-    if not isinstance(picture, np.ndarray) or picture.ndim != 2 or picture.dtype != np.uint8 or not picture.size:
-        found = f"{picture.dtype} {picture.shape}" if isinstance(picture, np.ndarray) else type(picture).__name__
-        raise SourceUnreadable(f"a picture is a grey array (H, W) of uint8, got {found}; convert it first")
+    if fault := grey_fault(picture):
+        raise SourceUnreadable(f"a picture is a grey array (H, W) of uint8, {fault}")
     source = PictureSource(picture, spacing=spacing)
     preprocessor = FramePreprocessor(options_for(protocol, preprocessing, spacing=spacing), is_live=False)
     preprocessor.look_ahead([source.frame])
     pipeline = Pipeline(
         source,
-        BorrowedEngine(engine),
+        BorrowedEngine(_default_engine() if engine is None else engine),
         protocol=protocol,
         orientation=Orientation(orientation),
         preprocessor=preprocessor,
@@ -73,6 +76,11 @@ def measure_picture(
     with pipeline:
         (measurement,) = pipeline
     return measurement
+
+
+@cache
+def _default_engine() -> Engine:
+    return load_engine()
 
 
 class PictureSource(RecordingSource):

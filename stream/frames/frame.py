@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from engines.base import describe
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -137,8 +139,8 @@ class Frame:
     regions: tuple[Region, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.image.ndim != 2 or self.image.dtype != np.uint8:
-            raise ValueError(f"a frame is (H, W) uint8, got {self.image.shape} {self.image.dtype}")
+        if not isinstance(self.image, np.ndarray) or self.image.ndim != 2 or self.image.dtype != np.uint8:
+            raise ValueError(f"a frame is (H, W) uint8, got {describe(self.image)}")
         self.image.flags.writeable = False
 
     @property

@@ -58,8 +58,8 @@ class Measurement:
     aop: Estimate | None = None
     hsd_min: Estimate | None = None
     hsd_perp: Estimate | None = None
-    outlines: Outlines | None = None
-    stage_ms: Mapping[Stage, float] = field(default_factory=dict)
+    outlines: Outlines | None = field(default=None, repr=False)
+    stage_ms: Mapping[Stage, float] = field(default_factory=dict, repr=False)
     engine_warning: str = ""
 
     def age_s(self, now_ns: int) -> float:

@@ -108,6 +108,15 @@ class RunStatistics:
             return None
         return round(value, 1), round(low, 1), round(high, 1)
 
+    @property
+    def summary(self) -> str:
+        """The counts in one line, for people."""
+        counts = ", ".join(f"{state} {count}" for state, count in self.states.items())
+        return f"{self.frames_in} frames, {counts}"
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.summary}>"
+
     def as_json(self) -> dict[str, object]:
         """The statistics as written to `run.json`."""
         return {

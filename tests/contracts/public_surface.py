@@ -24,8 +24,10 @@ def _lines(name: str, thing: Any) -> list[str]:
     if issubclass(thing, enum.Enum):
         return [f"{name}: {', '.join(member.name for member in thing)}"]
     fields = {field.name for field in dataclasses.fields(thing)} if dataclasses.is_dataclass(thing) else set()
-    members = [each for each in sorted(vars(thing)) if not each.startswith("_") and each not in fields]
-    return [f"{name}{_constructor(thing)}", *(f"  .{each}{_signature(vars(thing)[each])}" for each in members)]
+    ours = [base for base in reversed(thing.__mro__) if base.__module__.startswith(("engines.", "stream."))]
+    found = {each: value for base in ours for each, value in vars(base).items()}
+    members = [each for each in sorted(found) if not each.startswith("_") and each not in fields]
+    return [f"{name}{_constructor(thing)}", *(f"  .{each}{_signature(found[each])}" for each in members)]
 
 
 def _constructor(thing: type) -> str:

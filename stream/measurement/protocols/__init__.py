@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from engines.base import describe, grey_fault
 from stream.common.errors import MaskError, OptionError
 from stream.measurement.biometry import Orientation
 from stream.measurement.protocols.base import Protocol
@@ -91,17 +93,19 @@ def check_orientation(protocol: str, orientation: Orientation) -> Protocol:
 
 
 def _check(labels: NDArray[np.uint8], pixel_size: tuple[float, float], field_of_view: NDArray[np.bool_] | None) -> None:
-    if labels.ndim != 2 or labels.dtype != np.uint8 or labels.size == 0:
-        raise MaskError(f"a label mask is (H, W) uint8 with pixels in it, got {labels.dtype} {labels.shape}")
+    if fault := grey_fault(labels):
+        raise MaskError(f"a label mask is (H, W) uint8 with pixels in it, {fault}")
     if int(labels.max()) > 2:
         raise MaskError(
             f"a label mask holds 0, 1 (PS) and 2 (FH), got {int(labels.max())}; "
             "recode it with stream.sources.files.masks.recode"
         )
-    if field_of_view is not None and (field_of_view.shape != labels.shape or field_of_view.dtype != np.bool_):
-        raise MaskError(
-            f"the field of view must be bool {labels.shape} like the labels, got {field_of_view.dtype}"
-            f" {field_of_view.shape}"
-        )
-    if len(pixel_size) != 2 or not all(math.isfinite(size) and size > 0 for size in pixel_size):
+    if field_of_view is not None and not (
+        isinstance(field_of_view, np.ndarray)
+        and field_of_view.shape == labels.shape
+        and field_of_view.dtype == np.bool_
+    ):
+        raise MaskError(f"the field of view must be bool {labels.shape} like the labels, got {describe(field_of_view)}")
+    is_pair = isinstance(pixel_size, tuple | list | np.ndarray) and len(pixel_size) == 2
+    if not is_pair or not all(isinstance(size, Real) and math.isfinite(size) and size > 0 for size in pixel_size):
         raise OptionError(f"a pixel's size must be two positive numbers (x, y), got {pixel_size}")

@@ -9,7 +9,6 @@ from array import array
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from stream.common.atomic_file import write_atomic
 from stream.common.text import to_printable
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     from stream.pipeline.record import Measurement
@@ -113,6 +113,8 @@ class TrendPlot:
 
     def figure(self) -> Figure:
         """The plot of what was collected by now."""
+        from matplotlib.figure import Figure  # slow to import, and only this needs it
+
         figure = Figure(figsize=SIZE_INCHES, layout="constrained")
         self._plot.draw(figure, self._title)
         return figure
