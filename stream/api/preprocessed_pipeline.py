@@ -24,7 +24,7 @@ class PreprocessedPipeline(Pipeline):
     """Runs a source through preprocessing and an engine; iterate it for one `Measurement` per frame, in order.
 
     Frames are measured and refused as `partum replay` and `partum attach` do it: the sector is found, text in it is
-    masked, and pictures without ultrasound, black or frozen ones are refused.
+    masked, and pictures without ultrasound are refused; of a live feed also those that repeat, freeze or go black.
 
     Use it as a context manager: leaving it stops and joins every thread, whatever happened, and closes source
     and engine. An error in any stage ends the run; what had been read before it is still delivered, then the
