@@ -54,7 +54,10 @@ def tests_slow(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """The documents: numbers and the picture of the architecture written anew, the site built strictly into site/."""
+    """The documents: numbers and the picture of the architecture written anew, the site built strictly into site/.
+
+    The picture of the README is made by itself: `python docs/scripts/overlay_picture.py`.
+    """
     session.run("python", "-m", "stream.pipeline.record_documents")
     session.run("python", "docs/scripts/fill_results.py")
     session.run("python", "docs/scripts/command_reference.py")

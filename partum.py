@@ -88,7 +88,7 @@ COMMANDS = {
     "folds": ("calibration.commands", "Train the grouped cross-validation; resumes."),
     "weak-labels": ("calibration.commands", "Let teachers write masks for frames that have none."),
     "sources": ("stream.app.commands", "List the live sources that attach can read here, and why not others."),
-    "doctor": ("stream.app.commands", "Examine this machine, with a mend for each fault."),
+    "doctor": ("stream.app.commands", "Examine this machine, with a remedy for each fault."),
     "config": ("stream.app.commands", "Show what holds of every option, and where it comes from."),
     "completion": ("stream.app.commands", "Let bash, zsh or fish complete commands and options."),
 }

@@ -19,7 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@click.group("bench", cls=CommandGroup, help="Measure how fast and how right this machine is.")
+@click.group(
+    "bench",
+    cls=CommandGroup,
+    help="Measure how fast and how right this machine is.",
+    examples=("partum bench model", "partum bench stream loop.mp4 --help"),
+)
 def bench_command() -> None:
     """See the group's help text above."""
 

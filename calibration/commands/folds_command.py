@@ -29,11 +29,15 @@ from stream.app.options.values import FileOrName, Folder
 )
 @out_option("FOLDER", "Folder of all runs.", type=Folder(path_type=Path, file_okay=False), required=True)
 @click.option(
-    "--network", type=FileOrName(), default="lite0.toml", show_default=True, help="Configuration of the mask network."
+    "--network",
+    type=FileOrName("calibration/learning/configs"),
+    default="lite0.toml",
+    show_default=True,
+    help="Configuration of the mask network.",
 )
 @click.option(
     "--refinement",
-    type=FileOrName(),
+    type=FileOrName("calibration/learning/refinement"),
     default="refinement.toml",
     show_default=True,
     help="Configuration of the second look.",

@@ -50,7 +50,6 @@ from calibration.learning.folds import ALL, FOLDS, KINDS
 from calibration.studies.cross_validation_tables import cross_validation_markdown
 from engines.errors import PartumError
 from engines.onnx.fitted import SCHEMA
-from stream.app.options.values import Folder
 from stream.common.atomic_file import write_atomic
 from stream.outputs.manifest import NOTICE, environment_facts, now_utc, write_json
 
@@ -181,9 +180,9 @@ def _orientation(predictions: Predictions) -> dict[str, float]:
 
 
 @click.command(help="Judge the folds trained in RUNS on the sets in DATA; the tables go to OUT.")
-@click.argument("data", type=Folder(path_type=Path))
-@click.argument("runs", type=Folder(path_type=Path))
-@click.argument("out", type=Folder(path_type=Path))
+@click.argument("data", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("runs", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
 def main(data: Path, runs: Path, out: Path) -> None:
     """See the command's help text above."""
     study_cross_validation(data, runs, out)

@@ -29,7 +29,6 @@ from calibration.evaluation.statistics.resampling import mean_interval
 from calibration.learning.folds import FOLDS
 from calibration.studies.common import markdown_table
 from engines.errors import PartumError
-from stream.app.options.values import Folder
 from stream.common.atomic_file import write_atomic
 from stream.outputs.manifest import NOTICE, environment_facts, now_utc, write_json
 
@@ -167,7 +166,7 @@ def _gain(gain: Mapping[str, Any]) -> str:
 
 
 @click.command(help="Judge VARIANTS (NAME=MASKS:LOOKS, folders of trainings) on a fold of the sets in DATA.")
-@click.argument("data", type=Folder(path_type=Path))
+@click.argument("data", type=click.Path(file_okay=False, path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False))
 @click.argument("variants", nargs=-1, required=True)
 @click.option("--fold", type=click.IntRange(0, FOLDS - 1), default=1, show_default=True, help="That was held out.")

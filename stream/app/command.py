@@ -11,7 +11,8 @@ import click
 from engines.redaction import redact_text
 from stream.app.options.config_option import CONFIG, NO_CONFIG, apply_config, configured_line, forget_config
 from stream.app.options.declare import Option
-from stream.app.options.values import FilePath, did_you_mean
+from stream.app.options.values import FilePath
+from stream.common.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,10 +55,7 @@ class Command(click.Command):
                     formatter.write_dl(found)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        if self.examples:
-            with formatter.section("Examples"):
-                for line in self.examples:
-                    formatter.write(f"{'':{formatter.current_indent}}{line}\n")  # whole: it is copied
+        _write_examples(self.examples, formatter)
 
     def invoke(self, ctx: click.Context) -> Any:
         if line := configured_line(ctx):
@@ -66,13 +64,21 @@ class Command(click.Command):
 
 
 class CommandGroup(click.Group):
-    """Sub-commands of a sub-command, listed with the whole of their first line, where Click cuts it."""
+    """A group of sub-commands, listed with the whole of their first line, where Click cuts it.
+
+    Args:
+        name: of it.
+        examples: lines for the end of the help, each a whole command line.
+        facts: for Click.
+    """
 
     command_class = Command
 
-    def __init__(self, name: str | None, **facts: Any) -> None:
+    def __init__(self, name: str | None, *, examples: Sequence[str] = (), **facts: Any) -> None:
         facts.setdefault("context_settings", {}).setdefault("help_option_names", ["-h", "--help"])
         super().__init__(name, **facts)
+        self.examples = tuple(examples)
+        self.params.append(_verbose_option())
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
@@ -88,6 +94,16 @@ class CommandGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, command.help or "") for name, command in self.commands.items()])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        _write_examples(self.examples, formatter)
+
+
+def _write_examples(examples: Sequence[str], formatter: click.HelpFormatter) -> None:
+    if examples:
+        with formatter.section("Examples"):
+            for line in examples:
+                formatter.write(f"{'':{formatter.current_indent}}{line}\n")  # whole: it is copied
 
 
 def command(name: str, **facts: Any) -> Callable[[Callable[..., Any]], Command]:

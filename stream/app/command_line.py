@@ -20,6 +20,7 @@ from stream.app.command import CommandGroup, config_option
 from stream.app.exit_codes import ExitCode
 from stream.app.options.config_option import remember_config
 from stream.common.errors import OptionError
+from stream.common.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,10 +39,13 @@ class LazyCommands(CommandGroup):
             `calibration.commands.weak_labels_command.weak_labels_command`.
         name: of the program.
         help_text: its own.
+        examples: lines for the end of its help.
     """
 
-    def __init__(self, table: Mapping[str, tuple[str, str]], *, name: str, help_text: str) -> None:
-        super().__init__(name, help=help_text)
+    def __init__(
+        self, table: Mapping[str, tuple[str, str]], *, name: str, help_text: str, examples: Sequence[str] = ()
+    ) -> None:
+        super().__init__(name, help=help_text, examples=examples)
         self.table = table
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -70,8 +74,9 @@ def program(table: Mapping[str, tuple[str, str]]) -> click.Group:
     group = LazyCommands(
         table,
         name="partum",
-        help_text="Live angle of progression and head-symphysis distance on intrapartum ultrasound.\n\n"
-        "Research use only, not a medical device.",
+        help_text="Measure the angle of progression and the head-symphysis distance on intrapartum ultrasound, live or"
+        " from a recording.\n\nResearch use only, not a medical device.",
+        examples=("partum replay", "partum replay loop.mp4 --out results", "partum doctor"),
     )
     group.params.append(config_option(remember_config))
     return click.version_option(package_name="partum")(group)
@@ -125,7 +130,7 @@ def _run(group: click.Group, words: list[str]) -> None:
         click.echo(error.format_message())
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "partum"
-        _fail(error, ExitCode.USAGE, f"{error.format_message()} (see '{command} --help')", given)
+        _fail(error, ExitCode.USAGE, f"{_usage_message(error)} (see '{command} --help')", given)
     except OptionError as error:
         _fail(error, ExitCode.USAGE, str(error), given)
     except (PartumError, click.ClickException) as error:
@@ -146,6 +151,13 @@ def _run(group: click.Group, words: list[str]) -> None:
             f"{type(error).__name__}: {error} (a defect: run again with -v and report it)",
             given,
         )
+
+
+def _usage_message(error: click.UsageError) -> str:
+    """What Click says, with the guess at an option in the words of the other guesses."""
+    if isinstance(error, click.NoSuchOption):
+        return f"{error.message.rstrip('.')}.{did_you_mean(error.option_name, error.possibilities or ())}"
+    return error.format_message()
 
 
 def _prepare_terminal() -> None:

@@ -1,6 +1,12 @@
-"""Makes text safe to print and draw."""
+"""Texts for people: safe to print and draw, and with a guess at what was meant."""
 
 from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def to_printable(text: str) -> str:
@@ -9,3 +15,9 @@ def to_printable(text: str) -> str:
     Worked value: a file named by the bytes 63 6C FF 69 70 is shown as `cl�ip`.
     """
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """What was probably meant: ` Did you mean 'replay'?`, or nothing."""
+    nearest = get_close_matches(word, list(known), n=1)
+    return f" Did you mean {nearest[0]!r}?" if nearest else ""

@@ -256,7 +256,8 @@ RECORD_FIELDS: tuple[RecordField, ...] = (
     ),
     RecordField(
         name="quality",
-        meaning="How clean the outlines are times how sure the model is of the angle, 0 to 1; null where not measured.",
+        meaning="Quality of the mask's shape, 0 to 1; where the model says what error to expect, times the expected"
+        " error of its surest frames over that of this frame. Null where not measured.",
         form=SHARE_OR_NULL,
         value=lambda measurement: _rounded(
             measurement.biometry.quality if measurement.biometry and measurement.landmarks else None

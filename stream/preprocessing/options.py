@@ -74,7 +74,11 @@ def read_profile(path: Path) -> PreprocessingOptions:
     """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors of some systems begin a file with a mark
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except OSError as error:
+        raise OptionError(f"{path}: the profile cannot be read ({error.strerror}); give another --profile") from error
+    except UnicodeDecodeError as error:
+        raise OptionError(f"{path}: is no text in UTF-8, as a profile is; save it as UTF-8") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise OptionError(f"{path}: is no profile that can be read ({error})") from error
     unknown = sorted(table.keys() - _KEYS.keys())
     if unknown:

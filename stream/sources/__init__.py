@@ -5,7 +5,6 @@ The modules are imported when a source of their kind is opened, so that this pac
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from engines.redaction import looks_like_address, redact
 from stream.common.clock import MonotonicClock
 from stream.common.errors import OptionError, SourceNotFound, SourceUnreadable
+from stream.common.text import did_you_mean
 from stream.sources.files.kinds import SUPPORTED, VIDEO_SUFFIXES, SourceKind, kind_of
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def open_source(uri: str | Path, *, clock: Clock | None = None, spacing: PixelSp
     if scheme in LIVE_SCHEMES:
         raise OptionError(f"{scheme}: is a live feed; watch it with: partum attach")
     if looks_like_address(uri) and not os.path.exists(uri):
-        raise SourceNotFound(f"{redact(uri)}: no such file or folder{_nearest(scheme, LIVE_SCHEMES | {'phantom'})}")
+        raise SourceNotFound(f"{redact(uri)}: no such file or folder.{_nearest(scheme, LIVE_SCHEMES | {'phantom'})}")
     return _open_path(Path(uri), clock, spacing)
 
 
@@ -92,14 +92,13 @@ def open_live(uri: str, *, clock: Clock | None = None, spacing: PixelSpacing | N
     named = uri if os.path.exists(uri) else redact(uri)
     nearest = _nearest(scheme, LIVE_SCHEMES)
     raise OptionError(
-        f"{named}: is no live feed{nearest}; give one of {known}; a recording is played by: partum replay"
+        f"{named}: is no live feed.{nearest} Give one of {known}; a recording is played by: partum replay"
     )
 
 
 def _nearest(scheme: str, known: Collection[str]) -> str:
-    """What was probably meant by a scheme that is not known."""
-    near = difflib.get_close_matches(scheme, sorted(known), n=1)
-    return f" (is {near[0]}: meant?)" if near and near[0] != scheme else ""
+    """What was probably meant by a scheme that is not known, as words between two sentences."""
+    return "" if scheme in known else did_you_mean(f"{scheme}:", [f"{name}:" for name in sorted(known)])
 
 
 def _open_phantom(uri: str, clock: Clock, spacing: PixelSpacing | None) -> FrameSource:

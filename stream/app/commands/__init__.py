@@ -1,1 +1,1 @@
-"""Sub-commands of replaying, watching, measuring and examining: `partum NAME` is in `NAME_command.py`."""
+"""Sub-commands of replaying, attaching, measuring and examining: `partum NAME` is in `NAME_command.py`."""

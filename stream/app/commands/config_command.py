@@ -15,8 +15,8 @@ from stream.app.options.config_file import configurable, settings_of
 from stream.app.options.config_option import looked_at, read_by
 from stream.app.options.declare import key_of
 from stream.app.options.shared import RUNS
-from stream.app.options.values import did_you_mean
 from stream.common.errors import OptionError
+from stream.common.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,12 +43,24 @@ class Held:
     origin: str
 
 
+def _complete_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The names of commands, and behind the name of a group those of its own."""
+    at = context.find_root().command
+    for name in context.params.get("names") or ():
+        found = at.get_command(context, name) if isinstance(at, click.Group) else None
+        if found is None:
+            return []
+        at = found
+    known = at.list_commands(context) if isinstance(at, click.Group) else []
+    return [name for name in known if name.startswith(incomplete)]
+
+
 @command(
     "config",
     help="Show what holds for COMMAND (default: replay and attach), and where each value comes from.",
     examples=("partum config", "partum config bench stream", "partum config replay --config clinic.toml --json"),
 )
-@click.argument("names", metavar="[COMMAND]", nargs=-1)
+@click.argument("names", metavar="[COMMAND]", nargs=-1, shell_complete=_complete_names)
 @json_option
 @click.pass_context
 def config_command(context: click.Context, names: tuple[str, ...], as_json: bool) -> None:

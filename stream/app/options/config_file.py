@@ -21,8 +21,9 @@ import click
 from stream.app.options.config_option import CONFIG, NO_CONFIG
 from stream.app.options.declare import key_of
 from stream.app.options.shared import shared_options
-from stream.app.options.values import Spacing, did_you_mean, rooted
+from stream.app.options.values import Spacing, rooted
 from stream.common.errors import OptionError
+from stream.common.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -50,19 +51,43 @@ class ConfigFile:
             return cls(path, text, tomllib.loads(text))
         except OSError as error:
             raise OptionError(f"{path}: cannot be read ({error.strerror}); mend that, or give --no-config") from error
+        except UnicodeDecodeError as error:
+            line = error.object[: error.start].count(b"\n") + 1
+            raise OptionError(f"{path}:{line}: is no text in UTF-8, as TOML is; save it as UTF-8") from error
         except (ValueError, RecursionError) as error:
             raise OptionError(f"{path}: is no TOML ({error})") from error
 
     def place(self, table: str, key: str = "") -> str:
-        """Where a table or a key of it stands: `partum.toml:3`; without a number where it is written another way."""
-        header, found = "", ""
-        for number, line in enumerate(self.text.splitlines(), 1):
-            if match := re.match(r"\s*\[\s*([^\[\]]+?)\s*\]", line):
-                header = match[1]
-                found = f":{number}" if header == table and not key else found
-            elif header == table and key and re.match(rf"""\s*["']?{re.escape(key)}["']?\s*=""", line):
-                found = f":{number}"
-        return f"{self.path}{found}"
+        """Where a table or a key of it stands: `partum.toml:3`.
+
+        Of one that has no line of its own (`analysis = {protocol = "robust"}`), the line of what it is in.
+        """
+        wanted = (*_parts(table), *([key] if key else ()))
+        lines = list(_named_lines(self.text))
+        below = (number for number, names in lines if names[: len(wanted)] == wanted)
+        above = ((len(names), -number) for number, names in lines if names == wanted[: len(names)])
+        number = next(below, None) or -max(above, default=(0, 0))[1]
+        return f"{self.path}:{number}" if number else str(self.path)
+
+
+_NAME = r"""(?:[\w-]+|"[^"]*"|'[^']*')"""
+_NAMES = rf"({_NAME}(?:\s*\.\s*{_NAME})*)"
+
+
+def _named_lines(text: str) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """The lines of a TOML file that begin a table or give a key, and the full names of those."""
+    header: tuple[str, ...] = ()
+    for number, line in enumerate(text.splitlines(), 1):
+        if match := re.match(rf"\s*\[\[?\s*{_NAMES}\s*\]", line):
+            header = _parts(match[1])
+            yield number, header
+        elif match := re.match(rf"\s*{_NAMES}\s*=", line):
+            yield number, (*header, *_parts(match[1]))
+
+
+def _parts(dotted: str) -> tuple[str, ...]:
+    """`bench.stream` as ("bench", "stream")."""
+    return tuple(name.strip("\"'") for name in re.findall(_NAME, dotted))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +141,10 @@ def check(file: ConfigFile, program: click.Group) -> None:
     for name, content in file.tables.items():
         if not isinstance(content, dict):
             place = file.place("", name)
-            if isinstance(content, list) and (name in shared or name in _names(program)):
-                raise OptionError(f"{place}: [[{name}]] is a list of tables; write it once, as [{name}]")
+            if name in shared or name in _names(program):
+                if isinstance(content, list):
+                    raise OptionError(f"{place}: [[{name}]] is a list of tables; write it once, as [{name}]")
+                raise OptionError(f"{place}: {name!r} is a table, no value; write [{name}] and its options below")
             raise OptionError(f"{place}: {name!r} stands in no table; put it below [{_table_of(name) or 'analysis'}]")
         if name in shared:
             _check_table(file, name, content, shared[name])

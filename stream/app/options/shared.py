@@ -68,7 +68,7 @@ class SourceOptions(OptionTable):
         "--spacing",
         type=Spacing(),
         on=(*RUNS, "measure"),
-        help="Millimetres per pixel in x and y, where the file does not know them.",
+        help="Millimetres per pixel in x and y, where the source does not state them.",
     )
     pace: float | None = declare(
         None, "--pace", type=Pace(), on=("replay",), shown_default="asap", help="How fast frames are released."
@@ -210,7 +210,7 @@ class WebOptions(OptionTable):
 
     Attributes:
         serve: its address, `host:port`; None serves none.
-        token: that viewers must bring; None makes one where the page can be reached from elsewhere.
+        token: access token for viewers; None generates one where other machines can reach the page.
         allow_hosts: names by which viewers may call it, beside its address.
         tls_cert, tls_key: PEM files, to serve it by HTTPS.
     """
@@ -231,8 +231,8 @@ class WebOptions(OptionTable):
         type=Text(),
         on=RUNS,
         is_secret=True,
-        shown_default="made up, and said",
-        help="That viewers from elsewhere must bring.",
+        shown_default="generated and printed",
+        help="Access token for viewers on other machines.",
     )
     allow_hosts: tuple[str, ...] = declare(
         (),

@@ -6,7 +6,6 @@ import math
 import os
 import re
 from dataclasses import dataclass
-from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from engines.redaction import looks_like_address
+from stream.common.text import did_you_mean
 
 if TYPE_CHECKING:
     import click.shell_completion
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from stream.preprocessing import PreprocessingOptions
 
 C = TypeVar("C")
+_PACKAGES = Path(__file__).resolve().parents[3]
 _EMPTY = "the value is empty; give one, or leave the option out"
 
 
@@ -35,12 +36,6 @@ class OneOf(click.Choice[C]):
     def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
         words = [self.normalize_choice(choice, ctx) for choice in self.choices]
         return f"{value!r} is not one of {', '.join(words)}.{did_you_mean(str(value), words)}"
-
-
-def did_you_mean(word: str, known: Any) -> str:
-    """What was probably meant: ` Did you mean 'replay'?`, or nothing."""
-    nearest = get_close_matches(word, list(known), n=1)
-    return f" Did you mean {nearest[0]!r}?" if nearest else ""
 
 
 class Pace(click.ParamType[float | None]):
@@ -139,9 +134,25 @@ class ModelName(_FileText):
 
 
 class FileOrName(_FileText):
-    """A file, or the name of one that ships."""
+    """A file, or the name of one that ships.
+
+    Args:
+        folders: of the files that ship, below the folder that holds the packages: `calibration/learning/configs`.
+    """
 
     name = "file|name"
+
+    def __init__(self, *folders: str) -> None:
+        self._folders = folders
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[click.shell_completion.CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        shipped = sorted(path.name for folder in self._folders for path in (_PACKAGES / folder).glob("*.toml"))
+        names = [CompletionItem(name) for name in shipped if name.startswith(incomplete)]
+        return [*names, *_files(incomplete)]
 
 
 def _files(incomplete: str) -> list[click.shell_completion.CompletionItem]:

@@ -58,6 +58,18 @@ def test_a_group_alone_says_what_it_can_do_and_that_is_no_error(capsys: pytest.C
     assert "Whether result B is faster than A, slower, or whether that cannot be said." in " ".join(said.out.split())
 
 
+@pytest.mark.parametrize("words", [[], ["bench"]], ids=["partum", "bench"])
+def test_the_help_of_a_group_ends_with_examples_and_has_verbose(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        partum.main([*words, "-h"])
+    lines = capsys.readouterr().out.splitlines()
+    start = lines.index("Examples:")
+    assert all(line.startswith(f"  {' '.join(['partum', *words])} ") for line in lines[start + 1 :])
+    assert any(line.startswith("  -v, --verbose") for line in lines[:start])
+
+
 def test_facts_of_a_model_are_not_cut_on_a_narrow_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,11 +136,11 @@ def test_the_examples_of_the_help_are_command_lines(names: Names) -> None:
 NEAR = {
     "a command": (["atach", "rtsp://a/1"], "Did you mean 'attach'?"),
     "a command of a group": (["bench", "modle"], "Did you mean 'model'?"),
-    "an option": (["replay", "--protocl", "robust"], "--protocol"),
+    "an option": (["replay", "--protocl", "robust"], "Did you mean '--protocol'?"),
     "a choice": (["replay", "--protocol", "robst"], "Did you mean 'robust'?"),
     "an orientation": (["measure", "masks", "-o", "x.csv", "--orientation", "mirored"], "Did you mean 'mirrored'?"),
     "a shell": (["completion", "bahs"], "Did you mean 'bash'?"),
-    "a feed": (["attach", "rtspp://a/1"], "meant?"),
+    "a feed": (["attach", "rtspp://a/1"], "Did you mean 'rtsp:'?"),
 }
 
 
@@ -237,11 +249,30 @@ def said_by(command: list[str], folder: Path) -> str:
     ).stdout
 
 
-@pytest.mark.parametrize("words", ["replay pa", "replay --model pa", "replay --profile pa", "train pa", "measure pa"])
+def completions(words: str) -> list[tuple[str, str]]:
+    *before, begun = words.split(" ")
+    found = ShellComplete(PROGRAM, {}, "partum", COMPLETE).get_completions(before, begun)
+    return [(item.value, item.type) for item in found]
+
+
+@pytest.mark.parametrize("words", ["replay pa", "replay --model pa", "replay --profile pa", "train xy", "measure pa"])
 def test_files_are_completed_by_the_shell(words: str) -> None:
-    *before, begun = words.split()
-    incomplete = ShellComplete(PROGRAM, {}, "partum", COMPLETE).get_completions(before, begun)
-    assert [(item.value, item.type) for item in incomplete] == [("pa", "file")]
+    assert completions(words) == [(words[-2:], "file")]
+
+
+@pytest.mark.parametrize("words", ["train ", "folds --network "])
+def test_names_of_shipped_configurations_are_completed_beside_files(words: str) -> None:
+    found = completions(words)
+    assert {("default.toml", "plain"), ("lite0.toml", "plain"), ("", "file")} <= set(found)
+    assert completions(f"{words}lit") == [("lite0.toml", "plain"), ("lit", "file")]
+    assert completions("folds --refinement ") == [("refinement.toml", "plain"), ("", "file")]
+
+
+def test_config_completes_the_names_of_commands() -> None:
+    assert {"replay", "attach", "bench"} <= {name for name, _ in completions("config ")}
+    assert [name for name, _ in completions("config rep")] == ["replay"]
+    assert [name for name, _ in completions("config bench st")] == ["stream"]
+    assert completions("config replay ") == []
 
 
 # Odd terminals

@@ -175,7 +175,10 @@ WRONG = {
     "[source]\nduration = nan": ("partum.toml:2", "no number"),
     "[source]\nduration = true": ("partum.toml:2", "a number, without quotes"),
     "[source]\nduration = '5'": ("partum.toml:2", "a number, without quotes"),
-    "[source]\nprofile = 'none.toml'": ("partum.toml:2: [source] profile", "none.toml"),
+    "[source]\nprofile = 'none.toml'": (
+        "partum.toml:2: [source] profile",
+        "none.toml: the profile cannot be read (No such",
+    ),
     "[source]\nsector = '10x'": ("partum.toml:2", "800x600+100+50"),
     "[source]\ntick-mm = 5\ntick_mm = 6": ("partum.toml:3", "leave one out"),
     "[outputs]\nigtl-out = 8.5": ("partum.toml:2", "a whole number"),
@@ -186,16 +189,21 @@ WRONG = {
     "[web]\nallow-host = 'ward'": ("partum.toml:2", "give a list"),
     "[web]\ntoken = 5": ("partum.toml:2", "a text in quotes"),
     "[bench]\nrate = 3": ("[bench] has the tables", "bench.stream"),
-    "[bench.steam]\nrate = 3": ("bench.stream", "Did you mean 'bench.stream'?"),
+    "\n[bench.steam]\nrate = 3": ("partum.toml:2: [bench]", "Did you mean 'bench.stream'?"),
     "[bench.stream]\nrate = 'fast'": ("partum.toml:2: [bench.stream] rate", "a number"),
     "[evaluate]\nconfig = 'x'": ("partum.toml:2", "no option 'config'"),
     "[train]\nnothing = 1": ("partum.toml:2", "It has: config, data"),
     "[analysis]\nprotocol = = 1": ("partum.toml: is no TOML", "line 2"),
-    "[[replay]]\nloop = true": ("partum.toml", "write it once, as [replay]"),
+    "[[replay]]\nloop = true": ("partum.toml:1", "write it once, as [replay]"),
+    "\n[[analysis]]\nprotocol = 'robust'": ("partum.toml:2", "write it once, as [analysis]"),
     "[doctor]\njson = true": ("partum.toml:2: [doctor] has no option 'json'", "It has: none"),
-    "[source.inner]\nloop = true": ("[source] has no option 'inner'", ""),
+    "\n[source.inner]\nloop = true": ("partum.toml:2: [source] has no option 'inner'", ""),
+    "\nanalysis = {protocl = 'robust'}": ("partum.toml:2: [analysis]", "Did you mean 'protocol'?"),
+    "\nanalysis.protocl = 'robust'": ("partum.toml:2: [analysis]", "Did you mean 'protocol'?"),
+    '[outputs]\n"overlai" = true': ("partum.toml:2: [outputs]", "Did you mean 'overlay'?"),
     "[web]\nserve = ''": ("partum.toml:2", "the value is empty"),
-    "analysis = 3\n[source]\nloop = true": ("partum.toml:1", "stands in no table"),
+    "analysis = 3\n[source]\nloop = true": ("partum.toml:1", "'analysis' is a table, no value; write [analysis]"),
+    "replay = true": ("partum.toml:1", "'replay' is a table, no value; write [replay]"),
 }
 
 
@@ -214,7 +222,9 @@ def test_a_file_that_cannot_be_read_is_told(home: Path, capsys: pytest.CaptureFi
     assert "none.toml: cannot be read" in failed(["replay", "--config", "none.toml"], capsys)
     assert "the path is empty" in failed(["replay", "--config", ""], capsys)
     Path("partum.toml").write_bytes(b"[analysis]\nmodel = '\xff'\n")
-    assert "partum.toml: is no TOML" in failed(["replay"], capsys)
+    assert "partum.toml:2: is no text in UTF-8" in failed(["replay"], capsys)
+    Path("scanner.toml").write_bytes(b"pane = '\xff'\n")
+    assert "scanner.toml: is no text in UTF-8" in failed(["replay", "--no-config", "--profile", "scanner.toml"], capsys)
     Path("partum.toml").write_text("x = " + "[" * 100_000)
     assert "partum.toml: is no TOML" in failed(["replay"], capsys)
     with pytest.raises(SystemExit) as end:  # help goes on: one needs it to mend the file
