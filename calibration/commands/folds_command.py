@@ -45,7 +45,7 @@ from stream.app.options.values import FileOrName, Folder
 def folds_command(runs: tuple[str, ...], data: Path, out: Path, network: str, refinement: str) -> None:
     """See the command's help text above."""
     try:
-        from calibration.learning.folds import runs_named, train_folds
+        from calibration.learning.folds import find_runs, train_folds
     except ImportError as error:
         raise EngineUnavailable(f"training needs {error.name}; pip install 'partum[train]'") from error
-    train_folds(runs_named(runs), data=data, out=out, network=network, refinement=refinement)
+    train_folds(find_runs(runs), data=data, out=out, network=network, refinement=refinement)

@@ -45,7 +45,7 @@ class FrameTable:
             raise TrainingError(f"{path}: cannot be read ({error}); take it away, and it is made anew") from error
 
     @classmethod
-    def joined(cls, parts: Sequence[Self]) -> Self:
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
         """Several tables as one."""
         names = [entry.name for entry in fields(cls)]
         return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})

@@ -136,7 +136,7 @@ def corrections(cases: Sequence[ScoredFrame]) -> dict[int, MoveEnds]:
     """How the second look moves the ends of an axis, by the row of each case that has one."""
     fits = fusions(cases)
     return {
-        case.row: partial(fits[case.fold].corrected, found=case.symphysis)
+        case.row: partial(fits[case.fold].correct, found=case.symphysis)
         for case in cases
         if case.symphysis is not None and case.symphysis.look is not None
     }

@@ -48,7 +48,7 @@ ALL = tuple(FoldRun(kind, fold) for fold in range(FOLDS) for kind in KINDS)
 """In the order in which they are trained: both of a fold, so that it can be judged."""
 
 
-def runs_named(names: Sequence[str]) -> tuple[FoldRun, ...]:
+def find_runs(names: Sequence[str]) -> tuple[FoldRun, ...]:
     """The runs of some names, in the order given; without any the cross-validation's, not those that ship.
 
     Raises:

@@ -77,8 +77,8 @@ def study_cross_validation(data: Path, runs: Path, out: Path) -> dict[str, Any]:
     for fold in folds:
         console.print(f"fold {fold}")
         kept.append(_kept(fold, data=data, runs=runs))
-    predictions = Predictions.joined([each for each, _ in kept])
-    negatives = Negatives.joined([each for _, each in kept])
+    predictions = Predictions.concatenate([each for each, _ in kept])
+    negatives = Negatives.concatenate([each for _, each in kept])
     check_same_frames(predictions)
     cases = cases_of(predictions)
     only_head = only_head_names(data)

@@ -81,7 +81,7 @@ def study_variants(data: Path, out: Path, variants: Sequence[Variant], *, fold: 
     base: np.ndarray[Any, np.dtype[np.float64]] | None = None
     for variant in variants:
         console.print(variant.name)
-        found, errors = judged(variant, frames, fold=fold)
+        found, errors = judge_variant(variant, frames, fold=fold)
         if base is not None:
             known = np.isfinite(errors) & np.isfinite(base)
             gain = (np.abs(errors) - np.abs(base))[known]
@@ -105,7 +105,7 @@ def study_variants(data: Path, out: Path, variants: Sequence[Variant], *, fold: 
     return content
 
 
-def judged(
+def judge_variant(
     variant: Variant, frames: Sequence[tuple[str, LabelledFrame]], *, fold: int
 ) -> tuple[dict[str, Any], np.ndarray[Any, np.dtype[np.float64]]]:
     """A variant's figures, and its AoP errors (found - drawn) by `fhps2023`, degrees; NaN where not measured."""

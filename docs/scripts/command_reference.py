@@ -22,7 +22,7 @@ sys.path.insert(0, str(REPOSITORY))
 from partum import COMMANDS
 from stream.app.command_line import program
 from stream.app.exit_codes import MEANINGS
-from stream.app.options.declare import as_option, declared, key_of
+from stream.app.options.declare import as_option, declared_fields, key_of
 from stream.app.options.shared import SHARED
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def keys() -> str:
     """The tables that commands share, with every key."""
     parts = []
     for kind in SHARED:
-        rows = [_key_row(as_option(each, kind, what.on[0]), what) for each, what in declared(kind)]
+        rows = [_key_row(as_option(each, kind, what.on[0]), what) for each, what in declared_fields(kind)]
         head = ["| key | value | default | of | meaning |", "|---|---|---|---|---|"]
         parts.append("\n".join([f"### `[{kind.TABLE}]`", "", *head, *rows]))
     return "\n\n".join(parts)

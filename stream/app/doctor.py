@@ -105,7 +105,7 @@ def _folders() -> Iterator[Finding]:
 
 
 def _extras() -> Iterator[Finding]:
-    for name, package, extra in (("screen", "uvicorn", "serve"), ("DICOM", "pydicom", "dicom")):
+    for name, package, extra in (("web page", "uvicorn", "serve"), ("DICOM", "pydicom", "dicom")):
         there = importlib.util.find_spec(package) is not None
         yield Finding(
             name=name,
@@ -132,7 +132,7 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (_machine, _clock, _decode
 
 
 def possible_sources() -> list[Finding]:
-    """What `partum attach` can watch here; `mend` says why not."""
+    """The live sources that `partum attach` can read here; `mend` says why not."""
     found = []
     devices = sorted(Path("/dev").glob("video*")) if Path("/dev").is_dir() else []
     for device in devices:

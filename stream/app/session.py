@@ -168,7 +168,7 @@ def _served(web: tuple[WebSettings, socket.socket] | None, runs: Sequence[Source
 
     settings, listening = web
     with WebServer([run.board for run in runs], settings=settings, listening=listening) as server:
-        Console(stderr=True).print(f"screen: {server.address}", markup=False, soft_wrap=True)
+        Console(stderr=True).print(f"web page: {server.address}", markup=False, soft_wrap=True)
         yield
 
 

@@ -85,7 +85,7 @@ def _overload(board: Board) -> list[str]:
     snapshot = board.snapshot()
     if not snapshot.throughput.is_overloaded:
         return []
-    return [f"{snapshot.throughput.words}; what helps: {', '.join(snapshot.remedies)}"]
+    return [f"{snapshot.throughput.message}; what helps: {', '.join(snapshot.remedies)}"]
 
 
 _RECORDING = (
@@ -115,7 +115,7 @@ class ChangeLog:
         self._said: tuple[str, str] = ("", "")
         self._was_overloaded = False
 
-    def news(self) -> list[str]:
+    def changes(self) -> list[str]:
         """Lines to write: whether the feed is seen, why not, and that the machine does not keep up."""
         lines = []
         state, reason = display_state(self._board.snapshot())
@@ -140,7 +140,7 @@ def _logged(boards: Sequence[Board], console: Console) -> Iterator[None]:
 
     def say() -> None:
         for log in logs:
-            for line in log.news():
+            for line in log.changes():
                 console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def look() -> None:

@@ -271,7 +271,7 @@ class FrameAnalyzer:
 
         def move_ends(superior: Point, inferior: Point) -> tuple[Point, Point]:
             own = [network.from_frame(target.to_frame(end)) for end in (superior, inferior)]
-            moved = self._fusion.corrected(own[0], own[1], symphysis)
+            moved = self._fusion.correct(own[0], own[1], symphysis)
             return target.from_frame(network.to_frame(moved[0])), target.from_frame(network.to_frame(moved[1]))
 
         return move_ends

@@ -154,11 +154,11 @@ class Fusion:
         """
         if mask is None or look is None:
             return mask if look is None else look.axis
-        direction = turned(mask.direction, self._turn(mask, look))
+        direction = turn(mask.direction, self._turn(mask, look))
         inferior = (1 - self.inferior) * mask.inferior + self.inferior * look.axis.inferior
         return Axis(inferior, direction)
 
-    def corrected(self, superior: Point, inferior: Point, found: Symphysis) -> tuple[Point, Point]:
+    def correct(self, superior: Point, inferior: Point, found: Symphysis) -> tuple[Point, Point]:
         """An axis of the mask, as some protocol defines it, corrected by what the second look adds to its ellipse's.
 
         Convention: pixels of the network's input, in which all of `found` is. The axis is turned about its inferior end
@@ -171,7 +171,7 @@ class Fusion:
             return superior, inferior
         own = np.array(inferior) - np.array(superior)
         scale = 1 + self.inferior * (look.length / (2 * found.ellipse.semi_major) - 1)
-        arm = scale * turned(own, self._turn(found.mask, look))
+        arm = scale * turn(own, self._turn(found.mask, look))
         end = np.array(inferior) + self.inferior * (look.axis.inferior - found.mask.inferior)
         return (float(end[0] - arm[0]), float(end[1] - arm[1])), (float(end[0]), float(end[1]))
 
@@ -181,7 +181,7 @@ class Fusion:
         return self.direction * turn_deg(mask.direction, look.axis.direction) + own
 
 
-def turned(direction: NDArray[np.float64], deg: float) -> NDArray[np.float64]:
+def turn(direction: NDArray[np.float64], deg: float) -> NDArray[np.float64]:
     """A direction (2,) turned from x towards y."""
     cos, sin = math.cos(math.radians(deg)), math.sin(math.radians(deg))
     x, y = direction

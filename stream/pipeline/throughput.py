@@ -44,7 +44,7 @@ class Throughput:
         return self.processed_hz + self.dropped_hz
 
     @property
-    def words(self) -> str:
+    def message(self) -> str:
         """What is said to people where the machine does not keep up; empty where it does."""
         if not self.is_overloaded:
             return ""

@@ -141,15 +141,15 @@ class FramePreprocessor:
         if cause is not None:
             self._begun(cause)
         if not has_its_size:
-            return self._segment_state.blank(frame, BLANK.copy()), Reason.NO_SECTOR
+            return self._segment_state.blank_frame(frame, BLANK.copy()), Reason.NO_SECTOR
         reason = self._known_before(frame)
         if reason is None:
             reason = self._placed(frame)
         if self._options.sector == WHOLE:
-            return self._segment_state.whole(frame), reason
+            return self._segment_state.full_frame(frame), reason
         if self._segment_state.sector is None:
-            return self._segment_state.blank(frame, BLANK.copy()), reason
-        return self._segment_state.shown(frame, is_new=reason is None), reason
+            return self._segment_state.blank_frame(frame, BLANK.copy()), reason
+        return self._segment_state.cropped_frame(frame, is_new=reason is None), reason
 
     def _begun(self, cause: SegmentCause) -> None:
         """What was seen of the pictures before a segment says nothing of those after."""

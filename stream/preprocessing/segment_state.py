@@ -181,7 +181,7 @@ class SegmentState:
         """The sector's window of a picture."""
         return image[self._window]
 
-    def shown(self, frame: Frame, *, is_new: bool) -> Frame:
+    def cropped_frame(self, frame: Frame, *, is_new: bool) -> Frame:
         """The frame taken last, with the sector alone, its text masked, its scale, and its segment."""
         assert self._text is not None
         image = self._masked(frame.image)
@@ -191,11 +191,11 @@ class SegmentState:
         origin = frame.origin[0] + self._origin[0], frame.origin[1] + self._origin[1]
         return self._told(frame, image=image, origin=origin, field_of_view=self.inside)
 
-    def whole(self, frame: Frame) -> Frame:
+    def full_frame(self, frame: Frame) -> Frame:
         """The frame taken last as it is, with its scale and its segment."""
         return self._told(frame)
 
-    def blank(self, frame: Frame, picture: NDArray[np.uint8]) -> Frame:
+    def blank_frame(self, frame: Frame, picture: NDArray[np.uint8]) -> Frame:
         """The frame taken last with another picture in the place of its own."""
         return self._told(frame, image=picture)
 

@@ -71,7 +71,7 @@ class Hypothesis:
     recent: tuple[tuple[Reading, Hypothesis | None], ...] = ()
 
     @classmethod
-    def begun(cls, reading: Reading, *, noise: FilterNoise) -> Hypothesis:
+    def begin(cls, reading: Reading, *, noise: FilterNoise) -> Hypothesis:
         """The hypothesis of one reading beside which nothing is known."""
         weight = max(reading.weight, LEAST_WEIGHT)
         return cls(
@@ -112,17 +112,17 @@ class Hypothesis:
             ),
         )
 
-    def surprise(self, reading: Reading, *, noise: FilterNoise) -> float:
+    def normalised_innovation_squared(self, reading: Reading, *, noise: FilterNoise) -> float:
         """The normalised innovation squared of a reading: 1 on average where the noise is as assumed."""
         prior = predict(self.belief, self.age_s(reading.t_s), noise=noise)
         y, HPH = innovation(prior, reading.value)
         return y * y / (HPH + noise.white_sd**2 / max(reading.weight, LEAST_WEIGHT))
 
-    def worth(self, t_s: float, *, within_s: float) -> float:
+    def total_weight(self, t_s: float, *, within_s: float) -> float:
         """What the readings of the `within_s` seconds (up to `MEMORY_S`) before `t_s` are worth together."""
         return math.fsum(weight for at_s, weight in self.voters if 0.0 <= t_s - at_s <= within_s)
 
-    def doubted(self, *, noise: FilterNoise) -> Hypothesis | None:
+    def after_refusal(self, *, noise: FilterNoise) -> Hypothesis | None:
         """The hypothesis once a refusal has followed its last reading: those just before it weigh less.
 
         None where nothing is left of it.
@@ -134,7 +134,7 @@ class Hypothesis:
         for reading, _ in self.recent:
             doubted = replace(reading, edge=max(EDGE_WEIGHT, reading.edge * edge_weight(last_s - reading.t_s)))
             if found is None:
-                found = Hypothesis.begun(doubted, noise=noise)
+                found = Hypothesis.begin(doubted, noise=noise)
             else:
                 found = found.with_reading(doubted, noise=noise) or found
         return replace(found, recent=()) if found else None

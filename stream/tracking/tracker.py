@@ -165,7 +165,7 @@ class Track:
         lead = self._lead
         if lead is None or lead.evidence <= ENOUGH or lead.age_s(t_s) > SHOW_S:
             return None
-        if lead.worth(t_s, within_s=SHOW_S) < LEAST_WORTH:
+        if lead.total_weight(t_s, within_s=SHOW_S) < LEAST_WORTH:
             return None
         age_s = lead.age_s(t_s)
         held = age_s > COAST_S
@@ -198,7 +198,7 @@ class Track:
         lead = self._lead
         if lead is None or lead.age_s(reading.t_s) > FORGET_S:
             # The learned noise is kept: it belongs to the source, not to what was followed.
-            self._lead, self._rival = Hypothesis.begun(reading, noise=self._noise), None
+            self._lead, self._rival = Hypothesis.begin(reading, noise=self._noise), None
             return
         if lead.age_s(reading.t_s) > SHOW_S and self._edge_s > lead.last_s:
             lead = replace(lead, evidence=0.0)  # nothing was shown meanwhile: it must be found again
@@ -209,18 +209,18 @@ class Track:
             return
         self._lead = lead
         rival = self._rival and self._rival.with_reading(reading, noise=self._noise)
-        self._rival = rival = rival or Hypothesis.begun(reading, noise=self._noise)
-        if rival.evidence > max(lead.worth(rival.first_s, within_s=VOTE_S), ENOUGH):
+        self._rival = rival = rival or Hypothesis.begin(reading, noise=self._noise)
+        if rival.evidence > max(lead.total_weight(rival.first_s, within_s=VOTE_S), ENOUGH):
             self._lead, self._rival = rival, None
 
     def _learn(self, lead: Hypothesis, reading: Reading, since_s: float) -> None:
         """Learns the level of the noise from how far the reading is off what was expected."""
-        nis = lead.surprise(reading, noise=self._noise)
+        nis = lead.normalised_innovation_squared(reading, noise=self._noise)
         self._level = update_noise_level(self._level, nis, since_s, noise=self._nominal)
         self._noise = self._nominal.at_level(self._level)
 
     def _doubted(self, hypothesis: Hypothesis | None) -> Hypothesis | None:
-        return hypothesis and hypothesis.doubted(noise=self._noise)
+        return hypothesis and hypothesis.after_refusal(noise=self._noise)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

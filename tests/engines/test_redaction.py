@@ -203,7 +203,7 @@ def test_a_run_of_many_feeds_writes_and_serves_no_password(tmp_path: Path) -> No
     served = b""
     line = b""
     assert process.stdout is not None
-    while b"screen: " not in line:
+    while b"web page: " not in line:
         line = process.stdout.readline()
         assert line, served
         served += line

@@ -10,7 +10,7 @@ from click.shell_completion import CompletionItem
 
 from stream.app.command import command
 from stream.app.options.config_option import from_files
-from stream.app.options.declare import filled
+from stream.app.options.declare import build_options
 from stream.app.options.shared import options_of
 from stream.app.options.values import PathOrAddress
 
@@ -44,7 +44,7 @@ def attach_command(context: click.Context, /, sources: tuple[str, ...], **values
     from stream.app.options.session_options import SessionOptions
     from stream.app.session import run_session
 
-    options = filled(SessionOptions, values, source=sources[0], live=True, from_files=from_files(context))
+    options = build_options(SessionOptions, values, source=sources[0], live=True, from_files=from_files(context))
     port = options.igtl_out
     more = [
         replace(options, source=source, igtl_out=port + number if port else port)

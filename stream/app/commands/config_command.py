@@ -12,7 +12,7 @@ import click
 from engines.redaction import looks_like_address, redact
 from stream.app.command import command, json_option
 from stream.app.options.config_file import configurable, settings_of
-from stream.app.options.config_option import looked_at, read_by
+from stream.app.options.config_option import read_by, searched_paths
 from stream.app.options.declare import key_of
 from stream.app.options.shared import RUNS
 from stream.common.errors import OptionError
@@ -27,7 +27,7 @@ SECRET = "***"
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class EffectiveValue:
     """Effective value of an option.
 
     Attributes:
@@ -68,7 +68,7 @@ def config_command(context: click.Context, names: tuple[str, ...], as_json: bool
     files = read_by(context)
     chosen = [names] if names else [(each,) for each in RUNS]
     held = {" ".join(each): list(_held(_find(context, each), each, files)) for each in chosen}
-    looked = [(str(path), os.path.isfile(path)) for path in looked_at(context)]
+    looked = [(str(path), os.path.isfile(path)) for path in searched_paths(context)]
     if as_json:
         commands = {
             name: {each.key: {"value": each.value, "from": each.origin, "table": each.table or name} for each in rows}
@@ -104,7 +104,7 @@ def _find(context: click.Context, names: Sequence[str]) -> click.Command:
     return at
 
 
-def _held(command: click.Command, names: Sequence[str], files: Sequence[ConfigFile]) -> Iterator[Held]:
+def _held(command: click.Command, names: Sequence[str], files: Sequence[ConfigFile]) -> Iterator[EffectiveValue]:
     settings = settings_of(command, names, files)
     context = click.Context(command)
     for each in configurable(command):
@@ -114,7 +114,7 @@ def _held(command: click.Command, names: Sequence[str], files: Sequence[ConfigFi
         if isinstance(shown, str) and not setting:
             value = shown
         is_secret = getattr(each, "is_secret", False) and setting is not None
-        yield Held(
+        yield EffectiveValue(
             table=getattr(each, "table", None) or "",
             key=key_of(each),
             value=SECRET if is_secret else _shown(value),
@@ -133,7 +133,7 @@ def _shown(value: Any) -> Any:
     return redact(value) if looks_like_address(value) else str(value)
 
 
-def _print(name: str, rows: Sequence[Held]) -> None:
+def _print(name: str, rows: Sequence[EffectiveValue]) -> None:
     click.echo(f"\npartum {name}")
     keys = max((len(each.key) for each in rows), default=0)
     texts = [_text(each.value) for each in rows]

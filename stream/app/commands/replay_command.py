@@ -8,7 +8,7 @@ import click
 
 from stream.app.command import command
 from stream.app.options.config_option import from_files
-from stream.app.options.declare import filled
+from stream.app.options.declare import build_options
 from stream.app.options.shared import options_of
 from stream.app.options.values import PathOrAddress
 
@@ -30,4 +30,4 @@ def replay_command(context: click.Context, /, source: str | None, **values: Any)
     from stream.app.options.session_options import SessionOptions
     from stream.app.session import run_session
 
-    run_session(filled(SessionOptions, values, source=source, from_files=from_files(context)))
+    run_session(build_options(SessionOptions, values, source=source, from_files=from_files(context)))

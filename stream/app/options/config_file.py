@@ -21,7 +21,7 @@ import click
 from stream.app.options.config_option import CONFIG, NO_CONFIG
 from stream.app.options.declare import key_of
 from stream.app.options.shared import shared_options
-from stream.app.options.values import Spacing, rooted
+from stream.app.options.values import Spacing, resolve_path
 from stream.common.errors import OptionError
 from stream.common.text import did_you_mean
 
@@ -280,7 +280,7 @@ def _single(kind: click.ParamType[Any], value: Any, folder: Path) -> Any:
         return ",".join(str(_of((int, float), side, "give two numbers, as [0.36, 0.36]")) for side in value)
     if getattr(kind, "takes_whole_numbers", False) and isinstance(value, int):
         return str(_of(int, value, "give a number or a text"))
-    return rooted(kind, _of(str, value, "give a text in quotes"), folder)
+    return resolve_path(kind, _of(str, value, "give a text in quotes"), folder)
 
 
 def _of(kind: Any, value: Any, wanted: str) -> Any:

@@ -67,7 +67,7 @@ def read_by(ctx: click.Context) -> Sequence[ConfigFile]:
     return files
 
 
-def looked_at(ctx: click.Context) -> Sequence[Path]:
+def searched_paths(ctx: click.Context) -> Sequence[Path]:
     """Where a command has looked for files."""
     from stream.app.options.config_file import places
 

@@ -6,7 +6,7 @@
         record: bool = declare(False, "--record", on=("attach",), help="Keep the pictures too.")
 
 From the field come the option of every command named in `on` (`options_of`), its key in `[outputs]` of a configuration
-file, its row in the manual, its place in the object that a run is given (`filled`) and its entry in `run.json`.
+file, its row in the manual, its place in the object that a run is given (`build_options`) and its entry in `run.json`.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def declare(
     return field(default=default, metadata={_KEY: declaration})
 
 
-def declared(options: type) -> Iterator[tuple[Field[Any], Declaration]]:
+def declared_fields(options: type) -> Iterator[tuple[Field[Any], Declaration]]:
     """The fields of a dataclass that are options, in order."""
     for each in fields(options):
         if _KEY in each.metadata:
@@ -138,7 +138,7 @@ def as_option(declared_field: Field[Any], kind: type[OptionTable], command: str)
     )
 
 
-def filled(options: type[T], values: Mapping[str, Any], **more: Any) -> T:
+def build_options(options: type[T], values: Mapping[str, Any], **more: Any) -> T:
     """The dataclass with its declared fields as a command was given them; others are named in `more`."""
-    given = {each.name: values[each.name] for each, _ in declared(options) if each.name in values}
+    given = {each.name: values[each.name] for each, _ in declared_fields(options) if each.name in values}
     return options(**given, **more)

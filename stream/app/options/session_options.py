@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engines.redaction import looks_like_address, redact
-from stream.app.options.declare import declared
+from stream.app.options.declare import declared_fields
 from stream.app.options.shared import AnalysisOptions, OutputOptions, SourceOptions, WebOptions
 from stream.app.options.values import ScannerProfile
 from stream.common.errors import OptionError
@@ -67,7 +67,9 @@ class SessionOptions(SourceOptions, AnalysisOptions, OutputOptions, WebOptions):
         """
         if self.serve is None:
             if self.token or self.allow_hosts or self.tls_cert or self.tls_key:
-                raise OptionError("--token, --allow-host, --tls-cert and --tls-key are the screen's: give --serve too")
+                raise OptionError(
+                    "--token, --allow-host, --tls-cert and --tls-key are the web page's: give --serve too"
+                )
             return None
         from stream.outputs.web.settings import WebSettings, parse_address
 
@@ -90,7 +92,7 @@ class SessionOptions(SourceOptions, AnalysisOptions, OutputOptions, WebOptions):
         """Every option, as written to `run.json`: whatever field this class or `PreprocessingOptions` has is in it."""
         shown: dict[str, object] = {"source": self.shown_source, "pace": self.pace or "asap"}
         shown["model"] = redact(self.model) if self.model and self.model in self.addresses else self.model or "default"
-        secrets = {each.name for each, what in declared(type(self)) if what.is_secret}
+        secrets = {each.name for each, what in declared_fields(type(self)) if what.is_secret}
         own = {each.name: getattr(self, each.name) for each in fields(self)}
         shown |= {name: None if own[name] is None else "given" for name in secrets}
         of_screen = {each.name: getattr(self.preprocessing, each.name) for each in fields(self.preprocessing)}

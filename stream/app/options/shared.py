@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from engines.registry import AUTO, BACKENDS
-from stream.app.options.declare import OptionTable, as_option, declare, declared, key_of
+from stream.app.options.declare import OptionTable, as_option, declare, declared_fields, key_of
 from stream.app.options.values import (
     FilePath,
     Folder,
@@ -257,7 +257,9 @@ SHARED: tuple[type[OptionTable], ...] = (SourceOptions, AnalysisOptions, OutputO
 
 def options_of(command: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
     """Adds the options that are declared for a command to its function, which takes them by the names of the fields."""
-    made = [as_option(each, kind, command) for kind in SHARED for each, what in declared(kind) if command in what.on]
+    made = [
+        as_option(each, kind, command) for kind in SHARED for each, what in declared_fields(kind) if command in what.on
+    ]
 
     def add(function: Callable[..., T]) -> Callable[..., T]:
         known = getattr(function, "__click_params__", [])  # as Click's own decorators keep them: last first
@@ -272,6 +274,6 @@ def shared_options() -> Mapping[str, Mapping[str, Option]]:
     """The tables that commands share in a configuration file, with the options of each by their keys."""
     found: dict[str, dict[str, Option]] = {}
     for kind in SHARED:
-        options = [as_option(each, kind, what.on[0]) for each, what in declared(kind)]
+        options = [as_option(each, kind, what.on[0]) for each, what in declared_fields(kind)]
         found[kind.TABLE] = {key_of(option): option for option in options}
     return found

@@ -221,7 +221,7 @@ class Profile(FilePath):
         return ScannerProfile.read(Path(os.fsdecode(super().convert(value, param, ctx))))
 
 
-def rooted(kind: click.ParamType[Any], text: str, folder: Path) -> str:
+def resolve_path(kind: click.ParamType[Any], text: str, folder: Path) -> str:
     """A value of a file in `folder`: paths are relative to that, and may begin with `~`."""
     is_path = isinstance(kind, (click.Path, PathOrAddress, ModelName)) and not looks_like_address(text)
     if not text or not (is_path or isinstance(kind, FileOrName)):

@@ -13,7 +13,7 @@ from stream.measurement.biometry import Biometry, Landmarks
 from stream.measurement.contours import longest_contour
 from stream.measurement.geometry import Ellipse, ellipse_tangent, law_of_cosines_deg
 from stream.measurement.protocols.base import Protocol
-from stream.measurement.protocols.squeezed import moved, resized, scale_back
+from stream.measurement.protocols.squeezed import move_in_square, resize_labels, scale_back
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,7 +37,7 @@ def measure_fhps2023(labels: NDArray[np.uint8], *, move_ends: MoveEnds | None = 
     axis' own. Worked value: PSFHS mask 03744 gives 147.74. Source: `cal_aop.py` and `ellipse.py` of the scorer; its
     choice among the two tangents is always the leading one.
     """
-    square = resized(labels, SIDE_PX)
+    square = resize_labels(labels, SIDE_PX)
     ps, head = _fitted_ellipse(square == 1), _fitted_ellipse(square == 2)
     if ps is None:
         return Biometry(protocol=NAME, reason=Reason.NO_PS)
@@ -47,7 +47,7 @@ def measure_fhps2023(labels: NDArray[np.uint8], *, move_ends: MoveEnds | None = 
     dx, dy = ps.semi_major * math.cos(angle), ps.semi_major * math.sin(angle)
     superior, inferior = (ps.center[0] - dx, ps.center[1] - dy), (ps.center[0] + dx, ps.center[1] + dy)
     if move_ends is not None:
-        superior, inferior = moved(superior, inferior, move_ends, labels, SIDE_PX)
+        superior, inferior = move_in_square(superior, inferior, move_ends, labels, SIDE_PX)
     tangent = ellipse_tangent(head, inferior)
     if tangent is None:
         return Biometry(protocol=NAME, reason=Reason.PS_END_IN_HEAD)

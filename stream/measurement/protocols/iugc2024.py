@@ -13,7 +13,7 @@ from stream.measurement.biometry import Biometry, Landmarks
 from stream.measurement.contours import longest_contour
 from stream.measurement.geometry import farthest_pair, law_of_cosines_deg, right_hand_tangent
 from stream.measurement.protocols.base import Protocol
-from stream.measurement.protocols.squeezed import float_point, moved, resized, scale_back
+from stream.measurement.protocols.squeezed import float_point, move_in_square, resize_labels, scale_back
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,7 +34,7 @@ def measure_iugc2024(labels: NDArray[np.uint8], *, move_ends: MoveEnds | None = 
     points. Worked value: the published landmark example, 122.41 degrees and 63.20 px. Source: `Biometry` of the
     IUGC 2024 starting kit; ties as there.
     """
-    square = resized(labels, SIDE_PX)
+    square = resize_labels(labels, SIDE_PX)
     ps, head = longest_contour(square == 1), longest_contour(square == 2)
     if ps is None or len(ps) < 2:
         return Biometry(protocol=NAME, reason=Reason.NO_PS)
@@ -45,7 +45,7 @@ def measure_iugc2024(labels: NDArray[np.uint8], *, move_ends: MoveEnds | None = 
         first, second = second, first
     superior, inferior = ps[first].astype(np.float64), ps[second].astype(np.float64)
     if move_ends is not None:
-        ends = moved(float_point(superior), float_point(inferior), move_ends, labels, SIDE_PX)
+        ends = move_in_square(float_point(superior), float_point(inferior), move_ends, labels, SIDE_PX)
         superior, inferior = map(np.array, ends)
     touching = right_hand_tangent(head, inferior)
     if touching is None:

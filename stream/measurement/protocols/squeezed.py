@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from stream.measurement.biometry import MoveEnds
 
 
-def resized(labels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+def resize_labels(labels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     """A label mask (H, W) enlarged or squeezed to (side, side) by its nearest pixels."""
     if labels.shape == (side, side):
         return labels
@@ -33,7 +33,7 @@ def scale_back(labels: NDArray[np.uint8], side: int) -> Callable[[Point], Point]
     return lambda point: ((point[0] + 0.5) * scale_x - 0.5, (point[1] + 0.5) * scale_y - 0.5)
 
 
-def moved(
+def move_in_square(
     superior: Point, inferior: Point, move_ends: MoveEnds, labels: NDArray[np.uint8], side: int
 ) -> tuple[Point, Point]:
     """The corrected ends of an axis, in pixels of the square like those given."""

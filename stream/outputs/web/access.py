@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::(\d{1,5}))?")
 WITHOUT_TOKEN = ("/healthz", "/readyz", "/static/")
 """Paths that say nothing of the stream: probes, and the page's own files."""
-NOT_SERVED = "This screen does not answer to that name. Open it by its address, or start it with --allow-host NAME."
-OTHER_SITE = "This screen is shown by its own page only."
-NO_TOKEN = "This screen needs the token of its address (?token=..., or the header Authorization: Bearer ...)."
+NOT_SERVED = "This page does not answer to that name. Open it by its address, or start it with --allow-host NAME."
+OTHER_SITE = "This page shows itself only: no page of another site may read it."
+NO_TOKEN = "This page needs the token of its address (?token=..., or the header Authorization: Bearer ...)."
 
 
 class Access:

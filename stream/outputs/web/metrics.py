@@ -100,7 +100,7 @@ def _gauges(feeds: Feeds) -> Iterator[Metric]:
         "partum_result_age_seconds", "Age of the newest result, since its capture.", labels=["feed"]
     )
     states = GaugeMetricFamily(
-        "partum_state", "What the screen says; 1 for the state that holds.", labels=["feed", "state"]
+        "partum_state", "What the web page says; 1 for the state that holds.", labels=["feed", "state"]
     )
     overloaded = GaugeMetricFamily(
         "partum_overloaded", "1 where this machine does not keep up with the feed.", labels=["feed"]

@@ -85,7 +85,7 @@ class WebServer:
         self._ready = threading.Event()
         self._error: BaseException | None = None
         self._server = self._make()
-        self._thread = threading.Thread(target=self._run, name="partum-screen")
+        self._thread = threading.Thread(target=self._run, name="partum-web")
 
     @property
     def token(self) -> str | None:
@@ -106,7 +106,7 @@ class WebServer:
         self._ready.wait()
         if self._error is not None:
             self._thread.join()
-            raise OutputError(f"the screen cannot be served ({self._error})")
+            raise OutputError(f"the web page cannot be served ({self._error})")
         return self
 
     def __exit__(

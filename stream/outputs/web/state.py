@@ -110,7 +110,7 @@ def _state_when_stale(snapshot: Snapshot, measurement: Measurement) -> tuple[Dis
         return DisplayState.NO_SIGNAL, f"no result for {snapshot.age_s:.0f} s"
     age = f"the newest result is {snapshot.age_s:.0f} s old"
     if snapshot.throughput.is_overloaded:
-        return DisplayState.DELAYED, f"{age}: {snapshot.throughput.words}"
+        return DisplayState.DELAYED, f"{age}: {snapshot.throughput.message}"
     read_ms = measurement.stage_ms.get(Stage.READ)
     if read_ms is not None and read_ms < measurement.latency_ms / 2:
         return DisplayState.DELAYED, f"{age}: this machine does not keep up"
@@ -167,7 +167,7 @@ def page_message(snapshot: Snapshot) -> dict[str, Any]:
 
 def _overload(snapshot: Snapshot) -> dict[str, Any] | None:
     """That this machine does not keep up, in words, and what would help; None where it does."""
-    words = snapshot.throughput.words
+    words = snapshot.throughput.message
     return {"words": words, "remedies": list(snapshot.remedies)} if words else None
 
 

@@ -24,7 +24,7 @@ class Backlog:
             self._seen.popleft()
 
     @property
-    def grows(self) -> bool:
+    def is_growing(self) -> bool:
         """Whether for a second the reader has hardly waited, and is no less late than it was."""
         if len(self._seen) < 2:
             return False

@@ -95,7 +95,7 @@ class VideoPictures:
         if packet.is_keyframe:
             self._is_behind = self._is_behind and self._late_ns > IN_TIME_NS
             return False
-        if not self._is_behind and self._has_stamps and self._decoder.can_skip and self._backlog.grows:
+        if not self._is_behind and self._has_stamps and self._decoder.can_skip and self._backlog.is_growing:
             self._is_behind = True
             self._backlog.forget()
         return self._is_behind and self._last is not None

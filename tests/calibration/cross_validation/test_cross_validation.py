@@ -30,7 +30,7 @@ from calibration.cross_validation.score import (
 )
 from calibration.data.bands import BANDS, axis_deg, band_of
 from calibration.errors import ConfigError, TrainingError
-from calibration.learning.folds import ALL, held_out, runs_named, with_fold
+from calibration.learning.folds import ALL, find_runs, held_out, with_fold
 from calibration.learning.settings.training import SourceSettings, load_config
 from engines.network.gate import mask_evidence
 from stream.measurement.expected_error import FEATURES, ErrorModel
@@ -203,7 +203,7 @@ class Two(FrameTable):
 def test_what_is_kept_comes_back_and_joins(tmp_path: Path) -> None:
     first = Two(names=np.array(["a", "b"]), values=np.array([1.0, 2.0]))
     first.save(tmp_path / "two.npz")
-    both = Two.joined([Two.load(tmp_path / "two.npz"), first.where(np.array([False, True]))])
+    both = Two.concatenate([Two.load(tmp_path / "two.npz"), first.where(np.array([False, True]))])
     assert (both.names.tolist(), both.values.tolist()) == (["a", "b", "b"], [1.0, 2.0, 2.0])
     assert [path.name for path in tmp_path.iterdir()] == ["two.npz"]
 
@@ -220,21 +220,21 @@ def test_a_frame_held_out_twice_is_an_error() -> None:
     table = predictions([drawn()] * 2)
     check_same_frames(table)
     with pytest.raises(TrainingError, match="psfhs/0 was held out in two folds"):
-        check_same_frames(Predictions.joined([table, table]))
+        check_same_frames(Predictions.concatenate([table, table]))
 
 
 def test_runs_are_named_and_hold_out_their_fold() -> None:
     assert [run.name for run in ALL[:3]] == ["mask-0", "refinement-0", "mask-1"]
-    assert runs_named(["refinement-4"])[0].fold == 4
-    assert runs_named([]) == ALL
+    assert find_runs(["refinement-4"])[0].fold == 4
+    assert find_runs([]) == ALL
     with pytest.raises(ConfigError, match="mask-9: no such run; the runs are mask-0, refinement-0"):
-        runs_named(["mask-9"])
+        find_runs(["mask-9"])
     sources = [SourceSettings(path="a", folds=5), SourceSettings(path="b", folds=4), SourceSettings(path="c")]
     assert [source.fold for source in with_fold(sources, 4)] == [4, 0, 0]
 
 
 def test_what_ships_learns_from_all_frames_by_the_same_recipe() -> None:
-    assert [run.name for run in runs_named(["mask-all", "refinement-all"])] == ["mask-all", "refinement-all"]
+    assert [run.name for run in find_runs(["mask-all", "refinement-all"])] == ["mask-all", "refinement-all"]
     recipe = load_config("lite0.toml")
     config = held_out(recipe, None)
     assert not any(source.folds for source in config.train)

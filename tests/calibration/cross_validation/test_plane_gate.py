@@ -105,16 +105,16 @@ def test_near_duplicates_count_once() -> None:
         source="planes",
         groups=[*alone.groups[:20].tolist(), *["the odd one"] * 19],
     )
-    gates = [fit_gate(Predictions.joined([standard, each]), others).weights for each in (alone, often)]
+    gates = [fit_gate(Predictions.concatenate([standard, each]), others).weights for each in (alone, often)]
     assert gates[0] == pytest.approx(gates[1], abs=0.02)
     apart = replace(often, groups=np.arange(len(often)).astype(str))
-    assert np.abs(fit_gate(Predictions.joined([standard, apart]), others).weights - gates[0]).max() > 0.05
+    assert np.abs(fit_gate(Predictions.concatenate([standard, apart]), others).weights - gates[0]).max() > 0.05
 
 
 def test_frames_labelled_only_head_count_half_and_are_told_apart() -> None:
     standard, others = predictions(around(TRUE, 30, 0), source="planes"), negatives(around(FALSE, 50, 1))
     doubtful = predictions(around(TRUE, 20, 2), planes=0, source="planes")  # as if a symphysis were there
-    table = Predictions.joined([standard, doubtful])
+    table = Predictions.concatenate([standard, doubtful])
     names = frozenset(doubtful.names.tolist())
     strict, lenient = fit_gate(table, others), fit_gate(table, others, names)
     of = evidence_of(doubtful)

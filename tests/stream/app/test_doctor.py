@@ -56,7 +56,7 @@ def test_without_an_engine_it_fails_and_says_what_to_install(
         (lambda patch: patch.setattr(doctor, "LATE_S", -1.0), "clock", "stalls"),
         (lambda patch: patch.setattr(doctor, "DECODERS", ("h264", "nothing")), "decoders", "missing nothing"),
         (lambda patch: patch.setattr("os.access", lambda *_: False), "engine cache", "PARTUM_CACHE"),
-        (lambda patch: patch.setattr("importlib.util.find_spec", lambda _: None), "screen", "partum[serve]"),
+        (lambda patch: patch.setattr("importlib.util.find_spec", lambda _: None), "web page", "partum[serve]"),
     ],
 )
 def test_each_fault_has_a_mend(monkeypatch: pytest.MonkeyPatch, change: Any, name: str, mend: str) -> None:

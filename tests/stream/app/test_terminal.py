@@ -87,8 +87,8 @@ def test_a_machine_that_does_not_keep_up_says_so_and_what_would_help() -> None:
     words = "this machine measures 3 of 25 frames a second; what helps: --early-exit, fewer feeds"
     assert words in state_line(board)
     log = ChangeLog(board)
-    assert log.news() == [f"{NAME}: live", f"{NAME}: {words}"]
-    assert log.news() == []
+    assert log.changes() == [f"{NAME}: live", f"{NAME}: {words}"]
+    assert log.changes() == []
 
 
 def test_a_run_ends_with_what_the_machine_did_not_manage() -> None:
@@ -119,7 +119,7 @@ def test_a_log_gets_a_line_for_each_change_and_none_for_seconds_that_pass() -> N
         (LinkState.CLOSED, ""),
     ):
         source.now(link, reason)
-        lines += log.news()
+        lines += log.changes()
     assert lines == [
         f"{NAME}: connecting",
         f"{NAME}: connecting (cannot be opened (Connection refused))",
@@ -130,11 +130,11 @@ def test_a_log_gets_a_line_for_each_change_and_none_for_seconds_that_pass() -> N
     ]
     source.now(LinkState.LIVE)
     clock.advance(1_500_000_000)
-    assert log.news() == [f"{NAME}: delayed (the newest result is 2 s old: its picture came late)"]
+    assert log.changes() == [f"{NAME}: delayed (the newest result is 2 s old: its picture came late)"]
     board.write(measurement(1, clock, state=FrameState.REFUSED, reason=Reason.NO_PS))
-    assert log.news() == [f"{NAME}: live"]
+    assert log.changes() == [f"{NAME}: live"]
     board.write(measurement(2, clock))
-    assert log.news() == []
+    assert log.changes() == []
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])

@@ -22,8 +22,8 @@ from stream.measurement.symphysis_axis import (
     Symphysis,
     axis_of_ellipse,
     ellipse_of,
+    turn,
     turn_deg,
-    turned,
     viewed_axis,
 )
 
@@ -38,15 +38,15 @@ def labels(deg: float = 25.0) -> NDArray[np.uint8]:
 
 
 def view(deg: float, *, inferior: tuple[float, float] = (121.0, 84.0), spread: float = 0.1) -> list[float]:
-    direction = turned(RIGHT, deg)
+    direction = turn(RIGHT, deg)
     superior = np.array(inferior) - 68 * direction
     return [*direction, *inferior, *superior, math.log(spread)]
 
 
 @given(st.floats(-179, 179), st.floats(-179, 179))
 def test_turning_and_its_angle_are_inverse(start: float, by: float) -> None:
-    direction = turned(RIGHT, start)
-    assert turn_deg(direction, turned(direction, by)) == pytest.approx(by, abs=1e-6)
+    direction = turn(RIGHT, start)
+    assert turn_deg(direction, turn(direction, by)) == pytest.approx(by, abs=1e-6)
 
 
 def test_a_mirrored_symphysis_has_the_mirrored_axis() -> None:
@@ -84,7 +84,7 @@ def test_where_nobody_looked_there_is_no_second_look() -> None:
 
 @pytest.mark.parametrize(("share", "deg"), [(0.0, 10.0), (0.5, 20.0), (0.75, 25.0), (1.0, 30.0)])
 def test_the_joint_direction_is_turned_by_its_share(share: float, deg: float) -> None:
-    mask = Axis(np.array([10.0, 20.0]), turned(RIGHT, 10))
+    mask = Axis(np.array([10.0, 20.0]), turn(RIGHT, 10))
     look = viewed_axis(np.array([view(30, inferior=(30.0, 40.0))]))
     joint = Fusion(direction=share, inferior=0.25).join(mask, look)
     assert joint is not None
@@ -95,8 +95,8 @@ def test_the_joint_direction_is_turned_by_its_share(share: float, deg: float) ->
 
 def test_a_bias_of_the_direction_is_taken_off_towards_the_same_side_of_the_body_in_a_mirrored_picture() -> None:
     fusion = Fusion(direction=0.5, inferior=0.5, turn_deg=-2.0)
-    normal = fusion.join(Axis(np.array([10.0, 20.0]), turned(RIGHT, 10)), viewed_axis(np.array([view(30)])))
-    mirrored = fusion.join(Axis(np.array([10.0, 20.0]), turned(RIGHT, 170)), viewed_axis(np.array([view(150)])))
+    normal = fusion.join(Axis(np.array([10.0, 20.0]), turn(RIGHT, 10)), viewed_axis(np.array([view(30)])))
+    mirrored = fusion.join(Axis(np.array([10.0, 20.0]), turn(RIGHT, 170)), viewed_axis(np.array([view(150)])))
     assert normal is not None
     assert mirrored is not None
     assert normal.deg == pytest.approx(18.0)
@@ -111,18 +111,18 @@ def test_an_axis_is_corrected_by_what_the_look_adds_to_the_ellipse() -> None:
     inferior = found.mask.inferior
     superior = inferior - 2 * found.ellipse.semi_major * found.mask.direction
     ends = (float(superior[0]), float(superior[1])), (float(inferior[0]), float(inferior[1]))
-    near, far = Fusion(direction=1.0, inferior=1.0).corrected(*ends, found)
+    near, far = Fusion(direction=1.0, inferior=1.0).correct(*ends, found)
     assert far == pytest.approx((123, 88))
-    assert near == pytest.approx(np.array((123, 88)) - 68 * turned(RIGHT, 35), abs=1e-6)
+    assert near == pytest.approx(np.array((123, 88)) - 68 * turn(RIGHT, 35), abs=1e-6)
     joint = Fusion(direction=0.3, inferior=0.6).join(found.mask, found.look)
-    near, far = Fusion(direction=0.3, inferior=0.6).corrected(*ends, found)
+    near, far = Fusion(direction=0.3, inferior=0.6).correct(*ends, found)
     assert joint is not None
     assert far == pytest.approx(joint.inferior)
     assert turn_deg(joint.direction, np.subtract(far, near)) == pytest.approx(0, abs=1e-6)
-    unmoved = Fusion(direction=0.0, inferior=0.0).corrected(*ends, found)
+    unmoved = Fusion(direction=0.0, inferior=0.0).correct(*ends, found)
     assert np.array(unmoved) == pytest.approx(np.array(ends))
     alone = Symphysis(found.ellipse, found.mask, None)
-    assert Fusion().corrected(*ends, alone) == ends
+    assert Fusion().correct(*ends, alone) == ends
 
 
 @pytest.mark.parametrize("shares", [{"direction": 1.2}, {"inferior": -0.1}, {"direction": math.nan}])

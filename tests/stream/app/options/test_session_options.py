@@ -12,7 +12,7 @@ import pytest
 from stream.app.commands.attach_command import attach_command
 from stream.app.commands.replay_command import replay_command
 from stream.app.options.config_file import configurable
-from stream.app.options.declare import declared, filled, key_of
+from stream.app.options.declare import build_options, declared_fields, key_of
 from stream.app.options.session_options import SessionOptions
 from stream.app.options.shared import SHARED, shared_options
 from stream.app.options.values import ScannerProfile
@@ -63,7 +63,7 @@ def test_a_configuration_file_can_hold_every_option_of_the_command_line(command:
 
 def test_an_option_is_declared_in_one_place_and_appears_everywhere() -> None:
     """The count that a new option is judged by: each of the four tables is all that says of its options."""
-    declared_names = {each.name for kind in SHARED for each, _ in declared(kind)}
+    declared_names = {each.name for kind in SHARED for each, _ in declared_fields(kind)}
     taken = {str(each.name) for command in (replay_command, attach_command) for each in command.params}
     assert taken - declared_names == {"source", "sources", "verbose", "config_file", "no_config"}
     assert declared_names - taken == set()
@@ -73,7 +73,7 @@ def test_an_option_is_declared_in_one_place_and_appears_everywhere() -> None:
 def test_defaults_of_the_command_line_are_those_of_the_class() -> None:
     for command, differing in ((replay_command, set()), (attach_command, {"overlay"})):
         context = command.make_context("partum", ["rtsp://a/live"])
-        given = filled(SessionOptions, context.params)
+        given = build_options(SessionOptions, context.params)
         differ = {
             each.name
             for each in fields(SessionOptions)

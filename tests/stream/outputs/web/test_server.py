@@ -241,12 +241,12 @@ def test_overload_is_said_in_words_with_what_would_help(measurements: list[Measu
         board.write(new if number % 8 == 0 else replace(new, state=FrameState.DROPPED, reason=Reason.OVERLOAD))
         clock.advance(40_000_000)
     words = "this machine measures 3 of 25 frames a second"
-    assert board.throughput.words == words
+    assert board.throughput.message == words
     assert page_message(board.snapshot())["overload"] == {"words": words, "remedies": ["--early-exit"]}
     assert 'partum_overloaded{feed="1"} 1' in metrics_text([board])
     clock.advance(1_500_000_000)
     late = replace(board.snapshot(), link=LIVE)
-    assert display_state(late) == (DisplayState.DELAYED, f"the newest result is 2 s old: {late.throughput.words}")
+    assert display_state(late) == (DisplayState.DELAYED, f"the newest result is 2 s old: {late.throughput.message}")
     clock.advance(5_000_000_000)
     for _ in range(100):
         board.write(captured(measurements[20], clock.now_ns()))
