@@ -3,16 +3,20 @@
     python docs/scripts/architecture.py            # write
     python docs/scripts/architecture.py --check    # exit code 1 if the picture is not current
 
-A room is a folder one level below a floor (`stream/sources`), or the modules that lie directly on a floor. Floors are
-bands, a room lies below all rooms that import it, and an arrow that follows from two others is left out.
+A room is a folder one level below a floor (`stream/sources`), or the modules that lie directly on a floor; those of
+`engines` are two rooms, what lies above its folders in the layers of import-linter, and what lies below. Floors are
+bands, a room lies below all rooms that import it, and an arrow that follows from two others is left out. An import that
+import-linter exempts from its layers is a dotted arrow.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import tomllib
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -49,8 +53,42 @@ class Box:
 def room_of(module: str) -> str:
     """`stream.sources.video` lies in `stream.sources`, `stream.frame` in `stream`."""
     parts = module.split(".")
-    is_folder = len(parts) > 1 and (REPOSITORY / parts[0] / parts[1]).is_dir()
-    return ".".join(parts[:2]) if is_folder else parts[0]
+    if len(parts) > 1 and _is_folder(".".join(parts[:2])):
+        return ".".join(parts[:2])
+    if parts[0] == "engines":
+        return "engines.(selection)" if module in _above_folders("engines") else "engines.(base)"
+    return parts[0]
+
+
+def _is_folder(module: str) -> bool:
+    return REPOSITORY.joinpath(*module.split(".")).is_dir()
+
+
+@cache
+def _layer_contracts() -> list[dict[str, list[str]]]:
+    """The layers that import-linter holds the code to."""
+    tools = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    return [contract for contract in tools["importlinter"]["contracts"] if contract["type"] == "layers"]
+
+
+@cache
+def _above_folders(floor: str) -> set[str]:
+    """The modules directly on a floor that lie above all its folders, and the floor's own."""
+    above = {floor}
+    for contract in _layer_contracts():
+        if contract["layers"][0].startswith(f"{floor}."):
+            for layer in contract["layers"]:
+                modules = layer.split(" | ")
+                if any(map(_is_folder, modules)):
+                    break
+                above.update(modules)
+    return above
+
+
+def exempted() -> set[tuple[str, str]]:
+    """The imports of modules that the layers make an exception for."""
+    pairs = (pair.split(" -> ") for contract in _layer_contracts() for pair in contract.get("ignore_imports", ()))
+    return {(module, imported) for module, imported in pairs}
 
 
 def floor_of(room: str) -> str:
@@ -58,13 +96,13 @@ def floor_of(room: str) -> str:
 
 
 def rooms() -> Rooms:
-    """All rooms, by the imports of their modules."""
+    """All rooms, by the imports of their modules; without those that are exempted."""
     sys.path.insert(0, str(REPOSITORY))
     graph = grimp.build_graph(*FLOORS, cache_dir=None)
     found: Rooms = {room_of(module): set() for module in sorted(graph.modules)}
     for module in graph.modules:
         for imported in graph.find_modules_directly_imported_by(module):
-            if room_of(imported) != room_of(module):
+            if room_of(imported) != room_of(module) and (module, imported) not in exempted():
                 found[room_of(module)].add(room_of(imported))
     return {room: imported for room, imported in found.items() if imported or any(room in of for of in found.values())}
 
@@ -101,6 +139,11 @@ def levels(rooms: Rooms, floor: str) -> list[list[str]]:
             for imported in rooms[room]:
                 if imported in level and room not in reached(rooms, imported):
                     level[imported] = max(level[imported], level[room] + 1)
+    imported_here = {imported for room in own for imported in rooms[room]}
+    for room in own:  # one that nobody on its floor imports lies just above what it imports
+        below = [level[imported] for imported in rooms[room] if imported in level]
+        if room not in imported_here and below:
+            level[room] = max(level[room], min(below) - 1)
     rows = defaultdict(list)
     for room in sorted(own):
         rows[level[room]].append(room)
@@ -162,6 +205,10 @@ def drawn() -> str:
             _arrow(boxes[room], boxes[imported], is_far=floor_of(room) != floor_of(imported))
             for room, imported in arrows
         ),
+        *(
+            _arrow(boxes[room_of(module)], boxes[room_of(imported)], is_far=False, is_dotted=True)
+            for module, imported in sorted(exempted())
+        ),
         *(_box(room, box) for room, box in boxes.items()),
         "</svg>",
     ]
@@ -186,17 +233,19 @@ def _box(room: str, box: Box) -> str:
     )
 
 
-def _arrow(start: Box, end: Box, *, is_far: bool) -> str:
+def _arrow(start: Box, end: Box, *, is_far: bool, is_dotted: bool = False) -> str:
     """An arrow from room to room; one to another floor is pale."""
     down = start.top < end.top
     y1, y2 = (start.top + BOX_H, end.top) if down else (start.top, end.top + BOX_H)
     if start.top == end.top:
         y1 = y2 = start.top + BOX_H
+    dots = ' stroke-dasharray="2 4"' if is_dotted else ""
+    x1, x2 = (box.middle + (14 if is_dotted else 0) for box in (start, end))  # beside the arrow that goes the other way
     bend = 0.5 * max(abs(y2 - y1), GAP_Y) * (1 if y1 <= y2 else -1)
     return (
-        f'<path d="M{start.middle:.1f} {y1:.1f} C{start.middle:.1f} {y1 + bend:.1f} {end.middle:.1f} '
-        f'{y2 - (bend if y1 != y2 else -bend):.1f} {end.middle:.1f} {y2:.1f}" fill="none" stroke="#555" '
-        f'stroke-opacity="{0.3 if is_far else 0.8}" marker-end="url(#tip)"/>'
+        f'<path d="M{x1:.1f} {y1:.1f} C{x1:.1f} {y1 + bend:.1f} {x2:.1f} '
+        f'{y2 - (bend if y1 != y2 else -bend):.1f} {x2:.1f} {y2:.1f}" fill="none" stroke="#555" '
+        f'stroke-opacity="{0.3 if is_far else 0.8}"{dots} marker-end="url(#tip)"/>'
     )
 
 
