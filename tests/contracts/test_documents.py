@@ -189,6 +189,11 @@ def test_options_and_exit_codes_are_those_that_are_declared() -> None:
     run_script("docs/scripts/command_reference.py", "--check")
 
 
+def test_the_site_begins_as_the_readme_does() -> None:
+    about = (REPOSITORY / "README.md").read_text(encoding="utf-8").partition("> **Research use only")[0]
+    assert (REPOSITORY / "docs" / "index.md").read_text(encoding="utf-8").startswith(about)
+
+
 def test_the_picture_of_the_architecture_is_that_of_the_imports() -> None:
     pytest.importorskip("grimp", reason="needs the package grimp")
     run_script("docs/scripts/architecture.py", "--check")
