@@ -96,15 +96,15 @@ def folders(
     return results
 
 
-def by_scanner(cues: NDArray[np.float64], looks: Iterable[str], phantoms: NDArray[np.float64]) -> dict[str, object]:
+def by_scanner(cues: NDArray[np.float64], scanners: Iterable[str], phantoms: NDArray[np.float64]) -> dict[str, object]:
     """Masks of each kind of scanner by weights of the others alone: as far from what was learned as the data allow."""
-    kinds = np.array(list(looks))
+    kinds = np.array(list(scanners))
     found: dict[str, object] = {}
-    for look in sorted(set(kinds)):
-        others = kinds != look
+    for scanner in sorted(set(kinds)):
+        others = kinds != scanner
         if others.any():
             weights = fit_weights(np.concatenate([cues[others], phantoms]))
-            found[look] = {"masks": int((~others).sum()), **reading_shares(cues[~others] @ weights)}
+            found[scanner] = {"masks": int((~others).sum()), **reading_shares(cues[~others] @ weights)}
     return found
 
 

@@ -14,9 +14,9 @@ from calibration.cross_validation.frame_table import FrameTable
 from calibration.cross_validation.negatives import fold_negatives
 from calibration.cross_validation.predictions import (
     SIDE,
+    find_refinements,
     fold_frames,
     labels_of,
-    looks_of,
     mask_network,
     run_network,
     views_of,
@@ -84,7 +84,7 @@ def predict_negatives(fold: int, *, data: Path, runs: Path) -> Negatives:
         logits, plane, _ = run_network(network, pictures)
         kinds += [kind] * len(pictures)
         found.append(features(logits, plane))
-        views.append(views_of(looks_of(runs, fold), pictures, logits))
+        views.append(views_of(find_refinements(runs, fold), pictures, logits))
         measurable += [
             math.isfinite(aop_deg(axis_of(labels == 1), ellipse_of(labels == 2))) for labels in labels_of(logits)
         ]

@@ -42,7 +42,8 @@ class Predictions(FrameTable):
     """Labels and predictions of n frames; masks and points in pixels of the network's square.
 
     Attributes:
-        names, groups, looks: (n,) text; names with their data set, as `psfhs/03744`.
+        names, groups, looks: (n,) text; names with their data set, as `psfhs/03744`; of the scanners, by the data set's
+            column `look`.
         folds: (n,) the fold each was held out in.
         planes: (n,) 1 standard plane, 0 not, -1 nobody said.
         drawn: (n, S, S) uint8 masks that people drew; empty (all 0) where there is none.
@@ -93,18 +94,18 @@ def predict_fold(fold: int, *, data: Path, runs: Path) -> Predictions:
     Raises:
         TrainingError: there is no checkpoint of the mask network.
     """
-    masks, looks = [runs / f"mask-{fold}"], looks_of(runs, fold)
-    return predict(fold_frames(data, fold), fold=fold, masks=masks, looks=looks)
+    masks, refinements = [runs / f"mask-{fold}"], find_refinements(runs, fold)
+    return predict(fold_frames(data, fold), fold=fold, masks=masks, refinements=refinements)
 
 
-def looks_of(runs: Path, fold: int) -> list[Path]:
+def find_refinements(runs: Path, fold: int) -> list[Path]:
     """The folder of a fold's second look; none where it is not trained."""
-    look = runs / f"refinement-{fold}"
-    return [look] if (look / checkpoint.CHECKPOINT).exists() else []
+    run = runs / f"refinement-{fold}"
+    return [run] if (run / checkpoint.CHECKPOINT).exists() else []
 
 
 def predict(
-    frames: Sequence[tuple[str, LabelledFrame]], *, fold: int, masks: Sequence[Path], looks: Sequence[Path]
+    frames: Sequence[tuple[str, LabelledFrame]], *, fold: int, masks: Sequence[Path], refinements: Sequence[Path]
 ) -> Predictions:
     """Runs networks over frames that none of them learned from.
 
@@ -113,7 +114,7 @@ def predict(
         fold: that held them out.
         masks: folders of trainings of mask networks; of several the probabilities are averaged, and the logits of the
             heads.
-        looks: folders of trainings of the second look; the views of several stand beside each other.
+        refinements: folders of trainings of the second look; the views of several stand beside each other.
 
     Raises:
         TrainingError: a folder holds no checkpoint.
@@ -132,15 +133,17 @@ def predict(
         found=found,
         features=features(logits, plane),
         normal_logits=normal,
-        views=views_of(looks, images, logits),
+        views=views_of(refinements, images, logits),
     )
 
 
-def views_of(looks: Sequence[Path], images: NDArray[np.uint8], logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """What second looks say of images whose logits are known, (n, V, 7), beside each other; NaN without any."""
-    if not looks:
+def views_of(
+    refinements: Sequence[Path], images: NDArray[np.uint8], logits: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Answers of second looks for images whose logits are known, (n, V, 7), beside each other; NaN without any."""
+    if not refinements:
         return np.full((len(images), len(VIEWS), len(OUTPUTS)), np.nan)
-    return np.concatenate([run_second_look(refinement_network(run), images, logits) for run in looks], axis=1)
+    return np.concatenate([run_second_look(refinement_network(run), images, logits) for run in refinements], axis=1)
 
 
 def merge_predictions(

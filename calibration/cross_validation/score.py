@@ -53,7 +53,7 @@ class ScoredFrame:
 
     @property
     def look(self) -> ViewedAxis | None:
-        """What the second look says."""
+        """The axis by the second look."""
         return None if self.symphysis is None else self.symphysis.look
 
 

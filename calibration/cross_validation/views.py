@@ -35,10 +35,12 @@ def run_second_look(
         class_logits: (n, 3, h, w); a frame without a PS has zeros.
         views: see `engines.network.second_look.VIEWS`.
     """
-    look = SecondLook(network, size=images.shape[-1], views=views).eval()
+    second_look = SecondLook(network, size=images.shape[-1], views=views).eval()
     answers = []
     for start in range(0, len(images), _CHUNK):
         chunk = slice(start, start + _CHUNK)
-        answers.append(look(torch.from_numpy(images[chunk])[:, None], torch.from_numpy(class_logits[chunk]), None))
+        answers.append(
+            second_look(torch.from_numpy(images[chunk])[:, None], torch.from_numpy(class_logits[chunk]), None)
+        )
     found: NDArray[np.float64] = torch.cat(answers).double().numpy()
     return found

@@ -44,7 +44,7 @@ def frame_signatures(image: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def all_signatures(images: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
-    """The looks of pictures of any sizes, (n, 4, 256)."""
+    """Signatures of pictures of any sizes, (n, 4, 256)."""
     rows = [frame_signatures(image) for image in images]
     return np.stack(rows) if rows else np.zeros((0, 2 + len(TRIMS), THUMBNAIL_PX**2), np.float32)
 
@@ -74,21 +74,21 @@ def _without_borders(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def alike_pairs(first: NDArray[np.float32], second: NDArray[np.float32], *, copies: bool = True) -> NDArray[np.intp]:
-    """Which frames of two sets of looks are alike: (k, 2) indices into the first and the second.
+    """Pairs of frames of two sets of signatures that are alike: (k, 2) indices into the first and the second.
 
-    Convention: alike are frames whose whole thumbnails correlate by at least `ALIKE`, or any of whose looks do by at
-    least `COPY`, the second's mirrored or not; without `copies` the whole thumbnails alone count. Worked value: a frame
-    and the same with black bars beside it are alike.
+    Convention: alike are frames whose whole thumbnails correlate by at least `ALIKE`, or any of whose signatures do by
+    at least `COPY`, the second's mirrored or not; without `copies` the whole thumbnails alone count. Worked value: a
+    frame and the same with black bars beside it are alike.
     """
     mirrored = second.reshape(*second.shape[:2], THUMBNAIL_PX, THUMBNAIL_PX)[..., ::-1].reshape(second.shape)
     found = [np.zeros((0, 2), np.intp)]
     for start in range(0, len(first), _BLOCK):
         block = first[start : start + _BLOCK]
         alike = block[:, 0] @ second[:, 0].T >= ALIKE
-        for looks in (second, mirrored) if copies else ():
-            for own in range(looks.shape[1]):
-                for other in range(looks.shape[1]):
-                    alike |= block[:, own] @ looks[:, other].T >= COPY
+        for signatures in (second, mirrored) if copies else ():
+            for own in range(signatures.shape[1]):
+                for other in range(signatures.shape[1]):
+                    alike |= block[:, own] @ signatures[:, other].T >= COPY
         found.append(np.argwhere(alike) + np.array((start, 0)))
     return np.concatenate(found)
 
@@ -137,16 +137,16 @@ class KnownFrames:
 
     Attributes:
         names: of the frames, with their data set.
-        looks: (n, 4, 256) of them.
+        signatures: (n, 4, 256) of them.
     """
 
     names: Sequence[str]
-    looks: NDArray[np.float32]
+    signatures: NDArray[np.float32]
 
     @property
     def thumbnails(self) -> NDArray[np.float32]:
         """Of the whole frames, (n, 256)."""
-        return self.looks[:, 0]
+        return self.signatures[:, 0]
 
 
 def check_no_near_copies(train: KnownFrames, validation: KnownFrames) -> None:
@@ -155,7 +155,7 @@ def check_no_near_copies(train: KnownFrames, validation: KnownFrames) -> None:
     Raises:
         DataSetError: some frames of the two are alike, whatever their names; names them.
     """
-    pairs = alike_pairs(validation.looks, train.looks)
+    pairs = alike_pairs(validation.signatures, train.signatures)
     if len(pairs):
         shown = [f"{validation.names[judged]} and {train.names[learned]}" for judged, learned in pairs]
         frames = len(set(pairs[:, 0].tolist()))

@@ -73,11 +73,11 @@ class TrainingFrames:
         Nearly the same is what `calibration.data.groups` says: alike as a whole, or a copy that was mirrored, or
         freed of black borders.
         """
-        looks = frame_signatures(image)
-        if (self._thumbnails @ looks[0] >= ALIKE).any():
+        signatures = frame_signatures(image)
+        if (self._thumbnails @ signatures[0] >= ALIKE).any():
             return True
-        mirrored = looks.reshape(-1, THUMBNAIL_PX, THUMBNAIL_PX)[..., ::-1].reshape(looks.shape)
-        return bool((self._thumbnails @ np.concatenate([looks, mirrored]).T >= COPY).any())
+        mirrored = signatures.reshape(-1, THUMBNAIL_PX, THUMBNAIL_PX)[..., ::-1].reshape(signatures.shape)
+        return bool((self._thumbnails @ np.concatenate([signatures, mirrored]).T >= COPY).any())
 
 
 def join_signatures(*signatures: str) -> str:

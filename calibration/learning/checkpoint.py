@@ -65,7 +65,7 @@ def facts_of(network: MaskNetwork, config: TrainConfig, *, fingerprint: str, see
 
 
 def known_frames(learned: KnownFrames, start: Path | None) -> dict[str, Any]:
-    """How the frames look that a run learns from, those of the run it started from too: signatures and their number.
+    """Signatures of the frames that a run learns from, those of the run it started from too, and their number.
 
     Raises:
         TrainingError: `start` is no checkpoint.

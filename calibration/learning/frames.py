@@ -94,7 +94,7 @@ def load_store(sources: Sequence[SourceSettings], data: Path, *, size: int, seed
     pools: list[Pool] = []
     fingerprint = Fingerprint()
     groups: set[str] = set()
-    looks: dict[str, NDArray[np.float32]] = {}
+    signatures: dict[str, NDArray[np.float32]] = {}
     for place, source in enumerate(sources):
         found: dict[str, list[Batch]] = defaultdict(list)
         members: dict[str, list[str]] = defaultdict(list)
@@ -111,7 +111,7 @@ def load_store(sources: Sequence[SourceSettings], data: Path, *, size: int, seed
                 continue
             groups.add(f"{_origin(source, seed + place)}/{frame.group}")
             if source.path != PHANTOM:
-                looks[f"{source.path}/{frame.name}"] = frame_signatures(frame.image)
+                signatures[f"{source.path}/{frame.name}"] = frame_signatures(frame.image)
             found[kind].append(example)
             members[kind].append(frame.group)
         for reason, count in skipped.items():
@@ -126,7 +126,7 @@ def load_store(sources: Sequence[SourceSettings], data: Path, *, size: int, seed
                     likely = even_out(likely, concatenate(found[kind]).masks.numpy(), source.even)
                 reach = likely.cumsum(0)
                 pools.append(Pool(f"{source.path}/{kind}", mass, concatenate(found[kind]), reach))
-    seen = KnownFrames(tuple(looks), np.stack([*looks.values()]) if looks else all_signatures(()))
+    seen = KnownFrames(tuple(signatures), np.stack([*signatures.values()]) if signatures else all_signatures(()))
     return FrameStore(tuple(pools), fingerprint.hexdigest(), frozenset(groups), seen)
 
 

@@ -48,25 +48,25 @@ class Variant:
 
     Attributes:
         masks: folders of trainings of mask networks.
-        looks: folders of trainings of the second look; none measures by the mask alone.
+        refinements: folders of trainings of the second look; none measures by the mask alone.
     """
 
     name: str
     masks: tuple[Path, ...]
-    looks: tuple[Path, ...]
+    refinements: tuple[Path, ...]
 
     @classmethod
     def read(cls, text: str) -> Variant:
-        """Reads `NAME=MASKS:LOOKS`.
+        """Reads `NAME=MASKS:REFINEMENTS`.
 
         Raises:
             ConfigError: it is written otherwise.
         """
         name, equals, runs = text.partition("=")
-        masks, looks = (tuple(Path(run) for run in part.split(",") if run) for part in runs.partition(":")[::2])
+        masks, refinements = (tuple(Path(run) for run in part.split(",") if run) for part in runs.partition(":")[::2])
         if not name or not equals or not masks:
-            raise ConfigError(f"{text!r} is no variant; write NAME=MASKS:LOOKS, folders with a comma between")
-        return cls(name, masks, looks)
+            raise ConfigError(f"{text!r} is no variant; write NAME=MASKS:REFINEMENTS, folders with a comma between")
+        return cls(name, masks, refinements)
 
 
 def study_variants(data: Path, out: Path, variants: Sequence[Variant], *, fold: int) -> dict[str, Any]:
@@ -109,9 +109,9 @@ def judge_variant(
     variant: Variant, frames: Sequence[tuple[str, LabelledFrame]], *, fold: int
 ) -> tuple[dict[str, Any], np.ndarray[Any, np.dtype[np.float64]]]:
     """A variant's figures, and its AoP errors (found - drawn) by `fhps2023`, degrees; NaN where not measured."""
-    predictions: Predictions = predict(frames, fold=fold, masks=variant.masks, looks=variant.looks)
+    predictions: Predictions = predict(frames, fold=fold, masks=variant.masks, refinements=variant.refinements)
     cases = cases_of(predictions)
-    axes = fused_axes(cases) if variant.looks else [case.mask_axis for case in cases]
+    axes = fused_axes(cases) if variant.refinements else [case.mask_axis for case in cases]
     found = np.array([aop_deg(axis, case.head) for axis, case in zip(axes, cases, strict=True)])
     truth = np.array([case.truth_deg for case in cases])
     groups = [case.group for case in cases]
@@ -165,7 +165,7 @@ def _gain(gain: Mapping[str, Any]) -> str:
     return f"{gain['mean']:+.2f} ({low:+.2f} to {high:+.2f})"
 
 
-@click.command(help="Judge VARIANTS (NAME=MASKS:LOOKS, folders of trainings) on a fold of the sets in DATA.")
+@click.command(help="Judge VARIANTS (NAME=MASKS:REFINEMENTS, folders of trainings) on a fold of the sets in DATA.")
 @click.argument("data", type=click.Path(file_okay=False, path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False))
 @click.argument("variants", nargs=-1, required=True)

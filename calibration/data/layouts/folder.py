@@ -37,7 +37,7 @@ def open_folder(path: Path) -> PictureSet:
 
     Where there is a folder `masks` beside the pictures, each has a mask of the same stem in it. `labels.csv`
     (columns name and label) at the root or in the split says which are standard planes. `manifest.csv` at the
-    root or above it gives groups and looks; on top of them pictures that are alike are grouped.
+    root or above it gives groups and scanners (`look`); on top of them pictures that are alike are grouped.
 
     Raises:
         DataSetError: masks or labels do not belong to the pictures, or a label is not known.

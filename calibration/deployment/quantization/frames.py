@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def choose_frames(frames: Iterable[LabelledFrame], count: int) -> list[LabelledFrame]:
-    """Chooses `count` frames that cover looks, planes and groups.
+    """Chooses `count` frames that cover scanners, planes and groups.
 
-    Convention: frames are sorted into kinds by look and plane label. Kinds give frames in turn, each from its groups
+    Convention: frames are sorted into kinds by scanner and plane label. Kinds give frames in turn, each from its groups
     in turn, evenly over the time of each. The same frames give the same choice. Fewer frames than asked for give all.
 
     Raises:

@@ -19,7 +19,7 @@ def test_a_variant_names_its_trainings() -> None:
 
 @pytest.mark.parametrize("text", ["", "name", "name=", "=a:b", "name=:b"])
 def test_what_is_no_variant_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="NAME=MASKS:LOOKS"):
+    with pytest.raises(ConfigError, match="NAME=MASKS:REFINEMENTS"):
         Variant.read(text)
 
 
