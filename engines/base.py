@@ -45,7 +45,7 @@ class ModelSpec:
     training_data: str
     licence: str
     fusion: Mapping[str, float] = field(default_factory=dict)
-    """Of the second look in the joint axis (`stream.measurement.symphysis_axis.Fusion`); empty takes halves."""
+    """Of the second look in the fused axis (`stream.measurement.symphysis_axis.Fusion`); empty takes halves."""
     quality: Mapping[str, object] = field(default_factory=dict)
     """What a frame's expected error is made of (`stream.measurement.expected_error.ErrorModel`); empty: not known."""
     exit_logit: float | None = None
@@ -135,7 +135,7 @@ ANSWERS = ("class_logits", "plane_logit", "normal_logit", "plane_head", "ps_axis
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
-    """What the network says about a batch, in network coordinates. The arrays belong to the caller.
+    """Outputs of the network for a batch, in network coordinates. The arrays belong to the caller.
 
     Attributes:
         class_logits: (B, 3, h, w) float32; channels background, PS, FH; h, w are the spec's output size. Of a frame
@@ -194,13 +194,13 @@ class Prediction:
 
     @property
     def arrays(self) -> dict[str, NDArray[np.float32]]:
-        """All that is said, by name: one row for each image."""
+        """All outputs, by name: one row for each image."""
         every = {name: getattr(self, name) for name in ANSWERS}
         return {name: array for name, array in every.items() if array is not None}
 
     @property
     def plane_probability(self) -> NDArray[np.float32]:
-        """How likely each frame is a standard plane, (B,), in [0, 1]: sigmoid of the plane logit.
+        """Probability that each frame is a standard plane, (B,), in [0, 1]: sigmoid of the plane logit.
 
         Of a model with a gate (`plane_head` is not None) it is calibrated on frames that no part of it had learned
         from, for half standard planes and half others; of other models it is the plane head's own.

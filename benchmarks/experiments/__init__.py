@@ -1,1 +1,1 @@
-"""What is measured, one command for each; results go to `benchmarks/results`."""
+"""Experiments, one command for each; results go to `benchmarks/results`."""

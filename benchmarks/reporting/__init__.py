@@ -1,1 +1,1 @@
-"""How results are told: files, tables, figures, comparisons; measures nothing."""
+"""Reports of results: files, tables, figures, comparisons; measures nothing."""

@@ -1,1 +1,1 @@
-"""What measuring takes: stopwatch, schedules, publishers and clips; knows no experiment."""
+"""Tools of measuring: stopwatch, schedules, publishers and clips; knows no experiment."""

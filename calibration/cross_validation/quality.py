@@ -1,4 +1,4 @@
-"""How sure a frame's AoP is: errors foretold from what the prediction itself shows, and how well that sorts them."""
+"""Expected AoP error of a frame from its own prediction, and how well that sorts the errors."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from calibration.cross_validation.score import ScoredFrame
 
 DOUBTS = ("disagreement", "spread", "expected", "end")
-"""Features that an error is foretold by: those that say how far the readings of the symphysis are apart."""
+"""Features that the expected error is made of: those that say how far the readings of the symphysis are apart."""
 LEAST_SLOPE = 0.2
-"""Of the logarithm of the expected error against the mean of the standardised doubts."""
+"""Of the logarithm of the expected error against the mean of the standardised uncertainty scores."""
 SUREST = 0.05
 """Frames of so small a share of all have quality 1."""
 
 
 def quality_table(errors: NDArray[np.float64], doubt: NDArray[np.float64]) -> dict[str, float]:
-    """Whether a doubt (larger = less sure) sorts absolute errors: means of both halves and of all."""
+    """Mean absolute errors of the surer half, of the other half, and of all, by an uncertainty score."""
     known = np.isfinite(errors) & np.isfinite(doubt)
     order = np.argsort(doubt[known], kind="stable")
     sorted_errors = np.abs(errors[known])[order]
@@ -40,7 +40,7 @@ def quality_table(errors: NDArray[np.float64], doubt: NDArray[np.float64]) -> di
 
 
 def quality_of(cases: Sequence[ScoredFrame]) -> dict[str, dict[str, float]]:
-    """How well each feature by itself, and the errors foretold from the other folds, sort the joint axis' errors."""
+    """How well each feature, and the expected error by a model of the other folds, sort the fused axis' errors."""
     errors, features, folds = _errors(cases), _features(cases), np.array([case.fold for case in cases])
     foretold = np.full(len(cases), np.nan)
     for fold in np.unique(folds):
@@ -60,10 +60,10 @@ def fitted_errors(cases: Sequence[ScoredFrame]) -> ErrorModel:
 def fit_errors(features: NDArray[np.float64], errors: NDArray[np.float64]) -> ErrorModel:
     """Fits the expected absolute error: exponential in the sum of the standardised `DOUBTS`, by Newton's steps.
 
-    Convention: all doubts weigh alike and only the slope of their sum and the level are fitted (gamma regression with a
-    logarithmic link). The errors are of patients more than of frames, and of those there are too few to weigh each
-    doubt: weights that are free turn their signs from fold to fold. The slope is at least `LEAST_SLOPE`, so that
-    quality never rises with a doubt.
+    Convention: all uncertainty scores weigh alike and only the slope of their sum and the level are fitted (gamma
+    regression with a logarithmic link). The errors are of patients more than of frames, and of those there are too few
+    to weigh each score: weights that are free turn their signs from fold to fold. The slope is at least `LEAST_SLOPE`,
+    so that quality never rises with an uncertainty score.
 
     Args:
         features: (n, k) as `error_features` gives them; rows with NaN had no second look.
@@ -100,6 +100,6 @@ def _features(cases: Sequence[ScoredFrame]) -> NDArray[np.float64]:
 
 
 def _errors(cases: Sequence[ScoredFrame]) -> NDArray[np.float64]:
-    """Of the joint axis' AoP, degrees; NaN where there is none."""
+    """AoP errors of the fused axis, degrees; NaN where there is none."""
     pairs = zip(cases, fused_axes(cases), strict=True)
     return np.array([aop_deg(axis, case.head) - case.truth_deg for case, axis in pairs])

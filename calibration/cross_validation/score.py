@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoredFrame:
-    """One labelled frame, the `row` of its table: what is drawn, what is found; `features` foretell its error."""
+    """One labelled frame, the `row` of its table: what is drawn, what is found; `features` of its expected error."""
 
     row: int
     drawn_axis: Axis
@@ -85,7 +85,7 @@ def cases_of(predictions: Predictions) -> list[ScoredFrame]:
 
 
 def _features(symphysis: Symphysis | None, found: NDArray[np.uint8], gate: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What foretells a frame's error, as the stream has it, of its labels and the gate's features."""
+    """Features of a frame's expected error, as the stream has them, of its labels and the gate's features."""
     if symphysis is None:
         return np.full(len(FEATURES), math.nan)
     plane_head, peak = gate[:2]
@@ -95,7 +95,7 @@ def _features(symphysis: Symphysis | None, found: NDArray[np.uint8], gate: NDArr
 
 
 def fitted_fusion(cases: Sequence[ScoredFrame]) -> Fusion:
-    """The shares by which the joint axis errs least in square on these cases, and the bias of its direction.
+    """The shares by which the fused axis errs least in square on these cases, and the bias of its direction.
 
     The bias is one number for all frames: no frame is pulled to the mean, late ones keep their spread.
     """
@@ -127,7 +127,7 @@ def fusions(cases: Sequence[ScoredFrame]) -> dict[int, Fusion]:
 
 
 def fused_axes(cases: Sequence[ScoredFrame]) -> list[Axis | None]:
-    """Each case's joint axis."""
+    """Each frame's fused axis."""
     fits = fusions(cases)
     return [fits[case.fold].join(case.mask_axis, case.look) for case in cases]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaneMetrics:
-    """What the plane gate says against labels; positive means standard plane.
+    """Verdicts of the plane gate against labels; positive means standard plane.
 
     Attributes:
         threshold: least probability of a frame that is called standard.

@@ -28,7 +28,7 @@ CHUNK = 16
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FramePredictions:
-    """What a network says of some frames.
+    """Predictions of a network for some frames.
 
     Attributes:
         dice: (n, 2) of PS and FH, for labelled standard planes.

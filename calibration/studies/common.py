@@ -1,4 +1,4 @@
-"""What studies share: tables, spreads, result files."""
+"""Shared parts of studies: tables, spreads, result files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the program's exit code says, alike for every sub-command.
+"""Exit codes, alike for every sub-command.
 
 A signal that ends the program at once has the shell's code for it, 128 + number.
 """

@@ -37,7 +37,7 @@ DRAWN_SMOOTHING_SHARE = 0.03
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class FrameAnalysis:
-    """What one frame shows by itself: `biometry` in pixels of the frame (isotropic ones for lengths).
+    """Analysis of one frame by itself: `biometry` in pixels of the frame (isotropic ones for lengths).
 
     `frame` is the one that was read, with the segment it belongs to: the display may be found to have been flipped.
     """
@@ -237,7 +237,7 @@ class FrameAnalyzer:
     def _measure(
         self, frame: Frame, labels: NDArray[np.uint8], letterbox: Letterbox, prediction: Prediction
     ) -> Biometry:
-        """Measures by the orientation known so far, this frame's evidence included, and by the joint axis.
+        """Measures by the orientation known so far, this frame's evidence included, and by the fused axis.
 
         The network's word on the orientation goes before the mask's own cues. Its second look counts where it presumed
         that same orientation.
@@ -300,7 +300,7 @@ class FrameAnalyzer:
 
 
 def features_of(symphysis: Symphysis, labels: NDArray[np.uint8], prediction: Prediction) -> NDArray[np.float64]:
-    """What foretells a frame's error (`error_features`), of labels (S, S) and a prediction for a batch of one."""
+    """Features of a frame's expected error (`error_features`), of labels (S, S) and a prediction for a batch of one."""
     head = prediction.plane_logit if prediction.plane_head is None else prediction.plane_head
     return error_features(
         symphysis,

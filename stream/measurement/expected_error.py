@@ -1,4 +1,4 @@
-"""How far a frame's AoP may be off, by what its own prediction shows; `quality` is made of it."""
+"""Expected AoP error of a frame, from its own prediction; `quality` is made of it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from stream.measurement.symphysis_axis import Symphysis
 
 FEATURES = ("disagreement", "spread", "expected", "end", "length", "area", "axis ratio", "peak", "plane head", "tilt")
-"""What an error is foretold by, see `error_features`."""
+"""Features of the expected error, see `error_features`."""
 LEAST_DEG, MOST_DEG = 0.5, 60.0
-"""Errors below and beyond are not foretold."""
+"""The expected error is clipped to this range."""
 PEAK_CELLS = 5
 """Side of the patch of logits over which a PS must be seen, as in `engines.network.gate`."""
 

@@ -121,7 +121,7 @@ class Symphysis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fusion:
-    """Shares of the second look in the joint axis, 0 (the mask's alone) to 1 (the second look's alone), and its bias.
+    """Shares of the second look in the fused axis, 0 (the mask's alone) to 1 (the second look's alone), and its bias.
 
     Attributes:
         direction: in the direction.
@@ -146,7 +146,7 @@ class Fusion:
         return cls(**shares)
 
     def join(self, mask: Axis | None, look: ViewedAxis | None) -> Axis | None:
-        """The joint axis; either alone where the other is missing.
+        """The fused axis; either alone where the other is missing.
 
         Convention: the direction is the mask's, turned towards the look's by `direction` of the angle between them, on
         the shorter way, and then by `turn_deg`. Worked value: 10 and 30 degrees with a share of 0.75 and a turn of -1

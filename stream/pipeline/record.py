@@ -1,4 +1,4 @@
-"""What the user receives for every frame; `stream.pipeline.record_fields` says what of it is written to files."""
+"""The record of a frame, for the user; `stream.pipeline.record_fields` says what of it is written to files."""
 
 from __future__ import annotations
 

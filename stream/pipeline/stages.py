@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Stage(StrEnum):
-    """What a frame passes, in order. Their times add up to its latency."""
+    """Stages that a frame passes, in order. Their times add up to its latency."""
 
     READ = "read"
     """From capture (in a benchmark: from when it was due) until it is handed on: decoding, where that comes after."""

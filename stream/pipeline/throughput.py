@@ -45,7 +45,7 @@ class Throughput:
 
     @property
     def message(self) -> str:
-        """What is said to people where the machine does not keep up; empty where it does."""
+        """Warning where the machine does not keep up; empty where it does."""
         if not self.is_overloaded:
             return ""
         done = f"{self.processed_hz:.0f}" if self.processed_hz >= 1 else f"{self.processed_hz:.1f}"

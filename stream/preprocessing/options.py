@@ -25,7 +25,7 @@ _BOX = re.compile(r"(\d+)x(\d+)\+(\d+)\+(\d+)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreprocessingOptions:
-    """How pictures are looked at.
+    """Options of preprocessing.
 
     Attributes:
         sector: `auto` finds it; `whole` takes, shows and writes pictures as they are; a box is taken as it is given.

@@ -51,7 +51,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Hypothesis:
-    """What is believed after readings that agree with each other. Immutable: each reading makes a new one.
+    """Belief after readings that agree with each other. Immutable: each reading makes a new one.
 
     Attributes:
         belief: after the last of them.

@@ -50,14 +50,14 @@ def apply_config(ctx: click.Context, parameter: click.Parameter, named: Path | N
 
 
 def forget_config(ctx: click.Context, parameter: click.Parameter, is_given: bool) -> None:
-    """Callback of `--no-config`."""
+    """Notes that no configuration file is to be read; callback of `--no-config`."""
     if is_given and ctx.meta.get(_SETTINGS) is not None:
         raise OptionError("--config and --no-config: give one of them")
     ctx.meta[_NONE] = is_given
 
 
 def remember_config(ctx: click.Context, parameter: click.Parameter, named: Path | None) -> None:
-    """Callback of a `--config` that stands before the sub-command."""
+    """Notes the file named by a `--config` that stands before the sub-command, as its callback."""
     ctx.meta[_FILE] = named
 
 
@@ -68,7 +68,7 @@ def read_by(ctx: click.Context) -> Sequence[ConfigFile]:
 
 
 def searched_paths(ctx: click.Context) -> Sequence[Path]:
-    """Where a command has looked for files."""
+    """Paths where a command has looked for configuration files."""
     from stream.app.options.config_file import places
 
     return () if ctx.meta.get(_NONE) else places(ctx.meta.get(_FILE))

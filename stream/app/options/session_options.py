@@ -1,4 +1,4 @@
-"""What the user asked `partum replay` or `partum attach` for."""
+"""Options of a run of `partum replay` or `partum attach`."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def _state_of_result(snapshot: Snapshot, measurement: Measurement) -> tuple[Disp
 
 
 def page_message(snapshot: Snapshot) -> dict[str, Any]:
-    """What the page is told of a moment: plain JSON values; null where there is nothing to show."""
+    """Message to the page about a snapshot: plain JSON values; null where there is nothing to show."""
     state, reason = display_state(snapshot)
     measurement = snapshot.measurement
     message: dict[str, Any] = {"state": str(state), "reason": reason, "aop": None, "hsd": None, "drawing": None}
