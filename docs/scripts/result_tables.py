@@ -61,8 +61,9 @@ def headline() -> str:
         ("what", "value", "from"),
         [
             (
-                "the model that ships, AoP error by `fhps2023` on PSFHS val, which shares patients with its training:"
-                " mean / median / 95th percentile; Dice of PS, FH",
+                "the model that ships, before its last training step, which takes in these frames too: AoP error by"
+                " `fhps2023` on PSFHS val, which shares patients with train: mean / median / 95th percentile; Dice of"
+                " PS, FH",
                 f"{of_errors(_aop_error(val, 'fhps2023'))} degrees; {_dice(val['overall'], 'ps')},"
                 f" {_dice(val['overall'], 'fh')}",
                 source("psfhs_val"),
