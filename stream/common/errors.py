@@ -9,6 +9,7 @@
         |  + SourceTruncated   (EOFError)            it ended before its own header said it would
         |  + SourceDenied      (PermissionError)     the peer refuses user name or password
         + OutputError          (OSError)             results cannot be written there
+        + RunUnreadable        (ValueError)          the folder is no run, not a finished one, or of another version
         + MaskError            (ValueError)          a mask file with codes or a shape we do not know
         + TrackError           (ValueError)          a track was given time that goes back, or no number
         + ExtraMissing         (ImportError)         what was asked for needs an extra that is not installed
@@ -52,6 +53,10 @@ class SourceDenied(SourceError, PermissionError):
 
 class OutputError(StreamError, OSError):
     """Results cannot be written there."""
+
+
+class RunUnreadable(StreamError, ValueError):
+    """The folder holds no run that can be read: none at all, an unfinished or damaged one, or another version's."""
 
 
 class MaskError(StreamError, ValueError):
