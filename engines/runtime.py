@@ -15,6 +15,8 @@ from engines.closing import close_after
 from engines.errors import EngineUnavailable, InferenceError, ModelMismatch
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from engines.base import EngineDescription, ModelSpec
@@ -80,14 +82,18 @@ class RuntimeEngine(Engine):
                 self._open = False
                 self._release()
 
-    def _warm_up(self) -> None:
-        """Runs one black frame: the first real one then pays for no allocation, and a broken model shows.
+    def _warm_up(self, batches: Iterable[int] = (1,)) -> None:
+        """Runs batches of black frames: the first real ones then pay for no allocation, and a broken model shows.
+
+        Args:
+            batches: their sizes, in order.
 
         Raises:
             ModelMismatch: the runtime took the file but cannot run it. The engine is closed then.
         """
         try:
-            self.infer(np.zeros((1, 1, self.spec.height, self.spec.width), np.uint8))
+            for size in batches:
+                self.infer(np.zeros((size, 1, self.spec.height, self.spec.width), np.uint8))
         except BaseException as error:
             close_after(error, self.close)
             if type(error) is InferenceError:  # not a full device, nor a server that went away

@@ -145,18 +145,18 @@ class EngineCache:
             **facts,
         }
         path.with_suffix(".json").unlink(missing_ok=True)
-        _write(path, content)
-        _write(path.with_suffix(".json"), _as_json(facts))
+        write_whole(path, content)
+        write_whole(path.with_suffix(".json"), _as_json(facts))
         return path
 
     def keep(self, path: Path, content: bytes) -> None:
         """Writes another file of this folder, whole or not at all."""
-        _write(path, content)
+        write_whole(path, content)
 
     def set_report(self, stored: StoredEngine, report: Mapping[str, Any], *, forced: bool) -> None:
         """Keeps an engine's acceptance report beside it; `forced` lets a refused engine run, marked."""
         facts = {**stored.facts, "acceptance": {**report, "forced": forced}}
-        _write(stored.path.with_suffix(".json"), _as_json(facts))
+        write_whole(stored.path.with_suffix(".json"), _as_json(facts))
 
     def entries(self) -> list[tuple[Path, Mapping[str, Any]]]:
         """Every whole engine with its facts, by name."""
@@ -280,7 +280,7 @@ def _as_json(facts: Mapping[str, Any]) -> bytes:
     return (json.dumps(facts, indent=2, allow_nan=False) + "\n").encode()
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
     """Writes beside `path`, to the disk, then renames."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
-"""Runs batches on the GPU: pinned ring buffers, one stream, a CUDA graph per batch size.
+"""Runs batches on the GPU: pinned ring buffers, one stream, a CUDA graph per batch size and slot.
 
-TensorRT's context and CUDA are given from outside, so that all of this runs in a test without a GPU.
+TensorRT's contexts and CUDA are given from outside, so that all of this runs in a test without a GPU.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from engines.closing import close_after, close_all
 from engines.errors import InferenceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -46,71 +46,69 @@ class _Slot:
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """A batch that is under way."""
+    """A batch that is under way: `count` images, filled up with black ones to `size`."""
 
     number: int
     slot: int
     count: int
+    size: int
 
 
 class DeviceRun:
-    """Runs batches through an execution context, in order.
+    """Runs batches through execution contexts, in order.
 
     Convention: `submit` copies (B, 1, H, W) uint8 images into pinned memory, starts everything and returns the batch's
     number; `collect` waits for that batch, the oldest, and returns fresh float32 arrays. At most `SLOTS` batches may be
-    under way. Copies and kernels go to one stream and are recorded once for each batch size and slot as a CUDA graph,
-    where the context allows it. An output that the device did not write, wholly to its end, is an error and not what
-    the batch before it left there.
+    under way. Copies and kernels go to one stream and are recorded once for each batch size and slot as a CUDA graph;
+    where a recording fails, all go on without. An output that the device did not write, wholly to its end, is an error
+    and not what the batch before it left there.
 
     After any error the device is waited for and what was under way is forgotten, so that no later answer can be one of
     those. A device that cannot even be waited for runs nothing any more.
 
     Args:
-        context: TensorRT execution context (or whatever takes the same calls).
+        contexts: for each batch size a TensorRT execution context (or whatever takes the same calls), which has its
+            memory. A batch of another size is filled up with black frames to the next of these.
         cuda: the CUDA runtime.
         spec: the model's facts.
-        max_batch: the greatest batch the engine takes.
         use_graph: false never records.
-        fixed_batch: the engine takes batches of `max_batch` only; smaller ones are filled up with black frames.
     """
 
-    def __init__(
-        self,
-        context: Any,
-        cuda: Cuda,
-        spec: ModelSpec,
-        *,
-        max_batch: int,
-        use_graph: bool = True,
-        fixed_batch: bool = False,
-    ) -> None:
-        self._context, self._cuda, self._spec, self._max_batch = context, cuda, spec, max_batch
-        self._use_graph, self._fixed_batch = use_graph, fixed_batch
+    def __init__(self, contexts: Mapping[int, Any], cuda: Cuda, spec: ModelSpec, *, use_graph: bool = True) -> None:
+        self._contexts, self._cuda, self._spec = dict(sorted(contexts.items())), cuda, spec
+        self._max_batch = max(contexts)
+        self._use_graph = use_graph
         self._sizes = {name: 4 * math.prod(shape) for name, shape in spec.output_shapes.items()}
         self._frame_bytes = spec.height * spec.width
         self._graphs: dict[tuple[int, int], Any] = {}
         self._numbers = itertools.count(1)
         self._under_way: deque[_Batch] = deque()
         self._next = 0
-        self._batch = 0
+        self._ran: set[int] = set()
         self._failure = ""
         self._release: list[Callable[[], object]] = []
         try:
             self._stream = self._held(cuda.new_stream(), cuda.free_stream)
             self._addresses = self._on_device()
+            for size, context in self._contexts.items():
+                self._prepare(context, size)
             self._slots = [self._slot() for _ in range(SLOTS)]
         except BaseException as error:
             close_after(error, self.close)
             raise
 
     def _on_device(self) -> dict[str, int]:
-        """Addresses of the images and of each output, which the context is told."""
-        cuda, addresses = self._cuda, {}
-        for name, size in {"image": self._frame_bytes, **self._sizes}.items():
-            addresses[name] = self._held(cuda.allocate(size * self._max_batch), cuda.free)
-            if not self._context.set_tensor_address(name, addresses[name]):
+        """Addresses of the images and of each output, the same for all contexts: they run one after the other."""
+        cuda, sizes = self._cuda, {"image": self._frame_bytes, **self._sizes}
+        return {name: self._held(cuda.allocate(size * self._max_batch), cuda.free) for name, size in sizes.items()}
+
+    def _prepare(self, context: Any, batch: int) -> None:
+        """Tells a context its addresses and its batch size, once and for all."""
+        for name, address in self._addresses.items():
+            if not context.set_tensor_address(name, address):
                 raise InferenceError(f"the engine has no tensor {name}; build it again from this model")
-        return addresses
+        if not context.set_input_shape("image", (batch, 1, self._spec.height, self._spec.width)):
+            raise InferenceError(f"the engine does not take a batch of {batch}; build one with another --batch")
 
     def _slot(self) -> _Slot:
         cuda = self._cuda
@@ -141,7 +139,8 @@ class DeviceRun:
             raise InferenceError(f"{SLOTS} batches are under way; collect one before the next")
         if not 1 <= count <= self._max_batch:
             raise InferenceError(f"a batch of {count} was given to an engine for 1 to {self._max_batch}")
-        batch = _Batch(next(self._numbers), self._next, count)
+        size = next(size for size in self._contexts if size >= count)
+        batch = _Batch(next(self._numbers), self._next, count, size)
         try:
             self._start(batch, images)
         except BaseException as error:
@@ -153,16 +152,14 @@ class DeviceRun:
 
     def _start(self, batch: _Batch, images: NDArray[np.uint8]) -> None:
         slot, given = self._slots[batch.slot], batch.count * self._frame_bytes
-        size = self._max_batch if self._fixed_batch else batch.count
-        pinned = slot.images[: size * self._frame_bytes]
+        pinned = slot.images[: batch.size * self._frame_bytes]
         pinned[:given] = images.reshape(-1)
         pinned[given:] = 0
         for tail in self._tails(batch):
             tail[:] = UNANSWERED
-        self._shape_for(size)
-        graph = self._graph_for(batch.slot, size)
+        graph = self._graph_for(batch.slot, batch.size)
         if graph is None:
-            self._enqueue(batch.slot, size)
+            self._enqueue(batch.slot, batch.size)
         else:
             self._cuda.launch(graph, self._stream)
         self._cuda.record(slot.done, self._stream)
@@ -201,7 +198,6 @@ class DeviceRun:
     def abandon(self, error: BaseException) -> None:
         """Waits for the device and forgets what was under way, on the way out of `error`, which is noted."""
         self._under_way.clear()
-        self._batch = 0  # what the context was told last is not known
         if self._failure:
             return
         try:
@@ -217,59 +213,50 @@ class DeviceRun:
         """
         release, self._release = self._release, []
         wait = [partial(self._cuda.wait, self._stream)] if release else []
-        graphs = [partial(self._cuda.free_graph, graph) for graph in self._graphs.values() if graph is not None]
+        graphs = [partial(self._cuda.free_graph, graph) for graph in self._graphs.values()]
         self._graphs, self._slots = {}, []
         self._failure = self._failure or "closed"
         self._under_way.clear()
         try:
             close_all(*wait, *graphs, *reversed(release))
         finally:
-            self._context = None  # the last of it: the engine's memory for activations goes with it
-
-    def _shape_for(self, batch: int) -> None:
-        """Tells the context the batch size. It is part of its state, and what a graph replays was recorded under it."""
-        if batch != self._batch:
-            spec = self._spec
-            if not self._context.set_input_shape("image", (batch, 1, spec.height, spec.width)):
-                raise InferenceError(f"the engine does not take a batch of {batch}; build one with another --batch")
-            self._batch = batch
+            self._contexts = {}
 
     def _graph_for(self, slot: int, batch: int) -> Any:
-        """The recorded graph; the first call of a batch size runs unrecorded, as TensorRT sets itself up in it."""
-        if not self._use_graph:
-            return None
+        """The recorded graph; None where nothing is recorded, and it all runs call by call."""
         place = (slot, batch)
-        if place not in self._graphs:
+        if place in self._graphs or not self._use_graph:
+            return self._graphs.get(place)
+        if batch not in self._ran:  # TensorRT sets itself up in the first run of a context
             self._enqueue(slot, batch)
             self._cuda.wait(self._stream)
+            self._ran.add(batch)
+        try:
             self._graphs[place] = self._recorded(slot, batch)
-        return self._graphs[place]
+        except InferenceError as error:
+            self._use_graph = False  # and nothing more is tried: it would fail, and be said, for every size and slot
+            _log.warning("this engine runs without CUDA graphs, somewhat slower: %s", str(error))
+        return self._graphs.get(place)
 
     def _recorded(self, slot: int, batch: int) -> Any:
-        """The graph; None where the context cannot be recorded, or the recording fails: it runs call by call then."""
-        if not getattr(self._context, "is_stream_capturable", lambda _: True)(int(self._stream)):
-            return None
+        """The graph of one batch size and slot; InferenceError where the context cannot be recorded."""
+        self._cuda.begin_capture(self._stream)
         try:
-            self._cuda.begin_capture(self._stream)
-            try:
-                self._enqueue(slot, batch)
-            except BaseException:
-                with suppress(InferenceError):
-                    self._cuda.free_graph(self._cuda.end_capture(self._stream))
-                raise
-            return self._cuda.end_capture(self._stream)
-        except InferenceError as error:
-            _log.warning("batches of %d run without a CUDA graph: %s", batch, str(error))
-            return None
+            self._enqueue(slot, batch)
+        except BaseException:
+            with suppress(InferenceError):
+                self._cuda.free_graph(self._cuda.end_capture(self._stream))
+            raise
+        return self._cuda.end_capture(self._stream)
 
     def _enqueue(self, slot: int, batch: int) -> None:
         """Images up, network, answers down."""
         cuda, stream, pinned = self._cuda, self._stream, self._slots[slot]
         cuda.to_device(self._addresses["image"], pinned.images.ctypes.data, batch * self._frame_bytes, stream)
-        self._execute()
+        self._execute(batch)
         for (name, size), output in zip(self._sizes.items(), pinned.outputs, strict=True):
             cuda.to_host(output, self._addresses[name], batch * size, stream)
 
-    def _execute(self) -> None:
-        if not self._context.execute_async_v3(int(self._stream)):
+    def _execute(self, batch: int) -> None:
+        if not self._contexts[batch].execute_async_v3(int(self._stream)):
             raise InferenceError("the engine refused to run; build it again")

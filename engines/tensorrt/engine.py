@@ -5,24 +5,30 @@ This module has the name of the package it wraps; see `engines.backends.torch` f
 
 from __future__ import annotations
 
-import threading
 from collections import deque
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from engines.base import EngineDescription
-from engines.closing import close_all
-from engines.errors import EngineUnavailable
+from engines.closing import close_after, close_all
+from engines.errors import BuildError, EngineUnavailable
 from engines.runtime import RuntimeEngine, heads_spec
-from engines.tensorrt.cache import EngineCache, EngineKey, warning_of
+from engines.tensorrt.cache import EngineCache, EngineKey, warning_of, write_whole
+from engines.tensorrt.contexts import ExecutionContexts, batch_sizes
 from engines.tensorrt.cuda import Cuda, CudaRuntime
-from engines.tensorrt.device_run import DeviceRun
+from engines.tensorrt.device_run import SLOTS, DeviceRun
 from engines.tensorrt.runtime import last_complaint, load_tensorrt, make_log
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
     import numpy as np
     from numpy.typing import NDArray
 
+    from engines.base import ModelSpec
     from engines.onnx.model_file import ModelFile
     from engines.tensorrt.cache import StoredEngine
     from engines.tensorrt.cuda import DeviceFacts
@@ -67,7 +73,7 @@ class TensorRtEngine(RuntimeEngine):
         cuda: Cuda | None = None,
     ) -> None:
         self._cuda: Cuda = cuda or CudaRuntime()
-        self._device, self._thread = device, threading.get_ident()
+        self._device = device
         facts = self._cuda.device(device)  # before TensorRT, which takes its time to load
         self._tensorrt = tensorrt or load_tensorrt()
         if stored is None:
@@ -76,28 +82,45 @@ class TensorRtEngine(RuntimeEngine):
         key = stored.facts["key"]
         spec = heads_spec(model.spec) if HEADS_ONLY[0] in key["flags"] else model.spec
         spec = replace(spec, precision=key["precision"], warning=warning_of(stored.facts))
-        super().__init__(
-            EngineDescription(backend=self._tensorrt.name, precision=key["precision"], device=facts.name), spec
-        )
-        least, _, most = key["batch"]
-        self._max_batch: int = most
+        name = f"{facts.name} cuda:{device}" if device else facts.name
+        super().__init__(EngineDescription(backend=self._tensorrt.name, precision=key["precision"], device=name), spec)
+        sizes = batch_sizes(*key["batch"])
+        self._max_batch: int = sizes[-1]
+        self._steps: list[Callable[[], object]] = [self._forget]
         try:
-            self._engine = self._deserialised(stored)
-            self._context: Any = self._engine.create_execution_context()
-            if self._context is None:
-                raise EngineUnavailable(f"{self.name}: no execution context; is the GPU's memory full?")
-            self._run_on: DeviceRun = DeviceRun(
-                self._context,
-                self._cuda,
-                spec,
-                max_batch=self._max_batch,
-                use_graph=use_graph,
-                fixed_batch=least == self._max_batch,
-            )
-        except BaseException:
-            self._forget()
+            self._load(stored, spec, sizes, use_graph=use_graph)
+        except BaseException as error:
+            close_after(error, *reversed(self._steps))
             raise
-        self._warm_up()
+        self._warm_up(size for size in sizes for _ in range(SLOTS))
+        self._keep_kernels(stored)
+
+    def _load(self, stored: StoredEngine, spec: ModelSpec, sizes: Sequence[int], *, use_graph: bool) -> None:
+        """Engine, contexts and buffers; `_steps` is how to give back what there is so far."""
+        self._engine = self._deserialised(stored)
+        kept = kernels_path(stored)
+        self._makes: ExecutionContexts = ExecutionContexts(
+            self._engine,
+            self._tensorrt,
+            self._cuda,
+            use_graph=use_graph,
+            runtime_cache=kept.read_bytes() if kept.is_file() else b"",
+        )
+        self._steps.append(self._makes.close)
+        self._run_on: DeviceRun = DeviceRun(
+            {size: self._makes.new() for size in sizes},
+            self._cuda,
+            spec,
+            use_graph=use_graph and not self._makes.records_itself,
+        )
+        self._steps.append(self._run_on.close)
+
+    def _keep_kernels(self, stored: StoredEngine) -> None:
+        """What TensorRT-RTX compiled while it warmed up is for the next start; a full disk costs that start alone."""
+        compiled, path = self._makes.compiled_kernels(), kernels_path(stored)
+        if compiled and not (path.is_file() and path.read_bytes() == compiled):
+            with suppress(BuildError):
+                write_whole(path, compiled)
 
     def _deserialised(self, stored: StoredEngine) -> Any:
         self._log = make_log(self._tensorrt.module)
@@ -116,7 +139,7 @@ class TensorRtEngine(RuntimeEngine):
         return self._max_batch
 
     def _run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
-        self._use_device()
+        self._cuda.use(self._device)  # a thread has one chosen GPU, and other engines of it may have chosen another
         outputs = self._empty_outputs(len(images))
         under_way: deque[tuple[int, slice]] = deque()
         try:
@@ -132,25 +155,23 @@ class TensorRtEngine(RuntimeEngine):
             raise
         return outputs
 
-    def _use_device(self) -> None:
-        """An engine is made in one thread and runs in another, and CUDA knows a chosen GPU by thread."""
-        if threading.get_ident() != self._thread:
-            self._cuda.use(self._device)
-            self._thread = threading.get_ident()
-
     def _collect_into(self, outputs: tuple[NDArray[np.float32], ...], number: int, place: slice) -> None:
         """Copies the answers to a batch to their place."""
         for target, part in zip(outputs, self._run_on.collect(number), strict=True):
             target[place] = part
 
     def _release(self) -> None:
-        close_all(self._use_device, self._run_on.close, self._forget)
+        close_all(partial(self._cuda.use, self._device), *reversed(self._steps))
 
     def _forget(self) -> None:
-        """Lets go of context, engine and runtime, in this order: each lives as long as somebody knows it."""
-        self._context = None
+        """Lets go of engine and runtime, in this order: each lives as long as somebody knows it."""
         self._engine = None
         self._runtime = None
+
+
+def kernels_path(stored: StoredEngine) -> Path:
+    """Where the kernels that TensorRT-RTX compiled for an engine are kept, beside it."""
+    return stored.path.with_suffix(".kernels")
 
 
 def engine_key(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnxruntime
 
-from engines.errors import InferenceError, OutOfDeviceMemory
+from engines.errors import EngineUnavailable, InferenceError, OutOfDeviceMemory
 from engines.tensorrt.cuda import DeviceFacts
 from engines.tensorrt.runtime import TensorRt
 
@@ -29,6 +29,8 @@ PLAN_VERSION = "99.1"
 
 
 ALIGNMENT = 256
+ACTIVATIONS = 5000
+"""Bytes of device memory that a context works in."""
 
 
 class _Graph:
@@ -42,16 +44,19 @@ class _Graph:
 class FakeCuda:
     """See `engines.tensorrt.cuda.Cuda`.
 
-    As strict as a device: nothing is waited for or allocated while a graph is recorded, and a kernel that fails leaves
-    the device failing for good.
+    As strict as a device: nothing is waited for or allocated while a graph is recorded, a kernel that fails leaves the
+    device failing for good, and what belongs to one GPU is used in threads that have chosen that GPU alone.
 
     Args:
         room: bytes of device memory.
         fail_at: number of the call, of CUDA or of TensorRT, that fails, counted from 1; 0 lets none fail.
+        gpus: how many there are; all of one kind.
     """
 
-    def __init__(self, *, room: int = 1 << 30, fail_at: int = 0) -> None:
-        self._room = room
+    def __init__(self, *, room: int = 1 << 30, fail_at: int = 0, gpus: int = 1) -> None:
+        self._room, self._gpus = room, gpus
+        self._chosen: dict[int, int] = {}
+        self._home: dict[int, int] = {}
         self.fail_at = fail_at
         self.calls: list[str] = []
         self.broken = ""
@@ -62,7 +67,7 @@ class FakeCuda:
         self.alive = {"streams": 0, "events": 0, "graphs": 0, "contexts": 0, "engines": 0}
         self.marks: dict[int, int] = {}
         self.launches = 0
-        self.used_in: set[int] = set()
+        self.configs: list[Any] = []
         self.done = 0
         self._next = 1 << 20
 
@@ -87,16 +92,34 @@ class FakeCuda:
 
     def device(self, index: int) -> DeviceFacts:
         self.call("device")
+        if not 0 <= index < self._gpus:
+            raise EngineUnavailable(f"no GPU {index}: this machine has {self._gpus}; choose another with --device")
+        self._chosen[threading.get_ident()] = index
         return GPU
 
     def use(self, index: int) -> None:
         self.call("use")
-        self.used_in.add(threading.get_ident())
+        self._chosen[threading.get_ident()] = index
+
+    @property
+    def chosen(self) -> int:
+        """The GPU of this thread; the first where it has chosen none."""
+        return self._chosen.get(threading.get_ident(), 0)
+
+    def belongs(self, handle: int, name: str) -> None:
+        """Raises where a stream, event or address is another GPU's than the chosen one."""
+        if self._home.get(handle, self.chosen) != self.chosen:
+            raise InferenceError(f"CUDA says cudaErrorInvalidResourceHandle in {name}")
 
     def new_stream(self) -> int:
         self.call("new_stream")
         self.alive["streams"] += 1
-        return 7
+        return self._new_handle()
+
+    def _new_handle(self, size: int = 0) -> int:
+        self._next += ALIGNMENT * (1 + size // ALIGNMENT)
+        self._home[self._next] = self.chosen
+        return self._next
 
     def free_stream(self, stream: int) -> None:
         self.alive["streams"] -= 1
@@ -106,9 +129,9 @@ class FakeCuda:
         self.call("allocate", while_recording=False)
         if size + sum(len(array) for array in self.memory.values()) > self._room:
             raise OutOfDeviceMemory(f"no room for {size} bytes")
-        self._next += ALIGNMENT * (1 + size // ALIGNMENT)
-        self.memory[self._next] = np.full(size, 0xAB, np.uint8)
-        return self._next
+        address = self._new_handle(size)
+        self.memory[address] = np.full(size, 0xAB, np.uint8)
+        return address
 
     def free(self, address: int) -> None:
         del self.memory[address]
@@ -126,7 +149,11 @@ class FakeCuda:
 
     def to_device(self, address: int, source: int, size: int, stream: int) -> None:
         self.call("to_device")
+        self.belongs(stream, "to_device")
+        self.belongs(address, "to_device")
         array = self.pinned_arrays[source]
+        if size > min(len(array), len(self.memory[address])):
+            raise InferenceError("CUDA says cudaErrorInvalidValue in to_device")
 
         def copy() -> None:
             self.memory[address][:size] = array[:size]
@@ -135,6 +162,10 @@ class FakeCuda:
 
     def to_host(self, array: NDArray[np.uint8], address: int, size: int, stream: int) -> None:
         self.call("to_host")
+        self.belongs(stream, "to_host")
+        self.belongs(address, "to_host")
+        if size > min(len(array), len(self.memory[address])):
+            raise InferenceError("CUDA says cudaErrorInvalidValue in to_host")
 
         def copy() -> None:
             array[:size] = self.memory[address][:size]
@@ -148,8 +179,7 @@ class FakeCuda:
     def new_event(self) -> int:
         self.call("new_event")
         self.alive["events"] += 1
-        self._next += ALIGNMENT
-        return self._next
+        return self._new_handle()
 
     def free_event(self, event: int) -> None:
         self.alive["events"] -= 1
@@ -157,6 +187,8 @@ class FakeCuda:
 
     def record(self, event: int, stream: int) -> None:
         self.call("record")
+        self.belongs(event, "record")
+        self.belongs(stream, "record")
         self.marks[event] = self.done + len(self.waiting)
 
     def wait_for(self, event: int) -> None:
@@ -176,6 +208,7 @@ class FakeCuda:
 
     def launch(self, graph: _Graph, stream: int) -> None:
         self.call("launch")
+        self.belongs(stream, "launch")
         for check in graph.checks:
             check()
         self.launches += 1
@@ -214,28 +247,43 @@ class FakeCuda:
 class FakeContext:
     """Runs an engine's ONNX file on fake memory, when the stream gets there.
 
+    As strict as TensorRT: it runs in memory that was given to it, aligned and large enough, on the GPU of its engine,
+    with a shape of its profile and an address for every tensor; and it is not recorded before it has run.
+
     Args:
         content: the ONNX file.
         cuda: whose memory it works on.
         batch: least and greatest batch size of its profile.
+        needs_memory: its memory is the caller's to give.
     """
 
-    def __init__(self, content: bytes, cuda: FakeCuda, *, batch: tuple[int, int] = (1, 64)) -> None:
+    def __init__(
+        self, content: bytes, cuda: FakeCuda, *, batch: tuple[int, int] = (1, 64), needs_memory: bool = False
+    ) -> None:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        self._cuda, self._batch = cuda, batch
+        self._cuda, self._batch, self._gpu = cuda, batch, cuda.chosen
+        self._names = {tensor.name for tensor in (*self._session.get_inputs(), *self._session.get_outputs())}
         self._addresses: dict[str, int] = {}
         self._shape: tuple[int, ...] = ()
+        self._memory = 0 if needs_memory else -1
         self.fails = False
+        self.ran: set[tuple[int, ...]] = set()
         counts(self, cuda, "contexts")
 
-    def set_tensor_address(self, name: str, address: int) -> bool:
-        if self._cuda.fails("set_tensor_address") or address % ALIGNMENT:
+    def set_device_memory(self, memory: int, size: int) -> None:
+        self._cuda.call("set_device_memory")
+        self._cuda.belongs(memory, "set_device_memory")
+        if memory % ALIGNMENT or size < ACTIVATIONS or len(self._cuda.memory[memory]) < size:
+            raise InferenceError("the memory is not aligned, or too small")
+        self._memory = memory
+
+    def set_tensor_address(self, name: str, memory: int) -> bool:
+        if self._cuda.fails("set_tensor_address") or memory % ALIGNMENT:
             return False
-        known = {tensor.name for tensor in (*self._session.get_inputs(), *self._session.get_outputs())}
-        self._addresses[name] = address
-        return name in known
+        self._addresses[name] = memory
+        return name in self._names
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         least, most = self._batch
@@ -245,13 +293,14 @@ class FakeContext:
         self._shape = shape
         return True
 
-    def is_stream_capturable(self, stream: int) -> bool:
-        return True
-
-    def execute_async_v3(self, stream: int) -> bool:
+    def execute_async_v3(self, stream_handle: int) -> bool:
         shape, addresses = self._shape, dict(self._addresses)
-        if self._cuda.fails("execute_async_v3") or not shape:
+        is_ready = shape and addresses.keys() == self._names and self._memory in (-1, *self._cuda.memory)
+        if self._cuda.fails("execute_async_v3") or not is_ready or self._cuda.chosen != self._gpu:
             return False
+        if self._cuda.recording and shape not in self.ran:
+            return False  # it sets itself up in the first run, which cannot be recorded
+        self.ran.add(shape)
 
         def compute() -> None:
             if self.fails:
@@ -283,23 +332,78 @@ def counts(thing: object, cuda: FakeCuda, kind: str) -> None:
     weakref.finalize(thing, gone)
 
 
-def fake_tensorrt(cuda: FakeCuda) -> TensorRt:
-    """A TensorRT that deserialises what `fake_plan` made, and says None to anything else, as the real one does."""
+class _Kernels:
+    """What TensorRT-RTX compiled: what was taken from a file, and one more for each shape that ran."""
+
+    def __init__(self, ran: list[set[tuple[int, ...]]]) -> None:
+        self._ran, self.kept = ran, b""
+
+    def deserialize(self, blob: bytes) -> bool:
+        if not blob.startswith(b"kernels"):
+            return False
+        self.kept = blob
+        return True
+
+    def serialize(self) -> bytes:
+        shapes = {shape for of_one in self._ran for shape in of_one}
+        return b"kernels" + b"+" * len(shapes)
+
+
+class _RuntimeConfig:
+    """How TensorRT-RTX makes contexts."""
+
+    def __init__(self) -> None:
+        self.ran: list[set[tuple[int, ...]]] = []
+        self.dynamic_shapes_kernel_specialization_strategy = "LAZY"
+        self.cuda_graph_strategy = "DISABLED"
+        self.strategy = "STATIC"
+        self.kernels: _Kernels | None = None
+
+    def set_execution_context_allocation_strategy(self, strategy: str) -> None:
+        self.strategy = strategy
+
+    def create_runtime_cache(self) -> _Kernels:
+        return _Kernels(self.ran)
+
+    def set_runtime_cache(self, cache: _Kernels) -> bool:
+        self.kernels = cache
+        return True
+
+
+def fake_tensorrt(cuda: FakeCuda, name: str = "tensorrt") -> TensorRt:
+    """A TensorRT that deserialises what `fake_plan` made, and says None to anything else, as the real one does.
+
+    Args:
+        cuda: the GPU it runs on.
+        name: `tensorrt_rtx` makes contexts from a runtime configuration.
+    """
 
     class Logger:
         Severity = SimpleNamespace(INTERNAL_ERROR=0, ERROR=1, WARNING=2)
 
     class CudaEngine:
+        device_memory_size_v2 = ACTIVATIONS
+
         def __init__(self, content: bytes) -> None:
             batch, _, self._model = content.removeprefix(PREFIX).partition(b":")
             least, most = batch.decode().split("-")
             self._batch = int(least), int(most)
             counts(self, cuda, "engines")
 
-        def create_execution_context(self) -> FakeContext | None:
+        def create_execution_context(self, how: str | _RuntimeConfig = "STATIC") -> FakeContext | None:
             if cuda.fails("create_execution_context"):
                 return None
-            return FakeContext(self._model, cuda, batch=self._batch)
+            strategy = how if isinstance(how, str) else how.strategy
+            made = FakeContext(self._model, cuda, batch=self._batch, needs_memory=strategy == "USER_MANAGED")
+            if not isinstance(how, str):
+                how.ran.append(made.ran)
+                cuda.configs.append(how)
+            return made
+
+        if name == "tensorrt_rtx":
+
+            def create_runtime_config(self) -> _RuntimeConfig:
+                return _RuntimeConfig()
 
     class Runtime:
         def __init__(self, log: Any) -> None:
@@ -311,7 +415,15 @@ def fake_tensorrt(cuda: FakeCuda) -> TensorRt:
                 return None
             return CudaEngine(content)
 
-    return TensorRt(SimpleNamespace(ILogger=Logger, Runtime=Runtime), "tensorrt", PLAN_VERSION)
+    names: dict[str, Any] = {
+        "ILogger": Logger,
+        "Runtime": Runtime,
+        "ExecutionContextAllocationStrategy": SimpleNamespace(STATIC="STATIC", USER_MANAGED="USER_MANAGED"),
+    }
+    if name == "tensorrt_rtx":
+        names["CudaGraphStrategy"] = SimpleNamespace(DISABLED="DISABLED", WHOLE_GRAPH_CAPTURE="WHOLE_GRAPH_CAPTURE")
+        names["DynamicShapesKernelSpecializationStrategy"] = SimpleNamespace(LAZY="LAZY", EAGER="EAGER")
+    return TensorRt(SimpleNamespace(**names), name, PLAN_VERSION)
 
 
 def fake_plan(content: bytes, batch: tuple[int, int, int] = (1, 2, 4)) -> bytes:

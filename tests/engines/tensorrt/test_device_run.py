@@ -11,6 +11,7 @@ import pytest
 
 from engines.errors import InferenceError, OutOfDeviceMemory
 from engines.onnx.folding import fold_graph
+from engines.tensorrt.contexts import batch_sizes
 from engines.tensorrt.device_run import SLOTS, DeviceRun
 from tests.contracts.test_engine_contract import some_images
 from tests.fakes.fake_gpu import FakeContext, FakeCuda
@@ -22,14 +23,16 @@ def cuda() -> FakeCuda:
     return FakeCuda()
 
 
-def make_run(cuda: FakeCuda, *, context: Any = None, **options: Any) -> DeviceRun:
-    settings: dict[str, Any] = {"max_batch": 4, **options}
-    return DeviceRun(context or FakeContext(fold_graph(tiny_model()), cuda), cuda, SPEC, **settings)
+def make_run(
+    cuda: FakeCuda, *, context: Any = None, sizes: tuple[int, ...] = (1, 2, 4), use_graph: bool = True
+) -> DeviceRun:
+    contexts = {size: context or FakeContext(fold_graph(tiny_model()), cuda) for size in sizes}
+    return DeviceRun(contexts, cuda, SPEC, use_graph=use_graph)
 
 
 def alone(images: Any) -> tuple[Any, ...]:
     """What the network says, without any of this."""
-    run = make_run(FakeCuda(), use_graph=False, max_batch=len(images))
+    run = make_run(FakeCuda(), use_graph=False, sizes=(len(images),))
     return run.collect(run.submit(images))
 
 
@@ -61,16 +64,6 @@ def test_a_batch_size_is_recorded_once_for_each_slot_and_then_replayed(cuda: Fak
     run.close()
 
 
-def test_a_context_that_cannot_be_recorded_runs_without(cuda: FakeCuda) -> None:
-    context = FakeContext(fold_graph(tiny_model()), cuda)
-    context.is_stream_capturable = lambda stream: False  # type: ignore[method-assign]
-    run = make_run(cuda, context=context)
-    for _ in range(2):
-        assert_same(run.collect(run.submit(some_images(2))), alone(some_images(2)))
-    assert cuda.launches == cuda.alive["graphs"] == 0
-    run.close()
-
-
 def test_collecting_the_first_batch_does_not_wait_for_the_second(cuda: FakeCuda) -> None:
     run = make_run(cuda, use_graph=False)
     first, second = run.submit(some_images(1)), run.submit(some_images(2))
@@ -81,15 +74,24 @@ def test_collecting_the_first_batch_does_not_wait_for_the_second(cuda: FakeCuda)
     run.close()
 
 
-def test_a_static_engine_is_given_its_whole_batch(cuda: FakeCuda) -> None:
-    shapes = []
-    context = FakeContext(fold_graph(tiny_model()), cuda)
-    set_shape = context.set_input_shape
-    context.set_input_shape = lambda name, shape: shapes.append(shape) or set_shape(name, shape)  # type: ignore[method-assign, func-returns-value]
-    run = make_run(cuda, context=context, fixed_batch=True)
-    found = run.collect(run.submit(some_images(2)))
-    assert {shape[0] for shape in shapes} == {4}
-    assert_same(found, alone(some_images(2)))
+@pytest.mark.parametrize(
+    ("batch", "sizes"),
+    [((1, 1, 1), (1,)), ((4, 4, 4), (4,)), ((1, 4, 16), (1, 2, 4, 8, 16)), ((2, 3, 10), (2, 3, 4, 8, 10))],
+)
+def test_an_engine_runs_in_few_batch_sizes(batch: tuple[int, int, int], sizes: tuple[int, ...]) -> None:
+    assert batch_sizes(*batch) == sizes
+
+
+@pytest.mark.parametrize(("count", "size"), [(1, 2), (2, 2), (3, 4), (4, 4)])
+def test_a_batch_is_filled_up_to_the_next_size_and_each_size_has_its_context(
+    cuda: FakeCuda, count: int, size: int
+) -> None:
+    contexts = {of: FakeContext(fold_graph(tiny_model()), cuda) for of in (2, 4)}
+    run = DeviceRun(contexts, cuda, SPEC)
+    assert_same(run.collect(run.submit(some_images(count))), alone(some_images(count)))
+    assert {of: {shape[0] for shape in context.ran} for of, context in contexts.items()} == {
+        of: {of} if of == size else set() for of in contexts
+    }
     run.close()
 
 
@@ -119,7 +121,7 @@ def test_everything_is_given_back(cuda: FakeCuda) -> None:
 def test_a_device_without_room_keeps_nothing(room: int) -> None:
     cuda = FakeCuda(room=room)
     with pytest.raises(OutOfDeviceMemory):
-        make_run(cuda, max_batch=64)
+        make_run(cuda, sizes=(64,))
     assert cuda.leaks == {}
 
 
@@ -132,8 +134,8 @@ def test_an_engine_of_another_model_is_named(cuda: FakeCuda) -> None:
 
 def test_a_refusing_engine_is_an_error(cuda: FakeCuda) -> None:
     context = FakeContext(fold_graph(tiny_model()), cuda)
-    context.execute_async_v3 = lambda stream: False  # type: ignore[method-assign]
-    run = make_run(cuda, context=context, use_graph=False)
+    context.execute_async_v3 = lambda stream_handle: False  # type: ignore[method-assign]
+    run = make_run(cuda, context=context, use_graph=False, sizes=(1,))
     with pytest.raises(InferenceError, match="refused to run"):
         run.submit(some_images(1))
     run.close()
@@ -187,12 +189,13 @@ def test_an_output_that_never_came_is_not_the_one_before(
 def test_a_failed_recording_runs_call_by_call(cuda: FakeCuda, caplog: pytest.LogCaptureFixture) -> None:
     context = FakeContext(fold_graph(tiny_model()), cuda)
     execute = context.execute_async_v3
-    context.execute_async_v3 = lambda stream: not cuda.recording and execute(stream)  # type: ignore[method-assign]
-    run = make_run(cuda, context=context)
+    context.execute_async_v3 = lambda stream_handle: not cuda.recording and execute(stream_handle)  # type: ignore[method-assign]
+    run = make_run(cuda, context=context, sizes=(2,))
     for seed in range(3):
         images = some_images(2, seed=seed)
         assert_same(run.collect(run.submit(images)), alone(images))
-    assert "run without a CUDA graph" in caplog.text
+    (said,) = caplog.messages  # once, whatever the batch sizes and slots
+    assert "runs without CUDA graphs" in said
     assert cuda.launches == 0
     run.close()
     assert cuda.leaks == {"contexts": 1}  # the test's own

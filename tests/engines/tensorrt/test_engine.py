@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from dataclasses import replace
@@ -20,6 +21,7 @@ from engines.registry import DEFAULT_MODEL, load_engine
 from engines.tensorrt.build import BuildOptions, build_engine, timing_cache_for
 from engines.tensorrt.cache import EngineCache
 from engines.tensorrt.cuda import CudaRuntime, cuda_error
+from engines.tensorrt.device_run import SLOTS
 from engines.tensorrt.engine import HEADS_ONLY, TensorRtEngine, engine_key
 from engines.tensorrt.runtime import load_tensorrt
 from tests.contracts.test_engine_contract import some_images
@@ -170,9 +172,9 @@ def model(tmp_path: Path) -> ModelFile:
 class Bench:
     """A cache with an accepted engine of the tiny model, and a fake GPU to run it on."""
 
-    def __init__(self, model: ModelFile, folder: Path, **key: Any) -> None:
-        self.model, self.cuda = model, FakeCuda()
-        self.tensorrt = fake_tensorrt(self.cuda)
+    def __init__(self, model: ModelFile, folder: Path, *, gpus: int = 1, runtime: str = "tensorrt", **key: Any) -> None:
+        self.model, self.cuda = model, FakeCuda(gpus=gpus)
+        self.tensorrt = fake_tensorrt(self.cuda, runtime)
         self.cache = EngineCache(folder)
         self.key = replace(engine_key(model, self.tensorrt, GPU, batch=(1, 2, 4)), **key)
         content = model.content if self.key.flags != HEADS_ONLY else heads_only(model.content)
@@ -200,14 +202,70 @@ def test_large_batches_run_in_parts_and_in_order(model: ModelFile, tmp_path: Pat
     assert bench.cuda.leaks == {}
 
 
-def test_the_thread_that_runs_it_chooses_the_gpu_first(model: ModelFile, tmp_path: Path) -> None:
+def test_engines_of_two_gpus_run_in_one_process_and_in_any_thread(model: ModelFile, tmp_path: Path) -> None:
+    """The GPU made of numpy refuses what belongs to another GPU than the thread has chosen, as CUDA does."""
+    bench = Bench(model, tmp_path / "engines", gpus=2)
+    images = some_images(3)
+    with bench.load(device=0) as first, bench.load(device=1) as second:
+        expected = first.infer(images).class_logits
+        answers = [second.infer(images)]
+        threads = [
+            threading.Thread(target=lambda engine=engine: answers.append(engine.infer(images)))
+            for engine in (first, second, first)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        answers += [first.infer(images), second.infer(images)]
+        assert len(answers) == 6
+        for answer in answers:
+            np.testing.assert_allclose(answer.class_logits, expected, atol=1e-5)
+        assert (first.description.device, second.description.device) == ("NVIDIA Fake", "NVIDIA Fake cuda:1")
+    assert bench.cuda.leaks == {}
+    with pytest.raises(EngineUnavailable, match="no GPU 2: this machine has 2"):
+        bench.load(device=2)
+
+
+def test_warming_up_records_every_batch_size_and_slot(model: ModelFile, tmp_path: Path) -> None:
     bench = Bench(model, tmp_path / "engines")
     with bench.load() as engine:
-        thread = threading.Thread(target=lambda: engine.infer(some_images(1)))
-        thread.start()
-        thread.join()
-        assert len(bench.cuda.used_in) == 1
-        assert threading.get_ident() not in bench.cuda.used_in
+        assert bench.cuda.alive["graphs"] == 3 * SLOTS  # 1, 2 and 4 frames
+        assert bench.cuda.alive["contexts"] == 3
+        for count in (1, 3, 2, 4, 11):
+            engine.infer(some_images(count))
+        assert bench.cuda.alive["graphs"] == 3 * SLOTS
+
+
+def test_tensorrt_rtx_records_for_itself_and_compiles_for_the_next_start(model: ModelFile, tmp_path: Path) -> None:
+    bench = Bench(model, tmp_path / "engines", runtime="tensorrt_rtx")
+    with bench.load() as engine:
+        found = engine.infer(some_images(2))
+        assert bench.cuda.alive["graphs"] == bench.cuda.launches == 0
+    with Bench(model, tmp_path / "full").load() as full:
+        np.testing.assert_allclose(found.class_logits, full.infer(some_images(2)).class_logits, atol=1e-5)
+    for config in bench.cuda.configs:
+        assert config.strategy == "USER_MANAGED"
+        assert config.cuda_graph_strategy == "WHOLE_GRAPH_CAPTURE"
+        assert config.dynamic_shapes_kernel_specialization_strategy == "EAGER"
+    assert bench.path.with_suffix(".kernels").read_bytes() == b"kernels+++"
+    with bench.load(use_graph=False):
+        assert bench.cuda.configs[-1].kernels.kept == b"kernels+++"
+        assert bench.cuda.configs[-1].cuda_graph_strategy == "DISABLED"
+    assert bench.cuda.leaks == {}
+
+
+def test_kernels_that_cannot_be_kept_cost_the_next_start_alone(
+    model: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(model, tmp_path / "engines", runtime="tensorrt_rtx")
+
+    def full(number: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with bench.load() as engine:
+        assert engine.infer(some_images(1)).plane_logit.shape == (1,)
 
 
 def test_a_static_engine_and_one_without_graphs_say_the_same(model: ModelFile, tmp_path: Path) -> None:
@@ -258,11 +316,15 @@ def test_a_full_device_is_said_to_be_full(model: ModelFile, tmp_path: Path) -> N
 def test_a_device_that_fails_in_mid_stream_is_an_inference_error(model: ModelFile, tmp_path: Path) -> None:
     bench = Bench(model, tmp_path / "engines")
     engine = bench.load()
-    engine._context.fails = True
+    contexts = list(engine._run_on._contexts.values())
+    for context in contexts:
+        context.fails = True
     with pytest.raises(InferenceError, match="IllegalAddress"):
         engine.infer(some_images(1))
-    engine._context.fails = False
-    with pytest.raises(InferenceError, match="failed before"):
+    for context in contexts:
+        context.fails = False
+    del context, contexts
+    with pytest.raises(InferenceError, match="IllegalAddress"):
         engine.infer(some_images(1))  # CUDA does not get over it, and what it left in its memory is no answer
     with pytest.raises(InferenceError, match="IllegalAddress"):
         engine.close()
