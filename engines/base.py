@@ -151,6 +151,8 @@ class Prediction:
             mirrored picture where `normal_logit` is below 0. None of a model without a second look.
         images: the very array that was given to `infer`, by which an answer is known to be the caller's own
             (`check_answer`); None of an engine that does not say.
+        engine: who answered, of an engine that may be replaced while it runs (`engines.selection.failover`); None:
+            the one that was asked.
     """
 
     class_logits: NDArray[np.float32]
@@ -159,6 +161,7 @@ class Prediction:
     plane_head: NDArray[np.float32] | None = None
     ps_axis: NDArray[np.float32] | None = None
     images: NDArray[np.uint8] | None = None
+    engine: AnsweringEngine | None = None
 
     @classmethod
     def of(cls, outputs: Mapping[str, NDArray[np.float32]], images: NDArray[np.uint8]) -> Self:
@@ -183,6 +186,7 @@ class Prediction:
         return type(self)(
             **{name: array[chosen].copy() for name, array in self.arrays.items()},
             images=images,
+            engine=self.engine,
         )
 
     def put(self, chosen: NDArray[np.bool_], answers: Self) -> None:
@@ -240,6 +244,19 @@ class EngineDescription:
         return f"{backend} {self.precision} {self.device}{ways}"
 
 
+@dataclass(frozen=True, slots=True)
+class AnsweringEngine:
+    """Who gave an answer: what ran, the facts of its model, and what it replaces.
+
+    Attributes:
+        replaced: in one line, which engine ran before it and how that one failed; empty of the first.
+    """
+
+    description: EngineDescription
+    spec: ModelSpec
+    replaced: str = ""
+
+
 class Engine(Protocol):
     """A loaded model on a device. One that exists is warm and ready. Derive from it: the display name comes with it."""
 
@@ -253,6 +270,11 @@ class Engine(Protocol):
     def name(self) -> str:
         """The description, for people; nobody reads facts out of it."""
         return self.description.name
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What a person should know of how it came to run, a line each: which back-ends were passed over, and why."""
+        return ()
 
     def infer(self, images: NDArray[np.uint8]) -> Prediction:
         """Runs (B, 1, H, W) grey images through the network; the answer names them in its `images`.

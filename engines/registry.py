@@ -7,6 +7,7 @@ import importlib.util
 import logging
 import os
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from engines.early_exit import EarlyExitEngine
 from engines.errors import EngineUnavailable, ModelNotFound
 from engines.onnx.model_file import read_model_file
 from engines.redaction import looks_like_address, redact
+from engines.selection.failover import Candidate, FailoverEngine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -103,8 +105,9 @@ def load_engine(
     Args:
         model: path of an ONNX file from `partum export` or `partum quantize`; `triton://host:port/model` for one on
             a server; None takes the one that ships for the back-end (`default_model`).
-        backend: one of `BACKENDS`. `auto` takes the first that can run here, in that order, and logs which and why; a
-            back-end asked for by name is never replaced by another.
+        backend: one of `BACKENDS`. `auto` takes the first that can run here, in that order, logs which and why, and
+            goes on with the next one where it fails while it runs (`engines.selection.failover`); a back-end asked for
+            by name is never replaced by another.
         threads: cores the runtime may keep busy, 1 or more; None takes what is there.
         early_exit: decode only frames that may be standard planes (`engines.early_exit`).
 
@@ -131,19 +134,25 @@ def load_engine(
 
 
 def _load_first(path: Path | None, threads: int | None, *, early_exit: bool) -> Engine:
-    reasons: list[str] = []
+    """The first automatic back-end that starts; the next one goes on where it fails."""
+    if path is not None:
+        read_model_file(path)  # what is wrong with the file is no fault of a back-end
+    absent: list[str] = []
+    candidates: list[Candidate] = []
     for name, runtime in _RUNTIMES.items():
         if not runtime.is_automatic:
             continue
-        try:
-            engine = _load(name, path, threads, early_exit=early_exit)
-        except EngineUnavailable as error:
-            reasons.append(str(error))
-        else:
-            why = "; ".join(reasons) or "it is installed and the first choice"
-            _log.info("auto takes %s: %s", engine.name, why)
-            return engine
-    raise EngineUnavailable(f"no back-end can run here: {'; '.join(reasons)}")
+        if missing := _missing(runtime):
+            absent.append(f"back-end {name}: {missing}")
+            continue
+        candidates.append(Candidate(name, partial(_load, name, path, threads, early_exit=early_exit)))
+    try:
+        engine = FailoverEngine(candidates)
+    except EngineUnavailable as error:
+        raise EngineUnavailable("; ".join([str(error), *absent])) from error
+    why = "; ".join([*engine.notices, *absent]) or "it is installed and the first choice"
+    _log.info("auto takes %s: %s", engine.name, why)
+    return engine
 
 
 def load_runtime(

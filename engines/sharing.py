@@ -63,6 +63,10 @@ class SharedEngine:
     def spec(self) -> ModelSpec:
         return self._engine.spec
 
+    @property
+    def notices(self) -> tuple[str, ...]:
+        return self._engine.notices
+
     def share(self) -> EngineShare:
         """An `engines.base.Engine` for one more stream."""
         return EngineShare(self)
@@ -112,6 +116,9 @@ class SharedEngine:
             together = np.concatenate([images for images, _ in batch])
             found = self._engine.infer(together)
             check_answer(found, together, engine=self.name)
+            if found.engine is not None:
+                description = replace(found.engine.description, shared=True)
+                found = replace(found, engine=replace(found.engine, description=description))
         except BaseException as error:  # noqa: BLE001 - a thread's boundary: raised again in each stream
             for _, answer in batch:
                 answer.set_exception(error)
@@ -148,6 +155,10 @@ class EngineShare(Engine):
     def spec(self) -> ModelSpec:
         return self._shared.spec
 
+    @property
+    def notices(self) -> tuple[str, ...]:
+        return self._shared.notices
+
     def infer(self, images: NDArray[np.uint8]) -> Prediction:
         """Waits for the answer; see `engines.base.Engine`."""
         if not self._open:
@@ -179,6 +190,10 @@ class BorrowedEngine(Engine):
     @property
     def spec(self) -> ModelSpec:
         return self._engine.spec
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        return self._engine.notices
 
     def infer(self, images: NDArray[np.uint8]) -> Prediction:
         return self._infer(images)

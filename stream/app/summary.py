@@ -28,6 +28,8 @@ def print_summary(run: SourceRun) -> None:
     )
     if engine.spec.warning:
         table.add_row("attention", escape(engine.spec.warning))
+    for line in statistics.engine_changes:
+        table.add_row("engine", escape(to_printable(line)))
     if run.source.info.note:
         table.add_row("note", escape(to_printable(run.source.info.note)))
     table.add_row("frames in", str(statistics.frames_in))

@@ -52,7 +52,7 @@ def show_progress(runs: Sequence[SourceRun], console: Console | None = None) -> 
     with Progress(*columns, console=console) as progress:
         names = [run.board.name for run in runs] if is_live and len(runs) > 1 else ["" if is_live else "replay"]
         tasks = [
-            progress.add_task(name, total=run.total, fps="", board=run.board)
+            progress.add_task(name, total=run.total, fps="", board=run.board, told=0)
             for name, run in zip(names, runs, strict=True)
         ]
         yield [lambda task=task: _advance(progress, task) for task in tasks]  # type: ignore[misc]
@@ -69,7 +69,7 @@ def state_line(board: Board) -> str:
         f"age {snapshot.age_s:.2f} s" if snapshot.measurement else "age -",
         f"{counts.states['dropped']} dropped",
     ]
-    return "  ".join(part for part in (*parts, reason, *_overload(board)) if part)
+    return "  ".join(part for part in (*parts, reason, *_overload(board), *counts.engine_changes[-1:]) if part)
 
 
 class StateColumn(ProgressColumn):
@@ -100,7 +100,10 @@ _RECORDING = (
 def _advance(progress: Progress, task: TaskID) -> None:
     state = next(each for each in progress.tasks if each.id == task)
     speed = state.finished_speed or state.speed
-    progress.update(task, advance=1, fps=f"{speed:.0f} fps" if speed else "")
+    changes = state.fields["board"].statistics.engine_changes
+    for line in changes[state.fields["told"] :]:
+        progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+    progress.update(task, advance=1, fps=f"{speed:.0f} fps" if speed else "", told=len(changes))
 
 
 class ChangeLog:
@@ -114,9 +117,10 @@ class ChangeLog:
         self._board = board
         self._said: tuple[str, str] = ("", "")
         self._was_overloaded = False
+        self._told = 0
 
     def changes(self) -> list[str]:
-        """Lines to write: whether the feed is seen, why not, and that the machine does not keep up."""
+        """Lines to write: whether the feed is seen, why not, another engine, and that the machine does not keep up."""
         lines = []
         state, reason = display_state(self._board.snapshot())
         # What a view shows comes and goes with the probe: that is no news of the feed.
@@ -125,6 +129,9 @@ class ChangeLog:
         if said != self._said and state is not DisplayState.ENDED:
             lines.append(f"{self._board.name}: {words}" + (f" ({reason})" if reason else ""))
             self._said = said
+        engines = self._board.statistics.engine_changes
+        lines += [f"{self._board.name}: {line}" for line in engines[self._told :]]
+        self._told = len(engines)
         overload = _overload(self._board)
         if overload and not self._was_overloaded:
             lines.append(f"{self._board.name}: {overload[0]}")

@@ -176,11 +176,7 @@ class FrameAnalyzer:
         Raises:
             ModelMismatch: its facts of fusion or quality cannot be used.
         """
-        try:
-            fusion = Fusion.of(spec.fusion)
-            errors = ErrorModel.of(spec.quality) if spec.quality else None
-        except (TypeError, ValueError) as error:
-            raise ModelMismatch(f"{spec.name}: its facts cannot be used ({error}); export the model again") from error
+        fusion, errors = _facts_of(spec)
         threshold = spec.plane_threshold if plane_threshold is None else plane_threshold
         return cls(protocol=protocol, plane_threshold=threshold, orientation=orientation, fusion=fusion, errors=errors)
 
@@ -198,6 +194,15 @@ class FrameAnalyzer:
         self._fusion, self._errors = fusion or Fusion(), errors
         self._orientation = OrientationMemory(orientation)
         self._segments = SegmentCounter()
+
+    def use(self, spec: ModelSpec) -> None:
+        """Goes on with predictions of another engine, whose model has facts of its own; orientation and segments stay.
+
+        Raises:
+            ModelMismatch: its facts of fusion or quality cannot be used.
+        """
+        fusion, self._errors = _facts_of(spec)
+        self._fusion, self._plane_threshold = fusion, spec.plane_threshold
 
     def assign_segment(self, frame: Frame) -> Frame:
         """The frame with the segment it belongs to; to be asked of every frame, in order, also of those not read."""
@@ -297,6 +302,14 @@ class FrameAnalyzer:
             self._segments.begin(SegmentCause.ORIENTATION)
             self._orientation.begin(SegmentCause.ORIENTATION)
             self._orientation.add(orientation_log_odds)
+
+
+def _facts_of(spec: ModelSpec) -> tuple[Fusion, ErrorModel | None]:
+    """How a model's second look is fused, and what foretells a frame's error; ModelMismatch where they are broken."""
+    try:
+        return Fusion.of(spec.fusion), ErrorModel.of(spec.quality) if spec.quality else None
+    except (TypeError, ValueError) as error:
+        raise ModelMismatch(f"{spec.name}: its facts cannot be used ({error}); export the model again") from error
 
 
 def features_of(symphysis: Symphysis, labels: NDArray[np.uint8], prediction: Prediction) -> NDArray[np.float64]:

@@ -51,6 +51,7 @@ class Manifest:
             },
             "options": options,
             "engine": engine.name,
+            "engine_notices": list(engine.notices),
             "model": {"name": spec.name, "sha256": spec.sha256, "plane_threshold": spec.plane_threshold},
             "engine_mark": spec.warning or None,
             **environment_facts(),

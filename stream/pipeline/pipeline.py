@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from engines.base import AnsweringEngine
 from engines.closing import close_after, close_all
 from stream.common.channel import Channel, ChannelClosed, ChannelStats, Overflow
 from stream.common.clock import Clock, MonotonicClock
@@ -97,6 +98,7 @@ class Pipeline:
         self._source, self._engine, self._protocol = source, engine, protocol
         self._clock = clock or MonotonicClock()
         self._analyzer = FrameAnalyzer.of(engine.spec, protocol=protocol, orientation=orientation)
+        self._answering = AnsweringEngine(engine.description, engine.spec)
         self._tracker = Tracker()
         self._dropped: list[tuple[int, Frame]] = []
         self._dropped_lock = threading.Lock()
@@ -220,6 +222,7 @@ class Pipeline:
         self._report_dropped(before=None)
 
     def _read(self, frame: Frame, inferred: Inferred, timer: StageTimer) -> Measurement:
+        self._note_engine(inferred.prediction)
         reading = self._analyzer.analyze(frame, inferred.letterbox, inferred.prediction)
         frame = reading.frame
         tracks = self._tracker.follow(frame, reading.biometry)
@@ -238,8 +241,16 @@ class Pipeline:
             outlines=reading.outlines,
             latency_ms=(now_ns - frame.captured_ns) / 1e6,
             stage_ms=timer.stage_ms,
-            engine_warning=self._engine.spec.warning,
+            engine=self._answering.description.name,
+            engine_replaced=self._answering.replaced,
+            engine_warning=self._answering.spec.warning,
         )
+
+    def _note_engine(self, prediction: Prediction) -> None:
+        """From the first answer of another engine on, frames are judged by the facts of that one's model."""
+        if prediction.engine is not None and prediction.engine != self._answering:
+            self._answering = prediction.engine
+            self._analyzer.use(prediction.engine.spec)
 
     def _skipped(self, frame: Frame, reason: Reason) -> Measurement:
         """The record of a frame that did not go to the network: no number is shown with it, nor an old one."""
@@ -252,7 +263,7 @@ class Pipeline:
             state=state,
             reason=reason,
             latency_ms=self._latency_ms(frame),
-            engine_warning=self._engine.spec.warning,
+            engine_warning=self._answering.spec.warning,
         )
 
     def _report_dropped(self, before: Frame | None) -> None:

@@ -45,6 +45,8 @@ class Measurement:
         outlines: of what was segmented; None for a dropped frame.
         latency_ms: from capture to this result.
         stage_ms: what the latency is made of; of frames that the network was asked about.
+        engine: what ran the network on this frame, for people; empty where it was not asked.
+        engine_replaced: which engine ran before that one, and how it failed, in a line; empty of the first.
         engine_warning: what must be said of the engine beside every result; empty for an accepted one.
     """
 
@@ -60,6 +62,8 @@ class Measurement:
     hsd_perp: Estimate | None = None
     outlines: Outlines | None = field(default=None, repr=False)
     stage_ms: Mapping[Stage, float] = field(default_factory=dict, repr=False)
+    engine: str = ""
+    engine_replaced: str = ""
     engine_warning: str = ""
 
     def age_s(self, now_ns: int) -> float:

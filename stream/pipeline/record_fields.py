@@ -299,6 +299,15 @@ RECORD_FIELDS: tuple[RecordField, ...] = (
         value=lambda measurement: measurement.frame.spacing_note or None,
     ),
     RecordField(
+        name="engine",
+        meaning="What ran the network on this frame: back-end, precision, device. It changes where an engine fails and"
+        " another goes on; null where the network was not asked.",
+        form=TEXT_OR_NULL,
+        value=lambda measurement: measurement.engine or None,
+        null_in=_DROPPED,
+        form_in={FrameState.MEASURED: {"type": "string"}},
+    ),
+    RecordField(
         name="engine_mark",
         meaning="Why the engine that ran the network was not accepted, where it was forced to run; null otherwise.",
         form=TEXT_OR_NULL,

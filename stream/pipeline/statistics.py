@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,6 +56,20 @@ class LogHistogram:
         return self._least * math.exp(self._step * (position - 0.5 if position else 0))
 
 
+@dataclass(frozen=True, slots=True)
+class EngineSpan:
+    """From which frame on an engine ran the network, and which one it replaced, in a line; empty of the first."""
+
+    name: str
+    from_frame: int
+    replaced: str
+
+    @property
+    def change(self) -> str:
+        """The change to it, in a line for people."""
+        return f"from frame {self.from_frame} on {self.name} runs: {self.replaced}"
+
+
 class RunStatistics:
     """The numbers a run ends with: `frames_in == measured + refused + dropped`, always."""
 
@@ -66,6 +81,8 @@ class RunStatistics:
         self.stage_ms = {stage: LogHistogram(least=1e-3, most=1e6, growth=0.01) for stage in Stage}
         self.aop_raw_deg = LogHistogram(least=0.1, most=1e4, growth=5e-4)
         """AoP as read from single frames."""
+        self.engines: list[EngineSpan] = []
+        """What ran the network, in order: one, unless it failed and another went on."""
         self._values = {
             f"{name}{bound}": LogHistogram(least=0.1, most=1e4, growth=5e-4)
             for name in ("aop_deg", "hsd_min_px", "hsd_min_mm")
@@ -81,6 +98,8 @@ class RunStatistics:
         if measurement.reason:
             self.reasons[str(measurement.reason)] += 1
         self.latency_ms.add(measurement.latency_ms)
+        if measurement.engine and (not self.engines or self.engines[-1].name != measurement.engine):
+            self.engines.append(EngineSpan(measurement.engine, measurement.frame.index, measurement.engine_replaced))
         for stage, spent_ms in measurement.stage_ms.items():
             self.stage_ms[stage].add(spent_ms)
         if measurement.biometry and measurement.biometry.aop_deg is not None:
@@ -99,6 +118,11 @@ class RunStatistics:
     @property
     def frames_in(self) -> int:
         return sum(self.states.values())
+
+    @property
+    def engine_changes(self) -> list[str]:
+        """A line for each time that an engine failed and another went on."""
+        return [span.change for span in self.engines if span.replaced]
 
     def typical(self, name: str) -> tuple[float, float, float] | None:
         """Median value with the median bounds of its 95 % interval, for `aop_deg`, `hsd_min_px`, `hsd_min_mm`."""
@@ -124,6 +148,7 @@ class RunStatistics:
             **self.states,
             "refused_by_reason": dict(sorted(self.reasons.items())),
             "dropped_by_cause": dict(sorted(self.drops.items())),
+            "engines": [asdict(span) for span in self.engines],
             "median_with_typical_interval": {
                 name: self.typical(name) for name in ("aop_deg", "hsd_min_px", "hsd_min_mm")
             },

@@ -119,6 +119,8 @@ class Broadcast:
             "mark_count": len(board.marks_s),
             "mark_tries": board.mark_tries,
             "mark_error": board.mark_error or None,
+            "engine": board.statistics.engines[-1].name if board.statistics.engines else None,
+            "engine_change": next(reversed(board.statistics.engine_changes), None),
             "now_s": board.now_s(),
             "feeds": [{"name": each.name, "state": display_state(each.snapshot())[0]} for each in self._all],
             **_seen(board.seen),

@@ -71,7 +71,11 @@ def _counters(feeds: Feeds) -> Iterator[Metric]:
     skipped = CounterMetricFamily(
         "partum_source_skipped", "Messages of the source that could not be read.", labels=["feed"]
     )
+    changes = CounterMetricFamily(
+        "partum_engine_changes", "How often an engine failed and another back-end went on.", labels=["feed"]
+    )
     for feed, statistics, snapshot in feeds:
+        changes.add_metric([feed], len(statistics.engine_changes))
         _add_counts(frames, feed, statistics.states)
         _add_counts(refused, feed, statistics.reasons)
         _add_counts(dropped, feed, statistics.drops)
@@ -80,7 +84,7 @@ def _counters(feeds: Feeds) -> Iterator[Metric]:
             lost.add_metric([feed], snapshot.link.lost)
             damaged.add_metric([feed], snapshot.link.damaged)
             skipped.add_metric([feed], snapshot.link.skipped)
-    yield from (frames, refused, dropped, connections, lost, damaged, skipped)
+    yield from (frames, refused, dropped, changes, connections, lost, damaged, skipped)
 
 
 def _histograms(feeds: Feeds) -> Iterator[Metric]:

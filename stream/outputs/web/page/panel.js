@@ -49,6 +49,7 @@ export function showFacts(message, facts) {
     "sector": message.sector || "—",
     "calibration": message.calibration || "none",
     ...facts.print,
+    ...(message.engine ? { "engine": message.engine } : {}),
   };
   const names = Object.keys(rows), list = $("facts");
   if (list.children.length !== 2 * names.length)
@@ -60,7 +61,7 @@ export function showFacts(message, facts) {
 }
 
 export function showNote(message, facts) {
-  const note = [facts.note, message.mark].filter(Boolean).join("  ");
+  const note = [facts.note, message.mark, message.engine_change].filter(Boolean).join("  ");
   set($("note"), note);
 }
 

@@ -1,0 +1,122 @@
+"""An engine that goes on with the next back-end where one cannot start, or fails while it runs."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from engines.base import AnsweringEngine, Engine
+from engines.closing import close_after
+from engines.errors import EngineError, EngineUnavailable, InferenceError, ModelMismatch
+from engines.runtime import error_summary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from engines.base import EngineDescription, ModelSpec, Prediction
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A back-end that may run, and how it is started; `name` is for people."""
+
+    name: str
+    load: Callable[[], Engine]
+
+
+class FailoverEngine(Engine):
+    """Runs the first of several engines that starts; where it fails while it runs, the next one goes on.
+
+    Convention: the images of the call that failed are given to the next engine, so that no frame is lost, and every
+    answer says who gave it (`Prediction.engine`). An engine that failed is closed and not tried again. What each one
+    was passed over for is in `notices`.
+
+    Args:
+        candidates: of one model, the preferred one first; each is started when the one before it has failed.
+
+    Raises:
+        ModelMismatch: every candidate refuses the model.
+        EngineUnavailable: none of them can start; says why of each.
+    """
+
+    def __init__(self, candidates: Iterable[Candidate]) -> None:
+        self._left = iter(candidates)
+        self._notices: list[str] = []
+        self._errors: list[Exception] = []
+        self._is_open = True
+        started = self._start_next()
+        if started is None:
+            reasons = "; ".join(self._notices) or "none is installed"
+            refused = bool(self._errors) and all(isinstance(error, ModelMismatch) for error in self._errors)
+            raise (ModelMismatch if refused else EngineUnavailable)(f"no back-end can run here: {reasons}")
+        self._engine = started
+        self._answering = AnsweringEngine(started.description, started.spec)
+
+    def _start_next(self) -> Engine | None:
+        """The next candidate that starts; None where there is none left."""
+        for candidate in self._left:
+            try:
+                return candidate.load()
+            except Exception as error:  # noqa: BLE001 - a runtime that is broken may raise anything when it starts
+                self._errors.append(error)
+                what = error_summary(error)
+                self._notices.append(what if candidate.name in what else f"{candidate.name}: {what}")
+        return None
+
+    @property
+    def description(self) -> EngineDescription:
+        return self._answering.description
+
+    @property
+    def spec(self) -> ModelSpec:
+        return self._answering.spec
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        return tuple(self._notices)
+
+    def infer(self, images: NDArray[np.uint8]) -> Prediction:
+        """Runs (B, 1, H, W) grey images; see `engines.base.Engine`.
+
+        Raises:
+            ModelMismatch: dtype or shape differ from the spec.
+            InferenceError: closed already, or the last of the engines failed too.
+        """
+        if not self._is_open:
+            raise InferenceError(f"{self.name}: closed already; load the engine again")
+        while True:
+            try:
+                answer = self._engine.infer(images)
+            except ModelMismatch:
+                raise
+            except EngineError as error:
+                self._replace(error)
+            else:
+                return replace(answer, engine=self._answering)
+
+    def _replace(self, error: EngineError) -> None:
+        """Closes the engine that failed with `error`, and starts the next one; raises `error` where there is none."""
+        failed = self._answering
+        close_after(error, self._engine.close)
+        why = f"{failed.description.name} failed: {error_summary(error).removeprefix(f'{failed.description.name}: ')}"
+        self._notices.append(why)
+        _log.info("%s", why)
+        started = self._start_next()
+        if started is None:
+            raise InferenceError(f"{why}; no other back-end is left") from error
+        if (started.spec.height, started.spec.width) != (failed.spec.height, failed.spec.width):
+            close_after(error, started.close)
+            raise InferenceError(f"{why}; {started.name} takes pictures of another size") from error
+        self._engine = started
+        self._answering = AnsweringEngine(started.description, started.spec, why)
+
+    def close(self) -> None:
+        """Closes the engine that runs. Closing twice is harmless."""
+        self._is_open = False
+        self._engine.close()
