@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_H = np.array([1.0, 0.0, 1.0])
+H = np.array([1.0, 0.0, 1.0])
+"""The measurement row: a reading is the value and the error that lasts."""
 _IDENTITY = np.eye(3)
 _WEIGHT_ROUNDS = 4  # of fixed-point iteration; after them the weight moves by 0.01 at most
 _USUAL_SURPRISE = 0.88  # mean for Gaussian innovations with 3 % outliers, at 4 degrees of freedom
@@ -168,13 +169,13 @@ def update(belief: Belief, z: float, *, noise: FilterNoise, quality: float = 1.0
     x, P = belief.x, belief.P
     R = noise.white_sd**2 / quality
     y, HPH = innovation(belief, z)
-    PH = P @ _H
+    PH = P @ H
     weight = student_weight(y, predicted_variance=HPH, white_variance=R, dof=noise.dof)
     Rw = R / weight
     # S = H P H' + R;  K = P H' / S
     K = PH / (HPH + Rw)
     # P = (I - K H) P (I - K H)' + K R K'
-    A = _IDENTITY - np.outer(K, _H)
+    A = _IDENTITY - np.outer(K, H)
     P = A @ P @ A.T + Rw * np.outer(K, K)
     return Update(belief=Belief(x + K * y, (P + P.T) / 2.0), weight=weight, nis=y * y / (HPH + R))
 
