@@ -39,7 +39,7 @@ TRIGGER_DEG = 5.0
 """A rise of the course by so much is looked at."""
 SUREST = 4.0
 """A push rises by so many of its own deviations at least."""
-LOW_S = 12.0
+LOW_S = 8.0
 """A rise is looked for above the lowest value of so long before it; a slower one is no push."""
 _STEP_S, _SMOOTH_S = 0.1, 1.0  # grid on which pushes are looked for, and the mean over which small waves vanish
 _ERROR_LASTS_S = 0.7  # errors of the smoothed course are alike for about so long

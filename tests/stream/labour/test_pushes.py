@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from calibration.fitting.courses import Degradation, aop_course, degrade_course
+from calibration.fitting.courses import Degradation, degrade_course
+from calibration.fitting.courses import aop_course as true_course
+from stream.labour.course import aop_course
 from stream.labour.pushes import find_pushes, resting
 from stream.tracking.smoother import SmoothedCourse, smooth_course
+from tests.samples.finished_runs import finished_run
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from stream.labour.pushes import Push
@@ -66,7 +71,7 @@ def test_pushes_of_badly_measured_courses_are_found_and_their_levels_are_right()
     expected = seen = 0
     for seed in range(3000, 3008):
         rng = np.random.default_rng(seed)
-        truth = aop_course(rng, t_s)
+        truth = true_course(rng, t_s)
         true = find_pushes(course_of(t_s, truth, std=0.01))
         found = find_pushes(smooth_course(t_s, degrade_course(rng, t_s, truth, Degradation())))
         pairs = matches(true, found)
@@ -135,3 +140,14 @@ def test_rest_is_what_lies_outside_of_pushes() -> None:
     rest = resting(course, find_pushes(course))
     assert rest[t_s < 19].all()
     assert not rest[(t_s > 21) & (t_s < 31)].any()
+
+
+def test_the_course_of_a_finished_run_is_smoothed_from_its_readings(tmp_path: Path) -> None:
+    run = finished_run(tmp_path, 40, off_plane=range(30, 34))
+    course = aop_course(run.table)
+    assert len(course) == len(run)
+    assert course.accepted.sum() >= 30
+    assert not course.accepted[30:34].any()
+    raw = run.table.numbers("aop_raw_deg")
+    np.testing.assert_allclose(course.value[5:25], raw[5:25], atol=3.0)
+    assert find_pushes(course, quality=run.table.numbers("quality")) == []
