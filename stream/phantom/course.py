@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stream.phantom.descent import SIMULATED_AOP_DEG, clears_symphysis, head_tilt_deg, place_head, typical_hsd_mm
-from stream.phantom.motion import Excursion, Push, draw_wander, ramp
+from stream.phantom.motion import Excursion, SimulatedPush, draw_wander, ramp
 from stream.phantom.sample import fit_pose, sample_appearance, sample_symphysis
 from stream.phantom.scene import Pose, ProbeSector, Scene
 
@@ -172,7 +172,7 @@ def _draw_look(rng: np.random.Generator, head: Head) -> Appearance:
     )
 
 
-def _draw_pushes(rng: np.random.Generator, options: CourseOptions, rest_deg: float) -> tuple[Push, ...]:
+def _draw_pushes(rng: np.random.Generator, options: CourseOptions, rest_deg: float) -> tuple[SimulatedPush, ...]:
     """Up to four pushes in each contraction, none of which leads past 168 degrees."""
     cycle_s, active_s = min(options.duration_s, CYCLE_S), min(options.duration_s, CONTRACTION_S)
     count = max(1, min(4, int(active_s // PUSH_S)))
@@ -184,7 +184,7 @@ def _draw_pushes(rng: np.random.Generator, options: CourseOptions, rest_deg: flo
         for number in range(count)
     ]
     return tuple(
-        Push(
+        SimulatedPush(
             start_s=start_s + float(rng.uniform(0.12, 0.2)) * slot_s,
             rise_s=min(float(rng.uniform(1, 2.5)), slot_s * 0.25),
             plateau_s=float(rng.uniform(0.25, 0.35)) * slot_s,

@@ -33,7 +33,7 @@ def draw_wander(rng: np.random.Generator, low_hz: float, high_hz: float, *, wave
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Push:
+class SimulatedPush:
     """One push: a logistic rise, a plateau, a recoil; the part `kept` at first goes back in 8 s more."""
 
     start_s: float
