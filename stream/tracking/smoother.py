@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -101,14 +101,14 @@ def smooth_course(
     return SmoothedCourse(t_s=times, value=found[0], std=found[1], accepted=accepted, segment=segments)
 
 
-def _check(times: Series, values: Series, *others: NDArray[np.generic]) -> None:
+def _check(times: Series, values: Series, qualities: Series, *others: NDArray[Any]) -> None:
     """Raises TrackError unless these are columns of one table: times, values, qualities, refusals, segments."""
-    columns = (times, values, *others)
+    columns = (times, values, qualities, *others)
     if times.ndim != 1 or len({each.shape for each in columns}) > 1:
         raise TrackError(
             f"columns of shapes {', '.join(str(each.shape) for each in columns)}; give one of each a frame"
         )
-    read, qualities = np.isfinite(values), others[0]
+    read = np.isfinite(values)
     if not np.isfinite(times).all() or (np.abs(values[read]) > LARGEST_VALUE).any() or np.isinf(values).any():
         raise TrackError(f"a time is not finite, or a value beyond {LARGEST_VALUE:g}; NaN is for frames without one")
     if not ((qualities[read] >= 0) & (qualities[read] <= 1)).all():
