@@ -28,6 +28,7 @@ from engines.registry import load_engine
 from engines.sharing import BorrowedEngine, SharedEngine
 from stream.common.channel import Overflow
 from stream.common.clock import MonotonicClock
+from stream.common.opencv_threads import one_opencv_thread
 from stream.outputs.tables import JsonLinesTable
 from stream.pipeline.pipeline import Pipeline
 from stream.pipeline.record import FrameState
@@ -116,6 +117,7 @@ def bench_stream(options: StreamOptions) -> dict[str, Any]:
     load_ms = (time.perf_counter() - began) * 1e3
     with ExitStack() as stack:
         stack.callback(engine.close)
+        stack.enter_context(one_opencv_thread())  # as a session does
         if options.stall_ms:
             engine = stalling_engine(engine, stall_ms=options.stall_ms, every=options.stall_every)
         one_repeat(options, engine, frames=2 * WARM_UP_FRAMES)
@@ -303,7 +305,7 @@ def find_capacity(options: StreamOptions, *, most: int) -> dict[str, Any]:
     """
     assert options.rate_hz is not None, "feeds have a rate"
     tried, carried = [], 0
-    with load_engine(options.model, options.backend) as engine:
+    with load_engine(options.model, options.backend) as engine, one_opencv_thread():
         for streams in range(1, most + 1):
             repeat, _ = one_repeat(replace(options, streams=streams), engine, frames=options.frames)
             p99_ms = repeat["latency_ms"]["p99"]

@@ -20,6 +20,7 @@ from stream.app.run import SourceRun, open_recording
 from stream.app.summary import print_summary
 from stream.app.terminal import show_progress
 from stream.common.errors import OptionError
+from stream.common.opencv_threads import one_opencv_thread
 from stream.measurement.protocols import check_orientation
 from stream.outputs.igtl import LAST_PORT, IgtlOutput
 from stream.outputs.results_folder import check_folder, prepare_folder
@@ -55,6 +56,7 @@ def run_session(options: SessionOptions, *more: SessionOptions) -> RunStatistics
     """
     asked = (options, *more)
     with ExitStack() as stack:
+        stack.enter_context(one_opencv_thread())
         # What is wrong with an option, an address or a file is said before an engine is loaded.
         web = _reserved_web_server(options, stack)
         _check(asked)

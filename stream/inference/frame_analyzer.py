@@ -235,7 +235,7 @@ class FrameAnalyzer:
         else:
             biometry = _in_frame(self._measure(frame, labels, letterbox, prediction), network)
             biometry = replace(biometry, quality=biometry.quality * unchanged_share(drawn, labels))
-        outlines = Outlines(ps_px=_outline(labels, 1, network), fh_px=_outline(labels, 2, network))
+        outlines = Outlines(lambda code: _outline(labels, code, network))
         numbered = self._segments.numbered(frame)
         return FrameAnalysis(frame=numbered, plane_probability=probability, biometry=biometry, outlines=outlines)
 

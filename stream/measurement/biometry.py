@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +14,25 @@ from stream.frames.reason import Reason
 from stream.frames.regions import Point
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Outlines:
-    """The segmented structures' outlines, (N, 2) xy in pixels of the frame; empty where absent."""
+    """The segmented structures' outlines, (N, 2) xy in pixels of the frame; empty where absent.
 
-    ps_px: NDArray[np.float32]
-    fh_px: NDArray[np.float32]
+    They are traced when they are first asked for: most runs draw nothing.
+
+    Args:
+        trace: gives the outline of a label's code, 1 PS and 2 FH; called at most once for each.
+    """
+
+    def __init__(self, trace: Callable[[int], NDArray[np.float32]]) -> None:
+        self._trace = trace
+
+    @cached_property
+    def ps_px(self) -> NDArray[np.float32]:
+        return self._trace(1)
+
+    @cached_property
+    def fh_px(self) -> NDArray[np.float32]:
+        return self._trace(2)
 
 
 MoveEnds = Callable[[Point, Point], tuple[Point, Point]]

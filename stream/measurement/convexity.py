@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import cv2
@@ -28,33 +29,51 @@ def convex_labels(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     Annotators draw both structures convex (`tests/stream/measurement/test_convexity.py`).
     """
     radius = max(1, round(TAIL_SHARE * max(labels.shape)))
-    hulls, kept = {}, {}
+    kept, hulls = {}, {}
     for code in (PS, FH):
-        piece = largest_piece((labels == code).view(np.uint8), radius)
-        if piece is not None:
-            kept[code] = piece
-            contours, _ = cv2.findContours(piece.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-            hulls[code] = inside_hull(cv2.convexHull(contours[0])[:, 0, :].astype(np.int64), labels.shape)
+        region = np.asarray(cv2.compare(labels, code, cv2.CMP_EQ), np.uint8)
+        left, top, width, height = cv2.boundingRect(region)
+        if not width:
+            continue
+        # With so much around it, its part of the picture gives the same as the whole.
+        part = np.s_[max(0, top - radius) : top + height + radius, max(0, left - radius) : left + width + radius]
+        piece, contour = largest_piece(region[part], radius)
+        kept[code] = np.zeros(labels.shape, bool)
+        kept[code][part] = piece
+        hulls[code] = part, inside_hull(cv2.convexHull(contour)[:, 0, :].astype(np.int64), piece.shape)
     out = np.zeros_like(labels)
     for code in (FH, PS):  # the second one wins where both may
         if code in hulls:
+            part, hull = hulls[code]
             other = kept.get(PS + FH - code)
-            out[hulls[code] if other is None else hulls[code] & ~other] = code
+            out[part][hull if other is None else hull & ~other[part]] = code
     return out
 
 
-def largest_piece(region: NDArray[np.uint8], radius: int) -> NDArray[np.bool_] | None:
-    """The piece of a region, 0 or 1, with the most pixels after its tails are cut off; None for an empty region."""
-    ball = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+def largest_piece(region: NDArray[np.uint8], radius: int) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
+    """The piece of a region with the most pixels after its tails are cut off, and its outer contour (N, 1, 2) xy.
+
+    Args:
+        region: (H, W) uint8, 255 in it and 0 elsewhere; not empty.
+        radius: of the ball that opens it, px.
+    """
+    ball = _ball(radius)
     thick = cv2.morphologyEx(region, cv2.MORPH_OPEN, ball)
-    trimmed = cv2.bitwise_and(region, cv2.dilate(thick, ball)) if thick.any() else region
+    trimmed = cv2.bitwise_and(region, cv2.dilate(thick, ball)) if cv2.countNonZero(thick) else region
     contours, hierarchy = cv2.findContours(trimmed, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    if not contours:
-        return None
-    if np.count_nonzero(np.asarray(hierarchy)[..., 3] == -1) == 1:  # one piece: five times as fast as to label it
-        return trimmed.astype(bool)
+    outer = np.flatnonzero(np.asarray(hierarchy)[0, :, 3] == -1)
+    if len(outer) == 1:  # one piece: five times as fast as to label it
+        return trimmed.astype(bool), np.asarray(contours[outer[0]], np.int32)
     _, pieces, facts, _ = cv2.connectedComponentsWithStats(trimmed, connectivity=8)
-    return np.asarray(pieces == 1 + facts[1:, cv2.CC_STAT_AREA].argmax())
+    piece = np.asarray(pieces == 1 + facts[1:, cv2.CC_STAT_AREA].argmax())
+    contours, _ = cv2.findContours(piece.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return piece, np.asarray(contours[0], np.int32)
+
+
+@lru_cache(maxsize=8)
+def _ball(radius: int) -> NDArray[np.uint8]:
+    side = 2 * radius + 1
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), np.uint8)
 
 
 def inside_hull(hull: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -65,19 +84,22 @@ def inside_hull(hull: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.b
     value: the triangle (0, 0), (4, 0), (0, 4) holds 15 pixels.
     """
     inside = np.zeros(shape, bool)
-    top, bottom = int(hull[:, 1].min()), int(hull[:, 1].max())
-    rows = np.arange(top, bottom + 1)[:, None]
-    (x0, y0), (x1, y1) = hull.T, np.roll(hull, -1, axis=0).T
-    rise = y1 - y0
-    crosses = (rows >= np.minimum(y0, y1)) & (rows <= np.maximum(y0, y1)) & (rise != 0)
-    at = np.where(crosses, x0 + (rows - y0) * (x1 - x0) / np.where(rise == 0, 1, rise), np.nan)
-    # A level edge ends where its neighbours begin; a polygon of one row has level edges alone.
-    level = np.where((rows == y0) & (rise == 0), x0, np.nan)
-    ends = np.concatenate((at, level, np.where((rows == y1) & (rise == 0), x1, np.nan)), axis=1)
-    low, high = np.ceil(np.nanmin(ends, axis=1) - 1e-9), np.floor(np.nanmax(ends, axis=1) + 1e-9)
+    highest = int(hull[:, 1].argmin())
+    around = np.concatenate((hull[highest:], hull[: highest + 1]))
+    lowest = int(around[:, 1].argmax())
+    top, bottom = int(around[0, 1]), int(around[lowest, 1])
+    rows = np.arange(top, bottom + 1)
+    # Either way from the highest corner to the lowest is one side of the polygon.
+    sides = around[: lowest + 1], around[lowest:][::-1]
+    one, other = (np.interp(rows, side[:, 1], side[:, 0]) for side in sides)
+    low, high = np.minimum(one, other), np.maximum(one, other)
+    for row, level in ((0, top), (-1, bottom)):  # a level edge belongs to both sides
+        ends = hull[hull[:, 1] == level, 0]
+        low[row], high[row] = ends.min(), ends.max()
     left, right = int(hull[:, 0].min()), int(hull[:, 0].max())
     columns = np.arange(left, right + 1)
-    inside[top : bottom + 1, left : right + 1] = (columns >= low[:, None]) & (columns <= high[:, None])
+    first_column, last_column = np.ceil(low - 1e-9)[:, None], np.floor(high + 1e-9)[:, None]
+    inside[top : bottom + 1, left : right + 1] = (columns >= first_column) & (columns <= last_column)
     return inside
 
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from stream.preprocessing.text_masking import WINDOW, TextMasker, find_text
+from stream.preprocessing.text_masking import WINDOW, TextMasker, find_text, search_text
 from tests.samples.screens import scan, write
 
 if TYPE_CHECKING:
@@ -81,6 +81,20 @@ def test_a_scan_without_text_is_left_alone(is_coded: bool) -> None:
 def test_bright_text_is_found_on_a_still_picture_too() -> None:
     (image,) = with_text("ROSSI M. 4711", 0.9, 250, pictures()[:1])
     assert len(text_in([image])) == 1
+
+
+def test_a_search_that_is_spread_over_pictures_finds_what_one_at_once_does() -> None:
+    plain, shown = pictures()[:12], with_text("ROSSI M. 4711", 0.9, 250, pictures()[:WINDOW])
+    masker = TextMasker(np.min(plain, axis=0), np.max(plain, axis=0), WINDOW)
+    for image in shown:
+        masker.add(image)
+    darkest, brightest = np.min(shown, axis=0), np.max(shown, axis=0)
+    *steps, found = search_text(darkest, brightest)
+    assert steps == [None] * len(steps)
+    for image in shown[: len(steps) + 1]:  # the first of them ends the window
+        assert not masker.boxes
+        masker.add(image)
+    assert masker.boxes == found == find_text(darkest, brightest) != []
 
 
 def test_real_frames_alone_have_no_text_in_their_anatomy(shared_data: Path) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from stream.common.errors import SourceUnreadable
 from stream.frames.frame import PixelSpacing, SegmentCause
-from stream.sources.decoding.luma import grey_image
+from stream.sources.decoding.luma import grey_image, to_full_range
 from stream.sources.files.video import VideoSource
 from tests.samples.source_files import (
     CLOCK,
@@ -134,6 +134,12 @@ def test_colour_becomes_grey_by_bt601(tmp_path: Path) -> None:
 def test_blacker_than_black_and_whiter_than_white_are_clipped() -> None:
     luma = np.repeat(np.array([[0, 5, 16, 126, 235, 250, 255, 255]], np.uint8), 8, axis=0)
     assert grey_image(from_luma(luma, "yuv420p"))[0].tolist() == [0, 0, 0, 128, 255, 255, 255, 255]
+
+
+def test_every_level_of_limited_range_is_stretched_to_the_nearest_grey() -> None:
+    every = np.arange(256, dtype=np.uint8)[None].repeat(2, axis=0)
+    wanted = np.clip(np.rint((np.arange(256) - 16) * 255 / 219), 0, 255)
+    assert to_full_range(every, bits=8, is_full=False)[0].tolist() == wanted.tolist()
 
 
 def test_full_range_luma_is_the_decoders_memory() -> None:
