@@ -31,7 +31,7 @@ def convex_labels(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     radius = max(1, round(TAIL_SHARE * max(labels.shape)))
     kept, hulls = {}, {}
     for code in (PS, FH):
-        region = np.asarray(cv2.compare(labels, code, cv2.CMP_EQ), np.uint8)
+        region = (labels == code).view(np.uint8)
         left, top, width, height = cv2.boundingRect(region)
         if not width:
             continue
@@ -54,7 +54,7 @@ def largest_piece(region: NDArray[np.uint8], radius: int) -> tuple[NDArray[np.bo
     """The piece of a region with the most pixels after its tails are cut off, and its outer contour (N, 1, 2) xy.
 
     Args:
-        region: (H, W) uint8, 255 in it and 0 elsewhere; not empty.
+        region: (H, W) uint8, 1 in it and 0 elsewhere; not empty.
         radius: of the ball that opens it, px.
     """
     ball = _ball(radius)

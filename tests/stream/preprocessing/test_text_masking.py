@@ -49,7 +49,7 @@ def coded(images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
         return [np.asarray(each.to_ndarray(format="gray"), np.uint8) for each in container.decode(video=0)]
 
 
-def text_in(images: Sequence[NDArray[np.uint8]]) -> list[tuple[int, int, int, int]]:
+def text_in(images: Sequence[NDArray[np.uint8]]) -> Sequence[tuple[int, int, int, int]]:
     return find_text(np.min(images, axis=0), np.max(images, axis=0))
 
 

@@ -23,6 +23,7 @@ from stream.common.clock import ManualClock, MonotonicClock
 from stream.common.errors import OptionError, OutputError
 from stream.frames.reason import Reason
 from stream.inference.frame_analyzer import LabelGrid, _outline
+from stream.measurement.biometry import Outlines
 from stream.outputs.marks import MarkFile
 from stream.outputs.web.board import Board
 from stream.outputs.web.metrics import metrics_text
@@ -211,8 +212,7 @@ def test_outlines_on_their_way_to_the_page_are_sub_pixel(measurements: list[Meas
     """The outline of a disc of labels lies on its circle: the pixel's steps are gone, and so is their inset."""
     grid = LabelGrid(width=256, height=256, scale_x=1.0, scale_y=1.0)
     outline = _outline(disc_of(60.0) * 2, 2, grid)
-    assert measurements[20].outlines is not None
-    drawn = replace(measurements[20], outlines=replace(measurements[20].outlines, fh_px=outline))
+    drawn = replace(measurements[20], outlines=Outlines(lambda code: outline))
     points = np.array(page_message(snapshot(drawn))["drawing"]["fh"])
     assert len(points) == OUTLINE_POINTS
     radii = np.hypot(points[:, 0] - 128.3, points[:, 1] - 126.8)
