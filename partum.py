@@ -77,6 +77,7 @@ COMMANDS = {
     "replay": ("stream.app.commands", "Run a recording through the pipeline: AoP and HSD over time."),
     "attach": ("stream.app.commands", "Watch a live feed: AoP and HSD as they are scanned."),
     "measure": ("stream.app.commands", "Measure AoP and HSD on a folder of existing masks."),
+    "mark": ("stream.app.commands", "Mark moments of a finished run: start and end of a push, a note."),
     "evaluate": ("calibration.commands", "Compare a model with the labels of a data set."),
     "bench": ("benchmarks.commands", "Measure how fast and how right this machine is."),
     "engines": ("stream.app.commands", "List what can run a model here, and why the rest cannot."),

@@ -98,7 +98,11 @@ class RecordedRun:
 
     @cached_property
     def marks(self) -> Sequence[Mapping[str, Any]]:
-        """The moments that viewers marked, in order; empty where there are none."""
+        """The moments that people marked, in order; empty where there are none."""
+        return self.read_marks()
+
+    def read_marks(self) -> Sequence[Mapping[str, Any]]:
+        """The same, read anew at each call: marks may be added to a finished run."""
         return read_json_lines(self.folder / MARKS, schema=MARK_SCHEMA)
 
     def edits(self, *, schema: str) -> Sequence[Mapping[str, Any]]:

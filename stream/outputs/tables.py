@@ -20,13 +20,20 @@ if TYPE_CHECKING:
 
 
 class LineWriter:
-    """A text file that only ever holds whole lines: one that could not be written whole is taken back."""
+    """A text file that only ever holds whole lines: one that could not be written whole is taken back.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: of the file.
+        append: lines are added behind those that are there; a last one that was cut off is taken back.
+    """
+
+    def __init__(self, path: Path, *, append: bool = False) -> None:
         self._path = path
-        self._whole_bytes = 0
         try:
-            self._file = path.open("wb", buffering=0)
+            self._whole_bytes = path.read_bytes().rfind(b"\n") + 1 if append and path.exists() else 0
+            self._file = path.open("r+b" if append and path.exists() else "wb", buffering=0)
+            self._file.truncate(self._whole_bytes)
+            self._file.seek(self._whole_bytes)
         except OSError as error:
             raise write_error(path, error) from error
 
@@ -43,6 +50,7 @@ class LineWriter:
         except OSError as error:
             with suppress(OSError):
                 self._file.truncate(self._whole_bytes)
+                self._file.seek(self._whole_bytes)
             raise write_error(self._path, error) from error
         self._whole_bytes += len(data)
 

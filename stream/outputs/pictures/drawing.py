@@ -18,8 +18,9 @@ from stream.tracking.tracker import EstimateStatus
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from stream.frames.frame import Frame
     from stream.frames.regions import Point
-    from stream.measurement.biometry import Landmarks
+    from stream.measurement.biometry import Landmarks, Outlines
     from stream.pipeline.record import Measurement
     from stream.tracking.tracker import Estimate
 
@@ -117,12 +118,7 @@ class Painter:
         """Returns the canvas, (height, width, 3) BGR, valid until the next call."""
         canvas = self._canvas
         np.copyto(canvas, self._blank)
-        frame = measurement.frame
-        view = CanvasTransform.of((frame.image.shape[0], frame.image.shape[1]), frame.aspect)
-        method = cv2.INTER_AREA if view.scale_y < 1 else cv2.INTER_LINEAR
-        grey = cv2.resize(frame.image, (view.width, view.height), interpolation=method)
-        window = canvas[view.top : view.top + view.height, view.left : view.left + view.width]
-        window[:] = cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
+        view = paint_picture(canvas, measurement.frame)
         if measurement.state is FrameState.MEASURED:
             _paint_outlines(canvas, measurement, view)
         if self._note:
@@ -171,6 +167,16 @@ class Painter:
         draw_text(canvas, f"{now:.2f} s", (right - text_width_px(f"{now:.2f} s", 12), self.size[1] - 18), 12, GREY)
 
 
+def paint_picture(canvas: NDArray[np.uint8], frame: Frame) -> CanvasTransform:
+    """A frame in the square that is kept for it; returns how it lies there."""
+    view = CanvasTransform.of((frame.image.shape[0], frame.image.shape[1]), frame.aspect)
+    method = cv2.INTER_AREA if view.scale_y < 1 else cv2.INTER_LINEAR
+    grey = cv2.resize(frame.image, (view.width, view.height), interpolation=method)
+    window = canvas[view.top : view.top + view.height, view.left : view.left + view.width]
+    window[:] = cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
+    return view
+
+
 def _ints(points: NDArray[np.float64]) -> NDArray[np.int32]:
     """Points as whole pixels."""
     return np.round(points).astype(np.int32)
@@ -200,14 +206,19 @@ def _cased(
 def _paint_outlines(canvas: NDArray[np.uint8], measurement: Measurement, view: CanvasTransform) -> None:
     """Thin outlines of both structures and the lines the numbers were read from."""
     if measurement.outlines:
-        for outline, colour in ((measurement.outlines.fh_px, SKY), (measurement.outlines.ps_px, ORANGE)):
-            if len(outline):
-                _cased(canvas, view.place(outline.astype(np.float64)), colour, 2, closed=True)
+        paint_outlines(canvas, measurement.outlines, view)
     if measurement.biometry and measurement.biometry.landmarks:
-        _paint_landmarks(canvas, measurement.biometry.landmarks, view, is_mirrored=measurement.biometry.mirrored)
+        paint_landmarks(canvas, measurement.biometry.landmarks, view, is_mirrored=measurement.biometry.mirrored)
 
 
-def _paint_landmarks(canvas: NDArray[np.uint8], found: Landmarks, view: CanvasTransform, *, is_mirrored: bool) -> None:
+def paint_outlines(canvas: NDArray[np.uint8], outlines: Outlines, view: CanvasTransform) -> None:
+    """Both structures, on a picture that lies on the canvas as `view` says."""
+    for outline, colour in ((outlines.fh_px, SKY), (outlines.ps_px, ORANGE)):
+        if len(outline):
+            _cased(canvas, view.place(outline.astype(np.float64)), colour, 2, closed=True)
+
+
+def paint_landmarks(canvas: NDArray[np.uint8], found: Landmarks, view: CanvasTransform, *, is_mirrored: bool) -> None:
     """PS axis, tangent, the angle between them, HSD, and the vertex."""
 
     def spot(point: Point) -> NDArray[np.float64]:

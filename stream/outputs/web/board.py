@@ -9,6 +9,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from stream.common.errors import OutputError
+from stream.outputs.marks import MarkKind
 from stream.outputs.web.state import Snapshot
 from stream.outputs.web.trend import TREND_S, TrendBuffer
 from stream.pipeline.record import FrameState
@@ -64,7 +65,7 @@ class Board:
         self.on_change: Callable[[], None] | None = None
         """Called after each change, in the thread that made it."""
         self._has_ended = False
-        self._marks: list[float] = []
+        self._marks: list[tuple[float, MarkKind]] = []
         self.mark_tries = 0
         """How often a viewer asked for one."""
         self.mark_error = ""
@@ -113,7 +114,7 @@ class Board:
         """What is known of the picture."""
         return self._preprocessor.state if self._preprocessor else PreprocessorState()
 
-    def mark(self) -> None:
+    def mark(self, kind: MarkKind = MarkKind.MARK, note: str = "") -> None:
         """Writes down a viewer's mark at the newest result; one that cannot be kept is not counted, and says why."""
         with self._lock:
             self.mark_tries += 1
@@ -121,8 +122,8 @@ class Board:
                 self.mark_error = self._why_no_mark()
                 if self._newest is not None and not self.mark_error:
                     if self._mark_file:
-                        self._mark_file.add(self._newest)
-                    self._marks.append(self._trend.time_of(self._newest.frame.pts_s))
+                        self._mark_file.add(self._newest, kind, note=note)
+                    self._marks.append((self._trend.time_of(self._newest.frame.pts_s), kind))
             except OutputError as error:
                 self.mark_error = str(error)
         self._say_changed()
@@ -138,7 +139,14 @@ class Board:
     def marks_s(self) -> list[float]:
         """All marks, in seconds of the trend."""
         with self._lock:
-            return list(self._marks)
+            return [time_s for time_s, _ in self._marks]
+
+    @property
+    def is_push_open(self) -> bool:
+        """Whether the start of a push was marked, and its end was not yet."""
+        with self._lock:
+            kinds = [kind for _, kind in self._marks if kind in (MarkKind.PUSH_START, MarkKind.PUSH_END)]
+        return kinds[-1:] == [MarkKind.PUSH_START]
 
     def now_s(self) -> float | None:
         """The present in seconds of the trend: of a live source it goes on while nothing comes."""
@@ -148,10 +156,11 @@ class Board:
             age_s = 0.0 if self._source is None else self._newest.age_s(self._clock.now_ns())
             return round(self._trend.time_of(self._newest.frame.pts_s) + age_s, 3)
 
-    def recent_marks_s(self) -> Sequence[float]:
-        """The marks of the time that the trend shows."""
+    def recent_marks(self) -> Sequence[tuple[float, str]]:
+        """The marks of the time that the trend shows: seconds of it, and the kind."""
         now_s = self.now_s() or 0.0
-        return [mark_s for mark_s in self.marks_s if mark_s >= now_s - TREND_S]
+        with self._lock:
+            return [(mark_s, str(kind)) for mark_s, kind in self._marks if mark_s >= now_s - TREND_S]
 
     @property
     def throughput(self) -> Throughput:

@@ -27,7 +27,7 @@ HEARTBEAT_S = 0.4
 MOST_VIEWERS = 64
 """Of all streams together."""
 LONGEST_MESSAGE = 1024
-"""Bytes that a viewer may send at once: it says `mark`, and nothing else is looked at."""
+"""Bytes that a viewer may send at once: a mark, and nothing else is looked at."""
 MOST_MESSAGES_HZ = 10
 """A viewer that says more than this in a second is let go."""
 HEADER = struct.Struct(">I")
@@ -115,7 +115,8 @@ class Broadcast:
         content = page_message(snapshot) | {
             "dropped": dict(board.statistics.drops),
             "frames": board.statistics.frames_in,
-            "marks": board.recent_marks_s(),
+            "marks": board.recent_marks(),
+            "is_push_open": board.is_push_open,
             "mark_count": len(board.marks_s),
             "mark_tries": board.mark_tries,
             "mark_error": board.mark_error or None,

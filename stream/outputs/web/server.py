@@ -12,6 +12,7 @@ Each viewer gets the newest picture when it has taken the one before: a slow one
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import time
 from contextlib import suppress
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
 from stream.common.errors import OutputError
+from stream.outputs.marks import MarkKind
 from stream.outputs.web.access import Access
 from stream.outputs.web.broadcast import LONGEST_MESSAGE, MOST_MESSAGES_HZ, MOST_VIEWERS, TOO_MUCH, TRY_LATER, Broadcast
 from stream.outputs.web.jpeg import LONGEST_SIDE_PX, encode_picture
@@ -253,5 +255,16 @@ async def _listen_to(websocket: Any, board: Board) -> None:
             if count > MOST_MESSAGES_HZ:
                 await websocket.close(TOO_MUCH, "too many messages")
                 return
-            if message.get("text") == "mark":
-                await asyncio.to_thread(board.mark)
+            if mark := _mark_in(message.get("text")):
+                await asyncio.to_thread(board.mark, *mark)
+
+
+def _mark_in(text: str | None) -> tuple[MarkKind, str] | None:
+    """The mark that a viewer sets, `mark` or `{"mark": "push_start", "note": "..."}`; None where it says else."""
+    if text == MarkKind.MARK:
+        return MarkKind.MARK, ""
+    try:
+        said = json.loads(text or "")
+        return MarkKind(said["mark"]), str(said.get("note") or "")
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None

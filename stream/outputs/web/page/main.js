@@ -38,6 +38,8 @@ function take(message) {
   extend(view.trend, message.trend);
   Object.assign(view, { message, feeds: message.feeds, marks: message.marks, now: message.now_s });
   checkMark(message);
+  $("push").setAttribute("aria-pressed", Boolean(message.is_push_open));
+  set($("push"), message.is_push_open ? "End push" : "Push");
   show();
 }
 
@@ -87,16 +89,27 @@ function announce() {
   trend.setAttribute("aria-label", trendInWords(view.trend));
 }
 
-function mark() {
-  view.mark = { tries: view.message.mark_tries ?? 0, at: performance.now() };
+const MARK_WORDS = { push_start: "Start of a push", push_end: "End of the push", note: "Note" };
+
+function mark(kind = "mark", note = "") {
+  view.mark = { kind, tries: view.message.mark_tries ?? 0, at: performance.now() };
   noteMark("…", false);
-  if (!connection.send("mark")) failMark("no connection");
+  if (!connection.send(JSON.stringify({ mark: kind, note }))) failMark("no connection");
+}
+
+const markPush = () => mark(view.message.is_push_open ? "push_end" : "push_start");
+
+function writeNote(isOpen) {
+  $("note-line").hidden = !isOpen;
+  $("note-text").value = "";
+  (isOpen ? $("note-text") : $("write")).focus();
 }
 
 function checkMark(message) {
   if (!view.mark || !(message.mark_tries > view.mark.tries)) return;
   if (message.mark_error) return failMark(message.mark_error);
-  noteMark(`Mark ${message.mark_count} kept, ${new Date().toLocaleTimeString([], { hour12: false })}`, false);
+  const words = view.mark.kind === "mark" ? `Mark ${message.mark_count} kept` : `${MARK_WORDS[view.mark.kind]} kept as mark ${message.mark_count}`;
+  noteMark(`${words}, ${new Date().toLocaleTimeString([], { hour12: false })}`, false);
   view.mark = null;
 }
 
@@ -118,10 +131,22 @@ function toggle(name) {
 
 $("overlay").onclick = () => toggle("overlay");
 $("flip").onclick = () => toggle("flip");
-$("mark").onclick = mark;
+$("mark").onclick = () => mark();
+$("push").onclick = markPush;
+$("write").onclick = () => writeNote($("note-line").hidden);
+$("note-text").onkeydown = event => {
+  event.stopPropagation();                             // its letters are no keys of the page
+  if (event.key !== "Enter" && event.key !== "Escape") return;
+  event.preventDefault();                              // else the button that gets the focus is pressed by it
+  if (event.key === "Enter" && event.target.value.trim()) mark("note", event.target.value.trim());
+  writeNote(false);
+};
 addEventListener("keydown", event => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
-  ({ o: () => toggle("overlay"), f: () => toggle("flip"), m: mark })[event.key.toLowerCase()]?.();
+  const act = { o: () => toggle("overlay"), f: () => toggle("flip"), m: () => mark(), p: markPush, n: () => writeNote(true) }[event.key.toLowerCase()];
+  if (!act) return;
+  event.preventDefault();                              // else the letter would be the first of the note
+  act();
 });
 watchSize(picture, () => drawPicture(picture, view));
 watchSize(trend, redrawTrend);

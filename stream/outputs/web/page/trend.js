@@ -126,7 +126,7 @@ function drawMarks(context, area, text, { marks, seams }, bottom) {
     label(context, words, left, bottom - 0.8 * text, text, css("--warn"), area.right);
   }
   context.strokeStyle = css("--angle");
-  for (const time of marks) {
+  for (const [time] of marks) {
     if (time < area.start) continue;
     line(context, area.x(time), 0, area.x(time), bottom);
     context.fillStyle = css("--angle");

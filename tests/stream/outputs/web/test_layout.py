@@ -37,7 +37,20 @@ MORE_SIZES = [(320, 256), (568, 320), (667, 375), (768, 1024), (1024, 768), (128
 
 MEASURED = (
     *("#state", "#reason", "#use", "#aop", "#hsd", "#hsd small", "#aop-interval", "#hsd-interval", "#note", "#veil"),
-    *("#overlay", "#flip", "#mark", "#overload", "#picture", "#trend", "#mark-note", "#facts", "#legend", "h2"),
+    *(
+        "#overlay",
+        "#flip",
+        "#mark",
+        "#overload",
+        "#picture",
+        "#trend",
+        "#mark-note",
+        "#facts",
+        "#legend",
+        "h2",
+        "#push",
+        "#write",
+    ),
     "#feeds a b",
 )
 

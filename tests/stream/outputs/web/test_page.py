@@ -168,6 +168,32 @@ def test_marks_are_kept_and_say_so_or_say_why_not(browser: Any, good: Measuremen
     assert screen.board.marks_s == []
 
 
+def test_pushes_and_notes_are_marked_by_mouse_and_keyboard(browser: Any, good: Measurement, tmp_path: Path) -> None:
+    with shown(browser, good, marks=MarkFile(tmp_path / "marks.jsonl")) as screen:
+        page = screen.page
+        page.keyboard.press("p")
+        text_of(page, "#mark-note", "Start of a push kept as mark 1")
+        text_of(page, "#push", "End push")
+        page.click("#push")
+        text_of(page, "#mark-note", "End of the push kept as mark 2")
+        wait(page, "document.querySelector('#push').textContent === 'Push'")
+        page.keyboard.press("n")
+        page.keyboard.type("moped <b>on</b>, off")  # its letters are keys of the page elsewhere
+        page.keyboard.press("Enter")
+        text_of(page, "#mark-note", "Note kept as mark 3")
+        assert page.is_hidden("#note-line")
+        assert page.get_attribute("#overlay", "aria-pressed") == "true"
+        page.click("#write")
+        page.keyboard.press("Escape")
+        assert page.is_hidden("#note-line")
+    lines = [json.loads(line) for line in (tmp_path / "marks.jsonl").read_text().splitlines()]
+    assert [(line["kind"], line["note"], line["by"]) for line in lines] == [
+        ("push_start", None, "web page"),
+        ("push_end", None, "web page"),
+        ("note", "moped <b>on</b>, off", "web page"),
+    ]
+
+
 def test_nothing_moves_where_motion_is_not_wanted(browser: Any, good: Measurement) -> None:
     with shown(browser, good) as screen:
         screen.page.emulate_media(reduced_motion="reduce")
