@@ -48,6 +48,9 @@ class ModelSpec:
     """Of the second look in the fused axis (`stream.measurement.symphysis_axis.Fusion`); empty takes halves."""
     quality: Mapping[str, object] = field(default_factory=dict)
     """What a frame's expected error is made of (`stream.measurement.expected_error.ErrorModel`); empty: not known."""
+    absolute: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """By protocol, what its absolute interval of AoP is made of
+    (`stream.measurement.absolute_interval.AbsoluteInterval`); one that is not there is not known."""
     exit_logit: float | None = None
     """Of a model whose gate joins the plane head with other evidence: a frame whose plane head says less is no standard
     plane, whatever the rest may show, so that an early exit need not decode it. None: nothing is known of it."""

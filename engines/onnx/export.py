@@ -90,7 +90,7 @@ def export_checkpoint(
         checkpoint: of the mask network.
         path: of the model file to write.
         refinement: checkpoint of `calibration.learning.refinement`; the model takes a second look by it.
-        fitted: file of what was fitted out of fold (`engines.onnx.fitted`): gate, fusion, quality, views.
+        fitted: file of what was fitted out of fold (`engines.onnx.fitted`): gate, fusion, quality, absolute, views.
         stored: how large weights lie in the file.
 
     Raises:
@@ -127,6 +127,7 @@ def _cascade(masks: Any, spec: ModelSpec, refinement: Path | None, facts: Fitted
     if network.second_look is not None and refinement:
         _load(network.second_look.network, content, refinement)
     changes: dict[str, Any] = {"architecture": architecture, "fusion": facts.fusion, "quality": facts.quality}
+    changes["absolute"] = facts.absolute
     if facts.gate_weights:
         network.gate_weights.copy_(torch.tensor(facts.gate_row(len(network.gate_weights))))
         changes |= {"plane_threshold": facts.plane_threshold, "exit_logit": facts.exit_logit}

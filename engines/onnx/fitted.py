@@ -6,6 +6,7 @@ A JSON object with any of these sections:
              a weight for each of `engines.network.gate.EVIDENCE`; the exit may be left out
     fusion   {"direction": share, "inferior": share, "turn_deg": degrees}  `stream.measurement.symphysis_axis.Fusion`
     quality  {"weights": {NAME: number, ...}, ...}           `stream.measurement.expected_error.ErrorModel`
+    absolute {PROTOCOL: {NAME: number, ...}, ...}            `stream.measurement.absolute_interval.AbsoluteInterval`
     views    [[magnification, right, down], ...]             `engines.network.second_look.VIEWS`
 """
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 CONSTANT = "constant"
 SCHEMA = "partum.fitted/1"
-SECTIONS = ("schema", "notice", "gate", "fusion", "quality", "views")
+SECTIONS = ("schema", "notice", "gate", "fusion", "quality", "absolute", "views")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +37,7 @@ class Fitted:
     Attributes:
         gate_weights: by the names of `EVIDENCE`, and `constant`; empty where the plane head alone decides.
         plane_threshold, exit_logit: see `ModelSpec`.
-        fusion, quality: likewise.
+        fusion, quality, absolute: likewise.
         views: of the second look.
     """
 
@@ -45,6 +46,7 @@ class Fitted:
     exit_logit: float | None = None
     fusion: Mapping[str, float] = field(default_factory=dict)
     quality: Mapping[str, Any] = field(default_factory=dict)
+    absolute: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     views: Sequence[Sequence[float]] = VIEWS
 
     @classmethod
@@ -70,11 +72,13 @@ class Fitted:
             gate = _gate(facts.get("gate", {}))
             section = "fusion"
             fusion = _fusion(facts.get("fusion", {}))
+            section = "absolute"
+            absolute = _absolute(facts.get("absolute", {}))
             section = "views"
             views = [[float(value) for value in view] for view in facts.get("views", VIEWS)]
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise ModelMismatch(f"{path}: {section} cannot be used ({error}); fit it anew") from error
-        return cls(**gate, fusion=fusion, quality=facts.get("quality", {}), views=views)
+        return cls(**gate, fusion=fusion, quality=facts.get("quality", {}), absolute=absolute, views=views)
 
     def gate_row(self, count: int) -> list[float]:
         """The weights of the first `count` - 1 pieces of evidence and the constant, as the network holds them."""
@@ -107,3 +111,10 @@ def _fusion(facts: Mapping[str, Any]) -> dict[str, float]:
     if not all(map(math.isfinite, turn_deg.values())):
         raise ValueError(f"turn_deg is {turn_deg}")
     return {name: _share(value) for name, value in facts.items() if name not in turn_deg} | turn_deg
+
+
+def _absolute(facts: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    found = {protocol: {name: float(value) for name, value in each.items()} for protocol, each in facts.items()}
+    if not all(math.isfinite(value) for each in found.values() for value in each.values()):
+        raise ValueError("a number is not finite")
+    return found

@@ -50,7 +50,10 @@ def print_summary(run: SourceRun) -> None:
         found = statistics.typical(name)
         if found and not (unit == " px" and statistics.typical("hsd_min_mm")):
             value, low, high = found
-            table.add_row(label, f"{value:.1f}{unit}  (95 % interval {low:.1f} to {high:.1f}{unit})")
+            table.add_row(label, f"{value:.1f}{unit}")
+            if name == "aop_deg":
+                table.add_row("  absolute, 95 %", _absolute(statistics.typical_absolute))
+            table.add_row("  repeatability, 95 %", f"{low:.1f} to {high:.1f}{unit}")
     alone = statistics.aop_raw_deg.quantile(0.5)
     if alone is not None and statistics.typical("aop_deg") is None:
         table.add_row("AoP of single frames, median", f"{alone:.1f}°  (too few that agree to be followed)")
@@ -65,3 +68,8 @@ def print_summary(run: SourceRun) -> None:
     console = Console()
     console.print(table)
     console.print(NOTICE)
+
+
+def _absolute(bounds: tuple[float, float] | None) -> str:
+    """The absolute interval of AoP in words."""
+    return "unknown: this model has no fit of it" if bounds is None else f"{bounds[0]:.1f} to {bounds[1]:.1f}°"

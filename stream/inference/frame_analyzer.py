@@ -17,6 +17,7 @@ from stream.frames.frame import SegmentCause
 from stream.frames.reason import Reason
 from stream.frames.regions import Point
 from stream.frames.segments import SegmentCounter
+from stream.measurement.absolute_interval import AbsoluteInterval
 from stream.measurement.biometry import Biometry, Landmarks, MoveEnds, Orientation, Outlines
 from stream.measurement.contours import largest_contour, smooth_outline
 from stream.measurement.convexity import convex_labels, unchanged_share
@@ -154,6 +155,7 @@ class FrameAnalyzer:
             protocols presume normal ones.
         fusion: shares of the second look, where the model takes one; None takes halves.
         errors: what says a frame's quality; None leaves it to the shape of the mask.
+        absolute: the absolute interval of this protocol's AoP, which takes `errors`; None where it is not known.
     """
 
     @classmethod
@@ -176,9 +178,16 @@ class FrameAnalyzer:
         Raises:
             ModelMismatch: its facts of fusion or quality cannot be used.
         """
-        fusion, errors = _facts_of(spec)
+        fusion, errors, absolute = _facts_of(spec, protocol)
         threshold = spec.plane_threshold if plane_threshold is None else plane_threshold
-        return cls(protocol=protocol, plane_threshold=threshold, orientation=orientation, fusion=fusion, errors=errors)
+        return cls(
+            protocol=protocol,
+            plane_threshold=threshold,
+            orientation=orientation,
+            fusion=fusion,
+            errors=errors,
+            absolute=absolute,
+        )
 
     def __init__(
         self,
@@ -188,10 +197,11 @@ class FrameAnalyzer:
         orientation: Orientation = Orientation.AUTO,
         fusion: Fusion | None = None,
         errors: ErrorModel | None = None,
+        absolute: AbsoluteInterval | None = None,
     ) -> None:
         self._side_px = check_orientation(protocol, orientation).side_px
         self._protocol, self._plane_threshold = protocol, plane_threshold
-        self._fusion, self._errors = fusion or Fusion(), errors
+        self._fusion, self._errors, self._absolute = fusion or Fusion(), errors, absolute
         self._orientation = OrientationMemory(orientation)
         self._segments = SegmentCounter()
 
@@ -201,7 +211,7 @@ class FrameAnalyzer:
         Raises:
             ModelMismatch: its facts of fusion or quality cannot be used.
         """
-        fusion, self._errors = _facts_of(spec)
+        fusion, self._errors, self._absolute = _facts_of(spec, self._protocol)
         self._fusion, self._plane_threshold = fusion, spec.plane_threshold
 
     def assign_segment(self, frame: Frame) -> Frame:
@@ -284,11 +294,22 @@ class FrameAnalyzer:
     def _judged(
         self, biometry: Biometry, symphysis: Symphysis | None, labels: NDArray[np.uint8], prediction: Prediction
     ) -> Biometry:
-        """The measurement with the quality that its expected error gives it, times the one of the mask's shape."""
+        """The measurement with its expected error, and what that makes of its quality and its absolute interval."""
         if self._errors is None or biometry.reason is not None:
             return biometry
         features = None if symphysis is None else features_of(symphysis, labels, prediction)
-        return replace(biometry, quality=biometry.quality * self._errors.quality(self._errors.expected_deg(features)))
+        expected_deg = self._errors.expected_deg(features)
+        return replace(
+            biometry,
+            quality=biometry.quality * self._errors.quality(expected_deg),
+            expected_error_deg=expected_deg,
+            absolute_half_deg=self._half_width_deg(biometry.aop_deg, expected_deg),
+        )
+
+    def _half_width_deg(self, aop_deg: float | None, expected_deg: float) -> float | None:
+        if self._absolute is None or aop_deg is None:
+            return None
+        return self._absolute.half_width_deg(aop_deg, expected_deg)
 
     def _is_normal(self, orientation_log_odds: float) -> bool:
         """Whether a challenge protocol may presume a normal picture: not where the display is known to be flipped."""
@@ -304,10 +325,16 @@ class FrameAnalyzer:
             self._orientation.add(orientation_log_odds)
 
 
-def _facts_of(spec: ModelSpec) -> tuple[Fusion, ErrorModel | None]:
-    """How a model's second look is fused, and what foretells a frame's error; ModelMismatch where they are broken."""
+def _facts_of(spec: ModelSpec, protocol: str) -> tuple[Fusion, ErrorModel | None, AbsoluteInterval | None]:
+    """How a model's second look is fused, what foretells a frame's error, and its absolute interval by a protocol.
+
+    Raises:
+        ModelMismatch: they are broken.
+    """
     try:
-        return Fusion.of(spec.fusion), ErrorModel.of(spec.quality) if spec.quality else None
+        errors = ErrorModel.of(spec.quality) if spec.quality else None
+        absolute = AbsoluteInterval.of(spec.absolute[protocol]) if errors and protocol in spec.absolute else None
+        return Fusion.of(spec.fusion), errors, absolute
     except (TypeError, ValueError) as error:
         raise ModelMismatch(f"{spec.name}: its facts cannot be used ({error}); export the model again") from error
 

@@ -77,6 +77,9 @@ class Biometry:
         hsd_perp: distance along the infrapubic line, in the caller's unit; None where it does not exist.
         landmarks: in mask pixels; None where not measured.
         mirrored: the picture shows the PS on the right and the head to its left.
+        expected_error_deg: absolute error of AoP that the model expects of this frame, degrees; None where it does not
+            say.
+        absolute_half_deg: half the width of AoP's absolute interval, degrees; None where the model does not know it.
         quality: 0 (barely measurable) to 1 (clean outlines); scales the filter's noise.
         orientation_log_odds: natural logarithm of the odds that the picture is normal, as this mask alone shows; 0
         where
@@ -90,5 +93,7 @@ class Biometry:
     hsd_perp: float | None = None
     landmarks: Landmarks | None = None
     mirrored: bool = False
+    expected_error_deg: float | None = None
+    absolute_half_deg: float | None = None
     quality: float = 0.0
     orientation_log_odds: float = 0.0

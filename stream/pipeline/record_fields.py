@@ -50,8 +50,21 @@ _DROPPED = frozenset({FrameState.DROPPED})
 _STATUSES = one_of([*EstimateStatus], nullable=True)
 
 
-def _tracked(name: str, meaning: str, unit: str, *, track: str, note: str = "") -> Iterator[RecordField]:
-    """The filtered value and its 95 % interval, in `unit`; null where there is no track.
+REPEATABLE = "repeatability, what this scan would give again; not a bias that all frames of a patient share."
+
+
+def _absolute_bounds(name: str, unit: str) -> Iterator[tuple[str, str, str]]:
+    for end, word in (("lo95", "Lower"), ("hi95", "Upper")):
+        yield (
+            f"absolute_{end}",
+            f"{name}_absolute_{end}",
+            f"{word} end of the absolute 95 % interval of {name}_{unit}: where an expert would put it, by the errors on"
+            " people no network learned from; null where the model does not know it.",
+        )
+
+
+def _tracked(name: str, meaning: str, unit: str, *, track: str, has_absolute: bool = False) -> Iterator[RecordField]:
+    """The filtered value and its 95 % intervals, in `unit`; null where there is no track.
 
     What does not rest on this frame's own reading stands in fields of its own, so that nobody who reads a column takes
     it for measured.
@@ -74,8 +87,9 @@ def _tracked(name: str, meaning: str, unit: str, *, track: str, note: str = "") 
     ):
         for bound, stem, said in (
             ("value", f"{name}{kind}", text),
-            ("lo95", f"{name}{kind}_lo95", f"Lower end of the 95 % interval of {name}{kind}_{unit}.{note}"),
-            ("hi95", f"{name}{kind}_hi95", f"Upper end of the 95 % interval of {name}{kind}_{unit}."),
+            ("lo95", f"{name}{kind}_lo95", f"Lower end of the 95 % interval of {name}{kind}_{unit}: {REPEATABLE}"),
+            ("hi95", f"{name}{kind}_hi95", f"Upper end of the 95 % interval of {name}{kind}_{unit}: {REPEATABLE}"),
+            *(_absolute_bounds(f"{name}{kind}", unit) if has_absolute else ()),
         ):
             yield RecordField(
                 name=f"{stem}_{unit}",
@@ -84,7 +98,6 @@ def _tracked(name: str, meaning: str, unit: str, *, track: str, note: str = "") 
                 value=partial(number, bound=bound, is_measured=not kind),
                 null_in=_DROPPED if kind else _NOT_MEASURED,
             )
-        note = ""
 
 
 def _length(name: str, meaning: str) -> Iterator[RecordField]:
@@ -199,7 +212,7 @@ RECORD_FIELDS: tuple[RecordField, ...] = (
         "Tracked angle of progression, degrees",
         "deg",
         track="track",
-        note=" It covers repeatability, not a bias that all frames share.",
+        has_absolute=True,
     ),
     *_length("hsd_min", "shortest distance from the inferior PS end to the head's outline"),
     *_length(
@@ -262,6 +275,14 @@ RECORD_FIELDS: tuple[RecordField, ...] = (
         value=lambda measurement: _rounded(
             measurement.biometry.quality if measurement.biometry and measurement.landmarks else None
         ),
+        null_in=_NOT_MEASURED,
+    ),
+    RecordField(
+        name="aop_expected_error_deg",
+        meaning="Absolute error of aop_raw_deg that the model expects of this frame, degrees; null where not measured,"
+        " or where the model does not say.",
+        form={**NUMBER_OR_NULL, "minimum": 0},
+        value=lambda measurement: _rounded(measurement.biometry.expected_error_deg if measurement.biometry else None),
         null_in=_NOT_MEASURED,
     ),
     RecordField(

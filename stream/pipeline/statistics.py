@@ -88,6 +88,7 @@ class RunStatistics:
             for name in ("aop_deg", "hsd_min_px", "hsd_min_mm")
             for bound in ("", "/lo95", "/hi95")
         }
+        self._absolute = [LogHistogram(least=0.1, most=1e4, growth=5e-4) for _ in range(2)]
 
     def add(self, measurement: Measurement) -> None:
         """Counts one frame's result."""
@@ -114,6 +115,9 @@ class RunStatistics:
                 self._values[name].add(estimate.value * unit)
                 self._values[f"{name}/lo95"].add(estimate.lo95 * unit)
                 self._values[f"{name}/hi95"].add(estimate.hi95 * unit)
+        if (aop := measurement.aop) and aop.absolute_half is not None and aop.status is EstimateStatus.MEASURED:
+            for bounds, sign in zip(self._absolute, (-1, 1), strict=True):
+                bounds.add(aop.value + sign * aop.absolute_half)
 
     @property
     def frames_in(self) -> int:
@@ -125,12 +129,18 @@ class RunStatistics:
         return [span.change for span in self.engines if span.replaced]
 
     def typical(self, name: str) -> tuple[float, float, float] | None:
-        """Median value with the median bounds of its 95 % interval, for `aop_deg`, `hsd_min_px`, `hsd_min_mm`."""
+        """Median of `aop_deg`, `hsd_min_px` or `hsd_min_mm`, with the median bounds of its repeatability interval."""
         found = [self._values[f"{name}{bound}"].quantile(0.5) for bound in ("", "/lo95", "/hi95")]
         value, low, high = found
         if value is None or low is None or high is None:
             return None
         return round(value, 1), round(low, 1), round(high, 1)
+
+    @property
+    def typical_absolute(self) -> tuple[float, float] | None:
+        """Median bounds of the absolute interval of AoP; None where it is not known."""
+        low, high = (bounds.quantile(0.5) for bounds in self._absolute)
+        return None if low is None or high is None else (round(low, 1), round(high, 1))
 
     @property
     def summary(self) -> str:
@@ -152,6 +162,7 @@ class RunStatistics:
             "median_with_typical_interval": {
                 name: self.typical(name) for name in ("aop_deg", "hsd_min_px", "hsd_min_mm")
             },
+            "median_absolute_interval": {"aop_deg": self.typical_absolute},
             "latency_ms": _shares(self.latency_ms),
             "stage_ms": {str(stage): _shares(times) for stage, times in self.stage_ms.items()},
         }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from stream.common.errors import TrackError
 from stream.measurement.protocols import find_protocol
+from stream.tracking.absolute_width import AbsoluteWidth
 from stream.tracking.hypothesis import Hypothesis, Reading, edge_weight
 from stream.tracking.kalman import FilterNoise, predict, update_noise_level
 
@@ -42,6 +43,9 @@ HSD_NOISE_MM = AOP_NOISE_DEG.scaled(0.36)
 """HSD in millimetres. On the head's way down HSD changes by 0.37 mm per degree of AoP, and landmark errors of
 1 mm make 1.7 mm of HSD where they make 4.8 degrees of AoP (0.35 mm per degree): one factor does for both."""
 
+REPEATABILITY, ABSOLUTE = "repeatability", "absolute"
+"""Names of the two intervals."""
+
 PS_LENGTH_MM = 38.0
 """Typical length of the pubic symphysis: the yardstick of a picture without a scale."""
 
@@ -61,6 +65,7 @@ class Estimate:
     Attributes:
         value: best estimate.
         std: its standard deviation. It covers repeatability, not a bias that all frames share.
+        absolute_half: half the width of the absolute interval, which covers that too; None where it is not known.
         rate_per_s: change of the value per second; 0 while held.
         age_s: time since the last accepted measurement.
         status: `measured` where this moment's measurement was accepted; `predicted` up to `COAST_S` after the
@@ -72,16 +77,34 @@ class Estimate:
     rate_per_s: float
     age_s: float
     status: EstimateStatus
+    absolute_half: float | None = None
 
     @property
     def lo95(self) -> float:
-        """Lower end of the 95 % interval."""
+        """Lower end of the 95 % interval of repeatability: what this scan would give again."""
         return self.value - 1.96 * self.std
 
     @property
     def hi95(self) -> float:
-        """Upper end of the 95 % interval."""
+        """Upper end of the 95 % interval of repeatability."""
         return self.value + 1.96 * self.std
+
+    @property
+    def absolute_lo95(self) -> float | None:
+        """Lower end of the absolute 95 % interval: where an expert would put it; None where it is not known."""
+        return None if self.absolute_half is None else self.value - self.absolute_half
+
+    @property
+    def absolute_hi95(self) -> float | None:
+        """Upper end of the absolute 95 % interval; None where it is not known."""
+        return None if self.absolute_half is None else self.value + self.absolute_half
+
+    @property
+    def shown_interval(self) -> tuple[float, float, str]:
+        """Lower and upper end of the interval that is shown, and its name: the absolute one where it is known."""
+        if self.absolute_half is None:
+            return self.lo95, self.hi95, REPEATABILITY
+        return self.value - self.absolute_half, self.value + self.absolute_half, ABSOLUTE
 
 
 class Track:
@@ -238,6 +261,7 @@ class Tracker:
     def __init__(self) -> None:
         self._segment: int | None = None
         self._aop = Track(AOP_NOISE_DEG)
+        self._absolute = AbsoluteWidth()
         self._hsd: tuple[Track, Track] | None = None  # once a scale is known: minimum, perpendicular
         self._is_refused = False  # the frame before
 
@@ -256,8 +280,9 @@ class Tracker:
             self._hsd = self._new_track(noise), self._new_track(noise)
         self._is_refused = False
         shortest, perpendicular = self._hsd or (None, None)
+        self._absolute.take(t_s, biometry.absolute_half_deg, weight=quality)
         return Tracks(
-            aop=_followed(self._aop, t_s, biometry.aop_deg, quality),
+            aop=self._absolute.around(_followed(self._aop, t_s, biometry.aop_deg, quality)),
             hsd_min=_followed(shortest, t_s, biometry.hsd_min, quality),
             hsd_perp=_followed(perpendicular, t_s, biometry.hsd_perp, quality),
         )
@@ -275,6 +300,7 @@ class Tracker:
         if segment != self._segment:
             self._segment = segment
             self._aop, self._hsd = self._new_track(AOP_NOISE_DEG), None
+            self._absolute = AbsoluteWidth()
 
     def _new_track(self, noise: FilterNoise) -> Track:
         """A refusal casts doubt on what comes next in a new segment too: it is of the view, not of the scale."""
@@ -284,7 +310,7 @@ class Tracker:
         self._is_refused = True
         shortest, perpendicular = self._hsd or (None, None)
         return Tracks(
-            aop=self._aop.refuse(t_s),
+            aop=self._absolute.around(self._aop.refuse(t_s)),
             hsd_min=shortest.refuse(t_s) if shortest else None,
             hsd_perp=perpendicular.refuse(t_s) if perpendicular else None,
         )

@@ -24,7 +24,9 @@ ONNX, CHECKPOINTS = ".onnx", (".pt", ".pth", ".ckpt")
     "--refinement", type=FilePath(path_type=Path), help="Checkpoint of the second look, to go into the same model."
 )
 @click.option(
-    "--fitted", type=FilePath(path_type=Path), help="JSON file of what was fitted out of fold: gate, fusion, quality."
+    "--fitted",
+    type=FilePath(path_type=Path),
+    help="JSON file of what was fitted out of fold: gate, fusion, quality, absolute interval.",
 )
 @click.option(
     "--weights",

@@ -305,6 +305,7 @@ def _paint_value(
         WHITE if fresh else DIM,
         bold=True,
     )
-    interval = f"{estimate.lo95 * scale:.{digits}f} to {estimate.hi95 * scale:.{digits}f}{unit}"
-    trailing = "" if fresh else f"   {estimate.status}, {estimate.age_s:.1f} s old"
+    low, high, kind = estimate.shown_interval
+    interval = f"{low * scale:.{digits}f} to {high * scale:.{digits}f}{unit} {kind}"
+    trailing = "" if fresh else f", {estimate.status}, {estimate.age_s:.1f} s old"
     draw_text(canvas, interval + trailing, (x, y + round(size_px * 1.25)), 14, GREY)

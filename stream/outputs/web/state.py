@@ -175,10 +175,13 @@ def _numbers(snapshot: Snapshot, estimate: Estimate | None, scale: float) -> dic
     """A value with its interval and its age since capture; None where it is too old to be shown."""
     if estimate is None or not snapshot.is_fresh(estimate):
         return None
+    low, high, kind = estimate.shown_interval
     return {
         "value": round(estimate.value * scale, 2),
-        "low": round(estimate.lo95 * scale, 2),
-        "high": round(estimate.hi95 * scale, 2),
+        "low": round(low * scale, 2),
+        "high": round(high * scale, 2),
+        "interval": kind,
+        "repeatability": [round(estimate.lo95 * scale, 2), round(estimate.hi95 * scale, 2)],
         "is_fresh": str(estimate.status) == "measured",
         "age_s": round(estimate.age_s + snapshot.age_s, 2),
     }

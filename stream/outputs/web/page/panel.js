@@ -34,7 +34,9 @@ function number(id, found, unit, digits) {
   set(small, found ? unit : "");
   value.classList.toggle("held", !found || !found.is_fresh);
   const age = found && !found.is_fresh ? `, ${found.age_s.toFixed(1)} s old` : "";
-  set($(id + "-interval"), found ? `${found.low.toFixed(digits)} to ${found.high.toFixed(digits)}${unit}${age}` : "");
+  set($(id + "-interval"), found ? `${found.low.toFixed(digits)} to ${found.high.toFixed(digits)}${unit} ${found.interval}${age}` : "");
+  const [least, most] = found?.repeatability ?? [0, 0];
+  $(id + "-interval").title = found ? `95 % interval; repeatability ${least.toFixed(digits)} to ${most.toFixed(digits)}${unit}` : "";
 }
 
 export function showFacts(message, facts) {
@@ -97,7 +99,7 @@ export function titleOf(message, feeds) {
 /** State and values as a sentence, for those who cannot see them. */
 export function inWords(message) {
   const part = (name, found, unit) => found
-    ? `${name} ${found.value.toFixed(0)} ${unit}, ${found.low.toFixed(0)} to ${found.high.toFixed(0)}${found.is_fresh ? "" : ", held"}. ` : "";
+    ? `${name} ${found.value.toFixed(0)} ${unit}, ${found.low.toFixed(0)} to ${found.high.toFixed(0)} ${found.interval}${found.is_fresh ? "" : ", held"}. ` : "";
   const hsd = message.hsd ? part("HSD", message.hsd, "millimetres") : message.aop && message.is_calibrated === false ? "HSD uncalibrated. " : "";
   const reason = message.reason ? `: ${message.reason}` : "";
   const overload = message.overload ? sentence(message.overload.words) : "";
