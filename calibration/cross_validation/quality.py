@@ -41,7 +41,7 @@ def quality_table(errors: NDArray[np.float64], doubt: NDArray[np.float64]) -> di
 
 def quality_of(cases: Sequence[ScoredFrame]) -> dict[str, dict[str, float]]:
     """How well each feature, and the expected error by a model of the other folds, sort the fused axis' errors."""
-    errors, features, folds = _errors(cases), _features(cases), np.array([case.fold for case in cases])
+    errors, features, folds = fused_errors(cases), _features(cases), np.array([case.fold for case in cases])
     foretold = np.full(len(cases), np.nan)
     for fold in np.unique(folds):
         others = (folds != fold) | (len(np.unique(folds)) == 1)
@@ -54,7 +54,7 @@ def quality_of(cases: Sequence[ScoredFrame]) -> dict[str, dict[str, float]]:
 
 def fitted_errors(cases: Sequence[ScoredFrame]) -> ErrorModel:
     """The model of errors of all cases: what ships."""
-    return fit_errors(_features(cases), _errors(cases))
+    return fit_errors(_features(cases), fused_errors(cases))
 
 
 def fit_errors(features: NDArray[np.float64], errors: NDArray[np.float64]) -> ErrorModel:
@@ -99,7 +99,7 @@ def _features(cases: Sequence[ScoredFrame]) -> NDArray[np.float64]:
     return np.array([case.features for case in cases])
 
 
-def _errors(cases: Sequence[ScoredFrame]) -> NDArray[np.float64]:
+def fused_errors(cases: Sequence[ScoredFrame]) -> NDArray[np.float64]:
     """AoP errors of the fused axis, degrees; NaN where there is none."""
     pairs = zip(cases, fused_axes(cases), strict=True)
     return np.array([aop_deg(axis, case.head) - case.truth_deg for case, axis in pairs])

@@ -219,23 +219,31 @@ def mask_table(predictions: Predictions) -> dict[str, dict[str, float]]:
     }
 
 
-def protocol_table(
+def protocol_angles(
     predictions: Predictions, corrected: Mapping[int, MoveEnds] | None = None
-) -> dict[str, dict[str, Any]]:
-    """AoP errors of the found masks by every protocol against the same protocol on the drawn mask.
+) -> dict[str, NDArray[np.float64]]:
+    """AoP of the found and of the drawn masks (n, 2) by every protocol, degrees; NaN where there is none.
 
     Args:
         predictions: of all frames.
         corrected: what moves the ends of the found PS' axis, by row.
     """
-    table = {}
-    for protocol in PROTOCOLS:
-        values = np.array(
+    pairs = list(enumerate(zip(predictions.found, predictions.drawn, strict=True)))
+    return {
+        protocol: np.array(
             [
                 (_aop(found, protocol, (corrected or {}).get(row)), _aop(drawn, protocol))
-                for row, (found, drawn) in enumerate(zip(predictions.found, predictions.drawn, strict=True))
+                for row, (found, drawn) in pairs
             ]
         )
+        for protocol in PROTOCOLS
+    }
+
+
+def protocol_table(predictions: Predictions, angles: Mapping[str, NDArray[np.float64]]) -> dict[str, dict[str, Any]]:
+    """AoP errors of the found masks by every protocol (`protocol_angles`) against the same on the drawn mask."""
+    table = {}
+    for protocol, values in angles.items():
         known = np.isfinite(values[:, 1])
         table[protocol] = error_figures(values[known, 0], values[known, 1], list(predictions.groups[known]))
     return table

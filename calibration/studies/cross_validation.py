@@ -6,7 +6,7 @@
 Takes the folds in RUNS whose mask network is trained to its end, keeps their out-of-fold predictions there
 (`predictions-N.npz`, `negatives-N.npz`, made anew where a checkpoint has changed), and writes to OUT
 `cross_validation.json` and `cross_validation.md`, the figures, and `fitted.json`, what is fitted to the predictions of
-all folds for `partum export`: the plane gate, the joint axis and the errors to expect.
+all folds for `partum export`: the plane gate, the joint axis, the errors to expect and the absolute interval.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import click
 import numpy as np
 from rich.console import Console
 
+from calibration.cross_validation.absolute import absolute_table, fitted_absolute, readings_of
 from calibration.cross_validation.gate import (
     Negatives,
     fit_gate,
@@ -41,6 +42,7 @@ from calibration.cross_validation.score import (
     mask_table,
     parts_table,
     plane_table,
+    protocol_angles,
     protocol_table,
 )
 from calibration.errors import TrainingError
@@ -83,6 +85,7 @@ def study_cross_validation(data: Path, runs: Path, out: Path) -> dict[str, Any]:
     cases = cases_of(predictions)
     only_head = only_head_names(data)
     own, others = out_of_fold_gate(predictions, negatives, only_head)
+    fitted: dict[str, Any] = {"gate": fit_gate(predictions, negatives, only_head).facts}
     content: dict[str, Any] = {
         "folds": folds,
         "epochs": epochs,
@@ -90,7 +93,7 @@ def study_cross_validation(data: Path, runs: Path, out: Path) -> dict[str, Any]:
         "groups": len(set(predictions.groups.tolist())),
         "axis of the mask": _axes(cases, [case.mask_axis for case in cases]),
         "masks": mask_table(predictions),
-        "protocols, masks": protocol_table(predictions),
+        "protocols, masks": protocol_table(predictions, protocol_angles(predictions)),
         "planes": {
             "plane head": plane_table(predictions, predictions.features[:, 0], 0.0),
             "gate": plane_table(predictions, own, 0.0),
@@ -100,16 +103,21 @@ def study_cross_validation(data: Path, runs: Path, out: Path) -> dict[str, Any]:
     }
     if any(case.look is not None for case in cases):
         fusion = fitted_fusion(cases)
+        angles = protocol_angles(predictions, corrections(cases))
+        readings = {name: readings_of(cases, each) for name, each in angles.items()}
         content |= {
             "axis of the second look": _axes(cases, [case.look.axis if case.look else None for case in cases]),
             "axis of both": _axes(cases, fused_axes(cases)),
             "fusion": asdict(fusion),
             "quality": quality_of(cases),
-            "protocols, joint axis": protocol_table(predictions, corrections(cases)),
+            "protocols, joint axis": protocol_table(predictions, angles),
+            "absolute interval": {name: absolute_table(each) for name, each in readings.items()},
         }
-    fitted: dict[str, Any] = {"gate": fit_gate(predictions, negatives, only_head).facts}
-    if any(case.look is not None for case in cases):
-        fitted |= {"fusion": asdict(fitted_fusion(cases)), "quality": asdict(fitted_errors(cases))}
+        fitted |= {
+            "fusion": asdict(fusion),
+            "quality": asdict(fitted_errors(cases)),
+            "absolute": fitted_absolute(readings),
+        }
     _write(out, content, fitted)
     return content
 

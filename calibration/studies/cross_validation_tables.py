@@ -21,6 +21,8 @@ def cross_validation_markdown(content: Mapping[str, Any]) -> str:
     parts += [_gate(content["gate"])]
     if "quality" in content:
         parts.append(_quality(content))
+    if "absolute interval" in content:
+        parts.append(_absolute(content["absolute interval"]))
     return "\n".join(parts)
 
 
@@ -93,6 +95,21 @@ def _quality(content: Mapping[str, Any]) -> str:
     title = "AoP error of the joint axis, degrees, of frames sorted by a doubt:\n"
     table = markdown_table(header, rows)
     return f"{title}\n{table}\nShare of the second look in the joint axis, and its bias: {share}.\n"
+
+
+def _absolute(tables: Mapping[str, Any]) -> str:
+    rows = [[part, *(_inside_cell(table[part]) for table in tables.values())] for part in next(iter(tables.values()))]
+    title = (
+        "Frames whose drawn AoP lies in the absolute 95 % interval fitted on the other folds, and half its mean width,"
+        " degrees; frames, groups.\n"
+    )
+    return f"{title}\n{markdown_table(['AoP', *tables], rows)}"
+
+
+def _inside_cell(figures: Mapping[str, Any]) -> str:
+    if not figures["frames"]:
+        return "none"
+    return f"{100 * figures['inside']:.1f} %, {figures['half_deg']:.1f}; {figures['frames']}, {figures['groups']}"
 
 
 def _error_cell(figures: Mapping[str, Any]) -> str:

@@ -26,6 +26,7 @@ from calibration.cross_validation.score import (
     error_figures,
     error_table,
     parts_table,
+    protocol_angles,
     protocol_table,
 )
 from calibration.data.bands import BANDS, axis_deg, band_of
@@ -117,7 +118,7 @@ def test_the_joint_axis_is_what_protocols_measure_by() -> None:
     cases = cases_of(replace(table, views=np.tile(views, (4, 1, 1))))
     moved = corrections(cases)
     assert set(moved) == {0, 1, 2, 3}
-    by_mask, by_both = protocol_table(table), protocol_table(table, moved)
+    by_mask, by_both = (protocol_table(table, protocol_angles(table, by)) for by in (None, moved))
     for protocol in ("robust", "iugc2024", "fhps2023"):
         assert by_mask[protocol]["mean"] > 6
         assert by_both[protocol]["mean"] < 2.5

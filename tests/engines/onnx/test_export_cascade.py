@@ -35,6 +35,7 @@ FITTED: dict[str, Any] = {
     "gate": GATE,
     "fusion": {"direction": 0.6, "inferior": 0.3, "turn_deg": -1.2},
     "quality": {"weights": {}, "constant": 1.0, "surest_deg": 2.0, "mask_only_deg": 9.0},
+    "absolute": {"robust": {"half_deg": 15.0, "usual_expected_deg": 5.0, "power": 0.5, "growth": 0.25}},
     "views": [[1.0, 0.0, 0.0], [1.2, 0.0, 0.0], [0.9, 0.0, 0.0]],
 }
 
@@ -80,6 +81,7 @@ def test_two_checkpoints_and_what_was_fitted_make_one_model(files: Path) -> None
     assert (spec.plane_threshold, spec.exit_logit) == (0.4, -3.0)
     assert spec.fusion == FITTED["fusion"]
     assert spec.quality == FITTED["quality"]
+    assert spec.absolute == FITTED["absolute"]
     answers = {}
     for backend in ("torch", "onnxruntime"):
         with load_runtime(file, backend) as engine:
@@ -129,6 +131,9 @@ def changed(**sections: Any) -> Callable[[Path], object]:
         (changed(fusion={"direction": -1}), "fusion cannot be used"),
         (changed(fusion={"turn_deg": float("nan")}), "fusion cannot be used"),
         (changed(fusion=[1, 2]), "fusion cannot be used"),
+        (changed(absolute={"robust": {"half_deg": "wide"}}), "absolute cannot be used"),
+        (changed(absolute={"robust": {"half_deg": float("inf")}}), "absolute cannot be used"),
+        (changed(absolute=[15.0]), "absolute cannot be used"),
         (changed(views=[[1.0, 0.0]]), "a view is a magnification above 0"),
         (changed(views="none"), "views cannot be used"),
         (lambda folder: (folder / "refinement.pt").unlink(), "refinement.pt: cannot be read"),

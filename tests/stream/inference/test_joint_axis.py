@@ -158,7 +158,18 @@ def test_a_reader_takes_its_shares_from_the_model() -> None:
     found = FrameAnalyzer.of(spec, protocol="robust").analyze(frame, letterbox_for(frame, spec), prediction).biometry
     assert found.aop_deg == read(prediction, shape).aop_deg
     assert found.quality == pytest.approx(2 / math.e, rel=0.1)
+    assert found.expected_error_deg == pytest.approx(math.e)
+    assert found.absolute_half_deg is None
+    absolute = {"half_deg": 15.0, "usual_expected_deg": math.e, "power": 0.5, "growth": 0.0}
+    knows = replace(spec, absolute={"robust": absolute, "fhps2023": absolute | {"half_deg": 12.0}})
+    for protocol, half_deg in (("robust", 15.0), ("fhps2023", 12.0), ("iugc2024", None)):
+        other = (
+            FrameAnalyzer.of(knows, protocol=protocol).analyze(frame, letterbox_for(frame, spec), prediction).biometry
+        )
+        assert other.absolute_half_deg == (half_deg and pytest.approx(half_deg))
     several: list[dict[str, Any]] = [
+        {"quality": facts, "absolute": {"robust": {"half_deg": 15.0}}},
+        {"quality": facts, "absolute": {"robust": absolute | {"half_deg": -1.0}}},
         {"fusion": {"direction": 2.0}},
         {"fusion": {"way": 0.5}},
         {"quality": {"weights": {}}},
