@@ -21,6 +21,7 @@ from stream.outputs.pictures.overlay import OverlayVideo
 from stream.outputs.pictures.trend_plot import TrendPlot
 from stream.outputs.recorder import Recorder
 from stream.outputs.results_folder import prepare_folder
+from stream.outputs.smoothed_table import SmoothedTable
 from stream.outputs.tables import CsvTable, JsonLinesTable
 from stream.outputs.web.board import Board
 from stream.outputs.web.state import display_state
@@ -162,6 +163,7 @@ class SourceRun:
                 orientation=options.orientation,
                 overflow=Overflow.DROP_OLDEST if options.live else Overflow.BLOCK,
                 preprocessor=self.preprocessor,
+                lag_s=options.lag_s,
             ) as pipeline,
         ):
             for measurement in pipeline:
@@ -176,6 +178,8 @@ class SourceRun:
         yield lambda: JsonLinesTable(out / "measurements.jsonl")
         yield lambda: CsvTable(out / "measurements.csv")
         yield lambda: TrendPlot(out / "trend.png", f"{title}  {note}".strip())
+        if options.smooth:
+            yield lambda: SmoothedTable(out / "smoothed.csv")
         if options.overlay:
             yield lambda: OverlayVideo(
                 out / "overlay.mp4", note=note, frame_rate_hz=info.frame_rate_hz, is_live=options.live

@@ -14,7 +14,16 @@ if TYPE_CHECKING:
 
 DEFAULT_PARENT = Path("partum-runs")
 MEND = "choose another --out"
-RESULTS = ("measurements.jsonl", "measurements.csv", "overlay.mp4", "trend.png", "run.json", "recording", "marks.jsonl")
+RESULTS = (
+    "measurements.jsonl",
+    "measurements.csv",
+    "smoothed.csv",
+    "overlay.mp4",
+    "trend.png",
+    "run.json",
+    "recording",
+    "marks.jsonl",
+)
 
 
 def prepare_folder(out: Path | None, *, source: Path, results: Sequence[str] = RESULTS) -> Path:

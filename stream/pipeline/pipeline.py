@@ -26,6 +26,7 @@ from stream.frames.reason import Reason, ReasonKind
 from stream.inference.frame_analyzer import FrameAnalyzer, infer_frame
 from stream.measurement.biometry import Orientation
 from stream.measurement.protocols import DEFAULT_PROTOCOL
+from stream.pipeline.lag_buffer import LagBuffer
 from stream.pipeline.record import FrameState, Measurement
 from stream.pipeline.stages import Stage, StageTimer
 from stream.tracking.tracker import Tracker
@@ -81,6 +82,7 @@ class Pipeline:
         clock: the clock that stamped the frames.
         preprocessor: cuts frames to their sector, and tells those that the network need not be asked about: repeated,
             frozen, black ones. None takes every frame as it is.
+        lag_s: each result is held back for so long, and smoothed by what is measured meanwhile; 0 for none.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class Pipeline:
         overflow: Overflow = Overflow.BLOCK,
         clock: Clock | None = None,
         preprocessor: Preprocessor | None = None,
+        lag_s: float = 0.0,
     ) -> None:
         self._preprocessor = preprocessor
         self._source, self._engine, self._protocol = source, engine, protocol
@@ -100,6 +103,7 @@ class Pipeline:
         self._analyzer = FrameAnalyzer.of(engine.spec, protocol=protocol, orientation=orientation)
         self._answering = AnsweringEngine(engine.description, engine.spec)
         self._tracker = Tracker()
+        self._lag_s, self._lag = lag_s, LagBuffer(lag_s, now_ns=self._clock.now_ns)
         self._dropped: list[tuple[int, Frame]] = []
         self._dropped_lock = threading.Lock()
         self._segment = 0, SegmentCause.START
@@ -216,10 +220,19 @@ class Pipeline:
             numbered = self._analyzer.assign_segment(frame)
             self._report_dropped(before=numbered)
             if isinstance(outcome, Skipped):
-                self._measurements.send(self._skipped(numbered, outcome.reason))
+                self._send(self._skipped(numbered, outcome.reason))
             else:
-                self._measurements.send(self._read(frame, outcome, timer))
+                self._send(self._read(frame, outcome, timer))
         self._report_dropped(before=None)
+        for measurement in self._lag.flush():
+            self._measurements.send(measurement)
+
+    def _send(self, measurement: Measurement) -> None:
+        """Gives a result on, after the lag that was asked for."""
+        is_followed = self._lag_s and measurement.state is not FrameState.DROPPED
+        states = self._tracker.states(measurement.frame.pts_s) if is_followed else None
+        for ready in self._lag.add(measurement, states):
+            self._measurements.send(ready)
 
     def _read(self, frame: Frame, inferred: Inferred, timer: StageTimer) -> Measurement:
         self._note_engine(inferred.prediction)
@@ -276,7 +289,7 @@ class Pipeline:
         segment, cause = self._segment
         while (dropped := self._next_dropped(before)) is not None:
             frame = replace(dropped, segment=segment, segment_cause=cause)
-            self._measurements.send(self._skipped(frame, Reason.OVERLOAD))
+            self._send(self._skipped(frame, Reason.OVERLOAD))
 
     def _next_dropped(self, before: Frame | None) -> Frame | None:
         """Takes the first of the dropped frames, where it comes before frame `before`."""

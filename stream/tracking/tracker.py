@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from stream.common.errors import TrackError
 from stream.measurement.protocols import find_protocol
 from stream.tracking.absolute_width import AbsoluteWidth
+from stream.tracking.fixed_lag import TrackState
 from stream.tracking.hypothesis import Hypothesis, Reading, edge_weight
 from stream.tracking.kalman import FilterNoise, predict, update_noise_level
 
@@ -206,6 +207,14 @@ class Track:
             else EstimateStatus.MEASURED,
         )
 
+    def state(self, t_s: float) -> TrackState | None:
+        """What is believed at `t_s`, from the last measurement or refusal on; None where nothing is followed."""
+        lead = self._lead
+        if lead is None:
+            return None
+        belief = predict(lead.belief, lead.age_s(t_s), noise=self._noise)
+        return TrackState(t_s=t_s, belief=belief, noise=self._noise, begun_s=lead.first_s)
+
     def _check_time(self, t_s: float) -> None:
         if not math.isfinite(t_s):
             raise TrackError(f"time {t_s!r} s is not a number; give a frame's presentation time in seconds")
@@ -255,6 +264,15 @@ class Tracks:
     hsd_perp: Estimate | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackStates:
+    """What the tracks believe at one frame; None where one follows nothing."""
+
+    aop: TrackState | None
+    hsd_min: TrackState | None
+    hsd_perp: TrackState | None
+
+
 class Tracker:
     """Follows AoP in degrees and both HSDs in pixels, frame by frame; starts anew with each segment."""
 
@@ -276,7 +294,7 @@ class Tracker:
         if biometry.reason is not None:
             return self._refused(t_s)
         if self._hsd is None and biometry.landmarks is not None:
-            noise = HSD_NOISE_MM.scaled(_px_per_mm(frame, biometry, biometry.landmarks))
+            noise = HSD_NOISE_MM.scaled(px_per_mm(frame, biometry, biometry.landmarks))
             self._hsd = self._new_track(noise), self._new_track(noise)
         self._is_refused = False
         shortest, perpendicular = self._hsd or (None, None)
@@ -295,6 +313,15 @@ class Tracker:
         """
         self._enter(frame.segment)
         self._refused(frame.pts_s)
+
+    def states(self, t_s: float) -> TrackStates:
+        """What is believed at the time of the frame that was just followed or refused."""
+        shortest, perpendicular = self._hsd or (None, None)
+        return TrackStates(
+            aop=self._aop.state(t_s),
+            hsd_min=shortest.state(t_s) if shortest else None,
+            hsd_perp=perpendicular.state(t_s) if perpendicular else None,
+        )
 
     def _enter(self, segment: int) -> None:
         if segment != self._segment:
@@ -322,7 +349,7 @@ def _followed(track: Track | None, t_s: float, value: float | None, quality: flo
     return track.predict(t_s) if value is None else track.update(t_s, value, quality=quality)
 
 
-def _px_per_mm(frame: Frame, biometry: Biometry, landmarks: Landmarks) -> float:
+def px_per_mm(frame: Frame, biometry: Biometry, landmarks: Landmarks) -> float:
     """The scale that HSD's noise is given in, in the pixels HSD is given in.
 
     Without spacing, and on a challenge's square, it is that of a symphysis of typical length. Only noise is scaled

@@ -28,6 +28,7 @@ from stream.app.options.values import (
 )
 from stream.measurement.biometry import Orientation
 from stream.measurement.protocols import DEFAULT_PROTOCOL, PROTOCOLS
+from stream.pipeline.lag_buffer import MOST_LAG_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -123,6 +124,7 @@ class AnalysisOptions(OptionTable):
         protocol: definition of AoP and HSD.
         orientation: which way round the pictures are.
         early_exit: decode only frames that may be standard planes.
+        lag_s: by which results come later, smoothed by what was measured meanwhile.
     """
 
     TABLE: ClassVar[str] = "analysis"
@@ -160,6 +162,15 @@ class AnalysisOptions(OptionTable):
         False, "--early-exit", is_flag=True, on=RUNS, help="Decode only frames that may be standard planes."
     )
 
+    lag_s: float = declare(
+        0.0,
+        "--lag",
+        type=Number(min=0, max=MOST_LAG_S),
+        metavar="SECONDS",
+        on=RUNS,
+        help="Give every result so much later, smoothed by what was measured meanwhile.",
+    )
+
 
 @dataclass(frozen=True, kw_only=True)
 class OutputOptions(OptionTable):
@@ -169,6 +180,7 @@ class OutputOptions(OptionTable):
         out: folder for the results; None makes a new one.
         overlay: write `overlay.mp4`.
         record: keep the pictures too, so that the run can be replayed.
+        smooth: write `smoothed.csv` too.
         igtl_out: port to offer the results at by OpenIGTLink, on this machine alone; None offers none.
     """
 
@@ -193,6 +205,13 @@ class OutputOptions(OptionTable):
         is_flag=True,
         on=("attach",),
         help="Keep the pictures too, without loss, so that it can be replayed.",
+    )
+    smooth: bool = declare(
+        False,
+        "--smooth",
+        is_flag=True,
+        on=("replay",),
+        help="Write smoothed.csv too: AoP and HSD of every frame by all that was measured before and after it.",
     )
     igtl_out: int | None = declare(
         None,
