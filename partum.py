@@ -83,6 +83,7 @@ COMMANDS = {
     "engines": ("stream.app.commands", "List what can run a model here, and why the rest cannot."),
     "info": ("stream.app.commands", "Say what a model file or a built engine is."),
     "build": ("calibration.commands", "Build an engine for this machine, and try it."),
+    "calibrate": ("calibration.commands", "Fit the filter's constants to recordings."),
     "quantize": ("calibration.commands", "Make an INT8 model by calibration on frames."),
     "export": ("stream.app.commands", "Make a model file from a checkpoint, or serve one by Triton."),
     "train": ("calibration.commands", "Train a network; resumes a run that was killed."),

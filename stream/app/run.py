@@ -30,6 +30,7 @@ from stream.pipeline.statistics import RunStatistics
 from stream.sources import open_live, open_source
 from stream.sources.live.base import LiveSource
 from stream.sources.wrappers import LoopedSource, PacedSource
+from stream.tracking.tracker import AOP_NOISE_DEG
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -164,6 +165,7 @@ class SourceRun:
                 overflow=Overflow.DROP_OLDEST if options.live else Overflow.BLOCK,
                 preprocessor=self.preprocessor,
                 lag_s=options.lag_s,
+                noise=options.noise or AOP_NOISE_DEG,
             ) as pipeline,
         ):
             for measurement in pipeline:
@@ -179,7 +181,7 @@ class SourceRun:
         yield lambda: CsvTable(out / "measurements.csv")
         yield lambda: TrendPlot(out / "trend.png", f"{title}  {note}".strip())
         if options.smooth:
-            yield lambda: SmoothedTable(out / "smoothed.csv")
+            yield lambda: SmoothedTable(out / "smoothed.csv", noise=options.noise or AOP_NOISE_DEG)
         if options.overlay:
             yield lambda: OverlayVideo(
                 out / "overlay.mp4", note=note, frame_rate_hz=info.frame_rate_hz, is_live=options.live

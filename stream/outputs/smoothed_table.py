@@ -13,7 +13,7 @@ import numpy as np
 from stream.common.atomic_file import write_atomic
 from stream.pipeline.record import FrameState
 from stream.tracking.smoother import smooth_course
-from stream.tracking.tracker import AOP_NOISE_DEG, HSD_NOISE_MM, px_per_mm
+from stream.tracking.tracker import AOP_NOISE_DEG, HSD_MM_PER_DEG, px_per_mm
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from stream.pipeline.record import Measurement
+    from stream.tracking.kalman import FilterNoise
 
     Series = NDArray[np.float64]
 
@@ -41,10 +42,11 @@ class SmoothedTable:
 
     Args:
         path: of the file.
+        noise: what the filter assumes of AoP, in degrees.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, *, noise: FilterNoise = AOP_NOISE_DEG) -> None:
+        self._path, self._noise = path, noise
         self._kept = array("d")
         self._is_closed = False
 
@@ -79,18 +81,18 @@ class SmoothedTable:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(COLUMNS)
-        writer.writerows(_rows(np.array(self._kept).reshape(-1, len(_KEPT))))
+        writer.writerows(_rows(np.array(self._kept).reshape(-1, len(_KEPT)), self._noise))
         write_atomic(self._path, text.getvalue().encode())
 
 
-def _rows(table: Series) -> list[list[object]]:
+def _rows(table: Series, noise: FilterNoise) -> list[list[object]]:
     """The lines of the file."""
     column = dict(zip(_KEPT, table.T, strict=True))
     shared = {"quality": column["quality"], "refused": column["refused"] > 0, "segment": column["segment"]}
-    aop = smooth_course(column["pts_s"], column["aop"], noise=AOP_NOISE_DEG, **shared)
+    aop = smooth_course(column["pts_s"], column["aop"], noise=noise, **shared)
     half = np.fmax(_between(column["half"]), 1.96 * aop.std)
     unit = _first_of_segment(column["px_per_mm"], column["segment"])
-    hsd = smooth_course(column["pts_s"], column["hsd"] / unit, noise=HSD_NOISE_MM, **shared)
+    hsd = smooth_course(column["pts_s"], column["hsd"] / unit, noise=noise.scaled(HSD_MM_PER_DEG), **shared)
     lengths = [each * unit for each in (hsd.value, hsd.lo95, hsd.hi95)]
     angles = [aop.value, aop.lo95, aop.hi95, aop.value - half, aop.value + half]
     if np.isnan(column["half"]).all():

@@ -29,7 +29,7 @@ from stream.measurement.protocols import DEFAULT_PROTOCOL
 from stream.pipeline.lag_buffer import LagBuffer
 from stream.pipeline.record import FrameState, Measurement
 from stream.pipeline.stages import Stage, StageTimer
-from stream.tracking.tracker import Tracker
+from stream.tracking.tracker import AOP_NOISE_DEG, Tracker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from stream.frames.frame import Frame
     from stream.preprocessing.preprocessor import Preprocessor
     from stream.sources.base import FrameSource
+    from stream.tracking.kalman import FilterNoise
 
 AnyChannel = Channel[Any]
 
@@ -82,6 +83,7 @@ class Pipeline:
         clock: the clock that stamped the frames.
         preprocessor: cuts frames to their sector, and tells those that the network need not be asked about: repeated,
             frozen, black ones. None takes every frame as it is.
+        noise: what the filter assumes of AoP in degrees.
         lag_s: each result is held back for so long, and smoothed by what is measured meanwhile; 0 for none.
     """
 
@@ -96,13 +98,14 @@ class Pipeline:
         clock: Clock | None = None,
         preprocessor: Preprocessor | None = None,
         lag_s: float = 0.0,
+        noise: FilterNoise = AOP_NOISE_DEG,
     ) -> None:
         self._preprocessor = preprocessor
         self._source, self._engine, self._protocol = source, engine, protocol
         self._clock = clock or MonotonicClock()
         self._analyzer = FrameAnalyzer.of(engine.spec, protocol=protocol, orientation=orientation)
         self._answering = AnsweringEngine(engine.description, engine.spec)
-        self._tracker = Tracker()
+        self._tracker = Tracker(noise)
         self._lag_s, self._lag = lag_s, LagBuffer(lag_s, now_ns=self._clock.now_ns)
         self._dropped: list[tuple[int, Frame]] = []
         self._dropped_lock = threading.Lock()

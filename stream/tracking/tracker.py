@@ -40,7 +40,8 @@ AOP_NOISE_DEG = FilterNoise(white_sd=2.0, correlated_sd=2.5, velocity_sd=7.75)
 """AoP in degrees. `python -m calibration.fitting.filter_noise` prints what `velocity_sd` trades: less is smooth and
 late."""
 
-HSD_NOISE_MM = AOP_NOISE_DEG.scaled(0.36)
+HSD_MM_PER_DEG = 0.36
+HSD_NOISE_MM = AOP_NOISE_DEG.scaled(HSD_MM_PER_DEG)
 """HSD in millimetres. On the head's way down HSD changes by 0.37 mm per degree of AoP, and landmark errors of
 1 mm make 1.7 mm of HSD where they make 4.8 degrees of AoP (0.35 mm per degree): one factor does for both."""
 
@@ -274,11 +275,16 @@ class TrackStates:
 
 
 class Tracker:
-    """Follows AoP in degrees and both HSDs in pixels, frame by frame; starts anew with each segment."""
+    """Follows AoP in degrees and both HSDs in pixels, frame by frame; starts anew with each segment.
 
-    def __init__(self) -> None:
+    Args:
+        noise: what the filter assumes of AoP, in degrees; of HSD it assumes `HSD_MM_PER_DEG` of that.
+    """
+
+    def __init__(self, noise: FilterNoise = AOP_NOISE_DEG) -> None:
+        self._noise = noise
         self._segment: int | None = None
-        self._aop = Track(AOP_NOISE_DEG)
+        self._aop = Track(noise)
         self._absolute = AbsoluteWidth()
         self._hsd: tuple[Track, Track] | None = None  # once a scale is known: minimum, perpendicular
         self._is_refused = False  # the frame before
@@ -294,7 +300,7 @@ class Tracker:
         if biometry.reason is not None:
             return self._refused(t_s)
         if self._hsd is None and biometry.landmarks is not None:
-            noise = HSD_NOISE_MM.scaled(px_per_mm(frame, biometry, biometry.landmarks))
+            noise = self._noise.scaled(HSD_MM_PER_DEG * px_per_mm(frame, biometry, biometry.landmarks))
             self._hsd = self._new_track(noise), self._new_track(noise)
         self._is_refused = False
         shortest, perpendicular = self._hsd or (None, None)
@@ -326,7 +332,7 @@ class Tracker:
     def _enter(self, segment: int) -> None:
         if segment != self._segment:
             self._segment = segment
-            self._aop, self._hsd = self._new_track(AOP_NOISE_DEG), None
+            self._aop, self._hsd = self._new_track(self._noise), None
             self._absolute = AbsoluteWidth()
 
     def _new_track(self, noise: FilterNoise) -> Track:

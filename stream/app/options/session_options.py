@@ -17,6 +17,8 @@ from stream.frames.frame import PixelSpacing
 from stream.preprocessing import PreprocessingOptions
 from stream.preprocessing.sector.detection import Panes
 from stream.sources.demo import DEMO_CLIP
+from stream.tracking.kalman import FilterNoise
+from stream.tracking.noise_file import noise_facts
 
 if TYPE_CHECKING:
     from stream.outputs.web.settings import WebSettings
@@ -112,6 +114,8 @@ def _plain(value: object) -> object:
         return [value.x_mm, value.y_mm]
     if isinstance(value, ScannerProfile):
         return str(value.path)
+    if isinstance(value, FilterNoise):
+        return noise_facts(value)
     if isinstance(value, (Path, Enum)):
         return str(value)
     if isinstance(value, Mapping):

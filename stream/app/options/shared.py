@@ -16,6 +16,7 @@ from stream.app.options.values import (
     FilePath,
     Folder,
     ModelName,
+    Noise,
     Number,
     OneOf,
     Pace,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from stream.app.options.declare import Option
     from stream.frames.frame import PixelSpacing
     from stream.frames.regions import Box
+    from stream.tracking.kalman import FilterNoise
 
 T = TypeVar("T")
 
@@ -124,6 +126,7 @@ class AnalysisOptions(OptionTable):
         protocol: definition of AoP and HSD.
         orientation: which way round the pictures are.
         early_exit: decode only frames that may be standard planes.
+        noise: what the filter assumes of AoP in degrees; None takes what ships.
         lag_s: by which results come later, smoothed by what was measured meanwhile.
     """
 
@@ -162,6 +165,15 @@ class AnalysisOptions(OptionTable):
         False, "--early-exit", is_flag=True, on=RUNS, help="Decode only frames that may be standard planes."
     )
 
+    noise: FilterNoise | None = declare(
+        None,
+        "--noise",
+        type=Noise(),
+        metavar="FILE",
+        on=RUNS,
+        shown_default="constants that ship",
+        help="Constants of the filter of AoP, as partum calibrate noise writes them.",
+    )
     lag_s: float = declare(
         0.0,
         "--lag",

@@ -221,6 +221,18 @@ class Profile(FilePath):
         return ScannerProfile.read(Path(os.fsdecode(super().convert(value, param, ctx))))
 
 
+class Noise(FilePath):
+    """The filter's constants, read from a file of `partum calibrate noise`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from stream.tracking.kalman import FilterNoise
+        from stream.tracking.noise_file import read_noise
+
+        if isinstance(value, FilterNoise):
+            return value
+        return read_noise(Path(os.fsdecode(super().convert(value, param, ctx))))
+
+
 def resolve_path(kind: click.ParamType[Any], text: str, folder: Path) -> str:
     """A value of a file in `folder`: paths are relative to that, and may begin with `~`."""
     is_path = isinstance(kind, (click.Path, PathOrAddress, ModelName)) and not looks_like_address(text)
