@@ -23,10 +23,7 @@ def calibrate_command() -> None:
 @calibrate_command.command(
     "noise",
     help="Fit the filter's constants, and so the interval of repeatability, to what finished runs read between pushes.",
-    examples=(
-        "partum calibrate noise runs/001 runs/002 -o noise.json",
-        "partum replay loop.mp4 --noise noise.json",
-    ),
+    examples=("partum calibrate noise runs/001 runs/002 -o noise.json",),
 )
 @click.argument("runs", nargs=-1, required=True, type=Folder(path_type=Path))
 @out_option("FILE", "JSON file for the constants.", required=True)
