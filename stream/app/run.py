@@ -13,7 +13,7 @@ from engines.redaction import redact_text
 from stream.app.remedies import suggest_remedies
 from stream.common.channel import Overflow
 from stream.common.clock import MonotonicClock
-from stream.common.errors import SourceUnreadable
+from stream.common.errors import OutputError, SourceUnreadable
 from stream.outputs.group import SinkGroup
 from stream.outputs.manifest import Manifest
 from stream.outputs.marks import MarkFile
@@ -21,6 +21,7 @@ from stream.outputs.pictures.overlay import OverlayVideo
 from stream.outputs.pictures.trend_plot import TrendPlot
 from stream.outputs.recorder import Recorder
 from stream.outputs.results_folder import prepare_folder
+from stream.outputs.run_log import begin_log, seal_log
 from stream.outputs.smoothed_table import SmoothedTable
 from stream.outputs.tables import CsvTable, JsonLinesTable
 from stream.outputs.web.board import Board
@@ -126,6 +127,7 @@ class SourceRun:
         )
         status, message = "failed", None
         try:
+            begin_log(self.out, manifest.facts)
             self._pump(advance)
             self._check_pictures()
             status = "interrupted" if self.is_interrupted else "complete"
@@ -143,6 +145,16 @@ class SourceRun:
             if isinstance(self.source, LiveSource):
                 results["link"] = asdict(self.source.status)
             manifest.finish(status, error=message, results=results)
+            self._seal(status)
+
+    def _seal(self, status: str) -> None:
+        """Enters what was written into the log. Where that fails, the run's own error goes before."""
+        named = Path(self.options.uri)
+        try:
+            seal_log(self.out, status, source=None if self.options.live or not named.exists() else named)
+        except OutputError:
+            if self.error is None:
+                raise
 
     def _check_pictures(self) -> None:
         """A live run that never got a picture has failed, however it ended."""

@@ -5,29 +5,18 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from stream.api.preprocessing import preprocessor_for
-from stream.common.errors import RunUnreadable, SourceError
-from stream.frames.frame import PixelSpacing
-from stream.preprocessing.options import PreprocessingOptions
-from stream.preprocessing.sector.detection import Panes
-from stream.sources import open_source
-from stream.sources.demo import DEMO_CLIP
-from stream.sources.wrappers import LoopedSource
+from stream.common.errors import RunUnreadable
+from stream.labour.run_source import open_again, pictures_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from types import TracebackType
-    from typing import Any
 
     from stream.frames.frame import Frame
     from stream.labour.recorded_run import RecordedRun
 
-RECORDING = "recording"
-DEMO = "demonstration clip"
-"""How `run.json` names the recording that ships."""
 KEPT = 64
 """Pictures that stay in memory, so that stepping back a little costs nothing."""
 SAME_TIME_S = 2e-6
@@ -50,8 +39,7 @@ class RunPictures:
 
     def __init__(self, run: RecordedRun, *, source: str | None = None) -> None:
         self._run, self._lock = run, threading.Lock()
-        recording = run.folder / RECORDING
-        self._uri = source or (str(recording) if recording.is_dir() else _named_source(run))
+        self._uri = source or pictures_of(run)
         self._stack = ExitStack()
         self._kept: OrderedDict[int, Frame] = OrderedDict()
         self._next = 0
@@ -116,53 +104,7 @@ class RunPictures:
 
     def _begin(self) -> Iterator[Frame]:
         """Opens the source at its start."""
-        uri, options = self._uri, self._run.options
-        spacing = _spacing(options.get("spacing_mm"))
         self._next = 0
-
-        def opened() -> Any:
-            return open_source(uri, spacing=spacing)
-
-        try:
-            source = self._stack.enter_context(LoopedSource(opened) if options.get("loop") else opened())
-            preprocessor = preprocessor_for(
-                uri, source, protocol=self._run.protocol, options=_preprocessing(options), spacing=spacing
-            )
-        except SourceError as error:
-            self._stack.close()
-            raise type(error)(
-                f"{error}; the pictures of {self._run.folder} come from there: --source names it"
-            ) from error
+        source, preprocessor = open_again(self._run, self._uri)
+        self._stack.callback(source.close)
         return (preprocessor.process(frame)[0] for frame in source)
-
-
-def _named_source(run: RecordedRun) -> str:
-    """The source as the run was given it."""
-    if run.is_live:
-        raise RunUnreadable(f"{run.folder}: its pictures were not kept; a live run keeps them with --record")
-    named = str(run.options.get("source") or DEMO)
-    return str(DEMO_CLIP) if named == DEMO else named
-
-
-def _preprocessing(options: Mapping[str, Any]) -> PreprocessingOptions:
-    """What `SessionOptions.as_json` wrote of it."""
-    sector, size, pane = options.get("sector"), options.get("profile_screen"), options.get("pane")
-    return PreprocessingOptions(
-        sector=tuple(sector) if isinstance(sector, list) else sector or "auto",
-        pane=Panes(pane) if pane else None,
-        tick_mm=options.get("tick_mm"),
-        spacing=_spacing(options.get("profile_spacing_mm")),
-        size=(size[0], size[1]) if size else None,
-    )
-
-
-def _spacing(pair: list[float] | None) -> PixelSpacing | None:
-    return PixelSpacing(*pair) if pair else None
-
-
-def source_path(run: RecordedRun) -> Path | None:
-    """The file or folder that a run read; None for a live feed, a phantom, or what is no longer there."""
-    if run.is_live:
-        return None
-    path = Path(_named_source(run))
-    return path if path.exists() else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import uuid
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from stream.common.atomic_file import write_atomic, write_error
 from stream.common.errors import OutputError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from engines.base import Engine
@@ -35,6 +37,7 @@ class Manifest:
         self._facts: dict[str, object] = {
             "schema": SCHEMA,
             "notice": NOTICE,
+            "run_id": uuid.uuid4().hex,
             "status": "running",
             "error": None,
             "started_utc": now_utc(),
@@ -57,6 +60,11 @@ class Manifest:
             **environment_facts(),
         }
         self._begin()
+
+    @property
+    def facts(self) -> Mapping[str, object]:
+        """What is written."""
+        return self._facts
 
     def finish(self, status: str, *, error: str | None, results: dict[str, object]) -> None:
         """Replaces the file by its final form, in the space that it has where there is no other.
