@@ -17,6 +17,7 @@ from stream.common.errors import OutputError, SourceUnreadable
 from stream.outputs.group import SinkGroup
 from stream.outputs.manifest import Manifest
 from stream.outputs.marks import MarkFile
+from stream.outputs.masks import MASKS_NAME, MaskTable
 from stream.outputs.pictures.overlay import OverlayVideo
 from stream.outputs.pictures.trend_plot import TrendPlot
 from stream.outputs.recorder import Recorder
@@ -200,6 +201,8 @@ class SourceRun:
             )
         if options.record:
             yield lambda: Recorder(out / "recording", note=info.note)
+        if options.masks:
+            yield lambda: MaskTable(out / MASKS_NAME)
         if options.igtl_out is not None:
             from stream.outputs.igtl import IgtlOutput
 

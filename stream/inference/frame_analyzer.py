@@ -36,19 +36,6 @@ DRAWN_SMOOTHING_SHARE = 0.03
 """Smoothing of outlines that are shown: the pieces are convex hulls, whose straight sides a person would not draw."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class FrameAnalysis:
-    """Analysis of one frame by itself: `biometry` in pixels of the frame (isotropic ones for lengths).
-
-    `frame` is the one that was read, with the segment it belongs to: the display may be found to have been flipped.
-    """
-
-    frame: Frame
-    plane_probability: float
-    biometry: Biometry
-    outlines: Outlines
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelGrid:
     """A raster of labels over a frame: x_frame = (x_grid + 0.5 - left) / scale_x - 0.5, likewise y."""
@@ -73,6 +60,28 @@ class LabelGrid:
             (point[0] + 0.5) * self.scale_x + self.left - 0.5,
             (point[1] + 0.5) * self.scale_y + self.top - 0.5,
         )
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class FrameMask:
+    """What was segmented: (H, W) uint8 on the network's raster, 1 = PS, 2 = FH, one convex piece each."""
+
+    labels: NDArray[np.uint8]
+    grid: LabelGrid
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class FrameAnalysis:
+    """Analysis of one frame by itself: `biometry` in pixels of the frame (isotropic ones for lengths).
+
+    `frame` is the one that was read, with the segment it belongs to: the display may be found to have been flipped.
+    """
+
+    frame: Frame
+    plane_probability: float
+    biometry: Biometry
+    outlines: Outlines
+    mask: FrameMask
 
 
 def letterbox_for(frame: Frame, spec: ModelSpec) -> Letterbox:
@@ -247,7 +256,13 @@ class FrameAnalyzer:
             biometry = replace(biometry, quality=biometry.quality * unchanged_share(drawn, labels))
         outlines = Outlines(lambda code: _outline(labels, code, network))
         numbered = self._segments.numbered(frame)
-        return FrameAnalysis(frame=numbered, plane_probability=probability, biometry=biometry, outlines=outlines)
+        return FrameAnalysis(
+            frame=numbered,
+            plane_probability=probability,
+            biometry=biometry,
+            outlines=outlines,
+            mask=FrameMask(labels=labels, grid=network),
+        )
 
     def _measure(
         self, frame: Frame, labels: NDArray[np.uint8], letterbox: Letterbox, prediction: Prediction

@@ -15,22 +15,10 @@ if TYPE_CHECKING:
 DEFAULT_PARENT = Path("partum-runs")
 MEND = "choose another --out"
 RESULTS = (
-<<<<<<< HEAD
-    "measurements.jsonl",
-    "measurements.csv",
-    "smoothed.csv",
-    "overlay.mp4",
-    "trend.png",
-    "run.json",
-    "recording",
-    "marks.jsonl",
-)
-=======
-    *("measurements.jsonl", "measurements.csv", "overlay.mp4", "trend.png", "run.json", "recording", "masks"),
-    *("marks.jsonl", "edits.jsonl", "run-log.jsonl"),
+    *("measurements.jsonl", "measurements.csv", "smoothed.csv", "overlay.mp4", "trend.png", "run.json", "recording"),
+    *("masks.jsonl", "marks.jsonl", "edits.jsonl", "run-log.jsonl"),
 )
 """What a run writes, and what is written to it later; in the order in which it is entered into its log."""
->>>>>>> c42d362 (partum verify: a run keeps a log chained by hashes, in which one changed byte of any of its files shows)
 
 
 def prepare_folder(out: Path | None, *, source: Path, results: Sequence[str] = RESULTS) -> Path:

@@ -255,6 +255,7 @@ class Pipeline:
             hsd_min=tracks.hsd_min,
             hsd_perp=tracks.hsd_perp,
             outlines=reading.outlines,
+            mask=reading.mask,
             latency_ms=(now_ns - frame.captured_ns) / 1e6,
             stage_ms=timer.stage_ms,
             engine=self._answering.description.name,

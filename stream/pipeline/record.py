@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from stream.frames.frame import Frame
     from stream.frames.reason import Reason
+    from stream.inference.frame_analyzer import FrameMask
     from stream.measurement.biometry import Biometry, Landmarks
     from stream.pipeline.stages import Stage
     from stream.tracking.tracker import Estimate
@@ -43,6 +44,7 @@ class Measurement:
         biometry: this frame's own reading; landmarks and lengths in pixels of the frame (see `protocol`).
         aop, hsd_min, hsd_perp: the tracked values, in degrees and pixels; None where nothing may be shown.
         outlines: of what was segmented; None for a dropped frame.
+        mask: the same as labels; None where the network was not asked.
         latency_ms: from capture to this result.
         stage_ms: what the latency is made of; of frames that the network was asked about.
         engine: what ran the network on this frame, for people; empty where it was not asked.
@@ -61,6 +63,7 @@ class Measurement:
     hsd_min: Estimate | None = None
     hsd_perp: Estimate | None = None
     outlines: Outlines | None = field(default=None, repr=False)
+    mask: FrameMask | None = field(default=None, repr=False)
     stage_ms: Mapping[Stage, float] = field(default_factory=dict, repr=False)
     engine: str = ""
     engine_replaced: str = ""

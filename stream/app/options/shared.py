@@ -193,6 +193,7 @@ class OutputOptions(OptionTable):
         overlay: write `overlay.mp4`.
         record: keep the pictures too, so that the run can be replayed.
         smooth: write `smoothed.csv` too.
+        masks: keep the mask of every frame too.
         igtl_out: port to offer the results at by OpenIGTLink, on this machine alone; None offers none.
     """
 
@@ -224,6 +225,9 @@ class OutputOptions(OptionTable):
         is_flag=True,
         on=("replay",),
         help="Write smoothed.csv too: AoP and HSD of every frame by all that was measured before and after it.",
+    )
+    masks: bool = declare(
+        False, "--masks", is_flag=True, on=RUNS, help="Keep the mask of every frame too, without loss (masks.jsonl)."
     )
     igtl_out: int | None = declare(
         None,
