@@ -30,7 +30,7 @@ NO_HASH = "0" * 64
 
 
 OF_NO_MATTER = frozenset(
-    {"source", "out", "overlay", "record", "masks", "igtl_out", "from_files"}
+    {"source", "out", "overlay", "record", "masks", "smooth", "igtl_out", "from_files"}
     | {"serve", "token", "allow_hosts", "tls_cert", "tls_key", "pace", "loop", "duration_s"}
 )
 """Options that no number depends on."""

@@ -24,7 +24,7 @@ from stream.sources.demo import DEMO_CLIP
 from tests.conftest import REPOSITORY
 from tests.fakes.doubles import picture
 
-KEPT_ON_DEMAND = {"recording", "masks.jsonl", "marks.jsonl", "edits.jsonl"}
+KEPT_ON_DEMAND = {"recording", "smoothed.csv", "masks.jsonl", "marks.jsonl", "edits.jsonl"}
 """Results that a replay of the demonstration clip does not have."""
 
 
