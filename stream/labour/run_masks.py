@@ -92,4 +92,5 @@ def mask_in_frame(mask: FrameMask, shape: tuple[int, int]) -> NDArray[np.uint8]:
         for code in (1, 2)
     ]
     background = 1.0 - shares[0] - shares[1]
-    return np.argmax(np.stack([background, *shares]), axis=0).astype(np.uint8)
+    labels: NDArray[np.uint8] = np.argmax(np.stack([background, *shares]), axis=0).astype(np.uint8)
+    return labels

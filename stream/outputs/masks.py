@@ -81,6 +81,8 @@ def read_mask_line(line: dict[str, Any]) -> FrameMask:
     try:
         data = np.frombuffer(base64.b64decode(line["labels_png"], validate=True), np.uint8)
         labels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+        if labels is None:
+            raise ValueError("is no picture")
         (scale_x, scale_y), (left, top) = line["scale"], line["offset_px"]
         grid = LabelGrid(
             width=labels.shape[1],

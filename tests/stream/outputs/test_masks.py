@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -17,12 +17,17 @@ from stream.outputs.masks import mask_line, read_mask_line
 from tests.fakes.doubles import FH_GREY, PS_GREY, picture
 from tests.samples.finished_runs import finished_run
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
 CLASSES = np.array([0, 1, 2], np.uint8)
 
 
-def drawn_labels(head_x: float) -> np.ndarray:  # type: ignore[type-arg]
+def drawn_labels(head_x: float) -> NDArray[np.uint8]:
     image = picture(head_x)
-    return (image == PS_GREY).astype(np.uint8) + 2 * (image == FH_GREY).astype(np.uint8)
+    return np.where(image == PS_GREY, 1, np.where(image == FH_GREY, 2, 0)).astype(np.uint8)
 
 
 def test_masks_of_a_run_are_what_was_drawn_and_give_its_numbers_again(tmp_path: Path) -> None:
