@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from engines.errors import EngineError
 from engines.registry import available_engines
-from engines.tensorrt.cache import EngineCache, rejection_reason
+from engines.tensorrt.cache import EngineCache, capability_of, rejection_reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,27 +51,46 @@ def _openvino() -> tuple[str, tuple[str, ...], str]:
 
 def _tensorrt() -> tuple[str, tuple[str, ...], str]:
     from engines.tensorrt.cuda import CudaRuntime
-    from engines.tensorrt.runtime import load_tensorrt
+    from engines.tensorrt.runtime import load_tensorrt, unknown_gpu
 
     tensorrt = load_tensorrt()
     version = f"{tensorrt.name} {tensorrt.version}"
     try:
-        device = CudaRuntime().device(0)
+        cuda = CudaRuntime()
+        gpus = [cuda.device(index) for index in range(cuda.count())]
     except EngineError as error:
         return version, (), f"{error} (it can still build engines from afar: partum build --device sm89)"
-    usable = [path.name for path, facts in EngineCache().entries() if not rejection_reason(facts)]
-    reason = "" if usable else "no accepted engine in the cache; make one with partum build"
-    return version, (f"{device}, CUDA {device.driver}",), reason
+    devices = tuple(f"cuda:{index} {gpu}, CUDA {gpu.driver}" for index, gpu in enumerate(gpus))
+    unknown = [why for gpu in gpus if (why := unknown_gpu(tensorrt, gpu.compute_capability, str(gpu)))]
+    if len(unknown) == len(gpus):
+        return version, devices, unknown[0] if unknown else "there is no GPU"
+    usable = any(
+        not rejection_reason(facts, str(gpu)) and facts["key"]["device"] in (str(gpu), capability_of(str(gpu)))
+        for _, facts in EngineCache().entries()
+        for gpu in gpus
+    )
+    return version, devices, "" if usable else "no accepted engine in the cache; make one with partum build"
 
 
 def _onnxruntime(provider: str) -> Callable[[], tuple[str, tuple[str, ...], str]]:
     def probe() -> tuple[str, tuple[str, ...], str]:
         runtime: Any = importlib.import_module("onnxruntime")
         there = runtime.get_available_providers()
-        reason = "" if provider in there else f"this build has {', '.join(there)} only"
+        reason = "" if provider in there else f"this build has {', '.join(there)} only{_overwritten()}"
         return str(runtime.__version__), (provider.removesuffix("ExecutionProvider"),) if not reason else (), reason
 
     return probe
+
+
+def _overwritten() -> str:
+    """What to do where ONNX Runtime's CPU wheel lies over its GPU one: both fill one folder, and the last one wins."""
+    names = ("onnxruntime", "onnxruntime-gpu")
+    if any(not list(importlib.metadata.distributions(name=name)) for name in names):
+        return ""
+    return (
+        "; the CPU's wheel lies over the GPU's: pip uninstall -y onnxruntime onnxruntime-gpu, then pip install"
+        " 'partum[onnxruntime-gpu]'"
+    )
 
 
 def _torch(*, cuda: bool) -> Callable[[], tuple[str, tuple[str, ...], str]]:
@@ -81,7 +100,8 @@ def _torch(*, cuda: bool) -> Callable[[], tuple[str, tuple[str, ...], str]]:
             return str(torch.__version__), ("CPU",), ""
         if not torch.cuda.is_available():
             return str(torch.__version__), (), "torch finds no GPU"
-        return str(torch.__version__), (str(torch.cuda.get_device_name(0)),), ""
+        names = tuple(f"cuda:{index} {torch.cuda.get_device_name(index)}" for index in range(torch.cuda.device_count()))
+        return str(torch.__version__), names, ""
 
     return probe
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from abc import abstractmethod
 from dataclasses import replace
@@ -120,6 +121,12 @@ class RuntimeEngine(Engine):
 def heads_spec(spec: ModelSpec) -> ModelSpec:
     """The facts of a model whose decoder is left out: it decides planes alone."""
     return replace(spec, output_height=0, output_width=0)
+
+
+def gpu_index(device: str) -> int | None:
+    """The number of an NVIDIA GPU that is named `cuda`, `cuda:1` or `1`; None of any other name."""
+    found = re.fullmatch(r"(?:cuda(?::(\d{1,3}))?|(\d{1,3}))", device)
+    return None if found is None else int(found[1] or found[2] or 0)
 
 
 def available_cores() -> int:

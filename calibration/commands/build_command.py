@@ -45,11 +45,11 @@ class BatchSizes(click.ParamType[tuple[int, int, int]]):
 )
 @click.option(
     "--precision",
-    type=OneOf(["fp32", "fp16", "bf16", "int8"]),
-    help="Default: fp16 under TensorRT, else the model's own. int8 takes the one that ships, or one you quantised.",
+    type=OneOf(["fp32", "fp16", "bf16", "int8", "fp8"]),
+    help="Default: the model's own; under TensorRT fp16, int8 and fp8, of which the fastest accepted one then runs.",
 )
 @click.option("--batch", type=BatchSizes(), default="1", show_default=True, help="Batch size, or least-usual-greatest.")
-@click.option("--device", default="0", show_default=True, help="Number of the GPU, or e.g. sm89 to build from afar.")
+@click.option("--device", default="cuda:0", show_default=True, help="The GPU, or e.g. sm89 to build from afar.")
 @click.option("--data", type=Folder(path_type=Path), multiple=True, help="Data set to try it on; may be repeated.")
 @click.option("--reference", type=FilePath(path_type=Path), help="Float32 model that an int8 MODEL was made from.")
 @click.option("--early-exit", is_flag=True, help="Build the encoder alone too, for replay --early-exit.")

@@ -17,6 +17,7 @@ from calibration.evaluation.frames import evaluate_frames
 from calibration.evaluation.statistics.agreement import describe_spread
 from engines.early_exit import exit_logit
 from engines.preprocess import Letterbox
+from engines.sharing import BorrowedEngine
 from stream.measurement.protocols import DEFAULT_PROTOCOL
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ LIMITS: Mapping[str, AcceptanceLimits] = {
     "fp16": AcceptanceLimits(aop_p95_deg=1.5),
     "bf16": AcceptanceLimits(aop_p95_deg=1.5),
     "int8": AcceptanceLimits(aop_p95_deg=3.0),
+    "fp8": AcceptanceLimits(aop_p95_deg=3.0),
 }
 """By the engine's precision."""
 
@@ -135,6 +137,38 @@ def compare_engines(
         limits=LIMITS[precision],
     )
     return _decided(report)
+
+
+def compare_batches(
+    report: AcceptanceReport,
+    engine: Engine,
+    reference: Engine,
+    frames: Sequence[LabelledFrame],
+    sizes: Iterable[int],
+) -> AcceptanceReport:
+    """Adds to a report whether batches of some sizes depart too far: they run other kernels than single frames.
+
+    Args:
+        report: of single frames.
+        engine: takes batches of those sizes.
+        reference: as in `compare_engines`.
+        frames: `LEAST_FRAMES` or more; each fills a batch, and the batch's last answer counts.
+        sizes: 1 is passed over.
+    """
+    for size in sizes:
+        if size > 1:
+            batched = compare_engines(_in_batches(engine, size), reference, frames, precision=report.precision)
+            found = tuple(f"in batches of {size}: {refusal}" for refusal in batched.refusals)
+            report = replace(report, refusals=(*report.refusals, *found))
+    return report
+
+
+def _in_batches(engine: Engine, size: int) -> Engine:
+    """Answers single images from the last row of batches that they fill."""
+    return BorrowedEngine(
+        engine,
+        lambda images: engine.infer(np.repeat(images, size, axis=0)).rows(slice(size - 1, size), images),
+    )
 
 
 def compare_heads(

@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-import re
-import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from calibration.deployment.acceptance import compare_engines, compare_heads, print_report
+from calibration.deployment.acceptance import compare_engines, print_report
 from calibration.deployment.quantization.frames import choose_frames
+from calibration.deployment.tensorrt_build import TensorRtBuilder, find_target, possible_precisions
 from calibration.deployment.trial_frames import demonstration_frames, read_frames
 from calibration.errors import AcceptanceError
 from engines.backends.openvino import OpenVinoEngine
-from engines.errors import EngineMissing, EngineUnavailable, ModelMismatch, ModelNotFound
+from engines.errors import BuildError, EngineError, ModelMismatch, ModelNotFound
 from engines.onnx.model_file import ModelFile, read_model_file
 from engines.registry import AUTO, DEFAULT_MODEL, DEFAULT_SIGNED_MODEL, available_engines, default_model, load_runtime
 from engines.runtime import check_precision
-from engines.tensorrt.cache import EngineCache, EngineKey, StoredEngine, no_live_stream, rejection_reason
+from engines.tensorrt.cache import EngineCache
 from stream.common.errors import OptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from calibration.data.base import LabelledFrame
     from calibration.deployment.acceptance import AcceptanceReport
     from engines.base import Engine
     from engines.runtime import RuntimeEngine
-    from engines.tensorrt.runtime import TensorRt
 
 TENSORRT, OPENVINO = "tensorrt", "openvino"
 TRIAL_FRAMES = 150
@@ -44,10 +41,11 @@ class BuildRequest:
     Attributes:
         model: None takes the one that ships for the back-end.
         backend: `auto` is TensorRT where it is installed, else OpenVINO.
-        precision: None takes int8 for an int8 model, fp16 for TensorRT, else what the back-end runs. Where no model is
-            named, the one that ships in that precision is taken; int8 under TensorRT takes the signed one.
+        precision: None takes what the back-end runs; under TensorRT all that could be worth it, of which `auto` then
+            takes the fastest. Where no model is named, the one that ships in that precision is taken; int8 and fp8
+            under TensorRT are made of the signed one.
         batch: least, usual and greatest batch size.
-        device: index of a GPU, or a compute capability (`sm89`) to build for from afar.
+        device: a GPU, `cuda:1`, or a compute capability, `sm89`, to build for from afar.
         reference: the float32 model that an int8 one was made from, where it does not lie beside it.
         data: data sets to try the engine on; none takes the demonstration clip.
         early_exit: builds the engine without a decoder too.
@@ -59,7 +57,7 @@ class BuildRequest:
     backend: str = AUTO
     precision: str | None = None
     batch: tuple[int, int, int] = (1, 1, 1)
-    device: str = "0"
+    device: str = "cuda:0"
     reference: Path | None = None
     data: Sequence[Path] = ()
     early_exit: bool = False
@@ -126,153 +124,111 @@ def _compiled(request: BuildRequest, backend: str, model: ModelFile) -> RuntimeE
 def _build_tensorrt(
     request: BuildRequest, model: ModelFile, cache: EngineCache, console: Console
 ) -> AcceptanceReport | None:
-    from engines.tensorrt.engine import HEADS_ONLY, TensorRtEngine, engine_key
+    """Every precision that is asked for, or could be worth it; a report of the one that `auto` then takes."""
     from engines.tensorrt.runtime import load_tensorrt
 
     tensorrt = load_tensorrt()
-    precision = _precision(request, model)
-    device = _device(request, tensorrt)
-    stored: list[StoredEngine] = []
-    with no_live_stream(cache.folder):
-        for flags in ((), HEADS_ONLY) if request.early_exit else ((),):
-            key = engine_key(model, tensorrt, device, batch=request.batch, precision=precision, flags=flags)
-            stored.append(_built(request, key, model, tensorrt, cache, console))
-    if not device.driver:
-        console.print(f"built from afar for {device}: not tried; run partum build on such a machine to let it in")
+    target = find_target(request.device, tensorrt)
+    builder = TensorRtBuilder(
+        tensorrt,
+        target,
+        cache,
+        console,
+        batch=request.batch,
+        early_exit=request.early_exit,
+        rebuild=request.rebuild,
+    )
+    wanted = _precisions(request, model, possible_precisions(tensorrt.name, target.capability))
+    reports: list[tuple[AcceptanceReport, float]] = []
+    failures: list[str] = []
+    for of_model, precision in wanted:
+        try:
+            stored = builder.build(of_model, precision)
+            if target.index is None:
+                continue
+            report, latency_ms = builder.accept(of_model, stored, _float_model(request, of_model), _trial(request))
+        except EngineError as error:  # what one precision fails at another may do
+            if len(wanted) == 1:
+                raise
+            console.print(f"{precision}: {error}", markup=False)
+            failures.append(str(error))
+            continue
+        print_report(report, console)
+        console.print(f"one frame: {latency_ms:.2f} ms")
+        builder.keep_report(stored, report, latency_ms, forced=request.force)
+        reports.append((report, latency_ms))
+    if target.index is None:
+        if len(failures) == len(wanted):
+            raise BuildError("; ".join(failures))
+        console.print(f"built from afar for {target.device}: not tried; run partum build on such a machine")
         return None
-    trial = _trial(request)
-    with (
-        OpenVinoEngine(_float_model(request, model), precision="fp32") as reference,
-        TensorRtEngine(model, device=int(request.device), stored=stored[0]) as engine,
-    ):
-        report = compare_engines(engine, reference, trial, precision=precision)
-        for each in stored[1:]:
-            with TensorRtEngine(model, device=int(request.device), stored=each) as heads:
-                report = compare_heads(report, heads, reference, trial)
-    print_report(report, console)
-    for each in stored:
-        cache.set_report(each, report.as_json(), forced=request.force)
-    if not report.accepted and not request.force:
-        raise AcceptanceError(f"{report.engine}: {'; '.join(report.refusals)}; --force runs it all the same, marked")
-    return report
+    return _fastest(reports, failures, console, force=request.force)
+
+
+def _fastest(
+    reports: Sequence[tuple[AcceptanceReport, float]], failures: Sequence[str], console: Console, *, force: bool
+) -> AcceptanceReport:
+    """The report of the engine that `auto` takes.
+
+    Raises:
+        AcceptanceError: all are refused, and may not run all the same.
+        BuildError: none could be tried.
+    """
+    usable = [(latency_ms, report) for report, latency_ms in reports if report.accepted or force]
+    if usable:
+        latency_ms, report = min(usable, key=lambda entry: entry[0])
+        if len(usable) > 1:
+            console.print(f"the fastest of {len(usable)}, which auto takes: {report.precision}, {latency_ms:.2f} ms")
+        return report
+    refused = [f"{report.engine}: {'; '.join(report.refusals)}" for report, _ in reports]
+    if refused:
+        raise AcceptanceError(f"{'; '.join([*refused, *failures])}; --force runs it all the same, marked")
+    raise BuildError("; ".join(failures))
 
 
 def _shipped_model(backend: str, precision: str | None) -> Path:
     """The file that ships for a back-end and a precision."""
     if backend == TENSORRT:
-        return DEFAULT_SIGNED_MODEL if precision == "int8" else DEFAULT_MODEL
+        return DEFAULT_SIGNED_MODEL if precision in ("int8", "fp8") else DEFAULT_MODEL
     return default_model(backend) if precision in (None, "int8") else DEFAULT_MODEL
 
 
-def _precision(request: BuildRequest, model: ModelFile) -> str:
-    """The precision to build in; an int8 model has its own."""
-    stored = model.spec.precision
-    if stored == "int8":
-        if request.precision not in (None, "int8"):
-            raise OptionError(f"--precision {request.precision}: {model.spec.name} is int8; name the float32 model")
-        return "int8"
-    if request.precision == "int8":
-        raise OptionError("--precision int8 takes an int8 model: make one with partum quantize, then build that")
-    return request.precision or "fp16"
+def _precisions(request: BuildRequest, model: ModelFile, possible: Sequence[str]) -> list[tuple[ModelFile, str]]:
+    """The precisions to build, each with the model that it is made of.
+
+    None asked for: float16, and where there is a quantised form of the model, int8 and fp8: which of them is fastest on
+    a GPU is only known by measuring.
+
+    Raises:
+        OptionError: the model, or the GPU, has not the one that is asked for.
+    """
+    asked, stored = request.precision, model.spec.precision
+    eight = ("int8", "fp8")
+    if asked is None:
+        quantised = model if stored == "int8" else _quantised_model(request, model)
+        found = [(model, "fp16")] if stored == "fp32" else []
+        return found + [(quantised, each) for each in eight if quantised is not None and each in possible]
+    if asked not in possible:
+        raise OptionError(f"--precision {asked}: this GPU runs {', '.join(possible)}; take one of these")
+    if stored == "int8" and asked not in eight:
+        raise OptionError(f"--precision {asked}: {model.spec.name} is int8; name the float32 model")
+    if stored != "int8" and asked in eight:
+        raise OptionError(f"--precision {asked} takes an int8 model: make one with partum quantize, then build that")
+    return [(model, asked)]
 
 
-def _device(request: BuildRequest, tensorrt: TensorRt) -> Any:
-    """The GPU that is there, or, for TensorRT-RTX, a bare compute capability."""
-    from engines.tensorrt.cuda import CudaRuntime, DeviceFacts
+def _quantised_model(request: BuildRequest, model: ModelFile) -> ModelFile | None:
+    """The signed int8 form of a float32 model that ships or lies beside it; None where there is none."""
+    from engines.onnx.editing import read_graph
+    from engines.onnx.quantised import has_signed_activations
 
-    if match := re.fullmatch(r"sm(\d+)(\d)", request.device):
-        return _Afar(request.device, (int(match[1]), int(match[2])))
-    if not request.device.isdigit():
-        raise OptionError(f"--device {request.device}: give a GPU's number, or a compute capability such as sm89")
-    try:
-        found: DeviceFacts = CudaRuntime().device(int(request.device))
-    except EngineUnavailable as error:
-        afar = "; --device sm89 builds from afar for such GPUs" if tensorrt.name == "tensorrt_rtx" else ""
-        raise EngineUnavailable(f"{error}{afar}") from error
-    return found
-
-
-@dataclass(frozen=True, slots=True)
-class _Afar:
-    """A GPU that is not here: its capability is all that is known."""
-
-    name: str
-    compute_capability: tuple[int, int]
-    driver: str = ""
-
-    def __str__(self) -> str:
-        return self.name
-
-
-def _built(
-    request: BuildRequest,
-    key: EngineKey,
-    model: ModelFile,
-    tensorrt: TensorRt,
-    cache: EngineCache,
-    console: Console,
-) -> StoredEngine:
-    """The engine of that key: from the cache, or built now."""
-    from engines.tensorrt.build import BuildOptions, build_engine
-
-    name = model.spec.name
-    if not request.rebuild:
-        try:
-            found = cache.find(key, name)
-        except EngineMissing as error:
-            console.print(f"building: {error}")
-        else:
-            console.print(f"built already: {found.path}{f' ({why})' if (why := rejection_reason(found.facts)) else ''}")
-            return found
-    options = BuildOptions(batch=key.batch, capability="" if key.driver else key.device)
-    content = _in_precision(model, key)
-    timing = cache.folder / f"timing-{key.runtime}-{key.runtime_version}-{key.device.replace(' ', '_')}.cache"
-    began = time.monotonic()
-    with _reporting(cache, key) as report:
-        built = build_engine(
-            content,
-            model.spec,
-            options,
-            precision=key.precision,
-            tensorrt=tensorrt,
-            timing_cache=timing.read_bytes() if timing.is_file() else b"",
-            report=report,
-        )
-    seconds = round(time.monotonic() - began, 2)
-    path = cache.store(key, name, built.content, build_s=seconds)
-    if built.timing_cache:
-        cache.keep(timing, built.timing_cache)
-    console.print(f"built in {seconds:.1f} s: {path} ({len(built.content) / 1e6:.1f} MB)")
-    return cache.find(key, name)
-
-
-def _in_precision(model: ModelFile, key: EngineKey) -> bytes:
-    """The graph to build from: folded, in the key's precision, without a decoder where its flags say so."""
-    from engines.onnx.folding import fold_graph
-    from engines.onnx.heads_only import heads_only
-    from engines.onnx.precision import to_precision
-    from engines.tensorrt.engine import HEADS_ONLY
-
-    if key.precision in ("fp16", "bf16"):
-        content = to_precision(model.content, key.precision)  # type: ignore[arg-type]
-    else:
-        content = fold_graph(model.content)
-    return heads_only(content) if key.flags == HEADS_ONLY else content
-
-
-@contextmanager
-def _reporting(cache: EngineCache, key: EngineKey) -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for the phase, the time so far, and what such builds took before: it must never look like a hang."""
-    before = [
-        float(facts["build_s"])
-        for _, facts in cache.entries()
-        if facts.get("build_s") and facts["key"]["runtime"] == key.runtime
-    ]
-    usual = f"at most {max(before):.0f} s so far" if before else "a first build may take minutes"
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn(usual))
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("starting", total=None)
-        yield lambda phase, step, steps: progress.update(task, description=phase, completed=step, total=steps or None)
+    beside = [] if request.model is None else sorted(request.model.parent.glob("*.onnx"))
+    for path in (DEFAULT_SIGNED_MODEL, *beside):
+        with suppress(ModelMismatch, ModelNotFound):
+            found = read_model_file(path)
+            if found.spec.made_from == model.spec.sha256 and has_signed_activations(read_graph(found.content)[0]):
+                return found
+    return None
 
 
 def _float_model(request: BuildRequest, model: ModelFile) -> ModelFile:

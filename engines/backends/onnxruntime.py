@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import io
 import tempfile
 from collections import Counter
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -57,6 +59,8 @@ class OnnxRuntimeEngine(RuntimeEngine):
         runtime = _import_onnxruntime()
         self.failures = _failures()
         wanted = _PROVIDERS[provider]
+        if provider != "cpu":
+            _preload_cuda(runtime)
         if wanted not in runtime.get_available_providers():
             raise EngineUnavailable(
                 f"back-end {BACKEND}: this build has no {wanted}; pip install 'partum[onnxruntime-gpu]'"
@@ -89,6 +93,13 @@ class OnnxRuntimeEngine(RuntimeEngine):
 
     def _release(self) -> None:
         self._session = None
+
+
+def _preload_cuda(runtime: ModuleType) -> None:
+    """Loads CUDA and cuDNN from their wheels, where a session does not look for them."""
+    if hasattr(runtime, "preload_dlls"):
+        with redirect_stdout(io.StringIO()):  # it prints what it does not find; the session then says what it lacks
+            runtime.preload_dlls()
 
 
 def _quantised_session(runtime: ModuleType, content: bytes, options: Any, provider: Any) -> tuple[Any, str]:

@@ -94,6 +94,13 @@ def ancestors(nodes: Iterable[Any], outputs: Iterable[str]) -> set[str]:
     return found
 
 
+def rename_tensor(nodes: Iterable[Any], old: str, new: str) -> None:
+    """Gives a tensor another name wherever it is made or read."""
+    for node in nodes:
+        node.input[:] = [new if name == old else name for name in node.input]
+        node.output[:] = [new if name == old else name for name in node.output]
+
+
 def _all_nodes(graph: Any) -> Iterable[Any]:
     for node in graph.node:
         yield node

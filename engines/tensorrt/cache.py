@@ -2,6 +2,8 @@
 
     NAME-PRECISION-DIGEST.engine     what the runtime serialised
     NAME-PRECISION-DIGEST.json       its key, the model's facts, its own hash, and the acceptance report
+    NAME-PRECISION-DIGEST.npz        a few frames and what it answered when it was accepted (`engines.tensorrt.retrial`)
+    NAME-PRECISION-DIGEST.kernels    what TensorRT-RTX compiled of it for this GPU
 
 A file has its final name only when it is whole. Nothing is built while a live stream runs: see `live_stream`.
 """
@@ -10,14 +12,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
+import re
 import sys
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engines.atomic_file import atomic_path
+from engines.base import ModelSpec
 from engines.errors import BuildError, EngineMissing
 
 if TYPE_CHECKING:
@@ -32,12 +37,13 @@ FOLDER_VARIABLE = "PARTUM_CACHE"
 class EngineKey:
     """All that a built engine depends on. Two engines are interchangeable only if every field agrees.
 
+    The driver is no part of it: an engine outlives its updates. Under which one it was accepted is in its report.
+
     Attributes:
         model_sha256: of the ONNX file it was built from.
         runtime, runtime_version: `tensorrt` or `tensorrt_rtx`, and its version.
-        driver: version of the CUDA driver; empty where it was built without a device.
-        device: name and compute capability, `NVIDIA H100 sm90`.
-        precision: fp32, fp16, bf16 or int8.
+        device: name and compute capability, `NVIDIA H100 sm90`; of one built from afar the capability alone, `sm89`.
+        precision: fp32, fp16, bf16, int8 or fp8.
         batch: least, usual and greatest batch size.
         flags: of the build, in order.
     """
@@ -45,11 +51,19 @@ class EngineKey:
     model_sha256: str
     runtime: str
     runtime_version: str
-    driver: str
     device: str
     precision: str
     batch: tuple[int, int, int]
     flags: tuple[str, ...] = ()
+
+    @property
+    def is_from_afar(self) -> bool:
+        """Whether it was built for a capability, without a device."""
+        return is_capability(self.device)
+
+    def from_afar(self) -> EngineKey:
+        """The key of the same engine built without its device."""
+        return replace(self, device=capability_of(self.device))
 
     @property
     def digest(self) -> str:
@@ -57,7 +71,7 @@ class EngineKey:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
     def differences(self, stored: Mapping[str, Any]) -> list[str]:
-        """In which facts a stored key differs: `driver 580.65, here 590.10`."""
+        """In which facts a stored key differs: `runtime_version 10.3, here 11.4`."""
         mine = json.loads(json.dumps(asdict(self)))
         return [f"{name} {stored.get(name)}, here {value}" for name, value in mine.items() if stored.get(name) != value]
 
@@ -69,6 +83,16 @@ class StoredEngine:
     path: Path
     content: bytes = field(repr=False)
     facts: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def spec(self) -> ModelSpec | None:
+        """The facts of the model it was built from, which may be a quantised form of the one that is asked for."""
+        kept = self.facts.get("model")
+        return (
+            ModelSpec.from_metadata(kept, origin=str(self.path), sha256=self.facts["key"]["model_sha256"])
+            if kept
+            else None
+        )
 
     @property
     def report(self) -> Mapping[str, Any] | None:
@@ -114,18 +138,18 @@ class EngineCache:
         return _checked(path, facts)
 
     def best(self, key: EngineKey) -> StoredEngine:
-        """The engine to run where precision and batch sizes may be any: accepted ones, the lowest precision first.
+        """The engine to run where precision and batch sizes may be any: the one that ran fastest when it was accepted.
+
+        Those made of a quantised form of the same model count too.
 
         Raises:
-            EngineMissing: there is none for this model, runtime and device, or none was accepted; says why.
+            EngineMissing: there is none for this model, runtime and device, or none was accepted here; says why.
         """
-        found = [(path, facts) for path, facts in self.entries() if not _unusable(key, facts["key"])]
+        found = [(path, facts) for path, facts in self.entries() if not _unusable(key, facts)]
         if not found:
             raise EngineMissing(f"{self._nearest(key)}; make it with: partum build")
-        path, facts = min(
-            found, key=lambda entry: (bool(rejection_reason(entry[1])), _rank(entry[1]["key"]["precision"]))
-        )
-        if why := rejection_reason(facts):
+        path, facts = min(found, key=lambda entry: (bool(rejection_reason(entry[1], key.device)), _order(entry[1])))
+        if why := rejection_reason(facts, key.device):
             raise EngineMissing(f"{path}: {why}")
         return _checked(path, facts)
 
@@ -158,6 +182,11 @@ class EngineCache:
         facts = {**stored.facts, "acceptance": {**report, "forced": forced}}
         write_whole(stored.path.with_suffix(".json"), _as_json(facts))
 
+    def note(self, stored: StoredEngine, **facts: Any) -> None:
+        """Changes some facts of an acceptance report that is there."""
+        report = {**(stored.report or {}), **facts}
+        write_whole(stored.path.with_suffix(".json"), _as_json({**stored.facts, "acceptance": report}))
+
     def entries(self) -> list[tuple[Path, Mapping[str, Any]]]:
         """Every whole engine with its facts, by name."""
         paths = sorted(self.folder.glob("*.engine")) if self.folder.is_dir() else []
@@ -172,14 +201,16 @@ class EngineCache:
         return f"no engine for this model and machine: the nearest has {nearest}"
 
 
-def rejection_reason(facts: Mapping[str, Any]) -> str:
-    """Why an engine with these facts may not run; empty where it may."""
+def rejection_reason(facts: Mapping[str, Any], device: str = "") -> str:
+    """Why an engine with these facts may not run on that device (of a key; empty: any); empty where it may."""
     report = facts.get("acceptance")
     if report is None:
         return "it has not been compared with its float32 reference yet; run partum build on this machine"
-    if report["accepted"] or report["forced"]:
-        return ""
-    return f"it was refused ({'; '.join(report['refusals'])}); partum build --force runs it all the same, marked"
+    if not (report["accepted"] or report["forced"]):
+        return f"it was refused ({'; '.join(report['refusals'])}); partum build --force runs it all the same, marked"
+    if device and report.get("device", device) != device:
+        return f"it was accepted on {report['device']}, and this is {device}; run partum build on this machine"
+    return ""
 
 
 def warning_of(facts: Mapping[str, Any]) -> str:
@@ -251,21 +282,35 @@ def _checked(path: Path, facts: Mapping[str, Any]) -> StoredEngine:
     return StoredEngine(path, content, facts)
 
 
-def _unusable(key: EngineKey, stored: Mapping[str, Any]) -> bool:
-    """Whether an engine of the key `stored` cannot run where `key` was made; precision and batch aside.
+def is_capability(device: str) -> bool:
+    """Whether a key's device is a bare compute capability, `sm89`."""
+    return re.fullmatch(r"sm\d{2,3}", device) is not None
 
-    One built from afar names a bare compute capability, `sm89`, and no driver.
-    """
-    same = ("model_sha256", "runtime", "runtime_version")
-    if any(stored.get(name) != getattr(key, name) for name in same) or stored.get("flags") != list(key.flags):
+
+def capability_of(device: str) -> str:
+    """The compute capability in a key's device: `sm90` of `NVIDIA H100 sm90`."""
+    return device.rsplit(" ", 1)[-1]
+
+
+def _unusable(key: EngineKey, facts: Mapping[str, Any]) -> bool:
+    """Whether an engine with these facts cannot run where `key` was made; precision and batch aside."""
+    stored = facts["key"]
+    if key.model_sha256 not in (stored.get("model_sha256"), facts.get("made_from")):
         return True
-    if stored.get("driver") == "":
-        return stored.get("device") != key.device.rsplit(" ", 1)[-1]
-    return (stored.get("driver"), stored.get("device")) != (key.driver, key.device)
+    if any(stored.get(name) != getattr(key, name) for name in ("runtime", "runtime_version")):
+        return True
+    if stored.get("flags") != list(key.flags):
+        return True
+    return stored.get("device") not in (key.device, capability_of(key.device))
 
 
-def _rank(precision: str) -> int:
-    return ("int8", "fp16", "bf16", "fp32").index(precision)
+def _order(facts: Mapping[str, Any]) -> tuple[float, int]:
+    """The fastest measured first; those never measured last, by precision."""
+    report = facts.get("acceptance") or {}
+    return (
+        report.get("latency_ms") or math.inf,
+        ("fp8", "int8", "fp16", "bf16", "fp32").index(facts["key"]["precision"]),
+    )
 
 
 def _facts_beside(path: Path) -> Mapping[str, Any] | None:

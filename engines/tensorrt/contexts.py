@@ -89,8 +89,10 @@ class ExecutionContexts:
         config = self._engine.create_runtime_config()
         config.set_execution_context_allocation_strategy(strategy)
         config.dynamic_shapes_kernel_specialization_strategy = trt.DynamicShapesKernelSpecializationStrategy.EAGER
-        strategies = trt.CudaGraphStrategy
-        config.cuda_graph_strategy = strategies.WHOLE_GRAPH_CAPTURE if self._use_graph else strategies.DISABLED
+        if self._use_graph:
+            config.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+        else:
+            config.cuda_graph_strategy = trt.CudaGraphStrategy.DISABLED
         self._runtime_cache = config.create_runtime_cache()
         if runtime_cache:
             self._runtime_cache.deserialize(runtime_cache)  # says no to another driver's or GPU's, and starts empty

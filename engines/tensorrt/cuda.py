@@ -33,6 +33,9 @@ class DeviceFacts:
 class Cuda(Protocol):
     """Device memory, streams and graphs. Streams, graphs and addresses are plain integers or the binding's own."""
 
+    def count(self) -> int:
+        """How many GPUs there are; EngineUnavailable where there is no driver."""
+
     def device(self, index: int) -> DeviceFacts:
         """Chooses a GPU for this thread and describes it; EngineUnavailable where there is none."""
 
@@ -98,10 +101,13 @@ class CudaRuntime:
             ) from error
         self._pinned: dict[int, int] = {}
 
+    def count(self) -> int:
+        return int(self._call("cudaGetDeviceCount"))
+
     def device(self, index: int) -> DeviceFacts:
-        count = self._call("cudaGetDeviceCount")
+        count = self.count()
         if not 0 <= index < count:
-            raise EngineUnavailable(f"no GPU {index}: this machine has {count}; choose another with --device")
+            raise EngineUnavailable(f"no GPU {index}: this machine has {count}; choose another with --device cuda:N")
         self.use(index)
         facts = self._call("cudaGetDeviceProperties", index)
         driver = self._call("cudaDriverGetVersion")

@@ -5,6 +5,7 @@ This module has the name of the package it wraps; see `engines.backends.torch` f
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from contextlib import suppress
 from dataclasses import replace
@@ -13,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from engines.base import EngineDescription
 from engines.closing import close_after, close_all
-from engines.errors import BuildError, EngineUnavailable
+from engines.errors import BuildError, EngineMissing, EngineUnavailable
 from engines.runtime import RuntimeEngine, heads_spec
 from engines.tensorrt.cache import EngineCache, EngineKey, warning_of, write_whole
 from engines.tensorrt.contexts import ExecutionContexts, batch_sizes
 from engines.tensorrt.cuda import Cuda, CudaRuntime
 from engines.tensorrt.device_run import SLOTS, DeviceRun
+from engines.tensorrt.retrial import departure
 from engines.tensorrt.runtime import last_complaint, load_tensorrt, make_log
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from engines.tensorrt.cuda import DeviceFacts
     from engines.tensorrt.runtime import TensorRt
 
+_log = logging.getLogger(__name__)
 
 HEADS_ONLY = ("heads_only",)
 """Flags of an engine without a decoder."""
@@ -80,7 +83,8 @@ class TensorRtEngine(RuntimeEngine):
             wanted = engine_key(model, self._tensorrt, facts, flags=HEADS_ONLY if heads_only else ())
             stored = (cache or EngineCache()).best(wanted)
         key = stored.facts["key"]
-        spec = heads_spec(model.spec) if HEADS_ONLY[0] in key["flags"] else model.spec
+        spec = stored.spec or model.spec
+        spec = heads_spec(spec) if HEADS_ONLY[0] in key["flags"] else spec
         spec = replace(spec, precision=key["precision"], warning=warning_of(stored.facts))
         name = f"{facts.name} cuda:{device}" if device else facts.name
         super().__init__(EngineDescription(backend=self._tensorrt.name, precision=key["precision"], device=name), spec)
@@ -94,6 +98,30 @@ class TensorRtEngine(RuntimeEngine):
             raise
         self._warm_up(size for size in sizes for _ in range(SLOTS))
         self._keep_kernels(stored)
+        if stored.report is not None and stored.report.get("driver", facts.driver) != facts.driver:
+            self._try_again(stored, facts, cache or EngineCache())
+
+    def _try_again(self, stored: StoredEngine, facts: DeviceFacts, cache: EngineCache) -> None:
+        """After an update of the driver: lets the engine in if it still answers what it answered when it was accepted.
+
+        Raises:
+            EngineMissing: it does not, or what it answered was not kept. The engine is closed then.
+        """
+        try:
+            why = departure(self, stored.path)
+        except BaseException as error:
+            close_after(error, self.close)
+            raise
+        before = (stored.report or {})["driver"]
+        if why:
+            self.close()
+            raise EngineMissing(
+                f"{stored.path}: it was accepted under driver {before}, and under {facts.driver} {why};"
+                " run partum build on this machine"
+            )
+        _log.info("%s runs under driver %s as it did under %s", self.name, facts.driver, before)
+        with suppress(BuildError):  # where it cannot be noted it is tried at the next start too
+            cache.note(stored, driver=facts.driver)
 
     def _load(self, stored: StoredEngine, spec: ModelSpec, sizes: Sequence[int], *, use_graph: bool) -> None:
         """Engine, contexts and buffers; `_steps` is how to give back what there is so far."""
@@ -188,7 +216,6 @@ def engine_key(
         model_sha256=model.spec.sha256,
         runtime=tensorrt.name,
         runtime_version=tensorrt.version,
-        driver=device.driver,
         device=str(device),
         precision=precision or model.spec.precision,
         batch=batch,

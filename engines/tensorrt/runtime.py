@@ -47,6 +47,24 @@ def load_tensorrt() -> TensorRt:
     raise EngineUnavailable(f"TensorRT cannot be used ({'; '.join(reasons)}); pip install '{EXTRA}'")
 
 
+def unknown_gpu(tensorrt: TensorRt, capability: tuple[int, int], device: str) -> str:
+    """Why this TensorRT has no engines for a compute capability; empty where it may. TensorRT-RTX lists those it knows.
+
+    Args:
+        tensorrt: from `load_tensorrt`.
+        capability: (9, 0) of a Hopper.
+        device: the GPU, for people.
+    """
+    known = getattr(tensorrt.module, "ComputeCapability", None)
+    if known is None or hasattr(known, f"SM{capability[0]}{capability[1]}"):
+        return ""
+    names = ", ".join(name.lower() for name in dir(known) if name.startswith("SM"))
+    return (
+        f"{tensorrt.name} {tensorrt.version} has no engines for {device}, it knows {names}; install the full TensorRT:"
+        f" pip install '{EXTRA}', or take --backend torch-cuda or onnxruntime-cuda"
+    )
+
+
 def make_log(trt: Any) -> Any:
     """A TensorRT logger that prints nothing and keeps the last complaints for error messages."""
 

@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.experiments import gpu
 from calibration.deployment import build as building
+from calibration.deployment import tensorrt_build as tensorrt_builds
 from engines.registry import DEFAULT_MODEL
 from engines.tensorrt import build as tensorrt_build
 from engines.tensorrt import engine as tensorrt_engine
@@ -27,6 +28,8 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
     cuda = FakeCuda()
     monkeypatch.setattr(building, "TRIAL_FRAMES", 30)
     monkeypatch.setattr(building, "demonstration_frames", small_frames)
+    monkeypatch.setattr(tensorrt_builds, "CALLS", 3)
+    monkeypatch.setattr(tensorrt_builds, "WARM_UP_CALLS", 1)
     monkeypatch.setattr(tensorrt_module, "load_tensorrt", lambda: fake_tensorrt(cuda))
     monkeypatch.setattr(tensorrt_engine, "load_tensorrt", lambda: fake_tensorrt(cuda))
     monkeypatch.setattr(tensorrt_engine, "CudaRuntime", lambda: cuda)

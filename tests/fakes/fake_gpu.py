@@ -57,6 +57,7 @@ class FakeCuda:
         self._room, self._gpus = room, gpus
         self._chosen: dict[int, int] = {}
         self._home: dict[int, int] = {}
+        self.facts = GPU
         self.fail_at = fail_at
         self.calls: list[str] = []
         self.broken = ""
@@ -90,12 +91,16 @@ class FakeCuda:
         if self.recording and not while_recording:
             raise InferenceError(f"CUDA says cudaErrorStreamCaptureUnsupported in {name}")
 
+    def count(self) -> int:
+        self.call("count")
+        return self._gpus
+
     def device(self, index: int) -> DeviceFacts:
         self.call("device")
         if not 0 <= index < self._gpus:
             raise EngineUnavailable(f"no GPU {index}: this machine has {self._gpus}; choose another with --device")
         self._chosen[threading.get_ident()] = index
-        return GPU
+        return self.facts
 
     def use(self, index: int) -> None:
         self.call("use")

@@ -14,12 +14,14 @@ import partum
 from calibration.data.base import LabelledFrame
 from calibration.deployment import acceptance
 from calibration.deployment import build as building
+from calibration.deployment import tensorrt_build as tensorrt_builds
 from calibration.deployment.build import BuildRequest, run_build
 from calibration.deployment.trial_frames import demonstration_frames
 from calibration.errors import AcceptanceError
 from engines.errors import EngineMissing, EngineUnavailable
 from engines.onnx.folding import fold_graph
-from engines.registry import DEFAULT_INT8_MODEL, DEFAULT_MODEL, load_engine
+from engines.onnx.model_file import read_model_file
+from engines.registry import DEFAULT_INT8_MODEL, DEFAULT_MODEL, DEFAULT_SIGNED_MODEL, load_engine
 from engines.tensorrt import build as tensorrt_build
 from engines.tensorrt import engine as tensorrt_engine
 from engines.tensorrt import runtime as tensorrt_module
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EngineCache:
     monkeypatch.setattr(building, "TRIAL_FRAMES", 30)
     monkeypatch.setattr(building, "demonstration_frames", small_frames)
+    monkeypatch.setattr(tensorrt_builds, "CALLS", 3)
+    monkeypatch.setattr(tensorrt_builds, "WARM_UP_CALLS", 1)
     monkeypatch.setenv("PARTUM_CACHE", str(tmp_path / "engines"))
     return EngineCache()
 
@@ -76,7 +80,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
 
 @pytest.mark.slow
 def test_an_engine_is_built_tried_kept_and_then_loaded(fake: FakeCuda, cache: EngineCache) -> None:
-    request = BuildRequest(backend="tensorrt", precision="fp16", batch=(1, 2, 8))
+    request = BuildRequest(backend="tensorrt", precision="fp16", batch=(1, 1, 2))
     report = run_build(request)
     assert report is not None
     assert report.accepted
@@ -87,13 +91,51 @@ def test_an_engine_is_built_tried_kept_and_then_loaded(fake: FakeCuda, cache: En
     assert len(fake.builds) == 2  # type: ignore[attr-defined]
     ((path, facts),) = cache.entries()
     assert facts["acceptance"]["accepted"]
-    assert facts["key"]["batch"] == [1, 2, 8]
+    assert facts["acceptance"]["latency_ms"] > 0
+    assert (facts["acceptance"]["device"], facts["acceptance"]["driver"]) == (str(GPU), GPU.driver)
+    assert facts["key"]["batch"] == [1, 1, 2]
     assert (cache.folder / "timing-tensorrt-99.1-NVIDIA_Fake_sm90.cache").read_bytes() == b"timings"
     with load_engine() as engine:  # auto takes it now
         assert engine.name == "tensorrt fp16 NVIDIA Fake"
     path.write_bytes(b"")
     with pytest.raises(EngineMissing, match="damaged"):
         load_engine(backend="tensorrt")
+    assert fake.leaks == {}
+
+
+@pytest.mark.slow
+def test_all_that_could_be_worth_it_is_built_and_the_fastest_runs(
+    fake: FakeCuda, cache: EngineCache, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    times = {"fp16": 0.5, "int8": 0.3, "fp8": 0.4}
+    monkeypatch.setattr(tensorrt_builds, "graph_for", lambda model, *_: fold_graph(model.content))  # a CPU's are slow
+    monkeypatch.setattr(tensorrt_builds, "time_engine", lambda engine, _: times[engine.description.precision])
+    report = run_build(BuildRequest(backend="tensorrt"))
+    assert report is not None
+    assert report.precision == "int8"
+    assert "the fastest of 3, which auto takes: int8, 0.30 ms" in capsys.readouterr().err
+    built = {facts["key"]["precision"]: facts["acceptance"]["latency_ms"] for _, facts in cache.entries()}
+    assert built == times
+    with load_engine() as engine:  # of the float32 model's name, with the quantised one's own plane threshold
+        assert engine.name == "tensorrt int8 NVIDIA Fake"
+        assert engine.spec.plane_threshold == read_model_file(DEFAULT_SIGNED_MODEL).spec.plane_threshold
+
+
+@pytest.mark.slow
+def test_an_engine_built_from_afar_is_tried_on_its_machine_and_not_built_again(
+    fake: FakeCuda, cache: EngineCache, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_build(BuildRequest(backend="tensorrt", precision="fp16", device="sm90"))
+    with pytest.raises(EngineMissing, match="not been compared"):
+        load_engine(backend="tensorrt")
+    report = run_build(BuildRequest(backend="tensorrt", precision="fp16"))
+    assert report is not None
+    assert len(fake.builds) == 1  # type: ignore[attr-defined]
+    ((_, facts),) = cache.entries()
+    assert "built already:" in capsys.readouterr().err
+    assert facts["key"]["device"] == "sm90"
+    with load_engine(backend="tensorrt") as engine:
+        assert engine.name == "tensorrt fp16 NVIDIA Fake"
     assert fake.leaks == {}
 
 
@@ -137,15 +179,20 @@ def test_built_from_afar_it_waits_for_its_machine(cache: EngineCache, capsys: py
         tensorrt_module.load_tensorrt()
     except EngineUnavailable as error:
         pytest.skip(str(error))
-    for precision in ("fp32", "fp16", "bf16", "int8"):
+    for precision in ("fp32", "fp16", "bf16", "int8", "fp8"):
         for batch in ("1", "1-4-16"):
             words = ("--precision", precision, "--batch", batch, "--early-exit")
             assert run("build", "--backend", "tensorrt", "--device", "sm89", *words) == 0
     assert "not tried" in capsys.readouterr().err
-    assert len(cache.entries()) == 4 * 2 * 2  # whole networks, and encoders for an early exit
+    assert len(cache.entries()) == 5 * 2 * 2  # whole networks, and encoders for an early exit
     assert all(facts["acceptance"] is None for _, facts in cache.entries())
-    assert run("build", "--backend", "tensorrt", "--device", "sm61") == 1
-    assert "it knows" in capsys.readouterr().err
+    assert run("build", "--backend", "tensorrt", "--device", "sm75") == 0  # Turing: heads in half precision
+    for device, precision in (("sm75", "bf16"), ("sm75", "fp32"), ("sm75", "fp8"), ("sm86", "fp8")):
+        assert run("build", "--backend", "tensorrt", "--device", device, "--precision", precision) == 2
+        assert f"--precision {precision}: this GPU runs" in capsys.readouterr().err
+    for unknown in ("sm61", "sm90"):
+        assert run("build", "--backend", "tensorrt", "--device", unknown) == 1
+        assert "it knows sm120, sm121, sm75, sm80, sm86, sm89" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.slow
@@ -160,12 +207,13 @@ def test_backends_that_compile_on_loading_are_tried_too(backend: str) -> None:
 def test_contradictions_are_refused_with_a_mend(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     for words, said in (
         ((str(DEFAULT_MODEL), "--backend", "tensorrt", "--precision", "int8", "--device", "sm89"), "partum quantize"),
-        (("--backend", "tensorrt", "--device", "gpu"), "a GPU's number"),
+        (("--backend", "tensorrt", "--device", "gpu"), "give a GPU, such as cuda:1"),
         (("--backend", "openvino", "--precision", "fp16"), "precision of its file"),
         (("--backend", "openvino", "--batch", "8"), "--batch is for --backend tensorrt"),
         (("--backend", "onnxruntime", "--device", "1"), "--device is for --backend tensorrt"),
         (("--backend", "torch", "--early-exit"), "--early-exit is for --backend tensorrt"),
         ((str(DEFAULT_INT8_MODEL), "--backend", "tensorrt", "--precision", "fp16", "--device", "sm89"), "is int8"),
+        (("--backend", "tensorrt", "--precision", "fp8", "--device", "sm86"), "this GPU runs fp32, fp16, bf16, int8"),
         (("--batch", "4-2-1"), "sizes must rise"),
         (("--batch", "x"), "is no batch"),
         (("--backend", "openvino", "--data", str(tmp_path / "nowhere")), "no such folder"),

@@ -27,7 +27,6 @@ KEY = EngineKey(
     model_sha256="ab" * 32,
     runtime="tensorrt",
     runtime_version="11.4",
-    driver="13.0",
     device="NVIDIA H100 sm90",
     precision="fp16",
     batch=(1, 4, 16),
@@ -37,7 +36,6 @@ OTHERS: dict[str, Any] = {
     "model_sha256": "cd" * 32,
     "runtime": "tensorrt_rtx",
     "runtime_version": "11.5",
-    "driver": "13.1",
     "device": "NVIDIA H200 sm90",
     "precision": "bf16",
     "batch": (1, 1, 1),
@@ -52,9 +50,9 @@ def cache(tmp_path: Path) -> EngineCache:
     return EngineCache(tmp_path / "engines")
 
 
-def accepted(cache: EngineCache, key: EngineKey, content: bytes = b"plan") -> None:
+def accepted(cache: EngineCache, key: EngineKey, content: bytes = b"plan", **facts: Any) -> None:
     cache.store(key, "net", content)
-    cache.set_report(cache.find(key, "net"), ACCEPTED, forced=False)
+    cache.set_report(cache.find(key, "net"), {**ACCEPTED, **facts}, forced=False)
 
 
 def test_what_was_stored_is_found(cache: EngineCache) -> None:
@@ -87,18 +85,35 @@ def test_an_engine_for_something_else_is_not_run(cache: EngineCache, name: str) 
         cache.best(replace(KEY, **{name: OTHERS[name]}))
 
 
-def test_of_several_the_lowest_precision_that_was_accepted_runs(cache: EngineCache) -> None:
-    for precision in ("fp32", "bf16", "fp16"):
-        accepted(cache, replace(KEY, precision=precision, batch=(1, 1, 1)), precision.encode())
-    cache.store(replace(KEY, precision="int8"), "net", b"int8")  # never tried
+def test_of_several_the_fastest_that_was_accepted_runs(cache: EngineCache) -> None:
+    for precision, latency_ms in (("fp32", 0.9), ("bf16", 0.5), ("fp16", 0.3), ("int8", 0.4)):
+        accepted(cache, replace(KEY, precision=precision), precision.encode(), latency_ms=latency_ms)
+    cache.store(replace(KEY, precision="fp8"), "net", b"fp8")  # never tried
     assert cache.best(replace(KEY, precision="fp32")).content == b"fp16"
 
 
+def test_an_engine_of_a_quantised_form_of_the_model_counts_too(cache: EngineCache) -> None:
+    quantised = replace(KEY, model_sha256="ef" * 32, precision="int8")
+    cache.store(quantised, "net", b"int8", made_from=KEY.model_sha256)
+    cache.set_report(cache.find(quantised, "net"), {**ACCEPTED, "latency_ms": 0.2}, forced=False)
+    accepted(cache, KEY, b"fp16", latency_ms=0.3)
+    assert cache.best(KEY).content == b"int8"
+    with pytest.raises(EngineMissing, match="model_sha256"):
+        cache.best(replace(KEY, model_sha256="cd" * 32))
+
+
 def test_an_engine_built_from_afar_runs_on_its_capability_alone(cache: EngineCache) -> None:
-    accepted(cache, replace(KEY, driver="", device="sm90"))
+    accepted(cache, KEY.from_afar())
+    assert KEY.from_afar().device == "sm90"
     assert cache.best(KEY).content == b"plan"
     with pytest.raises(EngineMissing, match="device sm90"):
         cache.best(replace(KEY, device="NVIDIA L4 sm89"))
+
+
+def test_an_engine_accepted_on_another_gpu_is_tried_on_this_one_first(cache: EngineCache) -> None:
+    accepted(cache, KEY.from_afar(), device="NVIDIA H200 sm90")
+    with pytest.raises(EngineMissing, match=r"accepted on NVIDIA H200 sm90, and this is NVIDIA H100 sm90; run partum"):
+        cache.best(KEY)
 
 
 def test_an_engine_must_have_been_tried_and_accepted_or_forced(cache: EngineCache) -> None:

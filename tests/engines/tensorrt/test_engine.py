@@ -50,33 +50,39 @@ def default_in(precision: str) -> bytes:
     content = DEFAULT_MODEL.read_bytes()
     if precision == "fp32":
         return fold_graph(content)
-    if precision == "int8":
+    if precision in ("int8", "fp8"):
         images = np.random.default_rng(1).integers(0, 256, (8, 1, 256, 256), np.uint8)
         with Quantizer(content, images, "minmax") as quantizer:
-            return quantizer.quantized(activations="signed")
+            content = quantizer.quantized(activations="signed")
     return to_precision(content, precision)  # type: ignore[arg-type]
 
 
 @pytest.mark.tensorrt
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
-def test_a_cascade_builds_from_afar(precision: str, tensorrt: TensorRt) -> None:
-    """TensorRT takes no integers where most operators are: the picture is in float before it is cropped."""
-    if precision == "int8":
+@pytest.mark.parametrize(
+    ("precision", "capability"),
+    [("fp32", "sm89"), ("fp16", "sm89"), ("int8", "sm89"), ("fp8", "sm89"), ("fp16", "sm75"), ("int8", "sm75")],
+)
+def test_a_cascade_builds_from_afar(precision: str, capability: str, tensorrt: TensorRt) -> None:
+    """TensorRT takes no integers where most operators are: the picture is in float before it is cropped.
+
+    TensorRT-RTX multiplies no float32 matrices on Turing, so heads and crops compute in half precision there.
+    """
+    graph, half_products = tiny_cascade_model(), capability == "sm75"
+    if precision in ("int8", "fp8"):
         images = np.random.default_rng(0).integers(0, 256, (8, 1, SIDE, SIDE), np.uint8)
-        with Quantizer(tiny_cascade_model(), images, "minmax") as quantizer:
-            content = fold_graph(quantizer.quantized(activations="signed"))
-    else:
-        content = (
-            to_precision(tiny_cascade_model(), "fp16") if precision == "fp16" else fold_graph(tiny_cascade_model())
-        )
-    options = BuildOptions(batch=(1, 2, 4), capability=AFAR)
+        with Quantizer(graph, images, "minmax") as quantizer:
+            graph = quantizer.quantized(activations="signed")
+    content = (
+        fold_graph(graph) if precision == "fp32" else to_precision(graph, precision, half_products=half_products)  # type: ignore[arg-type]
+    )
+    options = BuildOptions(batch=(1, 2, 4), capability=capability)
     assert build_engine(content, CASCADE_SPEC, options, precision=precision, tensorrt=tensorrt).content
     assert build_engine(heads_only(content), CASCADE_SPEC, options, precision=precision, tensorrt=tensorrt).content
 
 
 @pytest.mark.slow
 @pytest.mark.tensorrt
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16", "int8"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16", "int8", "fp8"])
 def test_every_precision_of_the_model_that_ships_is_parsed_and_built(tensorrt: TensorRt, precision: str) -> None:
     content, spec = default_in(precision), read_model_file(DEFAULT_MODEL).spec
     sizes = []
@@ -127,7 +133,7 @@ def test_a_capability_it_does_not_know_is_named_with_those_it_does(tensorrt: Ten
 @pytest.mark.slow
 @pytest.mark.tensorrt
 def test_a_file_in_another_precision_than_asked_for_is_refused(tensorrt: TensorRt) -> None:
-    for precision, asked in (("fp32", "fp16"), ("fp16", "fp32"), ("bf16", "fp16"), ("int8", "fp32")):
+    for precision, asked in (("fp32", "fp16"), ("bf16", "fp16"), ("int8", "fp8"), ("fp8", "int8")):
         content, spec = default_in(precision), read_model_file(DEFAULT_MODEL).spec
         with pytest.raises(BuildError, match=f"reads psfh_unet as {precision}, where {asked} was asked"):
             build_engine(content, spec, BuildOptions(capability=AFAR), precision=asked, tensorrt=tensorrt)
