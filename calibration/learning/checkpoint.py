@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pickle import UnpicklingError
@@ -19,6 +18,7 @@ from calibration.learning.settings.toml_file import build_config
 from engines.atomic_file import atomic_path
 from engines.base import ModelSpec
 from engines.onnx.export import CHECKPOINT_SCHEMA
+from stream.common.folder_lock import locked_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -28,11 +28,6 @@ if TYPE_CHECKING:
     from calibration.learning.refinement.config import RefinementConfig
     from calibration.learning.settings.training import TrainConfig
     from engines.network.build import MaskNetwork
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 CHECKPOINT, BEST, HISTORY = "checkpoint.pt", "best.pt", "history.jsonl"
 
@@ -102,34 +97,19 @@ def save_checkpoint(stored: Mapping[str, Any], path: Path) -> None:
 def only_training_in(folder: Path) -> Iterator[None]:
     """Makes the folder of a run, and keeps other processes from training in it until the block ends.
 
-    The lock ends with its process, however that ends. Where the system has no such locks nothing is kept out.
-
     Raises:
         TrainingError: another process trains there, or the folder cannot be made.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = None if fcntl is None else os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise TrainingError(f"{folder}: cannot be used ({error.strerror}); give --out another folder") from error
-    try:
-        if handle is not None:
-            _lock(handle, folder)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked_folder(folder))
+        except BlockingIOError as error:
+            raise TrainingError(
+                f"{folder}: another process trains there; wait for its end, or give --out another folder"
+            ) from error
+        except OSError as error:
+            raise TrainingError(f"{folder}: cannot be used ({error.strerror}); give --out another folder") from error
         yield
-    finally:
-        if handle is not None:
-            os.close(handle)
-
-
-def _lock(handle: int, folder: Path) -> None:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise TrainingError(
-            f"{folder}: another process trains there; wait for its end, or give --out another folder"
-        ) from error
-    except OSError:
-        pass  # a file system without locks
 
 
 def load_checkpoint(path: Path, config: TrainConfig | RefinementConfig, *, fingerprint: str) -> dict[str, Any] | None:

@@ -14,6 +14,8 @@ from stream.sources import open_source
 from stream.sources.recorded import RecordedSource
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stream.frames.frame import PixelSpacing
     from stream.preprocessing.preprocessor import Preprocessor
     from stream.sources.base import FrameSource
@@ -27,16 +29,18 @@ def preprocessor_for(
     options: PreprocessingOptions | None = None,
     spacing: PixelSpacing | None = None,
     is_live: bool = False,
+    reopen: Callable[[], FrameSource] | None = None,
 ) -> Preprocessor:
     """The preprocessor of an open source; of a recording, with the sector found in its first frames.
 
-    A stream that this program recorded was looked at when it was live.
+    A stream that this program recorded was looked at when it was live. `reopen` opens the source once more, where its
+    path alone does not say how.
     """
     if source.info.kind == RecordedSource.KIND:
         return RecordedPreprocessor(Path(uri))
     preprocessor = FramePreprocessor(options_for(protocol, options, spacing=spacing), is_live=is_live)
     if not is_live:
-        with open_source(uri, spacing=spacing) as beginning:
+        with reopen() if reopen else open_source(uri, spacing=spacing) as beginning:
             preprocessor.look_ahead(beginning)
     return preprocessor
 

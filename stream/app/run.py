@@ -35,7 +35,7 @@ from stream.sources.wrappers import LoopedSource, PacedSource
 from stream.tracking.tracker import AOP_NOISE_DEG
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
     from engines.base import Engine
@@ -56,6 +56,9 @@ class SourceRun:
         source: of frames, closed with the run.
         preprocessor: of that source.
         feeds: how many run beside each other.
+        folder: for the results, where it is made already; None makes the one that the options ask for.
+        more_sinks: what takes the measurements beside the files that the options ask for.
+        threads: that the film's encoder may keep busy; None takes what is there.
 
     Attributes:
         out: the folder of its results.
@@ -72,7 +75,11 @@ class SourceRun:
         source: FrameSource,
         preprocessor: Preprocessor,
         feeds: int = 1,
+        folder: Path | None = None,
+        more_sinks: Sequence[Callable[[], Sink]] = (),
+        threads: int | None = None,
     ) -> None:
+        self._more_sinks, self._threads = tuple(more_sinks), threads
         self.options, self.engine, self.source, self.preprocessor = options, engine, source, preprocessor
         self.statistics = RunStatistics()
         self.error: BaseException | None = None
@@ -80,7 +87,7 @@ class SourceRun:
         with ExitStack() as stack:
             stack.callback(engine.close)
             stack.callback(source.close)
-            self.out = prepare_folder(options.out, source=Path("live" if options.live else options.uri))
+            self.out = folder or prepare_folder(options.out, source=Path("live" if options.live else options.uri))
             self.board = Board(
                 clock=MonotonicClock(),
                 source=self.source if isinstance(self.source, LiveSource) else None,
@@ -168,7 +175,7 @@ class SourceRun:
     def _pump(self, advance: Callable[[], None]) -> None:
         options = self.options
         with (
-            SinkGroup([lambda: self.board, *self._sinks()]) as sinks,
+            SinkGroup([lambda: self.board, *self._sinks(), *self._more_sinks]) as sinks,
             _timer(options.duration_s, self.source.close),
             Pipeline(
                 self.source,
@@ -192,13 +199,18 @@ class SourceRun:
         title = f"{options.name}, {options.protocol}"
         yield lambda: JsonLinesTable(out / "measurements.jsonl")
         yield lambda: CsvTable(out / "measurements.csv")
-        yield lambda: TrendPlot(out / "trend.png", f"{title}  {note}".strip())
         if options.smooth:
             yield lambda: SmoothedTable(out / "smoothed.csv", noise=options.noise or AOP_NOISE_DEG)
-        if options.overlay:
-            yield lambda: OverlayVideo(
-                out / "overlay.mp4", note=note, frame_rate_hz=info.frame_rate_hz, is_live=options.live
-            )
+        if not options.tables_only and not options.stills:
+            yield lambda: TrendPlot(out / "trend.png", f"{title}  {note}".strip())
+            if options.overlay:
+                yield lambda: OverlayVideo(
+                    out / "overlay.mp4",
+                    note=note,
+                    frame_rate_hz=info.frame_rate_hz,
+                    is_live=options.live,
+                    threads=self._threads,
+                )
         if options.record:
             yield lambda: Recorder(out / "recording", note=info.note)
         if options.masks:

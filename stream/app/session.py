@@ -17,6 +17,7 @@ from engines.sharing import SharedEngine
 from engines.tensorrt.cache import live_stream
 from stream.api.preprocessing import preprocessor_for
 from stream.app.run import SourceRun, open_recording
+from stream.app.signals import stopped_by_signals
 from stream.app.summary import print_summary
 from stream.app.terminal import show_progress
 from stream.common.errors import OptionError
@@ -70,7 +71,7 @@ def run_session(options: SessionOptions, *more: SessionOptions) -> RunStatistics
             for each, engine, source, preprocessor in zip(_placed(asked), engines, sources, preprocessors, strict=True)
         ]
         gc.freeze()  # what is loaded by now stays: collecting what comes later is then a matter of a millisecond
-        signals = stack.enter_context(_stopped_by_signals([run.interrupt for run in runs]))
+        signals = stack.enter_context(stopped_by_signals([run.interrupt for run in runs]))
         with _served(web, runs), show_progress(runs) as advances:
             _run_all(runs, advances)
     for run in runs:
@@ -174,36 +175,3 @@ def _served(web: tuple[WebSettings, socket.socket] | None, runs: Sequence[Source
     with WebServer([run.board for run in runs], settings=settings, listening=listening) as server:
         Console(stderr=True).print(f"web page: {server.address}", markup=False, soft_wrap=True)
         yield
-
-
-@contextmanager
-def _stopped_by_signals(stops: Sequence[Callable[[], None]]) -> Iterator[Sequence[int]]:
-    """The first SIGINT (Ctrl-C), SIGTERM or SIGHUP (the terminal is gone) closes the sources.
-
-    What is under way is still written. A second one does what it would have done without this; one that the caller
-    ignores (`nohup`) stays ignored. Yields the signals that came.
-    """
-    came: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield came  # signals reach the main thread only
-        return
-    handled = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {number: signal.getsignal(number) for number in handled}
-    before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    def handle(number: int, frame: object) -> None:
-        came.append(number)
-        restore()
-        for stop in stops:
-            stop()
-
-    for number in before:
-        signal.signal(number, handle)
-    try:
-        yield came
-    finally:
-        restore()

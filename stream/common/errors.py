@@ -6,6 +6,7 @@
         |  + SourceNotFound    (FileNotFoundError)   nothing at that path or URI
         |  + SourceUnavailable (ImportError)         the kind of source needs an extra that is not installed
         |  + SourceUnreadable  (ValueError)          the file is not what its name says, or holds no frames
+        |  |  + NoPictures                           a sound file of another kind: a report, an index
         |  + SourceTruncated   (EOFError)            it ended before its own header said it would
         |  + SourceDenied      (PermissionError)     the peer refuses user name or password
         + OutputError          (OSError)             results cannot be written there
@@ -41,6 +42,10 @@ class SourceUnavailable(SourceError, ImportError):
 
 class SourceUnreadable(SourceError, ValueError):
     """The file is not what its name says, or holds no frames."""
+
+
+class NoPictures(SourceUnreadable):
+    """The file is sound and of a kind that holds no pictures."""
 
 
 class SourceTruncated(SourceError, EOFError):

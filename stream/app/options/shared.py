@@ -42,7 +42,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 RUNS = ("replay", "attach")
-"""The commands that put frames through the pipeline."""
+"""The commands that put the frames of one source through the pipeline."""
+MANY = ("batch",)
+"""Those that put many recordings through it."""
+ALL_RUNS = (*RUNS, *MANY)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +63,7 @@ class SourceOptions(OptionTable):
         pane: which of two pictures side by side; None takes the profile's.
         tick_mm: from tick to tick of the ruler on the screen; None takes the profile's.
         profile: what of a scanner's screen stays.
+        stills: pictures have nothing to do with each other: each is measured by itself, without a track.
     """
 
     TABLE: ClassVar[str] = "source"
@@ -70,7 +74,7 @@ class SourceOptions(OptionTable):
         None,
         "--spacing",
         type=Spacing(),
-        on=(*RUNS, "measure"),
+        on=(*ALL_RUNS, "measure"),
         help="Millimetres per pixel in x and y, where the source does not state them.",
     )
     pace: float | None = declare(
@@ -91,28 +95,35 @@ class SourceOptions(OptionTable):
         None,
         "--sector",
         type=SectorBox(),
-        on=RUNS,
+        on=ALL_RUNS,
         shown_default="auto, or the profile's",
         help="Where the ultrasound is: auto finds it, 800x600+100+50 is a box. Only its pixels are shown and written;"
         " whole takes, shows and writes pictures as they are, names and all.",
     )
     pane: str | None = declare(
-        None, "--pane", type=OneOf(["left", "right"]), on=RUNS, help="Which of two pictures side by side."
+        None, "--pane", type=OneOf(["left", "right"]), on=ALL_RUNS, help="Which of two pictures side by side."
     )
     tick_mm: float | None = declare(
         None,
         "--tick-mm",
         type=Number(min=0.1, max=100),
         metavar="MM",
-        on=RUNS,
+        on=ALL_RUNS,
         help="From tick to tick of the ruler on the screen.",
     )
     profile: ScannerProfile | None = declare(
         None,
         "--profile",
         type=Profile(),
-        on=RUNS,
+        on=ALL_RUNS,
         help="TOML file with what of a scanner's screen stays: screen, sector, pane, tick_mm, spacing_mm.",
+    )
+    stills: bool = declare(
+        False,
+        "--stills",
+        is_flag=True,
+        on=("batch",),
+        help="Each picture by itself, of any size, without a track; by default the pictures of a folder are a film.",
     )
 
 
@@ -136,14 +147,14 @@ class AnalysisOptions(OptionTable):
         AUTO,
         "--backend",
         type=OneOf(BACKENDS),
-        on=(*RUNS, "evaluate", "weak-labels", "bench stream"),
+        on=(*ALL_RUNS, "evaluate", "weak-labels", "bench stream"),
         help="What runs the network.",
     )
     model: str | None = declare(
         None,
         "--model",
         type=ModelName(),
-        on=(*RUNS, "evaluate", "bench stream"),
+        on=(*ALL_RUNS, "evaluate", "bench stream"),
         shown_default="the one that ships",
         help="ONNX model, or triton://host:port/name.",
     )
@@ -151,18 +162,18 @@ class AnalysisOptions(OptionTable):
         DEFAULT_PROTOCOL,
         "--protocol",
         type=OneOf(PROTOCOLS),
-        on=(*RUNS, "measure"),
+        on=(*ALL_RUNS, "measure"),
         help="; ".join(f"{name}: {protocol.summary}" for name, protocol in PROTOCOLS.items()),
     )
     orientation: Orientation = declare(
         Orientation.AUTO,
         "--orientation",
         type=OneOf(Orientation),
-        on=(*RUNS, "measure", "evaluate"),
+        on=(*ALL_RUNS, "measure", "evaluate"),
         help="Whether the pictures are mirrored (PS on the right); auto finds out.",
     )
     early_exit: bool = declare(
-        False, "--early-exit", is_flag=True, on=RUNS, help="Decode only frames that may be standard planes."
+        False, "--early-exit", is_flag=True, on=ALL_RUNS, help="Decode only frames that may be standard planes."
     )
 
     noise: FilterNoise | None = declare(
@@ -191,6 +202,7 @@ class OutputOptions(OptionTable):
     Attributes:
         out: folder for the results; None makes a new one.
         overlay: write `overlay.mp4`.
+        tables_only: write no film and no picture.
         record: keep the pictures too, so that the run can be replayed.
         smooth: write `smoothed.csv` too.
         masks: keep the mask of every frame too.
@@ -211,6 +223,9 @@ class OutputOptions(OptionTable):
     )
     overlay: bool = declare(
         True, "--overlay/--no-overlay", on=RUNS, defaults={"attach": False}, help="Write overlay.mp4."
+    )
+    tables_only: bool = declare(
+        False, "--tables-only", is_flag=True, on=MANY, help="Write tables alone: no film, no plot, no picture."
     )
     record: bool = declare(
         False,

@@ -36,9 +36,19 @@ class OverlayVideo:
         note: words of the source that must be seen with the picture, or "".
         frame_rate_hz: nominal, for players; each frame keeps its own time.
         is_live: of a live feed: a result that came late says so.
+        threads: that the encoder may keep busy; None takes what is there.
     """
 
-    def __init__(self, path: Path, *, note: str, frame_rate_hz: Fraction | None, is_live: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        note: str,
+        frame_rate_hz: Fraction | None,
+        is_live: bool = False,
+        threads: int | None = None,
+    ) -> None:
+        self._threads = threads
         self._path, self._partial = path, path.with_suffix(".mp4.part")
         # Only nominal: every frame carries its own time. FFmpeg wants a small fraction within reason.
         self._rate = min(max(frame_rate_hz or Fraction(25), Fraction(1)), Fraction(1000)).limit_denominator(1001)
@@ -80,6 +90,8 @@ class OverlayVideo:
         stream.width, stream.height = Painter.size
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = TIME_BASE
+        if self._threads:
+            stream.codec_context.thread_count = self._threads
         return stream
 
     def _write_all(self, measurements: Iterable[Measurement]) -> None:

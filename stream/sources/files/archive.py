@@ -54,7 +54,7 @@ class ArchiveSource(SourceWrapper):
         self._folder = tempfile.TemporaryDirectory(prefix="partum-")
         try:
             with self._own_names():
-                _unpack(path, Path(self._folder.name))
+                unpack(path, Path(self._folder.name))
                 found, passed_over = _recording_in(path, Path(self._folder.name))
                 source = open_path(found)
         except BaseException:
@@ -81,10 +81,15 @@ class ArchiveSource(SourceWrapper):
             raise type(error)(str(error).replace(self._folder.name, str(self._path))) from error
 
 
-def _unpack(path: Path, folder: Path) -> None:
+def unpack(path: Path, folder: Path) -> None:
+    """Unpacks a .zip into a folder that is there, without what systems leave in archives.
+
+    Raises:
+        SourceUnreadable: it is damaged, encrypted or too large.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
-            members = _members(path, archive)
+            members = _members(path, archive, folder)
             for member in members:
                 archive.extract(member, folder)
     except SourceUnreadable:
@@ -94,7 +99,7 @@ def _unpack(path: Path, folder: Path) -> None:
         raise SourceUnreadable(f"{path}: cannot be unpacked ({reason}); unpack it by hand") from error
 
 
-def _members(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+def _members(path: Path, archive: zipfile.ZipFile, folder: Path) -> list[zipfile.ZipInfo]:
     """The files in it, without what systems leave there."""
     members = [
         member
@@ -105,7 +110,7 @@ def _members(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     if len(names) < len(members):
         raise SourceUnreadable(f"{path}: holds {len(members)} files under {len(names)} names; unpack it by hand")
     total = sum(member.file_size for member in members)
-    allowed = min(MAX_RATIO * path.stat().st_size + _SPARE_BYTES, shutil.disk_usage(tempfile.gettempdir()).free)
+    allowed = min(MAX_RATIO * path.stat().st_size + _SPARE_BYTES, shutil.disk_usage(folder).free)
     if total > allowed or len(members) > MAX_MEMBERS:
         raise SourceUnreadable(
             f"{path}: unpacks to {total >> 20} MB in {len(members)} files, more than is taken; unpack it by hand"

@@ -124,6 +124,13 @@ def is_recording(path: Path) -> bool:
     return not is_image(path) and (named or _head_kind(_head(path)) is not None)
 
 
+def recognised_kind(path: Path) -> SourceKind | None:
+    """What a file of a folder is read as; None where neither its first bytes nor its suffix are a recording's."""
+    head, suffix = _head(path), path.suffix.lower()
+    suffixes = VIDEO_SUFFIXES.union(*_BY_SUFFIX.values())
+    return _kind_of_file(suffix, head) if suffix in suffixes or _head_kind(head) else None
+
+
 def count_by_suffix(files: Iterable[Path]) -> list[str]:
     """How many there are of each suffix, in words."""
     suffixes = Counter(file.suffix.lower() or "without suffix" for file in files)

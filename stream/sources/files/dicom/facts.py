@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from stream.common.errors import SourceUnreadable
+from stream.common.errors import NoPictures, SourceUnreadable
 from stream.sources.base import join_notes
 from stream.sources.files.dicom.file import name_of
 
@@ -108,7 +108,7 @@ def read_facts(header: DicomHeader, element: PixelElement | None, path: Path) ->
     sop_class = header.text("SOPClassUID") or header.media_class
     if element is None:
         kind = name_of(sop_class)
-        raise SourceUnreadable(f"{path}: DICOM without pictures (kind: {kind}); give an ultrasound recording")
+        raise NoPictures(f"{path}: DICOM without pictures (kind: {kind}); give an ultrasound recording")
     if sop_class == _ENHANCED_US_VOLUME:
         raise SourceUnreadable(
             f"{path}: an Enhanced US Volume, whose frames are slices of a volume and not a film; give a 2-D recording"

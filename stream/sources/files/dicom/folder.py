@@ -19,7 +19,7 @@ from stream.sources.files.kinds import is_dicom
 from stream.sources.recording_base import RecordingSource
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
     from stream.common.clock import Clock
     from stream.frames.frame import Frame, PixelSpacing
@@ -53,29 +53,32 @@ class DicomFolderSource(RecordingSource):
     told at the end.
     """
 
-    def __init__(self, path: str | Path, *, clock: Clock, spacing: PixelSpacing | None = None) -> None:
+    def __init__(
+        self, path: str | Path, *, clock: Clock, spacing: PixelSpacing | None = None, files: Sequence[Path] = ()
+    ) -> None:
         """Reads the headers of all files.
 
         Args:
             path: of the folder, or of its index.
             clock: stamps the frames as they are decoded.
             spacing: mm per pixel of pictures of the first one's size, where the caller knows better than the files.
+            files: of the folder; without them all DICOM files in it.
 
         Raises:
             SourceUnavailable: pydicom is not installed.
             SourceUnreadable: no file holds pictures that can be read.
         """
         self._path, self._clock, self._spacing = Path(path), clock, spacing
-        paths, listing = _listed(self._path)
-        files, errors = [], []
+        paths, listing = (list(files), "") if files else listed_files(self._path)
+        found, errors = [], []
         for each in paths:
             try:
-                files.append(_looked_at(each, clock, spacing))
+                found.append(_looked_at(each, clock, spacing))
             except SourceError as error:
                 errors.append(error)
-        if not files:
+        if not found:
             raise errors[0] if errors else SourceUnreadable(f"{path}: lists no DICOM file that is there; copy it whole")
-        self._files = sorted(files, key=lambda file: file.order)
+        self._files = sorted(found, key=lambda file: file.order)
         passed_over = f"not played, of this folder: {len(errors)} DICOM files" if errors else ""
         first = self._files[0].info
         counts = [file.info.frame_count for file in self._files]
@@ -125,18 +128,18 @@ def _open(path: Path, clock: Clock, spacing: PixelSpacing | None, info: SourceIn
 
 def open_dicom_path(path: Path, *, clock: Clock, spacing: PixelSpacing | None = None) -> RecordingSource:
     """Opens a DICOM file, a folder of them, or the index of one; errors are those of the sources."""
-    if path.is_dir() or _is_directory(path):
+    if path.is_dir() or is_directory_index(path):
         return DicomFolderSource(path, clock=clock, spacing=spacing)
     return DicomSource(path, clock=clock, spacing=spacing)
 
 
-def _is_directory(path: Path) -> bool:
+def is_directory_index(path: Path) -> bool:
     """Whether a file is the index of a folder, by its file meta information."""
     with path.open("rb") as file:
         return _DIRECTORY_STORAGE.encode() in file.read(1024)
 
 
-def _listed(path: Path) -> tuple[list[Path], str]:
+def listed_files(path: Path) -> tuple[list[Path], str]:
     """The files of a folder or of an index, and words on those that are missing or not listed."""
     if path.is_file():
         listed, missing = _in_index(path)

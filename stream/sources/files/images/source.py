@@ -22,7 +22,7 @@ from stream.sources.files.kinds import UNREAD_SUFFIXES, count_by_suffix, is_imag
 from stream.sources.recording_base import RecordingSource
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, Sequence
 
     from stream.common.clock import Clock
     from stream.frames.frame import PixelSpacing
@@ -55,6 +55,7 @@ class ImageFolderSource(RecordingSource):
         clock: Clock,
         spacing: PixelSpacing | None = None,
         rate_hz: Fraction | None = None,
+        files: Sequence[Path] = (),
     ) -> None:
         """Lists the folder, reads all headers, and looks at the first image.
 
@@ -63,12 +64,13 @@ class ImageFolderSource(RecordingSource):
             clock: stamps the frames as they are read.
             spacing: mm per pixel, where the caller knows it.
             rate_hz: images a second; None for the file's own times, else 25.
+            files: of the folder, in this order; without them all images in it.
 
         Raises:
             SourceNotFound: there is no such folder.
             SourceUnreadable: it holds no images, or none that can be read.
         """
-        self._paths, passed_over = _images_in(Path(path))
+        self._paths, passed_over = (list(files), "") if files else _images_in(Path(path))
         self._clock, self._rate_hz = clock, rate_hz
         facts = [_facts_or_one(image) for image in self._paths]
         self._wide = [image for image, fact in zip(self._paths, facts, strict=True) if fact.is_wide]

@@ -1,0 +1,1 @@
+"""Many recordings: found, measured once each by processes side by side, told in one table and one page."""

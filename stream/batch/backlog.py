@@ -1,0 +1,196 @@
+"""What is to be measured, each content once, with another try for what failed for want of the machine."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from engines.errors import EngineError
+from stream.batch.content import hash_of, size_of, stamp_of
+from stream.batch.measuring import Job
+from stream.batch.store import DIGITS
+from stream.batch.summary import FAILED
+from stream.batch.workers import Failed
+from stream.common.errors import OutputError, SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from engines.errors import PartumError
+    from stream.batch.progress import BatchProgress
+    from stream.batch.recordings import Recording
+    from stream.batch.store import ResultStore
+    from stream.batch.summary import Row
+    from stream.batch.workers import Measured
+    from stream.common.clock import Clock
+
+RETRY_S = (60.0, 900.0)
+"""Where a batch goes on for ever, what failed for want of the machine is tried again after so long, then after twice as
+long, up to this."""
+MOST_CRASHES = 2
+"""So often a recording may take its process with it before it is given up."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A recording that is to be measured when its time has come."""
+
+    recording: Recording
+    tries: int = 0
+    crashes: int = 0
+    not_before_ns: int = 0
+
+
+class Backlog:
+    """Recordings on their way to a worker; keeps the store to one result for each content.
+
+    Args:
+        store: of the results, open.
+        progress: told of each step.
+        clock: of further tries.
+        goes_on: whether there will be time for further tries; else an error of the machine ends the batch.
+        ended: called with each recording that needs its files no longer.
+        published: called with each new result.
+    """
+
+    def __init__(
+        self,
+        store: ResultStore,
+        progress: BatchProgress,
+        *,
+        clock: Clock,
+        goes_on: bool,
+        ended: Callable[[Recording], None],
+        published: Callable[[Recording, Row, Path], None] = lambda recording, row, folder: None,
+    ) -> None:
+        self._store, self._progress, self._clock, self._goes_on = store, progress, clock, goes_on
+        self._ended, self._published = ended, published
+        self._waiting: deque[_Waiting] = deque()
+        self._under_way: dict[str, _Waiting] = {}
+        self._failed: dict[str, Row] = {}
+        self._unread: dict[str, Row] = {}
+        self.fatal: PartumError | None = None
+        """What keeps everything else from being measured too."""
+
+    def add(self, recordings: Iterable[Recording]) -> None:
+        """More to do."""
+        for recording in recordings:
+            self._progress.add(recording.source, size_of(recording))
+            self._waiting.append(_Waiting(recording))
+
+    def add_bad(self, source: str, error: str) -> None:
+        """An input that names nothing that can be measured: it is told, and has a row."""
+        self._unread[source] = {"source": source, "state": FAILED, "error": error}
+        self._progress.say(error)
+
+    @property
+    def count(self) -> int:
+        """How many wait, for a worker or for another try."""
+        return len(self._waiting)
+
+    @property
+    def unfinished(self) -> int:
+        """How many wait, or are being measured."""
+        return len(self._waiting) + len(self._under_way)
+
+    @property
+    def failed(self) -> Mapping[str, Row]:
+        """Rows of contents without a result, by their hash."""
+        return self._failed
+
+    @property
+    def unread(self) -> Iterable[Row]:
+        """Rows of inputs whose content could not be read at all."""
+        return self._unread.values()
+
+    def next_job(self) -> Job | None:
+        """The next recording whose content has no result yet and is not under way; None where none can begin now.
+
+        Raises:
+            OutputError: nothing can be written.
+        """
+        for _ in range(len(self._waiting)):
+            waiting = self._waiting.popleft()
+            if waiting.not_before_ns > self._clock.now_ns():
+                self._waiting.append(waiting)
+                continue
+            try:
+                job = self._job(waiting)
+            except OutputError as error:
+                if not self._goes_on:
+                    raise
+                self._try_later(waiting, error)
+                continue
+            if job is not None:
+                return job
+        return None
+
+    def take(self, event: Measured | Failed) -> None:
+        """Publishes what was measured, or decides what becomes of what was not.
+
+        Raises:
+            OutputError: the result cannot be given its name.
+        """
+        waiting = self._under_way.pop(event.job.sha256)
+        recording = event.job.recording
+        if isinstance(event, Failed):
+            self._fail(waiting, event)
+            return
+        folder = self._store.publish(event.job.folder, recording.source, event.row)
+        self._failed.pop(event.job.sha256, None)
+        self._progress.end(recording.source, event.row)
+        self._published(recording, event.row, folder)
+        self._ended(recording)
+
+    def _job(self, waiting: _Waiting) -> Job | None:
+        recording = waiting.recording
+        try:
+            stamp = stamp_of(recording)
+            sha256 = self._store.known_hash(recording.source, stamp) or hash_of(recording)
+        except SourceError as error:
+            self._unread[recording.source] = row = _failure(recording, recording.told(str(error)))
+            self._progress.end(recording.source, row)
+            self._ended(recording)
+            return None
+        folder = self._store.work_folder(sha256[:DIGITS]) if self._is_new(sha256) else None
+        self._store.note_input(recording.source, stamp, sha256)
+        if sha256 in self._store:
+            self._published(recording, self._store.row_of(sha256), self._store.folder_of(sha256))
+        if folder is None:
+            self._progress.skip(recording.source)
+            self._ended(recording)
+            return None
+        self._under_way[sha256] = waiting
+        return Job(recording, sha256, stamp, folder)
+
+    def _is_new(self, sha256: str) -> bool:
+        return sha256 not in self._store and sha256 not in self._under_way
+
+    def _fail(self, waiting: _Waiting, event: Failed) -> None:
+        """Nothing of a failed try stays but its row; a machine that fails is given time, or ends the batch."""
+        recording, error = waiting.recording, event.error
+        self._failed[event.job.sha256] = _failure(recording, str(error)) | {"sha256": event.job.sha256}
+        waiting.crashes += event.has_crashed
+        if event.has_crashed and waiting.crashes < MOST_CRASHES:
+            self._waiting.append(waiting)
+            return
+        if self._goes_on and not event.has_crashed:
+            self._try_later(waiting, error)
+            return
+        self._progress.end(recording.source, self._failed[event.job.sha256])
+        self._ended(recording)
+        if isinstance(error, (OutputError, EngineError)):
+            self.fatal = error
+
+    def _try_later(self, waiting: _Waiting, error: PartumError) -> None:
+        first_s, most_s = RETRY_S
+        waiting.not_before_ns = self._clock.now_ns() + round(min(first_s * 2**waiting.tries, most_s) * 1e9)
+        waiting.tries += 1
+        self._waiting.append(waiting)
+        self._progress.say(f"{error}; tried again later")
+
+
+def _failure(recording: Recording, error: str) -> Row:
+    return {"source": recording.source, "state": FAILED, "error": error}

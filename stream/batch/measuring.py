@@ -1,0 +1,171 @@
+"""Measures one recording into a folder: what a worker process does, and what any other scheduler may call."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from engines.errors import PartumError
+from engines.sharing import BorrowedEngine
+from stream.api.preprocessing import preprocessor_for
+from stream.app.run import SourceRun
+from stream.batch.content import stamp_of
+from stream.batch.summary import COMPLETE, FAILED, Course, Row, SummarySink, row_of, write_summary
+from stream.common.clock import MonotonicClock
+from stream.common.durable import sync_folder
+from stream.common.errors import SourceDenied, SourceError, SourceNotFound, SourceUnavailable, SourceUnreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from engines.base import Engine
+    from stream.app.options.session_options import SessionOptions
+    from stream.batch.recordings import Recording
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A recording to be measured.
+
+    Attributes:
+        recording: what it is.
+        sha256: of its content, as `stream.batch.content.hash_of` says it.
+        stamp: what its files looked like when they were hashed.
+        folder: for the results; empty.
+    """
+
+    recording: Recording
+    sha256: str
+    stamp: str
+    folder: Path
+
+
+def is_final(error: PartumError) -> bool:
+    """Whether it would come again with the same content: the file's fault, not that of the machine it is read on."""
+    if not isinstance(error, SourceError) or isinstance(error, (SourceUnavailable, SourceNotFound, SourceDenied)):
+        return False
+    return not isinstance(error.__cause__, OSError) or error.__cause__.errno is None
+
+
+def measure(
+    job: Job,
+    *,
+    options: SessionOptions,
+    engine: Engine,
+    threads: int | None = None,
+    advance: Callable[[int, int | None], None] = lambda done, total: None,
+) -> Row:
+    """Measures a recording; its folder is whole and on the disk when this returns.
+
+    A recording that cannot be read, or not to its end, is a result too: its row says why.
+
+    Args:
+        job: the recording and its folder.
+        options: as of a replay; `source` and `out` are the job's.
+        engine: stays open.
+        threads: that encoders may keep busy; None takes what is there.
+        advance: called after each frame with the frames done, and those to come, where that is known.
+
+    Returns:
+        The row of the summary.
+
+    Raises:
+        PartumError: what another try, or another machine, may mend: a full disk, a package that is missing, a recording
+            that was written to meanwhile.
+    """
+    recording = job.recording
+    options = replace(options, source=recording.source, out=job.folder)
+    row: Row = {"state": COMPLETE}
+    course = Course()
+    with _warnings() as warned:
+        try:
+            _run(job, options, engine, threads, advance, row, course)
+        except PartumError as error:
+            if not is_final(error):
+                raise type(error)(recording.told(str(error))) from error
+            row |= {"state": FAILED, "error": recording.told(str(error))}
+    if stamp_of(recording) != job.stamp:
+        raise SourceUnavailable(
+            f"{recording.source}: was written to while it was measured; measure it when it is whole"
+        )
+    notes = [row.get("note", ""), *(recording.told(each) for each in warned)]
+    row |= {"note": "; ".join(each for each in notes if each), "sha256": job.sha256}
+    write_summary(job.folder, row, course)
+    sync_folder(job.folder)
+    return row
+
+
+def _run(
+    job: Job,
+    options: SessionOptions,
+    engine: Engine,
+    threads: int | None,
+    advance: Callable[[int, int | None], None],
+    row: Row,
+    course: Course,
+) -> None:
+    """Runs it, and fills row and course; where an error ends it, with what was measured by then."""
+    recording, clock = job.recording, MonotonicClock()
+    with recording.open(clock=clock, spacing=options.spacing) as source:
+        if options.stills and source.info.frame_count not in (None, 1):
+            raise SourceUnreadable(
+                f"{recording.source}: holds {source.info.frame_count} pictures, and --stills measures single ones;"
+                " measure it without --stills"
+            )
+        preprocessor = preprocessor_for(
+            recording.path,
+            source,
+            protocol=options.protocol,
+            options=options.preprocessing,
+            spacing=options.spacing,
+            reopen=lambda: recording.open(clock=clock, spacing=options.spacing),
+        )
+        note = source.info.note
+        shown = SummarySink(job.folder, course, draws=not options.tables_only, is_still=options.stills, note=note)
+        with SourceRun(
+            options,
+            BorrowedEngine(engine),
+            source=source,
+            preprocessor=preprocessor,
+            folder=job.folder,
+            more_sinks=[lambda: shown],
+            threads=threads,
+        ) as run:
+
+            def tell() -> None:
+                advance(run.statistics.frames_in, run.total)
+
+            try:
+                run.run(tell)
+            finally:
+                row |= row_of(
+                    run.statistics,
+                    shown,
+                    engine=engine,
+                    protocol=options.protocol,
+                    is_still=options.stills,
+                    note=note,
+                )
+
+
+class _Warnings(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(" ".join(record.getMessage().split()))
+
+
+@contextmanager
+def _warnings() -> Iterator[list[str]]:
+    """Collects what is said of a recording while it is measured, in the place of showing it."""
+    handler, logger = _Warnings(), logging.getLogger("stream")
+    logger.addHandler(handler)
+    try:
+        yield handler.lines
+    finally:
+        logger.removeHandler(handler)

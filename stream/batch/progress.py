@@ -1,0 +1,124 @@
+"""How far a batch is, on stderr: a bar with the time left, or lines where there is no terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from stream.common.text import to_printable
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from stream.batch.summary import Row
+    from stream.common.clock import Clock
+
+_SPEED_S = 600.0
+"""The time left is told by the speed of the last so many seconds."""
+
+
+class BatchProgress:
+    """A context manager. Recordings are weighed by their bytes: they are unlike in length.
+
+    Args:
+        clock: for the time left.
+        console: stderr, where none is given.
+    """
+
+    def __init__(self, *, clock: Clock, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True)
+        self._clock, self._start_ns = clock, clock.now_ns()
+        self._weights: dict[str, int] = {}
+        self._shares: dict[str, float] = {}
+        self._total = self._ended = 0
+        self._count = self._done = 0
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[recordings]} recordings, {task.fields[frames]} frames"),
+            TimeRemainingColumn(),
+        )
+        self._progress = Progress(*columns, console=self._console, speed_estimate_period=_SPEED_S)
+        self._frames = 0
+        self._task = self._progress.add_task("batch", total=None, recordings="0", frames=0)
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def add(self, source: str, weight: int) -> None:
+        """One more recording is to come."""
+        self._weights[source] = weight
+        self._total += weight
+        self._count += 1
+        self._update()
+
+    def at(self, source: str, frames: int, total: int | None) -> None:
+        """A recording is being measured."""
+        self._shares[source] = min(frames / total, 1.0) if total else 0.0
+        self._update()
+
+    def skip(self, source: str) -> None:
+        """A recording is done already, or another one has the same content: it took no time, and does not count."""
+        self._total -= self._weights.pop(source, 0)
+        self._done += 1
+        self._update()
+
+    def end(self, source: str, row: Row) -> None:
+        """A recording is done, well or not."""
+        self._shares.pop(source, None)
+        self._ended += self._weights.pop(source, 0)
+        self._done += 1
+        self._frames += row.get("frames") or 0
+        self._update()
+        if row.get("error"):
+            self.say(str(row["error"]))
+        elif not self._console.is_terminal:
+            self.say(f"{self._done} of {self._count}  {source}: {in_words(row)}{self._time_left()}")
+
+    def say(self, line: str) -> None:
+        """A line, above the bar where there is one."""
+        self._console.print(to_printable(line), markup=False, highlight=False, soft_wrap=True)
+
+    def _update(self) -> None:
+        self._progress.update(
+            self._task,
+            total=self._total or None,
+            completed=self._worked(),
+            recordings=f"{self._done} of {self._count}",
+            frames=self._frames,
+        )
+
+    def _worked(self) -> float:
+        return self._ended + sum(share * self._weights.get(source, 0) for source, share in self._shares.items())
+
+    def _time_left(self) -> str:
+        worked = self._worked()
+        if worked <= 0 or worked >= self._total:
+            return ""
+        seconds = (self._clock.now_ns() - self._start_ns) / 1e9 * (self._total - worked) / worked
+        return f"; {_duration(seconds)} left"
+
+
+def in_words(row: Row) -> str:
+    """A recording's row for people: `336 frames, 71 % measured, AoP 118.2° (112.0 to 124.0)`."""
+    said = f"{row.get('frames', 0)} frames, {100 * (row.get('measured_share') or 0):.0f} % measured"
+    if row.get("aop_deg") is not None:
+        said += f", AoP {row['aop_deg']}°"
+        if row.get("aop_lo95_deg") is not None:
+            said += f" ({row['aop_lo95_deg']} to {row['aop_hi95_deg']})"
+    return said
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,253 @@
+"""`partum batch`: many recordings, each content once, by processes side by side."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from stream.app.signals import stopped_by_signals
+from stream.batch.backlog import Backlog
+from stream.batch.finding import Finder
+from stream.batch.intake import SETTLE_S, Intake, WatchingIntake
+from stream.batch.page import write_page
+from stream.batch.progress import BatchProgress
+from stream.batch.store import ResultStore
+from stream.batch.summary import COMPLETE
+from stream.batch.tables import write_csv, write_parquet
+from stream.batch.workers import Progress, Ready, WorkerPool, default_jobs
+from stream.common.clock import MonotonicClock
+from stream.common.errors import OutputError, StreamError
+from stream.measurement.protocols import check_orientation
+from stream.outputs.manifest import NOTICE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from stream.app.options.session_options import SessionOptions
+    from stream.batch.recordings import Recording
+    from stream.batch.summary import Row
+    from stream.batch.workers import Event
+    from stream.common.clock import Clock
+
+STEP_S = 0.25
+"""How long a batch waits for its workers before it looks at anything else."""
+TELL_S = 10.0
+"""Table and page are written anew at most so often."""
+OF_A_SESSION = frozenset({"source", "out", "from_files", "live", "pace", "loop", "duration_s", "record", "igtl_out"})
+"""Options of a session that say nothing of how a recording of a batch is measured."""
+
+
+class BatchFailed(StreamError, RuntimeError):
+    """Some recordings were not measured, or not all by the end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchOptions:
+    """Options of `partum batch`.
+
+    Attributes:
+        inputs: files, folders, globs, `@list.txt`, archives.
+        session: how each is measured.
+        out: folder of the results.
+        jobs: processes; None takes one for each core.
+        resume: goes on with what is in `out`.
+        watch: goes on watching the inputs.
+        settle_s: while watching, a recording has stopped growing when its files have not changed for so long.
+        named: folders of results are named after the recordings too.
+    """
+
+    inputs: Sequence[str]
+    session: SessionOptions
+    out: Path
+    jobs: int | None = None
+    resume: bool = False
+    watch: bool = False
+    settle_s: float = SETTLE_S
+    named: bool = False
+
+    @property
+    def asked(self) -> dict[str, object]:
+        """What all results in a folder share, as JSON values."""
+        return {name: value for name, value in self.session.as_json().items() if name not in OF_A_SESSION}
+
+
+def run_batch(options: BatchOptions) -> None:
+    """Measures the recordings that the inputs name, and tells of them in one table and one page.
+
+    Raises:
+        OptionError: an option cannot be, or `out` holds results of other options.
+        OutputError, EngineError: nothing can be written, or no network runs; what is done by then is kept.
+        BatchFailed: some recordings could not be measured; the others are.
+        KeyboardInterrupt: Ctrl-C, after table and page were written.
+    """
+    check_orientation(options.session.protocol, options.session.orientation)
+    clock = MonotonicClock()
+    with ResultStore(options.out, asked=options.asked, resume=options.resume, named=options.named) as store:
+        finder = Finder(stills=options.session.stills, leave_out=options.out)
+        intake = (
+            WatchingIntake(options.inputs, finder, store.work_folder, clock=clock, settle_s=options.settle_s)
+            if options.watch
+            else Intake(options.inputs, finder, store.work_folder)
+        )
+        with BatchProgress(clock=clock) as progress:
+            batch = Batch(intake, store, progress, options.session, clock=clock, jobs=options.jobs)
+            with stopped_by_signals([batch.stop]) as signals:
+                batch.run()
+        click.echo(batch.last_words)
+    if signal.SIGINT in signals:
+        raise KeyboardInterrupt
+    batch.raise_for_failures()
+
+
+class Batch:
+    """The parent of the workers: takes recordings in, hands them out, and tells what came of them.
+
+    Args:
+        intake: where they come from.
+        store: of the results, open.
+        progress: told of each step.
+        session: how each is measured.
+        clock: of further tries.
+        jobs: processes; None takes one for each core.
+        published: called with each result, also with those that are there already.
+    """
+
+    def __init__(
+        self,
+        intake: Intake,
+        store: ResultStore,
+        progress: BatchProgress,
+        session: SessionOptions,
+        *,
+        clock: Clock,
+        jobs: int | None = None,
+        published: Callable[[Recording, Row, Path], None] = lambda recording, row, folder: None,
+    ) -> None:
+        self._intake, self._store, self._progress, self._session = intake, store, progress, session
+        self._clock, self._jobs = clock, jobs
+        self._goes_on = isinstance(intake, WatchingIntake)
+        self.backlog = Backlog(
+            store, progress, clock=clock, goes_on=self._goes_on, ended=intake.ended, published=published
+        )
+        self._stop = threading.Event()
+        self._told_ns = clock.now_ns()
+        self._is_told = False
+        self._notes: dict[str, None] = {}
+
+    def stop(self) -> None:
+        """Ends the batch; what is being measured is left to the next."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Measures until all is done, or until it is stopped; table and page are written whatever ends it.
+
+        Raises:
+            PartumError: nothing more can be measured.
+        """
+        try:
+            self._take_in()
+            if self.backlog.count or self._goes_on:
+                self._work()
+        except BaseException:
+            with suppress(OutputError):  # that of the disk is raised already
+                self.tell()
+            raise
+        self.tell()
+
+    def tell(self) -> None:
+        """Writes table and page.
+
+        Raises:
+            OutputError: they cannot be written.
+        """
+        rows = self.rows
+        write_csv(self._store.folder, rows)
+        if missing := write_parquet(self._store.folder, rows):
+            self._notes[missing] = None
+        write_page(self._store, rows)
+        self._told_ns, self._is_told = self._clock.now_ns(), True
+
+    @property
+    def rows(self) -> list[Row]:
+        """A row for each content, and for each input that could not be read."""
+        return [*self._store.rows(self.backlog.failed), *self.backlog.unread]
+
+    @property
+    def last_words(self) -> str:
+        """What came of it, for people."""
+        rows = self.rows
+        complete = sum(row["state"] == COMPLETE for row in rows)
+        same = sum(row["same_content"].count("; ") + 1 for row in rows if row.get("same_content"))
+        said = [f"{self._store.folder}: {complete} of {len(rows)} recordings measured"]
+        if same:
+            said.append(f"{same} more of the same content")
+        return "\n".join([", ".join(said), *self._notes, NOTICE])
+
+    def raise_for_failures(self) -> None:
+        """Says that some recordings were not measured.
+
+        Raises:
+            BatchFailed: there are such.
+        """
+        if self._goes_on:
+            return  # each was told when it came, and more may
+        rows = self.rows
+        failed = [row for row in rows if row["state"] != COMPLETE]
+        if self._stop.is_set() and self.backlog.unfinished:
+            raise BatchFailed(f"stopped with {self.backlog.unfinished} recordings to come; go on with --resume")
+        if failed:
+            others = f", and {len(failed) - 1} more in summary.csv" if len(failed) > 1 else ""
+            raise BatchFailed(f"{len(failed)} of {len(rows)} recordings failed: {failed[0]['error']}{others}")
+        if not rows:
+            raise BatchFailed("nothing was measured: the inputs hold no recordings")
+
+    def _work(self) -> None:
+        jobs = self._jobs or default_jobs()
+        if not self._goes_on:
+            jobs = min(jobs, self.backlog.count)
+        with WorkerPool(jobs, self._session, clock=self._clock) as pool:
+            while not self._stop.is_set() and (not self._intake.is_exhausted or self.backlog.count or pool.jobs):
+                while pool.has_room and (job := self.backlog.next_job()):
+                    pool.submit(job)
+                for event in pool.poll(STEP_S):
+                    self._take(event)
+                if self.backlog.fatal:
+                    raise self.backlog.fatal
+                self._take_in()
+                if not self._is_told and self._clock.now_ns() - self._told_ns > TELL_S * 1e9:
+                    self._tell_if_possible()
+
+    def _tell_if_possible(self) -> None:
+        """One that goes on for ever outlives a full disk: what comes of it is told later."""
+        try:
+            self.tell()
+        except OutputError as error:
+            if not self._goes_on:
+                raise
+            self._told_ns = self._clock.now_ns()
+            self._progress.say(str(error))
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, Ready):
+            self._store.begin({"name": event.model, "sha256": event.sha256})
+        elif isinstance(event, Progress):
+            self._progress.at(event.job.recording.source, event.frames, event.total)
+        else:
+            self.backlog.take(event)
+            self._is_told = False
+
+    def _take_in(self) -> None:
+        found = self._intake.poll()
+        self.backlog.add(found.recordings)
+        for bad in found.bad:
+            self.backlog.add_bad(bad.source, bad.error)
+        if found.passed_over:
+            counts = ", ".join(f"{count} {suffix}" for suffix, count in found.passed_over.most_common())
+            note = f"passed over, as no recordings: {counts}"
+            self._progress.say(note)
