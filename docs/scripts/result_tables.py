@@ -242,6 +242,23 @@ def live_ages() -> str:
     return table(("feed", "age when read, median / 95th percentile", "age when measured"), rows)
 
 
+def batch() -> str:
+    found = results("batch")
+    rows = [
+        (
+            length,
+            str(each["recordings"]),
+            f"{each['replays_s']:.0f} s",
+            f"{each['batch_s']:.0f} s",
+            f"{each['ratio']:.1f}",
+        )
+        for length, each in found.items()
+        if isinstance(each, dict)
+    ]
+    head = ("each is", "recordings", "`replay` of one after the other, s", "`batch`, s", "throughput, times")
+    return f"On {found['cores']} cores, films included, from {source('batch')}:\n\n{table(head, rows)}"
+
+
 def protocol_differences() -> str:
     found = results("measurement")
     references, noise = found["references"], found["abs_change_of_aop_under_2px_noise_deg"]

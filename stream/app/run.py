@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from engines.base import Engine
     from stream.app.options.session_options import SessionOptions
     from stream.outputs.base import Sink
+    from stream.outputs.pictures.overlay import FilmCoding
     from stream.preprocessing.preprocessor import Preprocessor
     from stream.sources.base import FrameSource
 
@@ -58,7 +59,7 @@ class SourceRun:
         feeds: how many run beside each other.
         folder: for the results, where it is made already; None makes the one that the options ask for.
         more_sinks: what takes the measurements beside the files that the options ask for.
-        threads: that the film's encoder may keep busy; None takes what is there.
+        film: how hard its encoder works.
 
     Attributes:
         out: the folder of its results.
@@ -77,9 +78,9 @@ class SourceRun:
         feeds: int = 1,
         folder: Path | None = None,
         more_sinks: Sequence[Callable[[], Sink]] = (),
-        threads: int | None = None,
+        film: FilmCoding | None = None,
     ) -> None:
-        self._more_sinks, self._threads = tuple(more_sinks), threads
+        self._more_sinks, self._film = tuple(more_sinks), film
         self.options, self.engine, self.source, self.preprocessor = options, engine, source, preprocessor
         self.statistics = RunStatistics()
         self.error: BaseException | None = None
@@ -209,7 +210,7 @@ class SourceRun:
                     note=note,
                     frame_rate_hz=info.frame_rate_hz,
                     is_live=options.live,
-                    threads=self._threads,
+                    coding=self._film,
                 )
         if options.record:
             yield lambda: Recorder(out / "recording", note=info.note)

@@ -77,6 +77,7 @@ class Backlog:
     def add(self, recordings: Iterable[Recording]) -> None:
         """More to do."""
         for recording in recordings:
+            self._unread.pop(recording.source, None)
             self._progress.add(recording.source, size_of(recording))
             self._waiting.append(_Waiting(recording))
 

@@ -33,10 +33,12 @@ class BadInput:
     Attributes:
         source: as it was given.
         error: why, in one line.
+        is_empty: there is nothing yet: no error while it is being watched.
     """
 
     source: str
     error: str
+    is_empty: bool = False
 
 
 @dataclass(slots=True)
@@ -125,7 +127,7 @@ class Finder:
             for path in named:
                 self._find_path(Path(path), found)
             if not named:
-                found.bad.append(BadInput(given, f"{given}: names no file; check the pattern"))
+                found.bad.append(BadInput(given, f"{given}: names no file; check the pattern", is_empty=True))
         elif looks_like_address(given):
             shown = redact(given)
             found.bad.append(BadInput(shown, f"{shown}: is no recording; a live feed is watched by: partum attach"))
@@ -154,7 +156,7 @@ class Finder:
                 before = len(found.recordings) + len(found.archives) + len(found.bad)
                 self._walk(path, found, set())
                 if before == len(found.recordings) + len(found.archives) + len(found.bad):
-                    found.bad.append(BadInput(str(path), f"{path}: a folder without recordings"))
+                    found.bad.append(BadInput(str(path), f"{path}: a folder without recordings", is_empty=True))
                 return
             kind = kind_of(path)
             if kind is SourceKind.ARCHIVE:

@@ -110,7 +110,7 @@ class WatchingIntake(Intake):
         ready = Found(
             recordings=list(self._settled(seen.recordings, now_ns)), archives=list(self._settled(seen.archives, now_ns))
         )
-        ready.bad = [each for each in seen.bad if each.error not in self._told and Path(each.source).exists()]
+        ready.bad = [each for each in seen.bad if each.error not in self._told and not each.is_empty]
         self._told |= {each.error for each in ready.bad}
         return self._expanded(ready)
 

@@ -16,6 +16,7 @@ from stream.batch.summary import COMPLETE, FAILED, Course, Row, SummarySink, row
 from stream.common.clock import MonotonicClock
 from stream.common.durable import sync_folder
 from stream.common.errors import SourceDenied, SourceError, SourceNotFound, SourceUnavailable, SourceUnreadable
+from stream.outputs.pictures.overlay import FilmCoding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -132,7 +133,7 @@ def _run(
             preprocessor=preprocessor,
             folder=job.folder,
             more_sinks=[lambda: shown],
-            threads=threads,
+            film=FilmCoding(preset="superfast", crf=25, threads=threads),
         ) as run:
 
             def tell() -> None:

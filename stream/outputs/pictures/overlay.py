@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import av
 import av.error
+import cv2
 
 from stream.common.errors import OutputError
 from stream.outputs.pictures.drawing import Painter
@@ -28,6 +30,21 @@ TIME_BASE = Fraction(1, 90_000)
 WAITING_FRAMES = 8
 
 
+@dataclass(frozen=True, slots=True)
+class FilmCoding:
+    """How the film is encoded by x264.
+
+    Attributes:
+        preset: of the encoder.
+        crf: of the encoder: what it may lose.
+        threads: that it may keep busy; None takes what is there.
+    """
+
+    preset: str = "veryfast"
+    crf: int = 22
+    threads: int | None = None
+
+
 class OverlayVideo:
     """Writes the film beside its final name and renames it when it is whole.
 
@@ -36,7 +53,7 @@ class OverlayVideo:
         note: words of the source that must be seen with the picture, or "".
         frame_rate_hz: nominal, for players; each frame keeps its own time.
         is_live: of a live feed: a result that came late says so.
-        threads: that the encoder may keep busy; None takes what is there.
+        coding: how hard the encoder works.
     """
 
     def __init__(
@@ -46,9 +63,9 @@ class OverlayVideo:
         note: str,
         frame_rate_hz: Fraction | None,
         is_live: bool = False,
-        threads: int | None = None,
+        coding: FilmCoding | None = None,
     ) -> None:
-        self._threads = threads
+        self._coding = coding or FilmCoding()
         self._path, self._partial = path, path.with_suffix(".mp4.part")
         # Only nominal: every frame carries its own time. FFmpeg wants a small fraction within reason.
         self._rate = min(max(frame_rate_hz or Fraction(25), Fraction(1)), Fraction(1000)).limit_denominator(1001)
@@ -86,12 +103,15 @@ class OverlayVideo:
             raise OutputError(f"{self._path}: cannot be written ({error}); choose another --out") from error
 
     def _add_stream(self, container: OutputContainer) -> VideoStream:
-        stream = container.add_stream("libx264", rate=self._rate, options={"preset": "veryfast", "crf": "22"})
+        coding = self._coding
+        stream = container.add_stream(
+            "libx264", rate=self._rate, options={"preset": coding.preset, "crf": str(coding.crf)}
+        )
         stream.width, stream.height = Painter.size
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = TIME_BASE
-        if self._threads:
-            stream.codec_context.thread_count = self._threads
+        if coding.threads:
+            stream.codec_context.thread_count = coding.threads
         return stream
 
     def _write_all(self, measurements: Iterable[Measurement]) -> None:
@@ -101,7 +121,8 @@ class OverlayVideo:
             self._container.mux(self._stream.encode())
 
     def _encode(self, measurement: Measurement) -> None:
-        picture = av.VideoFrame.from_ndarray(self._painter.paint(measurement), format="bgr24")
+        painted = cv2.cvtColor(self._painter.paint(measurement), cv2.COLOR_BGR2YUV_I420)
+        picture = av.VideoFrame.from_ndarray(painted, format="yuv420p")
         # Encoders refuse a time that does not grow; a loop's seam or a repeated stamp must not end the film.
         pts = max(round(measurement.frame.pts * measurement.frame.time_base / TIME_BASE), self._last_pts + 1)
         picture.pts, picture.time_base = pts, TIME_BASE

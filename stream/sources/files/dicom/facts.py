@@ -108,7 +108,9 @@ def read_facts(header: DicomHeader, element: PixelElement | None, path: Path) ->
     sop_class = header.text("SOPClassUID") or header.media_class
     if element is None:
         kind = name_of(sop_class)
-        raise NoPictures(f"{path}: DICOM without pictures (kind: {kind}); give an ultrasound recording")
+        is_other = sop_class and "Image" not in kind  # a report, a presentation state, an index; else it was cut off
+        error = NoPictures if is_other else SourceUnreadable
+        raise error(f"{path}: DICOM without pictures (kind: {kind}); give an ultrasound recording")
     if sop_class == _ENHANCED_US_VOLUME:
         raise SourceUnreadable(
             f"{path}: an Enhanced US Volume, whose frames are slices of a volume and not a film; give a 2-D recording"

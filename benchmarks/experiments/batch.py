@@ -1,0 +1,85 @@
+"""Throughput of `partum batch` against `partum replay` of one recording after the other.
+
+    python -m benchmarks.experiments.batch
+
+Copies of the demonstration clip, whole and cut to three seconds, each with another byte behind its end, so that no two
+have the same content. Both write everything, films too. Writes `results/batch.json`.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import av
+from rich.console import Console
+
+from benchmarks.reporting.environment import write_result
+from engines.runtime import available_cores
+from stream.sources.demo import DEMO_CLIP
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SETS = {"3 s": (72, 6), "14 s": (336, 3)}
+"""Frames of a recording, and how many recordings, by their length."""
+
+
+def cut(frames: int, path: Path) -> Path:
+    """The beginning of the demonstration clip, encoded anew."""
+    with av.open(str(DEMO_CLIP)) as source, av.open(str(path), "w") as target:
+        rate = source.streams.video[0].average_rate
+        stream = target.add_stream("libx264", rate=rate, options={"crf": "18"})
+        for number, picture in enumerate(source.decode(video=0)):
+            if number == frames:
+                break
+            stream.width, stream.height, stream.pix_fmt = picture.width, picture.height, "yuv420p"
+            picture.pts = None
+            target.mux(stream.encode(picture))
+        target.mux(stream.encode(None))
+    return path
+
+
+def seconds(arguments: Sequence[Sequence[str]]) -> float:
+    """How long these commands take, one after the other."""
+    start = time.perf_counter()
+    for each in arguments:
+        subprocess.run([sys.executable, "-m", "partum", *each], check=True, capture_output=True)
+    return time.perf_counter() - start
+
+
+def compare(frames: int, count: int, folder: Path) -> dict[str, object]:
+    """Times of both ways, and how many times the throughput one has of the other."""
+    inputs = folder / "inputs"
+    inputs.mkdir()
+    content = cut(frames, folder / "clip.mp4").read_bytes()
+    paths = [inputs / f"{number}.mp4" for number in range(count)]
+    for number, path in enumerate(paths):
+        path.write_bytes(content + bytes([number]))
+    replays_s = seconds([["replay", str(path), "-o", str(folder / path.stem)] for path in paths])
+    batch_s = seconds([["batch", str(inputs), "-o", str(folder / "batch")]])
+    return {
+        "recordings": count,
+        "frames_each": frames,
+        "replays_s": round(replays_s, 2),
+        "batch_s": round(batch_s, 2),
+        "ratio": round(replays_s / batch_s, 2),
+    }
+
+
+def main() -> None:
+    """Compares for each length."""
+    found: dict[str, object] = {"cores": available_cores()}
+    for name, (frames, count) in SETS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            found[name] = compare(frames, count, Path(folder))
+            Console(stderr=True).print(f"{name}: {found[name]}")
+    write_result("batch", found, command="python -m benchmarks.experiments.batch")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+"""One result for each content, whatever fails when: the store and the backlog, without processes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet
+import pytest
+
+from engines.errors import InferenceError
+from stream.batch.backlog import MOST_CRASHES, Backlog
+from stream.batch.finding import Finder
+from stream.batch.measuring import is_final
+from stream.batch.progress import BatchProgress
+from stream.batch.store import ResultStore
+from stream.batch.summary import COLUMNS, Course, Row, write_summary
+from stream.batch.tables import write_csv, write_parquet
+from stream.batch.workers import Failed, Measured, WorkerLost
+from stream.common.clock import ManualClock
+from stream.common.errors import OptionError, OutputError, SourceTruncated, SourceUnavailable, SourceUnreadable
+
+ASKED = {"protocol": "robust", "spacing_mm": None}
+
+
+def store_in(folder: Path, *, resume: bool = True, **asked: Any) -> ResultStore:
+    return ResultStore(folder, asked={**ASKED, **asked}, resume=resume)
+
+
+def backlog_of(store: ResultStore, clock: ManualClock, *, goes_on: bool = False) -> Backlog:
+    return Backlog(store, BatchProgress(clock=clock), clock=clock, goes_on=goes_on, ended=lambda recording: None)
+
+
+def files(folder: Path, **contents: str) -> list[str]:
+    folder.mkdir(exist_ok=True)
+    for name, content in contents.items():
+        (folder / f"{name}.mp4").write_text(content)
+    return [str(folder / f"{name}.mp4") for name in contents]
+
+
+def measured(job: Any, **facts: Any) -> Measured:
+    row: Row = {
+        "state": "complete",
+        "sha256": job.sha256,
+        "frames": 3,
+        "measured": 2,
+        "measured_share": 0.6667,
+        **facts,
+    }
+    write_summary(job.folder, row, Course())
+    return Measured(job, row)
+
+
+def jobs_of(backlog: Backlog) -> list[Any]:
+    found = []
+    while job := backlog.next_job():
+        found.append(job)
+    return found
+
+
+def test_a_content_is_measured_once_and_every_input_is_told(tmp_path: Path) -> None:
+    inputs = files(tmp_path / "in", a="one", b="two", c="one")
+    with store_in(tmp_path / "out") as store:
+        backlog = backlog_of(store, ManualClock())
+        backlog.add(Finder().find(inputs).recordings)
+        jobs = jobs_of(backlog)
+        assert [Path(job.recording.source).name for job in jobs] == ["a.mp4", "b.mp4"]
+        for job in jobs:
+            backlog.take(measured(job))
+        rows = store.rows()
+    assert [(Path(row["source"]).name, Path(row["same_content"]).name) for row in rows] == [
+        ("a.mp4", "c.mp4"),
+        ("b.mp4", ""),
+    ]
+    assert {row["name"] for row in rows} == {path.name for path in (tmp_path / "out").iterdir() if path.is_dir()}
+    assert not any(row["name"] == "a" for row in rows), "names of files may name people"
+
+
+def test_a_resumed_batch_does_what_is_not_done_and_nothing_else(tmp_path: Path) -> None:
+    inputs = files(tmp_path / "in", a="one", b="two")
+    with store_in(tmp_path / "out") as store:
+        backlog = backlog_of(store, ManualClock())
+        backlog.add(Finder().find(inputs).recordings)
+        first, second = jobs_of(backlog)
+        backlog.take(measured(first))
+        (second.folder / "half.csv").write_text("written by a process that was killed")
+        killed = shutil.copytree(tmp_path / "out", tmp_path / "killed")
+    with (killed / "inputs.jsonl").open("a") as file:
+        file.write('{"source": "cut o')
+    with store_in(killed) as store:
+        assert not list((killed / ".work").iterdir())
+        backlog = backlog_of(store, ManualClock())
+        backlog.add(Finder().find([*inputs, *files(tmp_path / "in", d="one")]).recordings)
+        (left,) = jobs_of(backlog)
+        assert left.sha256 == second.sha256
+        backlog.take(measured(left))
+        assert len(store.rows()) == 2
+    assert all(json.loads(line) for line in (killed / "inputs.jsonl").read_text().splitlines())
+
+
+def test_results_are_not_mixed_with_others_and_not_written_by_two(tmp_path: Path) -> None:
+    with store_in(tmp_path) as store:
+        store.begin({"name": "net", "sha256": "a" * 64})
+        with pytest.raises(OutputError, match="another process"), store_in(tmp_path):
+            pass
+    with pytest.raises(OptionError, match="--resume"), store_in(tmp_path, resume=False):
+        pass
+    with pytest.raises(OptionError, match="protocol robust"), store_in(tmp_path, protocol="iugc2024"):
+        pass
+    with store_in(tmp_path) as store, pytest.raises(OptionError, match="model aaaaaaaa"):
+        store.begin({"name": "net", "sha256": "b" * 64})
+
+
+def test_an_input_that_was_written_on_has_the_result_of_what_it_is_now(tmp_path: Path) -> None:
+    inputs = files(tmp_path / "in", a="one")
+    with store_in(tmp_path / "out") as store:
+        backlog = backlog_of(store, ManualClock())
+        for content in ("one", "one and more"):
+            files(tmp_path / "in", a=content)
+            backlog.add(Finder().find(inputs).recordings)
+            (job,) = jobs_of(backlog)
+            backlog.take(measured(job, frames=len(content)))
+        assert [row["frames"] for row in store.rows()] == [12]
+
+
+@pytest.mark.parametrize(
+    ("error", "is_files_own"),
+    [
+        (SourceUnreadable("x: damaged"), True),
+        (SourceTruncated("x: cut off"), True),
+        (SourceUnavailable("x: needs pydicom"), False),
+        (OutputError("x: disk full"), False),
+        (InferenceError("x: the device is gone"), False),
+    ],
+)
+def test_what_another_try_may_mend_is_no_result(error: Any, is_files_own: bool) -> None:
+    assert is_final(error) is is_files_own
+
+
+def test_a_file_that_may_not_be_opened_now_may_be_later() -> None:
+    error = SourceUnreadable("x: cannot be opened")
+    error.__cause__ = PermissionError(13, "Permission denied")
+    assert not is_final(error)
+
+
+def test_a_recording_that_kills_its_process_is_tried_again_and_then_given_up(tmp_path: Path) -> None:
+    with store_in(tmp_path / "out") as store:
+        backlog = backlog_of(store, ManualClock())
+        backlog.add(Finder().find(files(tmp_path / "in", a="one", b="two")).recordings)
+        poison, sound = jobs_of(backlog)
+        for _ in range(MOST_CRASHES):
+            backlog.take(Failed(poison, WorkerLost("a.mp4: killed by SIGSEGV"), has_crashed=True))
+            again = jobs_of(backlog)
+            poison = again[0] if again else poison
+        backlog.take(measured(sound))
+        assert backlog.unfinished == 0
+        assert backlog.fatal is None
+        assert [row["state"] for row in store.rows(backlog.failed)] == ["failed", "complete"]
+        assert poison.sha256 not in store
+
+
+def test_a_full_disk_ends_a_batch_and_is_waited_for_by_one_that_watches(tmp_path: Path) -> None:
+    inputs, clock = files(tmp_path / "in", a="one"), ManualClock()
+    for goes_on in (False, True):
+        with store_in(tmp_path / f"out{goes_on}") as store:
+            backlog = backlog_of(store, clock, goes_on=goes_on)
+            backlog.add(Finder().find(inputs).recordings)
+            (job,) = jobs_of(backlog)
+            backlog.take(Failed(job, OutputError("out: cannot be written (No space left on device)")))
+            assert (backlog.fatal is not None) is not goes_on
+            assert not jobs_of(backlog)
+            clock.advance(61_000_000_000)
+            assert len(jobs_of(backlog)) == goes_on
+
+
+def test_the_tables_hold_the_same_with_types(tmp_path: Path) -> None:
+    rows: list[Row] = [{"source": "a\udcff.mp4", "state": "complete", "frames": 3, "aop_deg": 120.5}, {"source": "b"}]
+    write_csv(tmp_path, rows)
+    assert write_parquet(tmp_path, rows) == ""
+    with (tmp_path / "summary.csv").open(encoding="utf-8", newline="") as file:
+        first, second = csv.DictReader(file)
+    assert list(first) == list(COLUMNS)
+    assert (first["source"], first["aop_deg"], second["aop_deg"]) == ("a�.mp4", "120.5", "")
+    table = pyarrow.parquet.read_table(tmp_path / "summary.parquet")
+    assert table.column("frames").to_pylist() == [3, None]
+    assert str(table.schema.field("aop_deg").type) == "double"
+
+
+def test_without_pyarrow_the_table_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    assert "pip install 'partum[parquet]'" in write_parquet(tmp_path, [])
+    assert not (tmp_path / "summary.parquet").exists()
