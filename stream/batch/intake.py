@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from stream.batch.content import stamp_of
 from stream.batch.finding import BadInput, Found
@@ -25,8 +25,23 @@ SETTLE_S = 10.0
 """A recording whose files have not changed for so long has stopped growing."""
 
 
-class Intake:
-    """Recordings of inputs, unpacked where they are in archives.
+class Intake(Protocol):
+    """Where the recordings of a batch come from."""
+
+    is_endless: bool
+    """Whether more may always come."""
+    is_exhausted: bool
+    """Whether nothing more will come."""
+
+    def poll(self) -> Found:
+        """What has come since the last call."""
+
+    def ended(self, recording: Recording) -> None:
+        """A recording needs its files no longer."""
+
+
+class InputIntake:
+    """Recordings of inputs, all at once, unpacked where they are in archives.
 
     Args:
         inputs: what is looked for.
@@ -34,12 +49,13 @@ class Intake:
         new_folder: makes an empty folder by a name, for what is unpacked.
     """
 
+    is_endless = False
+
     def __init__(self, inputs: Sequence[str], finder: Finder, new_folder: Callable[[str], Path]) -> None:
         self._inputs, self._finder, self._new_folder = inputs, finder, new_folder
         self._unpacked: Counter[str] = Counter()
         self._archives = 0
         self.is_exhausted = False
-        """Whether nothing more will come."""
 
     def poll(self) -> Found:
         """What has come since: everything at the first call."""
@@ -73,7 +89,7 @@ class Intake:
         return found
 
 
-class WatchingIntake(Intake):
+class WatchingIntake(InputIntake):
     """The same, for ever: each recording once its files have stopped changing, and again when they change later.
 
     Args:
@@ -83,6 +99,8 @@ class WatchingIntake(Intake):
         clock: of the waiting.
         settle_s: a recording has stopped growing when its files have not changed for so long.
     """
+
+    is_endless = True
 
     def __init__(
         self,

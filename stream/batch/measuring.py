@@ -12,6 +12,7 @@ from engines.sharing import BorrowedEngine
 from stream.api.preprocessing import preprocessor_for
 from stream.app.run import SourceRun
 from stream.batch.content import stamp_of
+from stream.batch.recordings import Form
 from stream.batch.summary import COMPLETE, FAILED, Course, Row, SummarySink, row_of, write_summary
 from stream.common.clock import MonotonicClock
 from stream.common.durable import sync_folder
@@ -111,6 +112,8 @@ def _run(
     """Runs it, and fills row and course; where an error ends it, with what was measured by then."""
     recording, clock = job.recording, MonotonicClock()
     with recording.open(clock=clock, spacing=options.spacing) as source:
+        if recording.form is Form.DICOM_OBJECT and source.info.frame_count == 1:
+            options = replace(options, stills=True)
         if options.stills and source.info.frame_count not in (None, 1):
             raise SourceUnreadable(
                 f"{recording.source}: holds {source.info.frame_count} pictures, and --stills measures single ones;"

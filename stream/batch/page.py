@@ -110,9 +110,12 @@ def _number(label: str, row: Row, quantity: str, unit: str, sign: str) -> str:
     value = row.get(f"{quantity}_{unit}")
     if value is None:
         return f"<span>{label} <b>&ndash;</b></span>"
-    low, high = row.get(f"{quantity}_lo95_{unit}"), row.get(f"{quantity}_hi95_{unit}")
-    interval = "" if low is None else f' <span class="dim">{low:.1f} to {high:.1f}{sign}</span>'
-    return f"<span>{label} <b>{value:.1f}{sign}</b>{interval}</span>"
+    shown = [f"{label} <b>{value:.1f}{sign}</b>"]
+    for name, word in (("absolute_", "absolute"), ("", "repeatability")):
+        low, high = row.get(f"{quantity}_{name}lo95_{unit}"), row.get(f"{quantity}_{name}hi95_{unit}")
+        if low is not None and high is not None:
+            shown.append(f'<span class="dim">{low:.1f} to {high:.1f}{sign} {word}</span>')
+    return f"<span>{' '.join(shown)}</span>"
 
 
 def _details(row: Row) -> str:

@@ -113,8 +113,9 @@ def in_words(row: Row) -> str:
     said = f"{row.get('frames', 0)} frames, {100 * (row.get('measured_share') or 0):.0f} % measured"
     if row.get("aop_deg") is not None:
         said += f", AoP {row['aop_deg']}°"
-        if row.get("aop_lo95_deg") is not None:
-            said += f" ({row['aop_lo95_deg']} to {row['aop_hi95_deg']})"
+        name = "aop_absolute" if row.get("aop_absolute_lo95_deg") is not None else "aop"
+        if row.get(f"{name}_lo95_deg") is not None:
+            said += f" ({row[f'{name}_lo95_deg']} to {row[f'{name}_hi95_deg']})"
     return said
 
 

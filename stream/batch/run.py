@@ -13,7 +13,7 @@ import click
 from stream.app.signals import stopped_by_signals
 from stream.batch.backlog import Backlog
 from stream.batch.finding import Finder
-from stream.batch.intake import SETTLE_S, Intake, WatchingIntake
+from stream.batch.intake import SETTLE_S, InputIntake, WatchingIntake
 from stream.batch.page import write_page
 from stream.batch.progress import BatchProgress
 from stream.batch.store import ResultStore
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from stream.app.options.session_options import SessionOptions
+    from stream.batch.intake import Intake
     from stream.batch.recordings import Recording
     from stream.batch.summary import Row
     from stream.batch.workers import Event
@@ -93,7 +94,7 @@ def run_batch(options: BatchOptions) -> None:
         intake = (
             WatchingIntake(options.inputs, finder, store.work_folder, clock=clock, settle_s=options.settle_s)
             if options.watch
-            else Intake(options.inputs, finder, store.work_folder)
+            else InputIntake(options.inputs, finder, store.work_folder)
         )
         with BatchProgress(clock=clock) as progress:
             batch = Batch(intake, store, progress, options.session, clock=clock, jobs=options.jobs)
@@ -131,7 +132,7 @@ class Batch:
     ) -> None:
         self._intake, self._store, self._progress, self._session = intake, store, progress, session
         self._clock, self._jobs = clock, jobs
-        self._goes_on = isinstance(intake, WatchingIntake)
+        self._goes_on = intake.is_endless
         self.backlog = Backlog(
             store, progress, clock=clock, goes_on=self._goes_on, ended=intake.ended, published=published
         )

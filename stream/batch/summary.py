@@ -43,6 +43,8 @@ COLUMNS: Mapping[str, type] = {
     "aop_deg": float,
     "aop_lo95_deg": float,
     "aop_hi95_deg": float,
+    "aop_absolute_lo95_deg": float,
+    "aop_absolute_hi95_deg": float,
     "hsd_min_mm": float,
     "hsd_min_lo95_mm": float,
     "hsd_min_hi95_mm": float,
@@ -95,6 +97,8 @@ def row_of(
         if found:
             names = f"{quantity}_{unit}", f"{quantity}_lo95_{unit}", f"{quantity}_hi95_{unit}"
             row |= dict(zip(names, found, strict=True))
+    if absolute := statistics.typical_absolute:
+        row |= dict(zip(("aop_absolute_lo95_deg", "aop_absolute_hi95_deg"), absolute, strict=True))
     return row | shown.best_facts()
 
 

@@ -181,7 +181,7 @@ class AnalysisOptions(OptionTable):
         "--noise",
         type=Noise(),
         metavar="FILE",
-        on=RUNS,
+        on=ALL_RUNS,
         shown_default="constants that ship",
         help="Constants of the filter of AoP, as partum calibrate noise writes them.",
     )
@@ -190,7 +190,7 @@ class AnalysisOptions(OptionTable):
         "--lag",
         type=Number(min=0, max=MOST_LAG_S),
         metavar="SECONDS",
-        on=RUNS,
+        on=ALL_RUNS,
         help="Give every result so much later, smoothed by what was measured meanwhile.",
     )
 
@@ -238,7 +238,7 @@ class OutputOptions(OptionTable):
         False,
         "--smooth",
         is_flag=True,
-        on=("replay",),
+        on=("replay", "batch"),
         help="Write smoothed.csv too: AoP and HSD of every frame by all that was measured before and after it.",
     )
     masks: bool = declare(

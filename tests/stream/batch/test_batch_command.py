@@ -146,7 +146,7 @@ def test_stills_have_no_track(tmp_path: Path) -> None:
 
 
 def test_killed_in_the_middle_it_goes_on_where_it_was(tmp_path: Path) -> None:
-    inputs, out = [PHANTOM.format(seed, 1) for seed in range(4)], tmp_path / "out"
+    inputs, out = [PHANTOM.format(seed, 1) for seed in range(3)], tmp_path / "out"
     first = start(*inputs, "--out", out, "--tables-only", "--jobs", "1")
     wait_for(lambda: len(results(out)) >= 1 and (out / ".work").is_dir() and any((out / ".work").iterdir()), first)
     workers = children(first)
@@ -157,14 +157,14 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(tmp_path: Path) -> None:
         assert time.monotonic() < give_up, "a worker outlived its parent"
         time.sleep(0.01)
     before = results(out)
-    assert 1 <= len(before) < 4
+    assert 1 <= len(before) < 3
     second = start(*inputs, "--out", out, "--tables-only", "--jobs", "1", "--resume")
     wait_for(lambda: len(children(second)) >= 1 and any((out / ".work").iterdir()), second)
     os.kill(children(second)[0], signal.SIGKILL)  # the worker alone: its recording is tried once more
     _, told = second.communicate(timeout=200)
     assert second.returncode == 0, told
     after = results(out)
-    assert len(after) == 4
+    assert len(after) == 3
     assert {name: after[name] for name in before} == before
     assert {row["state"] for row in summary(out).values()} == {"complete"}
     assert not any(path.name.endswith((".png", ".jpg", ".mp4")) for path in out.rglob("*"))
@@ -197,8 +197,9 @@ def test_the_page_fits_a_screen_and_a_phone(done: tuple[Path, int, str, str], br
         page.wait_for_function("[...document.images].every(image => image.complete)")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert page.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
-        assert page.locator("article").count() == 9
-        assert page.locator("article.failed").count() == 4
+        rows = summary(out).values()
+        assert page.locator("article").count() == len(rows)
+        assert page.locator("article.failed").count() == sum(row["state"] == "failed" for row in rows) > 0
         assert "Research use only" in page.inner_text("header")
         assert page.locator("svg[role=img]").first.get_attribute("aria-label").startswith("AoP over")
         assert not failures

@@ -12,7 +12,7 @@ from PIL import Image
 
 from stream.batch.content import content_files, hash_of, stamp_of
 from stream.batch.finding import Finder, Found
-from stream.batch.intake import Intake, WatchingIntake
+from stream.batch.intake import InputIntake, WatchingIntake
 from stream.batch.recordings import Form
 from stream.common.clock import ManualClock
 from tests.samples.dicom_files import native, smooth
@@ -145,12 +145,12 @@ def test_content_counts_and_not_the_name(exams: Path) -> None:
     assert len(set(hashes.values())) == 4
 
 
-def unpacking(tmp_path: Path, *inputs: Path) -> Intake:
+def unpacking(tmp_path: Path, *inputs: Path) -> InputIntake:
     def new_folder(name: str) -> Path:
         (tmp_path / name).mkdir()
         return tmp_path / name
 
-    return Intake([str(each) for each in inputs], Finder(), new_folder)
+    return InputIntake([str(each) for each in inputs], Finder(), new_folder)
 
 
 def test_an_archive_is_searched_as_a_folder_is(exams: Path, tmp_path: Path) -> None:
