@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,10 +35,9 @@ def cut(frames: int, path: Path) -> Path:
     with av.open(str(DEMO_CLIP)) as source, av.open(str(path), "w") as target:
         rate = source.streams.video[0].average_rate
         stream = target.add_stream("libx264", rate=rate, options={"crf": "18"})
-        for number, picture in enumerate(source.decode(video=0)):
-            if number == frames:
-                break
-            stream.width, stream.height, stream.pix_fmt = picture.width, picture.height, "yuv420p"
+        shown = source.streams.video[0]
+        stream.width, stream.height, stream.pix_fmt = shown.width, shown.height, "yuv420p"
+        for picture in islice(source.decode(shown), frames):
             picture.pts = None
             target.mux(stream.encode(picture))
         target.mux(stream.encode(None))

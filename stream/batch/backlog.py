@@ -139,7 +139,13 @@ class Backlog:
         if isinstance(event, Failed):
             self._fail(waiting, event)
             return
-        folder = self._store.publish(event.job.folder, recording.source, event.row)
+        try:
+            folder = self._store.publish(event.job.folder, recording.source, event.row)
+        except OutputError as error:
+            if not self._goes_on:
+                raise
+            self._try_later(waiting, error)
+            return
         self._failed.pop(event.job.sha256, None)
         self._progress.end(recording.source, event.row)
         self._published(recording, event.row, folder)

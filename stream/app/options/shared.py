@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 RUNS = ("replay", "attach")
 """The commands that put the frames of one source through the pipeline."""
-MANY = ("batch",)
+MANY = ("batch", "receive")
 """Those that put many recordings through it."""
 ALL_RUNS = (*RUNS, *MANY)
 

@@ -1,0 +1,78 @@
+"""The command line of `partum receive`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from stream.app.command import command, out_option
+from stream.app.options.config_option import from_files
+from stream.app.options.declare import build_options
+from stream.app.options.shared import options_of
+from stream.app.options.values import Number, Text, Whole
+
+
+@command(
+    "receive",
+    help="Be a DICOM node: keep what scanners store, and measure it.",
+    examples=(
+        "partum receive --peer SCANNER1@10.0.0.7 -o received",
+        "partum receive --aet PARTUM --port 11112 --peer SCANNER1@10.0.0.7 --peer SCANNER2@10.0.0.8 -o received",
+    ),
+)
+@click.option("--aet", "title", type=Text(), default="PARTUM", show_default=True, metavar="AET", help="Our AE title.")
+@click.option("--port", type=Whole(0, 65535), default=11112, show_default=True, metavar="PORT", help="To listen on.")
+@click.option("--bind", type=Text(), default="0.0.0.0", show_default=True, metavar="HOST", help="Address to listen on.")
+@click.option(
+    "--peer",
+    "peers",
+    type=Text(),
+    multiple=True,
+    required=True,
+    metavar="AET@HOST",
+    help="Who may send, by title and address; may be repeated. All others are rejected.",
+)
+@click.option(
+    "--keep-hours",
+    type=Number(min=0, max=1e6),
+    default=72.0,
+    show_default=True,
+    metavar="HOURS",
+    help="What was received is removed so long after it was measured and answered.",
+)
+@click.option(
+    "--jobs", type=Whole(1, 1024), metavar="N", help="Processes that measure.", show_default="one for each core"
+)
+@options_of("receive")
+@out_option("FOLDER", "Folder for the queue and the results.", required=True)
+@click.pass_context
+def receive_command(
+    context: click.Context,
+    /,
+    out: Path,
+    title: str,
+    port: int,
+    bind: str,
+    peers: tuple[str, ...],
+    keep_hours: float,
+    jobs: int | None,
+    **values: Any,
+) -> None:
+    """See the command's help text above."""
+    from stream.app.options.session_options import SessionOptions
+    from stream.receiver.run import ReceiverOptions, run_receiver
+
+    run_receiver(
+        ReceiverOptions(
+            session=build_options(SessionOptions, values, out=out, from_files=from_files(context)),
+            out=out,
+            title=title,
+            port=port,
+            bind=bind,
+            peers=peers,
+            keep_hours=keep_hours,
+            jobs=jobs,
+        )
+    )

@@ -1,0 +1,46 @@
+"""Hands the received objects to a batch, oldest first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stream.batch.finding import Found
+from stream.batch.recordings import Form, Recording
+
+if TYPE_CHECKING:
+    from stream.receiver.queue import ReceivedQueue
+
+DIGITS = 16
+
+
+class QueueIntake:
+    """A `stream.batch.intake.Intake` of a queue.
+
+    Args:
+        queue: of what was received.
+    """
+
+    is_exhausted = False
+    is_endless = True
+
+    def __init__(self, queue: ReceivedQueue) -> None:
+        self._queue = queue
+        self._handed: set[str] = set()
+
+    def poll(self) -> Found:
+        """What was received since the last call."""
+        new = [key for key in self._queue.waiting() if key not in self._handed]
+        self._handed.update(new)
+        return Found(
+            recordings=[
+                Recording(f"received {key[:DIGITS]}", str(self._queue.path_of(key)), Form.DICOM_OBJECT) for key in new
+            ]
+        )
+
+    def ended(self, recording: Recording) -> None:
+        """Its file stays until it was answered."""
+
+
+def key_of(recording: Recording) -> str:
+    """The key in the queue of a recording that this made."""
+    return recording.path.rpartition("/")[2].removesuffix(".dcm")

@@ -1,0 +1,72 @@
+"""DCMTK's tools as scanner and archive."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import socket
+import subprocess
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SCANNER = "SCANNER"
+
+
+@functools.cache
+def tool(name: str) -> str:
+    """The path of a tool of DCMTK; pynetdicom installs others by the same names. Skips the test without it."""
+    for folder in os.environ.get("PATH", "").split(os.pathsep):
+        path = shutil.which(name, path=folder)
+        if path and b"dcmtk" in subprocess.run([path, "--version"], capture_output=True, check=False).stdout:
+            return path
+    pytest.skip("needs DCMTK (Debian's dcmtk), which is not installed")
+
+
+def call(name: str, port: int, *files: Path, title: str = SCANNER, called: str = "PARTUM") -> tuple[int, str]:
+    """Runs `storescu` or `echoscu`; returns its exit code and what it says."""
+    command = [tool(name), "-v", "-aet", title, "-aec", called, "127.0.0.1", str(port), *map(str, files)]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return found.returncode, found.stdout + found.stderr
+
+
+def free_port() -> int:
+    """One that nobody listens on now."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        return int(unused.getsockname()[1])
+
+
+def cut_after(count: int, port: int) -> Iterator[int]:
+    """A port whose connections go to another one and are cut after so many bytes."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def relay() -> None:
+            near, _ = listening.accept()
+            with near, socket.create_connection(("127.0.0.1", port)) as far:
+                back = threading.Thread(target=_copy, args=(far, near, 1 << 30))
+                back.start()
+                _copy(near, far, count)
+                for each in (near, far):
+                    each.shutdown(socket.SHUT_RDWR)
+                back.join()
+
+        thread = threading.Thread(target=relay)
+        thread.start()
+        yield listening.getsockname()[1]
+        thread.join()
+
+
+def _copy(one: socket.socket, other: socket.socket, count: int) -> None:
+    try:
+        while count > 0 and (data := one.recv(min(count, 4096))):
+            other.sendall(data)
+            count -= len(data)
+    except OSError:
+        pass

@@ -1,0 +1,101 @@
+"""`partum receive` as a scanner meets it: killed in between, it loses nothing and does nothing twice."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY
+from tests.fakes.dcmtk import SCANNER, call, free_port, tool
+from tests.samples.dicom_files import PATIENT, native, smooth
+
+pytestmark = pytest.mark.slow
+
+
+class Receiver:
+    """`partum receive` in a process."""
+
+    def __init__(self, out: Path, *more: str) -> None:
+        self.port = free_port()
+        arguments = ["--peer", f"{SCANNER}@127.0.0.1", "--bind", "127.0.0.1", "--port", str(self.port), "-o", str(out)]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "partum", "receive", *arguments, "--jobs", "1", "--tables-only", *more],
+            cwd=REPOSITORY,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        self.said = ""
+        while "listening" not in self.said:
+            line = self.process.stdout.readline()
+            assert line, self.said
+            self.said += line
+
+    def end(self, number: signal.Signals) -> int:
+        self.process.send_signal(number)
+        said, _ = self.process.communicate(timeout=60)
+        self.said += said
+        return self.process.returncode
+
+
+def wait_for_results(out: Path, count: int, receiver: Receiver) -> None:
+    give_up = time.monotonic() + 120
+    while len(list((out / ".queue" / "done").iterdir())) < count:
+        assert time.monotonic() < give_up
+        assert receiver.process.poll() is None
+        time.sleep(0.01)
+
+
+def test_what_was_acknowledged_is_measured_once_whatever_is_killed(tmp_path: Path) -> None:
+    tool("storescu")
+    out = tmp_path / "out"
+    files = [native(tmp_path / f"{seed}.dcm", smooth(4, 64, 64, seed=seed)) for seed in range(3)]
+    still = native(tmp_path / "still.dcm", smooth(1, 64, 64, seed=9))
+    first = Receiver(out)
+    for file in files:
+        assert call("storescu", first.port, file)[0] == 0
+    first.end(signal.SIGKILL)
+    before = {path: path.stat().st_ino for path in out.glob("*/run.json")}
+    assert len(list((out / ".queue" / "received").iterdir())) == 3
+    second = Receiver(out, "--keep-hours", "0")
+    assert call("storescu", second.port, files[0])[0] == 0, "the scanner sends one once more"
+    assert call("storescu", second.port, still)[0] == 0
+    wait_for_results(out, 4, second)
+    assert second.end(signal.SIGTERM) == 0
+    runs = list(out.glob("*/run.json"))
+    assert len(runs) == 4
+    assert {path: path.stat().st_ino for path in before} == before
+    assert len(re.findall("received ", second.said)) <= 4, "nothing was measured twice"
+    third = Receiver(out, "--keep-hours", "0")
+    give_up = time.monotonic() + 60
+    while list((out / ".queue" / "received").iterdir()):
+        assert time.monotonic() < give_up, "the queue is emptied"
+        time.sleep(0.01)
+    assert third.end(signal.SIGTERM) == 0
+    said = first.said + second.said + third.said
+    outside = [path for path in out.rglob("*") if path.is_file() and ".queue" not in path.parts]
+    assert PATIENT not in said
+    assert not [path for path in outside if PATIENT.encode() in path.read_bytes()]
+
+
+def test_nobody_may_send_without_being_named(tmp_path: Path) -> None:
+    said = subprocess.run(
+        [sys.executable, "-m", "partum", "receive", "-o", str(tmp_path)],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert said.returncode == 2
+    assert "--peer" in said.stderr
