@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from engines.errors import PartumError
-    from stream.batch.progress import BatchProgress
     from stream.batch.recordings import Recording
+    from stream.batch.reporting.progress import BatchProgress
     from stream.batch.store import ResultStore
     from stream.batch.summary import Row
     from stream.batch.workers import Measured

@@ -14,11 +14,11 @@ from stream.app.signals import stopped_by_signals
 from stream.batch.backlog import Backlog
 from stream.batch.finding import Finder
 from stream.batch.intake import SETTLE_S, InputIntake, WatchingIntake
-from stream.batch.page import write_page
-from stream.batch.progress import BatchProgress
+from stream.batch.reporting.page import write_page
+from stream.batch.reporting.progress import BatchProgress
+from stream.batch.reporting.tables import write_csv, write_parquet
 from stream.batch.store import ResultStore
 from stream.batch.summary import COMPLETE
-from stream.batch.tables import write_csv, write_parquet
 from stream.batch.workers import Progress, Ready, WorkerPool, default_jobs
 from stream.common.clock import MonotonicClock
 from stream.common.errors import OutputError, StreamError

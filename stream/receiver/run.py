@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stream.app.signals import stopped_by_signals
-from stream.batch.progress import BatchProgress
+from stream.batch.reporting.progress import BatchProgress
 from stream.batch.run import OF_A_SESSION, Batch
 from stream.batch.store import ResultStore
 from stream.common.clock import MonotonicClock

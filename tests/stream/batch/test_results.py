@@ -15,10 +15,10 @@ from engines.errors import InferenceError
 from stream.batch.backlog import MOST_CRASHES, Backlog
 from stream.batch.finding import Finder
 from stream.batch.measuring import is_final
-from stream.batch.progress import BatchProgress
+from stream.batch.reporting.progress import BatchProgress
+from stream.batch.reporting.tables import write_csv, write_parquet
 from stream.batch.store import ResultStore
 from stream.batch.summary import COLUMNS, Course, Row, write_summary
-from stream.batch.tables import write_csv, write_parquet
 from stream.batch.workers import Failed, Measured, WorkerLost
 from stream.common.clock import ManualClock
 from stream.common.errors import OptionError, OutputError, SourceTruncated, SourceUnavailable, SourceUnreadable
