@@ -63,7 +63,7 @@ class AbsoluteInterval:
             aop_deg: the reading, degrees.
             expected_deg: its expected error, degrees; positive.
         """
-        scale = (expected_deg / self.usual_expected_deg) ** self.power
+        scale: float = (expected_deg / self.usual_expected_deg) ** self.power
         scale = min(max(scale, 1.0 / MOST_SCALE), MOST_SCALE)
         return self.half_deg * scale * (1.0 + self.growth * position(aop_deg))
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import av
 import av.error
 import cv2
+import numpy as np
 
 from stream.common.errors import OutputError
 from stream.outputs.pictures.drawing import Painter
@@ -121,7 +122,7 @@ class OverlayVideo:
             self._container.mux(self._stream.encode())
 
     def _encode(self, measurement: Measurement) -> None:
-        painted = cv2.cvtColor(self._painter.paint(measurement), cv2.COLOR_BGR2YUV_I420)
+        painted = np.asarray(cv2.cvtColor(self._painter.paint(measurement), cv2.COLOR_BGR2YUV_I420), np.uint8)
         picture = av.VideoFrame.from_ndarray(painted, format="yuv420p")
         # Encoders refuse a time that does not grow; a loop's seam or a repeated stamp must not end the film.
         pts = max(round(measurement.frame.pts * measurement.frame.time_base / TIME_BASE), self._last_pts + 1)

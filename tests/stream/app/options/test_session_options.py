@@ -16,10 +16,12 @@ from stream.app.options.declare import build_options, declared_fields, key_of
 from stream.app.options.session_options import SessionOptions
 from stream.app.options.shared import SHARED, shared_options
 from stream.app.options.values import ScannerProfile
+from stream.batch.commands.batch_command import batch_command
 from stream.frames.frame import PixelSpacing
 from stream.measurement.biometry import Orientation
 from stream.preprocessing import PreprocessingOptions
 from stream.preprocessing.sector.detection import Panes
+from stream.receiver.commands.receive_command import receive_command
 
 RENAMED = {"sources": "source", "duration": "duration_s", "spacing": "spacing_mm"}
 FULL = SessionOptions(
@@ -64,8 +66,10 @@ def test_a_configuration_file_can_hold_every_option_of_the_command_line(command:
 def test_an_option_is_declared_in_one_place_and_appears_everywhere() -> None:
     """The count that a new option is judged by: each of the four tables is all that says of its options."""
     declared_names = {each.name for kind in SHARED for each, _ in declared_fields(kind)}
-    taken = {str(each.name) for command in (replay_command, attach_command) for each in command.params}
-    assert taken - declared_names == {"source", "sources", "verbose", "config_file", "no_config"}
+    commands = (replay_command, attach_command, batch_command, receive_command)
+    taken = {str(each.name) for command in commands for each in command.params}
+    of_many = {"inputs", "jobs", "resume", "watch", "settle_s", "named", "title", "port", "bind", "peers", "keep_hours"}
+    assert taken - declared_names == {"source", "sources", "verbose", "config_file", "no_config"} | of_many
     assert declared_names - taken == set()
     assert declared_names <= {field.name for field in fields(SessionOptions)}
 
