@@ -43,7 +43,7 @@ LEAST_GAIN = 1e-4
 FARTHEST = 8.0
 """A constant moves by this factor at most from the default."""
 REST_VELOCITY_SD = 0.5
-"""Velocity of AoP at rest, degrees per second: breathing of 0.4 degrees at 0.3 Hz. More would take slow error for it."""
+"""Velocity of AoP at rest, degrees per second: breathing of 0.4 degrees at 0.3 Hz. More would take slow error in."""
 OUTLIER_SHARE, OUTLIER_SD_DEG = 0.03, 25.0
 """Readings that are off altogether, so that they are not taken for noise."""
 

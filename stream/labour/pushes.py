@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PEAK_PERCENTILE = 95.0
 """Of the smoothed course within a push: what is called its peak."""
 REST_S = 6.0
-"""The rest of a push is the median of the smoothed course over so long before it, or after it where too little is."""
+"""The rest of a push is the mean of the smoothed course over so long before it, or after it where too little is."""
 LEAST_RISE_DEG = 6.0
 """A push rises by so much at least, from rest to peak."""
 LEAST_PUSH_S, MOST_PUSH_S = 2.0, 30.0
@@ -37,7 +37,7 @@ FALL_S = 5.0
 """After half of a push has gone, the course is back at rest within so long."""
 TRIGGER_DEG = 5.0
 """A rise of the course by so much is looked at."""
-SUREST = 4.0
+SUREST = 3.5
 """A push rises by so many of its own deviations at least."""
 LOW_S = 8.0
 """A rise is looked for above the lowest value of so long before it; a slower one is no push."""
@@ -215,7 +215,7 @@ class _Piece:
         """Value and deviation of the rest before the push; of that after it where less than 1 s is before it."""
         before = max(free_s, start - REST_S)
         inside = self._between(before, start) if start - before >= 1.0 else self._between(end, end + REST_S)
-        return (float(np.median(self.course.value[inside])), self._deviation(inside)) if len(inside) else None
+        return (float(np.mean(self.course.value[inside])), self._deviation(inside)) if len(inside) else None
 
     def _peak(self, start: float, end: float, up: int, down: int) -> tuple[float, float]:
         """`PEAK_PERCENTILE` of the course from start to end as a mean over half the push, and its deviation.

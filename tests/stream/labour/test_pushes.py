@@ -66,7 +66,7 @@ def matches(true: list[Push], found: list[Push]) -> list[tuple[Push, Push]]:
 
 
 def test_pushes_of_badly_measured_courses_are_found_and_their_levels_are_right() -> None:
-    t_s = np.arange(0.0, 90.0, 1 / 12)
+    t_s = np.arange(0.0, 90.0, 1 / 8)
     peaks, differences, inside = [], [], []
     expected = seen = 0
     for seed in range(3000, 3008):
@@ -89,7 +89,7 @@ def test_pushes_of_badly_measured_courses_are_found_and_their_levels_are_right()
 
 @pytest.mark.slow
 def test_no_push_is_found_in_an_hour_at_rest() -> None:
-    t_s = np.arange(0.0, 3600.0, 1 / 8)
+    t_s = np.arange(0.0, 3600.0, 1 / 5)
     rng = np.random.default_rng(11)
     truth = 118.0 + 0.2 / 60 * t_s + 0.6 * np.sin(2 * np.pi * 0.3 * t_s)
     truth += 4.0 * np.exp(-0.5 * ((t_s % 150.0 - 37.5) / 15.0) ** 2)  # contractions without pushes
