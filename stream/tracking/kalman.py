@@ -19,11 +19,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Self
 
     from numpy.typing import NDArray
@@ -120,15 +121,29 @@ def transition(noise: FilterNoise, dt_s: float) -> tuple[NDArray[np.float64], ND
     Source: the Singer model with acceleration replaced by velocity; Bar-Shalom, Li and Kirubarajan,
     Estimation with Applications to Tracking and Navigation, section 8.2.
     """
+    e, a, r, q00, q01, q11, q22 = transition_terms(noise, dt_s)
+    F = np.array([[1.0, a, 0.0], [0.0, e, 0.0], [0.0, 0.0, r]])
+    Q = np.array([[q00, q01, 0.0], [q01, q11, 0.0], [0.0, 0.0, q22]])
+    return F, Q
+
+
+def transition_terms(
+    noise: FilterNoise, dt_s: Any, *, exp: Callable[[Any], Any] = math.exp, expm1: Callable[[Any], Any] = math.expm1
+) -> tuple[Any, ...]:
+    """The numbers of which F and Q are made: e, T (1 - e), exp(-dt / correlation_s), Q00, Q01, Q11, Q22.
+
+    Args:
+        noise: of the signal.
+        dt_s: seconds; an array with NumPy's functions.
+        exp: of one number, or of an array.
+        expm1: likewise.
+    """
     T = noise.velocity_decay_s
-    e, a, b = math.exp(-dt_s / T), -math.expm1(-dt_s / T), -math.expm1(-2.0 * dt_s / T)
-    r, c = math.exp(-dt_s / noise.correlation_s), -math.expm1(-2.0 * dt_s / noise.correlation_s)
+    e, a, b = exp(-dt_s / T), -expm1(-dt_s / T), -expm1(-2.0 * dt_s / T)
+    r, c = exp(-dt_s / noise.correlation_s), -expm1(-2.0 * dt_s / noise.correlation_s)
     s2 = noise.velocity_sd**2
     q00 = 2.0 * s2 * T * (dt_s - 2.0 * T * a + 0.5 * T * b)
-    q01 = s2 * T * a * a
-    F = np.array([[1.0, T * a, 0.0], [0.0, e, 0.0], [0.0, 0.0, r]])
-    Q = np.array([[q00, q01, 0.0], [q01, s2 * b, 0.0], [0.0, 0.0, noise.correlated_sd**2 * c]])
-    return F, Q
+    return e, T * a, r, q00, s2 * T * a * a, s2 * b, noise.correlated_sd**2 * c
 
 
 def initial_belief(z: float, *, noise: FilterNoise, quality: float = 1.0) -> Belief:

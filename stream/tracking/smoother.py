@@ -7,14 +7,14 @@ it and after it, so it neither lags nor jumps. Letters as there.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stream.common.errors import TrackError
 from stream.tracking.hypothesis import LEAST_WEIGHT, OUTLIER_WEIGHT, edge_weight
-from stream.tracking.kalman import Belief, H, innovation, transition, update, update_noise_level
+from stream.tracking.kalman import H, transition_terms, update_noise_level
 from stream.tracking.tracker import AOP_NOISE_DEG, ENOUGH, LARGEST_VALUE, SHOW_S
 
 if TYPE_CHECKING:
@@ -141,50 +141,77 @@ def _student_weight(squared: Series, dof: float) -> Series:
 def _smooth_once(times: Series, values: Series, weights: Series, noise: FilterNoise) -> tuple[Series, Series, Series]:
     """Means (n, 3), covariances (n, 3, 3) and white variances (n,) under Gaussian noise of given weights.
 
-    Forwards the Kalman filter, backwards the modified Bryson-Frazier recursion, which inverts no matrix.
+    Forwards the Kalman filter, backwards the modified Bryson-Frazier recursion, which inverts no matrix; both in single
+    numbers, because an hour of video has a hundred thousand frames.
     Source: Bierman, Fixed interval smoothing with discrete measurements, Int. J. Control 18 (1973).
     """
-    gaussian = replace(noise, dof=math.inf)
-    passed, level = gaussian, 1.0
-    first = float(np.median(values[weights > 0]))
-    belief = Belief(
-        np.array([first, 0.0, 0.0]),
-        np.diag([(_DIFFUSE * noise.white_sd) ** 2, noise.velocity_sd**2, noise.correlated_sd**2]),
-    )
-    steps, variances = [], np.full(len(times), noise.white_sd**2)
-    before_s = since_s = float(times[0])
-    for row, t_s in enumerate(times.tolist()):
-        F, Q = transition(passed, t_s - before_s)
-        belief, before_s = Belief(F @ belief.x, F @ belief.P @ F.T + Q), t_s
-        gain: tuple[Series, float, float] | None = None
-        variances[row] = passed.white_sd**2
-        if weights[row] > 0:
-            y, HPH = innovation(belief, float(values[row]))
-            S = HPH + passed.white_sd**2 / float(weights[row])
-            gain = belief.P @ H / S, y, S
-            belief = update(belief, float(values[row]), noise=passed, quality=float(weights[row])).belief
-            level = update_noise_level(level, y * y / S, t_s - since_s, noise=noise)
-            passed, since_s = gaussian.at_level(level), t_s
-        steps.append((belief, F, gain))
-    means, covariances = _backwards(steps)
+    steps = np.diff(times, prepend=times[0])
+    terms = np.array(transition_terms(noise, steps, exp=np.exp, expm1=np.expm1))
+    forward, gains, variances = _forwards(terms, times, values, weights, noise)
+    pull, precision = _backwards(terms[:3], gains)
+    x, P = forward[:, :3], forward[:, list(_SYMMETRIC)].reshape(-1, 3, 3)
+    means = x - np.einsum("nij,nj->ni", P, pull)
+    covariances = P - P @ precision @ P
     return means, covariances, variances
 
 
-def _backwards(steps: list[tuple[Belief, Series, tuple[Series, float, float] | None]]) -> tuple[Series, Series]:
-    means, covariances = np.empty((len(steps), 3)), np.empty((len(steps), 3, 3))
-    pull, precision = np.zeros(3), np.zeros((3, 3))
-    for row in range(len(steps) - 1, -1, -1):
-        belief, F, gain = steps[row]
-        P = belief.P
-        means[row] = belief.x - P @ pull
-        covariances[row] = P - P @ precision @ P
-        if gain is not None:
-            K, y, S = gain
-            A = np.eye(3) - np.outer(K, H)
-            pull = A.T @ pull - H * (y / S)
-            precision = A.T @ precision @ A + np.outer(H, H) / S
-        pull, precision = F.T @ pull, F.T @ precision @ F
-    return means, covariances
+_SYMMETRIC = (3, 4, 5, 4, 6, 7, 5, 7, 8)  # places of P00, P01, P02, P11, P12, P22 after the three of x
+
+
+def _forwards(
+    terms: Series, times: Series, values: Series, weights: Series, noise: FilterNoise
+) -> tuple[Series, Series, Series]:
+    """Filtered x and P as rows of 9, gains as rows (K0, K1, K2, y, S), 0 without a reading, and white variances."""
+    R_nominal = noise.white_sd**2
+    p00, p11, p22 = (_DIFFUSE * noise.white_sd) ** 2, noise.velocity_sd**2, noise.correlated_sd**2
+    x0, x1, x2, p01, p02, p12 = float(np.median(values[weights > 0])), 0.0, 0.0, 0.0, 0.0, 0.0
+    forward, gains, variances = [], [], []
+    level, since_s = 1.0, float(times[0])
+    rows = zip(*terms.tolist(), times.tolist(), values.tolist(), weights.tolist(), strict=True)
+    for e, a, r, q00, q01, q11, q22, t_s, z, weight in rows:
+        x0, x1, x2 = x0 + a * x1, e * x1, r * x2
+        p00, p01, p02 = p00 + a * (2.0 * p01 + a * p11) + q00, e * (p01 + a * p11) + q01, r * (p02 + a * p12)
+        p11, p12, p22 = e * e * p11 + q11, e * r * p12, r * r * p22 + max(level, 1.0) * q22
+        variances.append(R_nominal * level)
+        gain = _NO_GAIN
+        if weight > 0.0:
+            g0, g1, g2 = p00 + p02, p01 + p12, p02 + p22
+            y, S = z - x0 - x2, g0 + g2 + R_nominal * level / weight
+            k0, k1, k2 = g0 / S, g1 / S, g2 / S
+            gain = k0, k1, k2, y, S
+            x0, x1, x2 = x0 + k0 * y, x1 + k1 * y, x2 + k2 * y
+            p00, p01, p02 = p00 - k0 * g0, p01 - k0 * g1, p02 - k0 * g2
+            p11, p12, p22 = p11 - k1 * g1, p12 - k1 * g2, p22 - k2 * g2
+            level, since_s = update_noise_level(level, y * y / S, t_s - since_s, noise=noise), t_s
+        forward.append((x0, x1, x2, p00, p01, p02, p11, p12, p22))
+        gains.append(gain)
+    return np.array(forward), np.array(gains), np.array(variances)
+
+
+_NO_GAIN = (0.0, 0.0, 0.0, 0.0, math.inf)  # of a frame without a reading
+
+
+def _backwards(moves: Series, gains: Series) -> tuple[Series, Series]:
+    """What later readings say of each moment: pulls (n, 3) and precisions (n, 3, 3).
+
+    With A = I - K H: pull = A' pull - H y / S and precision = A' precision A + H' H / S at a reading, then F' from the
+    left and F from the right, to the moment before.
+    """
+    pulls, precisions = [], []
+    l0 = l1 = l2 = m00 = m01 = m02 = m11 = m12 = m22 = 0.0
+    for (e, a, r), (k0, k1, k2, y, S) in zip(moves.T[::-1].tolist(), gains[::-1].tolist(), strict=True):
+        pulls.append((l0, l1, l2))
+        precisions.append((m00, m01, m02, m01, m11, m12, m02, m12, m22))
+        v0, v1, v2 = m00 * k0 + m01 * k1 + m02 * k2, m01 * k0 + m11 * k1 + m12 * k2, m02 * k0 + m12 * k1 + m22 * k2
+        both = k0 * v0 + k1 * v1 + k2 * v2 + 1.0 / S
+        off = k0 * l0 + k1 * l1 + k2 * l2 + y / S
+        l0, l2 = l0 - off, l2 - off
+        m00, m01, m02 = m00 - 2.0 * v0 + both, m01 - v1, m02 - v0 - v2 + both
+        m12, m22 = m12 - v1, m22 - 2.0 * v2 + both
+        l1, l2 = a * l0 + e * l1, r * l2
+        m11, m12, m22 = a * a * m00 + 2.0 * a * e * m01 + e * e * m11, r * (a * m02 + e * m12), r * r * m22
+        m01, m02 = a * m00 + e * m01, r * m02
+    return np.array(pulls[::-1]), np.array(precisions[::-1]).reshape(-1, 3, 3)
 
 
 def _edge_weights(times: Series, refused: NDArray[np.bool_]) -> Series:
