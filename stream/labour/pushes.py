@@ -25,7 +25,7 @@ PEAK_PERCENTILE = 95.0
 """Of the smoothed course within a push: what is called its peak."""
 REST_S = 6.0
 """The rest of a push is the mean of the smoothed course over so long before it, or after it where too little is."""
-LEAST_RISE_DEG = 6.0
+LEAST_RISE_DEG = 7.0
 """A push rises by so much at least, from rest to peak."""
 LEAST_PUSH_S, MOST_PUSH_S = 2.0, 30.0
 """A push lasts so long, at half its height. What stays up longer is another rest, or another view."""

@@ -36,9 +36,10 @@ def test_an_anchored_symphysis_follows_a_picture_that_turns_and_averages_its_rea
     pictures, landmarks, read = [], [], []
     for t in t_s:
         matrix = cv2.getRotationMatrix2D((100, 100), float(4.0 * np.sin(t)), 1.0)
-        pictures.append(cv2.warpAffine(texture, matrix, (200, 200), borderMode=cv2.BORDER_REFLECT))
+        turned = cv2.warpAffine(texture, matrix, (200, 200), borderMode=cv2.BORDER_REFLECT)
+        pictures.append(np.asarray(turned, np.uint8))
         true = np.array([[70.0, 80.0], [110.0, 95.0], [140.0, 150.0]]) @ matrix[:, :2].T + matrix[:, 2]
-        ends = true + np.vstack([rng.normal(0, 1.5, (2, 2)), np.zeros((1, 2))])
+        ends = np.asarray(true + np.vstack([rng.normal(0, 1.5, (2, 2)), np.zeros((1, 2))]), np.float64)
         landmarks.append(marks(ends))
         read.append(angle(ends))
     truth = angle(np.array([[70.0, 80.0], [110.0, 95.0], [140.0, 150.0]]))
