@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 MEMORY_S = 2.0
 """Over which the ends are averaged."""
-AROUND, ACROSS = 0.6, 0.35
+BONE, SURROUNDINGS = (0.6, 0.35), (1.3, 1.3)
 """Half axes of the ellipse around the PS within which the picture is registered, in lengths of the PS."""
 LEAST_CORNERS = 6
 MOST_RETURN_PX = 0.7
@@ -37,6 +37,8 @@ def anchored_aop(
     t_s: Series,
     aop_deg: Series,
     quality: Series,
+    *,
+    within: tuple[float, float] = BONE,
 ) -> Series:
     """AoP (n,) of each frame by the anchored symphysis, degrees; NaN where a frame has no reading.
 
@@ -46,12 +48,13 @@ def anchored_aop(
         t_s: (n,) of each frame.
         aop_deg: (n,) read from each; NaN where there is no reading.
         quality: (n,) of each reading; NaN likewise.
+        within: half axes of what is registered, in lengths of the PS.
     """
     motion, last = np.eye(3), None
     ends, motions, found = np.full((len(t_s), 4), np.nan), [], np.full(len(t_s), np.nan)
     for row, (picture, read) in enumerate(zip(pictures, landmarks, strict=True)):
         if row and last is not None:
-            motion = registered(pictures[row - 1], picture, last) @ motion
+            motion = registered(pictures[row - 1], picture, last, within=within) @ motion
         motions.append(motion)
         if read is None or not math.isfinite(aop_deg[row]):
             continue
@@ -67,13 +70,15 @@ def anchored_aop(
     return found
 
 
-def registered(before: NDArray[np.uint8], after: NDArray[np.uint8], read: Landmarks) -> NDArray[np.float64]:
+def registered(
+    before: NDArray[np.uint8], after: NDArray[np.uint8], read: Landmarks, *, within: tuple[float, float] = BONE
+) -> NDArray[np.float64]:
     """The rigid motion (3, 3) of the PS from one picture to the next; none where too few corners are found again."""
     superior, inferior = np.array(read.ps_superior), np.array(read.ps_inferior)
     along = inferior - superior
     length, middle = float(np.linalg.norm(along)), (superior + inferior) / 2
     region = np.zeros(before.shape, np.uint8)
-    axes = (round(AROUND * length), round(ACROSS * length))
+    axes = (round(within[0] * length), round(within[1] * length))
     cv2.ellipse(
         region,
         (round(middle[0]), round(middle[1])),

@@ -10,7 +10,7 @@ Writes `tracking.json` and `tracking.md` to OUT.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from calibration.data import open_dataset
 from calibration.evaluation.report import round_values
 from calibration.fitting.courses import Degradation, aop_course, degrade_course
 from calibration.fitting.probe_motion import HeadTurn, animate_still
-from calibration.studies.anchored_symphysis import anchored_aop
+from calibration.studies.anchored_symphysis import BONE, SURROUNDINGS, anchored_aop
 from calibration.studies.common import markdown_table
 from engines.errors import PartumError
 from engines.registry import load_engine
@@ -41,7 +41,7 @@ from stream.tracking.smoother import SmoothedCourse, smooth_course
 from stream.tracking.tracker import AOP_NOISE_DEG, Track
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -65,14 +65,14 @@ class Recorded:
     """A recording with known course; arrays (n,): times s, true and read AoP degrees (NaN: none), qualities.
 
     Attributes:
-        anchored: AoP by the anchored symphysis; None where there are no pictures.
+        anchored: AoP by the symphysis anchored to this or that; none where there are no pictures.
     """
 
     t_s: Series
     truth: Series
     read: Series
     quality: Series
-    anchored: Series | None = None
+    anchored: Mapping[str, Series] = field(default_factory=dict)
 
 
 Curve = tuple["Series", "Series"]
@@ -108,9 +108,9 @@ def curves(recorded: Recorded) -> dict[str, Curve]:
         f"fixed lag {LAG_S:g} s": filtered(*one, lag_s=LAG_S),
         "smoother": smoothed(*one),
     }
-    if recorded.anchored is not None:
-        bone = recorded.t_s, recorded.anchored, np.nan_to_num(recorded.quality)
-        found |= {"symphysis anchored, filter": filtered(*bone), "symphysis anchored, smoother": smoothed(*bone)}
+    for what, aop in recorded.anchored.items():
+        one = recorded.t_s, aop, np.nan_to_num(recorded.quality)
+        found |= {f"anchored to {what}, filter": filtered(*one), f"anchored to {what}, smoother": smoothed(*one)}
     return found
 
 
@@ -159,7 +159,10 @@ def read_pictures(engine: Engine, pictures: Sequence[NDArray[np.uint8]], t_s: Se
         landmarks.append(found.landmarks)
         if found.aop_deg is not None:
             read[row], quality[row] = found.aop_deg, found.quality
-    anchored = anchored_aop(pictures, landmarks, t_s, read, quality)
+    anchored = {
+        what: anchored_aop(pictures, landmarks, t_s, read, quality, within=within)
+        for what, within in (("the bone", BONE), ("its surroundings", SURROUNDINGS))
+    }
     return Recorded(t_s=t_s, truth=truth, read=read, quality=quality, anchored=anchored)
 
 

@@ -296,6 +296,36 @@ def tracking() -> str:
     return table(head, rows)
 
 
+def tracking_methods() -> str:
+    """Filter, fixed lag, smoother and the anchored symphysis beside each other."""
+    found = read("tracking")
+    kinds = ("simulated courses", "animated frames", "phantoms")
+    rows = []
+    for name in found["animated frames"]:
+        cells = [found[kind].get(name) for kind in kinds]
+        rows.append((name, *("" if cell is None else f"{cell['rmse_deg']:.2f}" for cell in cells)))
+    counts = ", ".join(f"{found['recordings'][kind]} {kind}" for kind in kinds)
+    text = (
+        f"RMSE of AoP in degrees over {counts}; of pictures without the mean error of each recording, which no filter"
+        f" can see ({source('tracking')})."
+    )
+    return f"{table(('method', *kinds), rows)}\n\n{paragraph(text)}"
+
+
+def tracking_pushes() -> str:
+    """How right pushes are on simulated courses."""
+    found = read("tracking")["pushes"]
+    peak, difference = found["peak"], found["difference"]
+    return paragraph(
+        f"On simulated courses with noise, outliers and gaps {found['judged']} of {found['true']} true pushes are found"
+        f" whole, and {found['found that are none']} that are none; in {found['hours at rest']:g} hour at rest"
+        f" {found['found at rest']}. The mean absolute error of the peak is {peak['mean_absolute_deg']:.2f} degrees (bias"
+        f" {peak['bias_deg']:+.2f}), of the difference {difference['mean_absolute_deg']:.2f}"
+        f" ({difference['bias_deg']:+.2f}); their intervals hold {100 * peak['inside']:.0f} and"
+        f" {100 * difference['inside']:.0f} % of them ({source('tracking')})."
+    )
+
+
 def orientation() -> str:
     found = results("orientation")
     folders = found["folders_in_100"]
