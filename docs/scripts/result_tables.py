@@ -407,6 +407,8 @@ def blocks() -> dict[str, Callable[[], str]]:
         live_ages,
         protocol_differences,
         tracking,
+        tracking_methods,
+        tracking_pushes,
         orientation,
         orientation_band,
         view_changes,
