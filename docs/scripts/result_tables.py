@@ -319,8 +319,8 @@ def tracking_pushes() -> str:
     return paragraph(
         f"On simulated courses with noise, outliers and gaps {found['judged']} of {found['true']} true pushes are found"
         f" whole, and {found['found that are none']} that are none; in {found['hours at rest']:g} hour at rest"
-        f" {found['found at rest']}. The mean absolute error of the peak is {peak['mean_absolute_deg']:.2f} degrees (bias"
-        f" {peak['bias_deg']:+.2f}), of the difference {difference['mean_absolute_deg']:.2f}"
+        f" {found['found at rest']}. The mean absolute error of the peak is {peak['mean_absolute_deg']:.2f} degrees"
+        f" (bias {peak['bias_deg']:+.2f}), of the difference {difference['mean_absolute_deg']:.2f}"
         f" ({difference['bias_deg']:+.2f}); their intervals hold {100 * peak['inside']:.0f} and"
         f" {100 * difference['inside']:.0f} % of them ({source('tracking')})."
     )
