@@ -163,7 +163,9 @@ class Painter:
         for start, end in edges.reshape(-1, 2):
             part = slice(int(start), int(end))
             _polyline(canvas, np.column_stack([x[part], y_of(table[part, 1])]), WHITE, 2)
-        draw_text(canvas, f"AoP, last {TREND_S:.0f} s, 95 % interval", (left, self.size[1] - 18), 12, GREY)
+        draw_text(
+            canvas, f"AoP, last {TREND_S:.0f} s, 95 % interval of repeatability", (left, self.size[1] - 18), 12, GREY
+        )
         draw_text(canvas, f"{now:.2f} s", (right - text_width_px(f"{now:.2f} s", 12), self.size[1] - 18), 12, GREY)
 
 
@@ -256,7 +258,7 @@ def _paint_panel(canvas: NDArray[np.uint8], measurement: Measurement, *, is_late
     _paint_value(canvas, measurement.hsd_min, f" {unit}", (x, 240), scale or 1.0, 40)
     if not scale:
         note = measurement.frame.spacing_note.partition(":")[0]
-        draw_text(canvas, f"not in mm: {note or 'no pixel spacing'}", (x, 314), 12, GREY)
+        draw_text(canvas, f"not in mm: {note or 'no pixel spacing'}", (x, 330), 12, GREY)
     probability = measurement.plane_probability
     shown = "—" if probability is None else f"{probability:.2f}"
     draw_text(canvas, f"standard plane  {shown}", (x, 356), 13, GREY)
@@ -307,5 +309,7 @@ def _paint_value(
     )
     low, high, kind = estimate.shown_interval
     interval = f"{low * scale:.{digits}f} to {high * scale:.{digits}f}{unit} {kind}"
-    trailing = "" if fresh else f", {estimate.status}, {estimate.age_s:.1f} s old"
-    draw_text(canvas, interval + trailing, (x, y + round(size_px * 1.25)), 14, GREY)
+    below = y + round(size_px * 1.25)
+    draw_text(canvas, interval, (x, below), 14, GREY)
+    if not fresh:
+        draw_text(canvas, f"{estimate.status}, {estimate.age_s:.1f} s old", (x, below + 19), 14, GREY)

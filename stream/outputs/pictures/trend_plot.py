@@ -149,7 +149,7 @@ def _draw(axes: Axes, column: dict[str, NDArray[np.float64]], name: str, label: 
         color="#56B4E9",
         alpha=0.35,
         lw=0,
-        label="95 % interval",
+        label="95 % interval of repeatability",
     )
     axes.plot(time, column[name], color="#0072B2", lw=1.6, label="tracked")
     axes.axvspan(np.nan, np.nan, color="0.9", lw=0, label="not measured")

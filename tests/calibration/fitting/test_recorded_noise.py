@@ -14,6 +14,7 @@ from calibration.errors import DataSetError
 from calibration.fitting.courses import Degradation, degrade_course
 from calibration.fitting.recorded_noise import fit_noise, pieces_of
 from stream.common.errors import OptionError
+from stream.labour.course import run_noise
 from stream.tracking.noise_file import NOISE_SCHEMA, noise_facts, read_noise
 from stream.tracking.tracker import AOP_NOISE_DEG
 from tests.samples.finished_runs import finished_run
@@ -61,6 +62,8 @@ def test_a_command_fits_them_and_a_run_takes_them(tmp_path: Path) -> None:
     assert noise.white_sd < AOP_NOISE_DEG.white_sd  # drawn pictures hardly tremble
     other = finished_run(tmp_path / "second", 12, noise=noise)
     assert other.options["noise"] == noise_facts(noise)
+    assert run_noise(other) == noise
+    assert run_noise(run) == AOP_NOISE_DEG
     widths = [each.table.numbers("aop_hi95_deg") - each.table.numbers("aop_lo95_deg") for each in (run, other)]
     assert abs(np.nanmean(widths[1]) - np.nanmean(widths[0][:12])) > 1.0
 
