@@ -230,6 +230,8 @@ class EngineDescription:
         compiled: by `torch.compile`.
         early_exit: only frames that may be standard planes are decoded (`engines.early_exit`).
         shared: several streams ask it (`engines.sharing`).
+        parallel: calls of `infer` that it runs side by side, from a thread each; a further one waits. More than 1 makes
+            more frames a second, and each of them takes longer.
     """
 
     backend: str
@@ -238,6 +240,7 @@ class EngineDescription:
     compiled: bool = False
     early_exit: bool = False
     shared: bool = False
+    parallel: int = 1
 
     @property
     def name(self) -> str:

@@ -19,7 +19,7 @@ from engines.redaction import looks_like_address, redact
 from engines.selection.failover import Candidate, FailoverEngine
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from engines.base import Engine
     from engines.onnx.model_file import ModelFile
@@ -47,6 +47,8 @@ class _Runtime:
     default: Path = DEFAULT_MODEL
     options: Mapping[str, Any] = field(default_factory=dict)
     is_automatic: bool = True
+    has_throughput: bool = False
+    """It can take several frames side by side."""
 
 
 _ONNXRUNTIME = "engines.backends.onnxruntime:OnnxRuntimeEngine"
@@ -58,7 +60,9 @@ _RUNTIMES: Mapping[str, _Runtime] = {
     "tensorrt": _Runtime(
         "engines.tensorrt.engine:TensorRtEngine", (("tensorrt", "tensorrt_rtx"), ("cuda",)), "partum[tensorrt]"
     ),
-    "openvino": _Runtime("engines.backends.openvino:OpenVinoEngine", (("openvino",),), "partum", DEFAULT_INT8_MODEL),
+    "openvino": _Runtime(
+        "engines.backends.openvino:OpenVinoEngine", (("openvino",),), "partum", DEFAULT_INT8_MODEL, has_throughput=True
+    ),
     "onnxruntime": _Runtime(_ONNXRUNTIME, (("onnxruntime",),), "partum[onnxruntime]", DEFAULT_INT8_MODEL),
     "torch": _Runtime(_TORCH, _TORCH_PACKAGES, "partum[torch]"),
     "onnxruntime-cuda": _Runtime(
@@ -98,7 +102,12 @@ def default_model(backend: str) -> Path:
 
 
 def load_engine(
-    model: str | Path | None = None, backend: str = AUTO, *, threads: int | None = None, early_exit: bool = False
+    model: str | Path | None = None,
+    backend: str = AUTO,
+    *,
+    threads: int | None = None,
+    early_exit: bool = False,
+    throughput: bool = False,
 ) -> Engine:
     """Loads a model file on a runtime and warms it up.
 
@@ -110,6 +119,8 @@ def load_engine(
             by name is never replaced by another.
         threads: cores the runtime may keep busy, 1 or more; None takes what is there.
         early_exit: decode only frames that may be standard planes (`engines.early_exit`).
+        throughput: for recordings and for several feeds: frames side by side where the back-end can
+            (`EngineDescription.parallel`), rather than each as soon as can be.
 
     Raises:
         ModelNotFound: there is no file at `model`.
@@ -128,12 +139,11 @@ def load_engine(
     path = None if model is None else Path(model)
     if isinstance(model, str) and looks_like_address(model) and not os.path.exists(model):
         raise ModelNotFound(f"{redact(model)}: is no model; give an ONNX file, or {REMOTE}host:port/name")
-    if backend != AUTO:
-        return _load(backend, path, threads, early_exit=early_exit)
-    return _load_first(path, threads, early_exit=early_exit)
+    load = partial(_load, path=path, threads=threads, early_exit=early_exit, throughput=throughput)
+    return load(backend) if backend != AUTO else _load_first(path, load)
 
 
-def _load_first(path: Path | None, threads: int | None, *, early_exit: bool) -> Engine:
+def _load_first(path: Path | None, load: Callable[[str], Engine]) -> Engine:
     """The first automatic back-end that starts; the next one goes on where it fails."""
     if path is not None:
         read_model_file(path)  # what is wrong with the file is no fault of a back-end
@@ -145,7 +155,7 @@ def _load_first(path: Path | None, threads: int | None, *, early_exit: bool) -> 
         if missing := _missing(runtime):
             absent.append(f"back-end {name}: {missing}")
             continue
-        candidates.append(Candidate(name, partial(_load, name, path, threads, early_exit=early_exit)))
+        candidates.append(Candidate(name, partial(load, name)))
     try:
         engine = FailoverEngine(candidates)
     except EngineUnavailable as error:
@@ -156,7 +166,7 @@ def _load_first(path: Path | None, threads: int | None, *, early_exit: bool) -> 
 
 
 def load_runtime(
-    file: ModelFile, backend: str, *, threads: int | None = None, heads_only: bool = False
+    file: ModelFile, backend: str, *, threads: int | None = None, heads_only: bool = False, throughput: bool = False
 ) -> RuntimeEngine:
     """Starts a named back-end with a model that was read already; see `load_engine`."""
     runtime = _RUNTIMES[backend]
@@ -165,17 +175,21 @@ def load_runtime(
     module, _, engine = runtime.target.partition(":")
     make = getattr(importlib.import_module(module), engine)
     options = {"heads_only": True} if heads_only else {}
+    if throughput and runtime.has_throughput:
+        options["throughput"] = True
     made: RuntimeEngine = make(file, threads=threads, **options, **runtime.options)
     return made
 
 
-def _load(name: str, path: Path | None, threads: int | None, *, early_exit: bool) -> Engine:
+def _load(name: str, *, path: Path | None, threads: int | None, early_exit: bool, throughput: bool) -> Engine:
     file = read_model_file(path or _RUNTIMES[name].default)
-    whole = load_runtime(file, name, threads=threads)
+    # Which frame came before tells an early exit what to run, so it takes them one after the other.
+    load = partial(load_runtime, file, name, threads=threads, throughput=throughput and not early_exit)
+    whole = load()
     if not early_exit:
         return whole
     try:
-        heads = load_runtime(file, name, threads=threads, heads_only=True)
+        heads = load(heads_only=True)
     except BaseException as error:
         close_after(error, whole.close)
         raise

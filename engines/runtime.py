@@ -6,6 +6,7 @@ import os
 import re
 import threading
 from abc import abstractmethod
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
@@ -16,7 +17,7 @@ from engines.closing import close_after
 from engines.errors import EngineUnavailable, InferenceError, ModelMismatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -26,19 +27,20 @@ if TYPE_CHECKING:
 class RuntimeEngine(Engine):
     """An `engines.base.Engine`: a runtime fills in `_run` and `_release`.
 
-    One call at a time: threads that share an engine wait for each other, and `close` waits for the call under way. A
-    runtime that fails has answered nothing, and what it answers next is what it is asked next.
+    As many calls at a time as its description says, mostly one: further threads wait, and `close` waits for the calls
+    under way. A runtime that fails has answered nothing, and what it answers next is what it is asked next.
     """
 
     failures: tuple[type[Exception], ...] = (RuntimeError,)
     """What the runtime raises when it fails; each runtime's own."""
 
-    _call: threading.Lock
+    _calls: threading.Condition
+    _running: int
 
     def __new__(cls, *_: object, **__: object) -> Self:
         """An engine has its lock before its start, which may fail and be closed."""
         engine = super().__new__(cls)
-        engine._call = threading.Lock()
+        engine._calls, engine._running = threading.Condition(), 0
         return engine
 
     def __init__(self, description: EngineDescription, spec: ModelSpec) -> None:
@@ -62,9 +64,7 @@ class RuntimeEngine(Engine):
             InferenceError: the engine is closed, the runtime failed, or an answer is not a finite number.
         """
         check_images(images, self.spec)
-        with self._call:
-            if not self._open:
-                raise InferenceError(f"{self.name}: closed already; load the engine again")
+        with self._call():
             try:
                 outputs = self._run(np.ascontiguousarray(images))
             except self.failures as error:
@@ -76,9 +76,25 @@ class RuntimeEngine(Engine):
         check_answer(answer, images, engine=self.name)
         return answer
 
+    @contextmanager
+    def _call(self) -> Iterator[None]:
+        """Waits until one more call may run; InferenceError where the engine is closed by then."""
+        with self._calls:
+            self._calls.wait_for(lambda: self._running < self.description.parallel)
+            if not self._open:
+                raise InferenceError(f"{self.name}: closed already; load the engine again")
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._calls:
+                self._running -= 1
+                self._calls.notify_all()
+
     def close(self) -> None:
         """Frees the runtime's objects, all of them whatever fails on the way; raises the first error."""
-        with self._call:
+        with self._calls:
+            self._calls.wait_for(lambda: not self._running)
             if self._open:
                 self._open = False
                 self._release()

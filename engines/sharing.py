@@ -1,7 +1,9 @@
 """One engine shared by several streams: waiting frames run as one batch.
 
 Nothing waits for a batch to fill: while the device is busy frames gather, and when it is free they run together. A
-stream alone pays no delay, and many share the cost of a launch.
+stream alone pays no delay, and many share the cost of a launch. An engine that takes several calls side by side, as one
+of a CPU does for throughput, gets the waiting frames one by one instead: there a batch gains nothing over that, and a
+frame would wait for the others of its batch.
 """
 
 from __future__ import annotations
@@ -48,8 +50,12 @@ class SharedEngine:
         self._open = True
         self.batches = 0
         self.frames = 0
-        self._worker = threading.Thread(target=self._work, name="partum-shared-engine", daemon=True)
-        self._worker.start()
+        self._workers = [
+            threading.Thread(target=self._work, name="partum-shared-engine", daemon=True)
+            for _ in range(engine.description.parallel)
+        ]
+        for worker in self._workers:
+            worker.start()
 
     @property
     def name(self) -> str:
@@ -91,8 +97,8 @@ class SharedEngine:
         """Answers what waits, then frees the engine, whatever fails on the way. Closing twice is harmless."""
         with self._changed:
             self._open = False
-            self._changed.notify()
-        close_all(self._worker.join, self._engine.close)
+            self._changed.notify_all()
+        close_all(*(worker.join for worker in self._workers), self._engine.close)
 
     def __enter__(self) -> Self:
         return self
@@ -110,8 +116,6 @@ class SharedEngine:
 
     def _answer(self, batch: list[tuple[NDArray[np.uint8], Future[Prediction]]]) -> None:
         """Runs a batch and gives each submission its own rows, or all of them the error."""
-        self.batches += 1
-        self.frames += sum(len(images) for images, _ in batch)
         try:
             together = np.concatenate([images for images, _ in batch])
             found = self._engine.infer(together)
@@ -134,9 +138,12 @@ class SharedEngine:
             self._changed.wait_for(lambda: self._waiting or not self._open)
             batch = [self._waiting.popleft()] if self._waiting else []
             count = sum(len(images) for images, _ in batch)
-            while self._waiting and count + len(self._waiting[0][0]) <= self._max_batch:
+            most = self._max_batch if len(self._workers) == 1 else 0
+            while self._waiting and count + len(self._waiting[0][0]) <= most:
                 batch.append(self._waiting.popleft())
                 count += len(batch[-1][0])
+            self.batches += bool(batch)
+            self.frames += count
             return batch
 
 

@@ -113,7 +113,7 @@ class StreamResult:
 def bench_stream(options: StreamOptions) -> dict[str, Any]:
     """Runs all repeats; see the module's words for what is in the result."""
     began = time.perf_counter()
-    engine: Engine = load_engine(options.model, options.backend)
+    engine = _engine_for(options)
     load_ms = (time.perf_counter() - began) * 1e3
     with ExitStack() as stack:
         stack.callback(engine.close)
@@ -151,6 +151,11 @@ def bench_stream(options: StreamOptions) -> dict[str, Any]:
         "resident_mb": {"before": first_rss, "after": resident_mb(), "peak": peak_mb()},
         "repeats": repeats,
     }
+
+
+def _engine_for(options: StreamOptions) -> Engine:
+    """An engine as a session loads it: for throughput of a recording and of several feeds, for latency of one feed."""
+    return load_engine(options.model, options.backend, throughput=options.rate_hz is None or options.streams > 1)
 
 
 def one_repeat(options: StreamOptions, engine: Engine, *, frames: int) -> tuple[dict[str, Any], list[StreamResult]]:
@@ -305,9 +310,11 @@ def find_capacity(options: StreamOptions, *, most: int) -> dict[str, Any]:
     """
     assert options.rate_hz is not None, "feeds have a rate"
     tried, carried = [], 0
-    with load_engine(options.model, options.backend) as engine, one_opencv_thread():
+    with one_opencv_thread():
         for streams in range(1, most + 1):
-            repeat, _ = one_repeat(replace(options, streams=streams), engine, frames=options.frames)
+            beside = replace(options, streams=streams)
+            with _engine_for(beside) as engine:
+                repeat, _ = one_repeat(beside, engine, frames=options.frames)
             p99_ms = repeat["latency_ms"]["p99"]
             is_carried = repeat["dropped_share"] <= MOST_DROPPED and p99_ms <= 2e3 / options.rate_hz
             tried.append(

@@ -3,7 +3,9 @@
 (a) the loop most people write: `cv2.VideoCapture`, PyTorch in eager mode, masks, `fitEllipse`, the tangent;
     with the paper's network (U-Net of 64 to 1024 channels, 512 x 512), and with the model that ships;
 (b) the same loop with the model that ships in ONNX Runtime;
-(c) for the measuring alone: the challenge's way (ellipses of the largest contours on the enlarged mask; see
+(c) the loop that Roboflow's supervision documents, with its reader, its detections and its file of results around the
+    same model file in ONNX Runtime; left out where supervision is not installed;
+(d) for the measuring alone: the challenge's way (ellipses of the largest contours on the enlarged mask; see
     `stream.measurement.protocols`) beside ours.
 
 The loops find no sector, mask no names, track nothing, and know no interval: they do less than the pipeline does.
@@ -11,11 +13,15 @@ The loops find no sector, mask no names, track nothing, and know no interval: th
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import math
 import statistics
+import tempfile
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,11 +32,9 @@ from calibration.learning.settings.training import load_config
 from engines.registry import DEFAULT_MODEL, load_engine
 from engines.sharing import BorrowedEngine
 from stream.common.clock import MonotonicClock
+from stream.common.opencv_threads import one_opencv_thread
 from stream.measurement.protocols import PROTOCOLS, measure
 from stream.phantom.source import PhantomSource
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 Segment = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """(1, 1, H, W) float32 to logits (1, 3, h, w)."""
@@ -54,6 +58,34 @@ def naive_loop(path: Path, segment: Segment, side: int, frames: int) -> tuple[fl
     took_s = time.perf_counter() - began
     capture.release()
     return took_s, angles
+
+
+def supervision_loop(path: Path, segment: Segment, side: int, frames: int) -> float:
+    """Seconds for so many frames by the loop of Roboflow's supervision, with its reading ahead and its file.
+
+    Raises:
+        ImportError: supervision is not installed.
+    """
+    supervision: Any = importlib.import_module("supervision")
+
+    def pictures() -> Iterator[NDArray[np.uint8]]:
+        while True:
+            yield from supervision.get_video_frames_generator(str(path), prefetch=4)
+
+    with tempfile.TemporaryDirectory() as folder, supervision.CSVSink(str(Path(folder) / "detections.csv")) as sink:
+        began = time.perf_counter()
+        for number, picture in zip(range(frames), pictures(), strict=False):
+            grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
+            small = cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA)
+            logits = segment((small.astype(np.float32) / np.float32(255))[None, None])
+            labels = logits[0].argmax(axis=0).astype(np.uint8)
+            labels = cv2.resize(labels, grey.shape[::-1], interpolation=cv2.INTER_NEAREST)
+            there = np.array([code for code in (1, 2) if (labels == code).any()], int)
+            masks = labels[None] == there[:, None, None]
+            boxes = supervision.mask_to_xyxy(masks) if len(there) else np.empty((0, 4))
+            found = supervision.Detections(xyxy=boxes, mask=masks if len(there) else None, class_id=there)
+            sink.append(found, {"frame": number, "aop_deg": naive_angle(labels)})
+        return time.perf_counter() - began
 
 
 def naive_angle(labels: NDArray[np.uint8]) -> float | None:
@@ -101,6 +133,7 @@ def bench_peers(clip: Path, *, rounds: int = 3, frames: int = 60, paper_frames: 
 
 
 OURS = "partum, whole pipeline, as fast as possible"
+SUPERVISION = "supervision's loop, our model, ONNX Runtime"
 
 
 def _loops(clip: Path, frames: int, paper_frames: int) -> dict[str, Callable[[], float]]:
@@ -108,7 +141,7 @@ def _loops(clip: Path, frames: int, paper_frames: int) -> dict[str, Callable[[],
     paper, paper_side = _paper_network()
     torch_engine = load_engine(DEFAULT_MODEL, "torch")
     onnx_engine = load_engine(DEFAULT_MODEL, "onnxruntime")
-    ours = load_engine()
+    ours = load_engine(throughput=True)
     side = torch_engine.spec.height
 
     def through(engine: Any) -> Segment:
@@ -126,15 +159,22 @@ def _loops(clip: Path, frames: int, paper_frames: int) -> dict[str, Callable[[],
 
         return run
 
+    def supervised() -> float:
+        supervision_loop(clip, through(onnx_engine), side, 1)
+        return frames / supervision_loop(clip, through(onnx_engine), side, frames)
+
     def pipeline() -> float:
         options = StreamOptions(source=str(clip), rate_hz=None, frames=300)
-        repeat, _ = one_repeat(options, BorrowedEngine(ours), frames=options.frames)
+        with one_opencv_thread():
+            repeat, _ = one_repeat(options, BorrowedEngine(ours), frames=options.frames)
         return float(repeat["frames_per_second"])
 
+    has_supervision = importlib.util.find_spec("supervision") is not None
     return {
         "naive loop, the paper's U-Net at 512 x 512, torch eager": naive(paper, paper_side, paper_frames),
         "naive loop, our model, torch eager": naive(through(torch_engine), side, frames),
         "naive loop, our model, ONNX Runtime": naive(through(onnx_engine), side, frames),
+        **({SUPERVISION: supervised} if has_supervision else {}),
         OURS: pipeline,
     }
 

@@ -12,6 +12,9 @@ from importlib import metadata
 from pathlib import Path
 
 RESULTS = Path(__file__).parent.parent / "results"
+ISA_LIMITS = ("OV_CPU_MAX_ISA", "ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY")
+"""Variables of the environment that keep OpenVINO's own kernels, oneDNN (in OpenVINO and torch) and torch's own kernels
+to an older processor's instructions. ONNX Runtime has none."""
 PACKAGES = ("partum", "av", "numpy", "opencv-python-headless", "openvino", "onnxruntime", "torch")
 
 
@@ -26,6 +29,7 @@ def describe_machine() -> dict[str, object]:
     return {
         "commit": _commit(),
         "processor": _processor(),
+        "instructions": _instructions(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "governor": _first_line(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
         "gpu": _gpu(),
@@ -85,6 +89,20 @@ def _gpu() -> str | None:
         return str(CudaRuntime().device(0).name)
     except EngineError:
         return None
+
+
+def _instructions() -> dict[str, object]:
+    """Whether the processor multiplies bytes in one step (VNNI), and what keeps the runtimes to fewer instructions."""
+    limits = {name: os.environ[name] for name in ISA_LIMITS if name in os.environ}
+    return {"vnni": bool(_flags() & {"avx512_vnni", "avx_vnni"}), "limited_to": limits}
+
+
+def _flags() -> set[str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return set()
+    return next((set(line.partition(":")[2].split()) for line in lines if line.startswith("flags")), set())
 
 
 def _first_line(path: Path) -> str | None:

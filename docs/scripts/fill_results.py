@@ -14,7 +14,8 @@ import re
 import sys
 from pathlib import Path
 
-from result_tables import LINK, RESULTS, blocks
+from result_files import LINK, RESULTS
+from result_tables import blocks
 
 REPOSITORY = RESULTS.parents[1]
 BLOCK = re.compile(r"(<!-- results: ([a-z0-9-]+) -->\n).*?(<!-- /results -->)", flags=re.DOTALL)

@@ -6,42 +6,22 @@ folder of the result files, as seen from the document.
 
 from __future__ import annotations
 
-import json
-import textwrap
-from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from result_files import PROTOCOLS, RESULTS, paragraph, read, results, source, table
+from speed_tables import (
+    batch,
+    engines_speed,
+    live_ages,
+    parts_speed,
+    peers_speed,
+    stream_costs,
+    stream_limits,
+    stream_speed,
+)
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
-LINK = "{results}"
-PROTOCOLS = ("robust", "iugc2024", "fhps2023")
-
-
-def read(name: str) -> Any:
-    return json.loads((RESULTS / f"{name}.json").read_text())
-
-
-def results(name: str) -> Any:
-    return read(name)["results"]
-
-
-def source(name: str) -> str:
-    """A link to the result file that a number comes from."""
-    return f"[`{name}.json`]({LINK}/{name}.json)"
-
-
-def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    titles = list(head)
-    lines = ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles)]
-    lines += ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join(lines)
-
-
-def paragraph(text: str) -> str:
-    return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)
+    from collections.abc import Callable
 
 
 def of_errors(errors: dict[str, float]) -> str:
@@ -161,102 +141,6 @@ def plane_gate() -> str:
     auc = f"AUC of the plane logit on the labelled planes among them: {found['plane_auc_on_held_out_planes']:.2f}."
     head = ("held-out frames, each alone", "frames", "called standard", "measured")
     return f"{table(head, rows)}\n\n{auc}"
-
-
-def parts_speed() -> str:
-    found = results("components")
-    engines, exits, geometry = found["engine_ms_batch_1"], found["early_exit_ms"], found["geometry_cpu_ms_256"]
-    names = "; ".join(f"{name.removesuffix(' CPU')} {ms:.1f} ms" for name, ms in engines.items())
-    measured = ", ".join(f"`{protocol}` {geometry[protocol]:.2f} ms" for protocol in PROTOCOLS)
-    standard, other = exits["early exit, standard planes"], exits["early exit, other planes"]
-    hand_off = found["hand_off_us"]
-    return table(
-        ("part", "time"),
-        [
-            ("network, one frame, 2 threads", names),
-            ("network with early exit", f"{standard:.1f} ms on standard planes, {other:.1f} ms on others"),
-            ("geometry at 256 x 256, CPU time", measured),
-            ("making both structures convex, CPU time", f"{found['convex_cpu_ms_256']:.1f} ms"),
-            ("one update of one track, CPU time", f"{found['tracking_cpu_us'] / 1000:.2f} ms"),
-            ("hand-off between threads", f"p50 {hand_off['p50']:.0f} us, p99 {hand_off['p99']:.0f} us"),
-            ("simulator at 512 x 512", f"{found['phantom_fps_512']:.0f} frames per second"),
-        ],
-    )
-
-
-def engines_speed() -> str:
-    rows = []
-    for name, found in read("bench_model")["engines"].items():
-        latency = found["latency_ms"]
-        times = " / ".join(f"{latency[share]:.1f}" for share in ("p50", "p90", "p99"))
-        moved = found["agreement"]["aop_delta_deg"]["robust"]["p95"]
-        limit = found["roofline"]
-        share = f"{limit['share_of_limit']:.0%}, {limit['limited_by']}"
-        rows.append((name, times, f"{moved:.2f}", share))
-    head = ("engine", "p50 / p90 / p99, ms", "AoP changes by, degrees (p95)", "share of the machine's limit")
-    return table(head, rows)
-
-
-def stream_speed() -> str:
-    rows = []
-    for name, option in (("stream_asap", "--asap"), ("stream_30hz", "--rate 30"), ("stream_60hz", "--rate 60")):
-        found = results(name)
-        latency = found["latency_ms"]
-        numbers = " / ".join(f"{latency[share]:.1f}" for share in ("p50", "p99", "p99.9")) if latency else ""
-        dropped = f"{median(repeat['dropped_share'] for repeat in found['repeats']):.2%}" if latency else "none"
-        rows.append((f"`{option}` ({source(name)})", f"{found['frames_per_second']:.0f}", numbers, dropped))
-    head = ("`partum bench stream`", "frames per second", "latency p50 / p99 / p99.9, ms", "dropped")
-    return table(head, rows)
-
-
-def stream_costs() -> str:
-    found, capacity = results("stream_asap"), results("stream_30hz")["capacity"]["streams"]
-    total, rest = found["cpu_ms_per_frame"], found["cpu_ms_per_frame_without_network"]
-    (long,) = results("stream_100k")["repeats"]
-    first, *_, last = long["resident_mb_by_tenths"]
-    return paragraph(
-        f"At 30 Hz this machine carries {capacity} feeds. A frame costs {total:.0f} ms of CPU time, {rest:.1f} ms of"
-        f" them outside the network, decoding included. Over 100,000 frames memory goes from {first:.0f} to {last:.0f}"
-        f" MiB ({source('stream_100k')})."
-    )
-
-
-def peers_speed() -> str:
-    found = results("peers")
-    times = found["times_as_fast_as"]
-    rows = [
-        (name, f"{rate:.1f}", f"{times[name]:.1f}" if name in times else "")
-        for name, rate in found["frames_per_second"].items()
-    ]
-    return table(("program", "frames per second", "Partum is so many times as fast"), rows)
-
-
-def live_ages() -> str:
-    rows = []
-    for name, found in results("live").items():
-        if "read_ms" in found:
-            ages = [f"{found[when]['p50']:.0f} / {found[when]['p95']:.0f} ms" for when in ("read_ms", "measured_ms")]
-            rows.append((name, *ages))
-        else:
-            rows.append((name.removesuffix(", read_ms"), f"{found['p50']:.1f} / {found['p95']:.1f} ms", ""))
-    return table(("feed", "age when read, median / 95th percentile", "age when measured"), rows)
-
-
-def batch() -> str:
-    found = results("batch")
-    rows = [
-        (
-            length,
-            str(each["recordings"]),
-            f"{each['replays_s']:.0f} s",
-            f"{each['batch_s']:.0f} s",
-            f"{each['ratio']:.1f}",
-        )
-        for length, each in found.items()
-        if isinstance(each, dict)
-    ]
-    head = ("each is", "recordings", "`replay` of one after the other, s", "`batch`, s", "throughput, times")
-    return f"On {found['cores']} cores, films included, from {source('batch')}:\n\n{table(head, rows)}"
 
 
 def protocol_differences() -> str:
@@ -402,6 +286,7 @@ def blocks() -> dict[str, Callable[[], str]]:
         parts_speed,
         engines_speed,
         stream_speed,
+        stream_limits,
         stream_costs,
         peers_speed,
         live_ages,

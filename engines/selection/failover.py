@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,7 @@ class FailoverEngine(Engine):
         self._notices: list[str] = []
         self._errors: list[Exception] = []
         self._is_open = True
+        self._replacing = threading.Lock()
         started = self._start_next()
         if started is None:
             reasons = "; ".join(self._notices) or "none is installed"
@@ -91,14 +93,18 @@ class FailoverEngine(Engine):
         if not self._is_open:
             raise InferenceError(f"{self.name}: closed already; load the engine again")
         while True:
+            with self._replacing:
+                engine, answering = self._engine, self._answering
             try:
-                answer = self._engine.infer(images)
+                answer = engine.infer(images)
             except ModelMismatch:
                 raise
             except EngineError as error:
-                self._replace(error)
+                with self._replacing:
+                    if self._engine is engine:  # else a call beside this one was the first to see it fail
+                        self._replace(error)
             else:
-                return replace(answer, engine=self._answering)
+                return replace(answer, engine=answering)
 
     def _replace(self, error: EngineError) -> None:
         """Closes the engine that failed with `error`, and starts the next one; raises `error` where there is none."""

@@ -55,7 +55,7 @@ def replay(
     with ExitStack() as stack:
         frames = stack.enter_context(open_source(uri, spacing=spacing))
         if engine is None:
-            engine = stack.enter_context(load_engine(model, backend))
+            engine = stack.enter_context(load_engine(model, backend, throughput=True))
         result = ReplayResult(source=frames.info, engine=engine.description, protocol=protocol)
         pipeline = PreprocessedPipeline(
             frames,

@@ -117,7 +117,10 @@ def _preprocessor(options: SessionOptions, source: FrameSource) -> Preprocessor:
 
 def _engines(options: SessionOptions, count: int, stack: ExitStack) -> Sequence[Engine]:
     """An engine for each run; shares of one where there are several. The runs close theirs."""
-    engine = load_engine(options.model, options.backend, early_exit=options.early_exit)
+    is_paced = options.live or options.pace is not None
+    engine = load_engine(
+        options.model, options.backend, early_exit=options.early_exit, throughput=count > 1 or not is_paced
+    )
     for notice in engine.notices:
         Console(stderr=True).print(f"engine: {notice}", markup=False, highlight=False, soft_wrap=True)
     if count == 1:

@@ -412,8 +412,10 @@ def _resampled_logits(logits: NDArray[np.float32], network: LabelGrid, target: L
     )
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     size = (target.width, target.height)
-    planes = [cv2.warpAffine(plane, to_logits, size, flags=flags, borderMode=cv2.BORDER_REPLICATE) for plane in logits]
-    return np.stack(planes).astype(np.float32)
+    resampled = np.empty((len(logits), target.height, target.width), np.float32)
+    for plane, into in zip(logits, resampled, strict=True):
+        cv2.warpAffine(plane, to_logits, size, dst=into, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return resampled
 
 
 def _in_frame(biometry: Biometry, grid: LabelGrid) -> Biometry:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import heapq
 import threading
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -23,9 +24,10 @@ from stream.common.channel import Channel, ChannelClosed, ChannelStats, Overflow
 from stream.common.clock import Clock, MonotonicClock
 from stream.frames.frame import SegmentCause
 from stream.frames.reason import Reason, ReasonKind
-from stream.inference.frame_analyzer import FrameAnalyzer, infer_frame
+from stream.inference.frame_analyzer import FrameAnalyzer
 from stream.measurement.biometry import Orientation
 from stream.measurement.protocols import DEFAULT_PROTOCOL
+from stream.pipeline.inference_pool import InferencePool, Inferred
 from stream.pipeline.lag_buffer import LagBuffer
 from stream.pipeline.record import FrameState, Measurement
 from stream.pipeline.stages import Stage, StageTimer
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from engines.base import Engine, Prediction
-    from engines.preprocess import Letterbox
     from stream.frames.frame import Frame
     from stream.preprocessing.preprocessor import Preprocessor
     from stream.sources.base import FrameSource
@@ -50,14 +51,6 @@ class Skipped:
     """A frame that did not go to the network."""
 
     reason: Reason
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Inferred:
-    """What the network says of a frame, and how the frame was fitted in."""
-
-    letterbox: Letterbox
-    prediction: Prediction
 
 
 CHANNEL_CAPACITY = 2
@@ -113,7 +106,7 @@ class Pipeline:
         self._frames: Channel[tuple[Frame, StageTimer]] = Channel(
             CHANNEL_CAPACITY, overflow=overflow, on_drop=lambda dropped: self._note_drop(dropped[0])
         )
-        self._predictions: Channel[tuple[Frame, Skipped | Inferred, StageTimer]] = Channel(CHANNEL_CAPACITY)
+        self._predictions: Channel[tuple[Frame, Skipped | Future[Inferred], StageTimer]] = Channel(CHANNEL_CAPACITY)
         self._measurements: Channel[Measurement] = Channel(CHANNEL_CAPACITY)
         self._stopping = threading.Event()
         self._error: BaseException | None = None
@@ -206,19 +199,17 @@ class Pipeline:
 
     def _infer(self) -> None:
         now_ns = self._clock.now_ns
-        for taken, timer in self._frames:
-            timer.record(Stage.WAIT, now_ns())
-            frame, reason = self._preprocessor.process(taken) if self._preprocessor else (taken, taken.refusal)
-            timer.record(Stage.PREPROCESS, now_ns())
-            if reason:
-                self._predictions.send((frame, Skipped(reason), timer))
-                continue
-            inferred = Inferred(*infer_frame(self._engine, frame))
-            timer.record(Stage.INFER, now_ns())
-            self._predictions.send((frame, inferred, timer))
+        with InferencePool(self._engine, self._clock) as network:
+            for taken, timer in self._frames:
+                timer.record(Stage.WAIT, now_ns())
+                frame, reason = self._preprocessor.process(taken) if self._preprocessor else (taken, taken.refusal)
+                timer.record(Stage.PREPROCESS, now_ns())
+                outcome = Skipped(reason) if reason else network.start(frame, timer)
+                self._predictions.send((frame, outcome, timer))
 
     def _measure(self) -> None:
-        for frame, outcome, timer in self._predictions:
+        for frame, given, timer in self._predictions:
+            outcome = given.result() if isinstance(given, Future) else given
             timer.record(Stage.HAND_OFF, self._clock.now_ns())
             numbered = self._analyzer.assign_segment(frame)
             self._report_dropped(before=numbered)

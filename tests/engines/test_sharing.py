@@ -10,7 +10,7 @@ import pytest
 
 from engines.errors import InferenceError, ModelMismatch
 from engines.sharing import SharedEngine
-from tests.fakes.doubles import GreyLevelEngine, picture
+from tests.fakes.doubles import GreyLevelEngine, PairedEngine, picture
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,6 +49,16 @@ def test_frames_that_wait_together_run_together() -> None:
     assert engine.sizes == [1, 4, 1]
     assert (shared.batches, shared.frames) == (3, 6)
     for number, answer in enumerate(answers):
+        expected = GreyLevelEngine().infer(frame(60 + number))
+        np.testing.assert_array_equal(answer.class_logits, expected.class_logits)
+
+
+def test_an_engine_that_takes_two_calls_gets_waiting_frames_one_by_one_and_side_by_side() -> None:
+    with SharedEngine(PairedEngine()) as shared:
+        answers = [shared.submit(frame(60 + number)) for number in range(8)]
+        found = [answer.result(timeout=20) for answer in answers]
+    assert (shared.batches, shared.frames) == (8, 8)
+    for number, answer in enumerate(found):
         expected = GreyLevelEngine().infer(frame(60 + number))
         np.testing.assert_array_equal(answer.class_logits, expected.class_logits)
 

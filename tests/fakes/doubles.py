@@ -138,3 +138,33 @@ class GreyLevelEngine(Engine):
 
     def close(self) -> None:
         self.closed = True
+
+
+class PairedEngine(GreyLevelEngine):
+    """Answers no call before another one is under way beside it, and of the two the later one first.
+
+    Args:
+        error, fail_at: as of `GreyLevelEngine`; `fail_at` is even.
+    """
+
+    description = EngineDescription(backend="grey levels", precision="fp32", device="CPU", parallel=2)
+
+    def __init__(self, *, error: Exception | None = None, fail_at: int = 0) -> None:
+        super().__init__(error=error, fail_at=fail_at)
+        self._both = threading.Barrier(2)
+        self._lock = threading.Lock()
+        self._later_is_done = threading.Event()
+
+    def infer(self, images: NDArray[np.uint8]) -> Prediction:
+        is_later = self._both.wait(20) == 1
+        if is_later:
+            self._later_is_done.set()
+        else:
+            assert self._later_is_done.wait(20)
+            self._later_is_done.clear()
+        with self._lock:
+            try:
+                return super().infer(images)
+            except BaseException:
+                self._both.abort()  # a call that waits for another one would wait in vain
+                raise

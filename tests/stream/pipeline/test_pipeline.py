@@ -18,7 +18,7 @@ from stream.pipeline.pipeline import Pipeline
 from stream.pipeline.record import FrameState, Measurement
 from stream.pipeline.record_fields import CLOCK_FIELDS, record_of
 from stream.preprocessing import FramePreprocessor, PreprocessingOptions
-from tests.fakes.doubles import DrawnSource, GreyLevelEngine
+from tests.fakes.doubles import DrawnSource, GreyLevelEngine, PairedEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +40,27 @@ def test_every_frame_is_measured_in_order_and_threads_end() -> None:
         assert pipeline.channels["capture"].dropped == 0
     assert [measurement.frame.index for measurement in measurements] == list(range(60))
     assert {measurement.state for measurement in measurements} == {FrameState.MEASURED}
+    assert partum_threads() == []
+
+
+def test_frames_that_are_inferred_side_by_side_keep_their_order_and_their_numbers() -> None:
+    with Pipeline(DrawnSource(60), PairedEngine()) as pipeline:
+        paired = list(pipeline)
+    with Pipeline(DrawnSource(60), GreyLevelEngine()) as pipeline:
+        single = list(pipeline)
+    assert list(map(without_clock, paired)) == list(map(without_clock, single))
+    assert all(measurement.stage_ms.keys() == single[0].stage_ms.keys() for measurement in paired)
+    assert all(spent >= 0 for measurement in paired for spent in measurement.stage_ms.values())
+    assert partum_threads() == []
+
+
+def test_an_error_among_frames_side_by_side_comes_after_those_before_it() -> None:
+    source, engine = DrawnSource(10_000), PairedEngine(error=InferenceError("device lost"), fail_at=6)
+    measured: list[int] = []
+    with Pipeline(source, engine) as pipeline, pytest.raises(InferenceError, match="device lost"):
+        measured.extend(measurement.frame.index for measurement in pipeline)
+    assert measured in (list(range(6)), list(range(7)))  # of a pair the first one or the second one fails
+    assert engine.closed
     assert partum_threads() == []
 
 

@@ -1,0 +1,149 @@
+"""Tables of speed in the documents, one function for each block."""
+
+from __future__ import annotations
+
+from statistics import median
+
+from result_files import PROTOCOLS, paragraph, read, results, source, table
+
+KINDS = {"": "VNNI", "_avx2": "AVX2"}
+"""Of results that exist for two kinds of processor: the ending of the file's name, and the instructions."""
+
+
+def parts_speed() -> str:
+    found = results("components")
+    engines, exits, geometry = found["engine_ms_batch_1"], found["early_exit_ms"], found["geometry_cpu_ms_256"]
+    names = "; ".join(f"{name.removesuffix(' CPU')} {ms:.1f} ms" for name, ms in engines.items())
+    measured = ", ".join(f"`{protocol}` {geometry[protocol]:.2f} ms" for protocol in PROTOCOLS)
+    standard, other = exits["early exit, standard planes"], exits["early exit, other planes"]
+    hand_off = found["hand_off_us"]
+    return table(
+        ("part", "time"),
+        [
+            ("network, one frame, 2 threads", names),
+            ("network with early exit", f"{standard:.1f} ms on standard planes, {other:.1f} ms on others"),
+            ("geometry at 256 x 256, CPU time", measured),
+            ("making both structures convex, CPU time", f"{found['convex_cpu_ms_256']:.1f} ms"),
+            ("one update of one track, CPU time", f"{found['tracking_cpu_us'] / 1000:.2f} ms"),
+            ("hand-off between threads", f"p50 {hand_off['p50']:.0f} us, p99 {hand_off['p99']:.0f} us"),
+            ("simulator at 512 x 512", f"{found['phantom_fps_512']:.0f} frames per second"),
+        ],
+    )
+
+
+def engines_speed() -> str:
+    """Every engine with all that the processor has, and kept to an older processor's instructions."""
+    rows = []
+    for suffix, kind in KINDS.items():
+        for name, found in read(f"bench_model{suffix}")["engines"].items():
+            moved = f"{found['agreement']['aop_delta_deg']['robust']['p95']:.2f}"
+            if "latency_ms" not in found:
+                rows.append((f"{name}, {kind}", "refused", moved, ""))
+                continue
+            times = " / ".join(f"{found['latency_ms'][share]:.1f}" for share in ("p50", "p90", "p99"))
+            limit = found.get("roofline")
+            share = f"{limit['share_of_limit']:.0%}, {limit['limited_by']}" if limit else ""
+            rows.append((f"{name}, {kind}", times, moved, share))
+    head = ("engine", "p50 / p90 / p99, ms", "AoP changes by, degrees (p95)", "share of the machine's limit")
+    return table(head, rows)
+
+
+def stream_speed() -> str:
+    rows = []
+    for suffix, kind in KINDS.items():
+        for name, option in (("stream_asap", "--asap"), ("stream_30hz", "--rate 30"), ("stream_60hz", "--rate 60")):
+            found = results(name + suffix)
+            latency = found["latency_ms"]
+            numbers = " / ".join(f"{latency[share]:.1f}" for share in ("p50", "p99", "p99.9")) if latency else ""
+            dropped = f"{median(repeat['dropped_share'] for repeat in found['repeats']):.2%}" if latency else "none"
+            rate = f"{found['frames_per_second']:.0f}"
+            rows.append((f"`{option}`, {kind} ({source(name + suffix)})", found["engine"], rate, numbers, dropped))
+    head = ("`partum bench stream`", "engine", "frames per second", "latency p50 / p99 / p99.9, ms", "dropped")
+    return table(head, rows)
+
+
+def stream_limits() -> str:
+    """What the machine could do at best: the network at its roofline, and all else as it is."""
+    rows = []
+    for suffix, kind in KINDS.items():
+        found, cores = results(f"stream_asap{suffix}"), read(f"stream_asap{suffix}")["machine"]["cores"]
+        limit = read(f"bench_model{suffix}")["engines"][found["engine"]]["roofline"]
+        network = max(limit["compute_limit_ms"], limit["memory_limit_ms"]) * cores
+        rest = found["cpu_ms_per_frame_without_network"]
+        rows.append(
+            (
+                kind,
+                f"{limit['peak_gops']:.0f}",
+                f"{network:.1f}",
+                f"{found['cpu_ms_per_frame'] - rest:.1f}",
+                f"{rest:.1f}",
+                f"{cores * 1e3 / (network + rest):.0f}",
+                f"{found['frames_per_second']:.0f}",
+            )
+        )
+    head = (
+        "instructions",
+        "peak, 10^9 operations/s",
+        "network at its limit, CPU ms",
+        "network, CPU ms",
+        "all else, CPU ms",
+        "most frames/s",
+        "frames/s",
+    )
+    return table(head, rows)
+
+
+def stream_costs() -> str:
+    found, capacity = results("stream_asap"), results("stream_30hz")["capacity"]["streams"]
+    without_vnni = results("stream_30hz_avx2")["capacity"]["streams"]
+    total, rest = found["cpu_ms_per_frame"], found["cpu_ms_per_frame_without_network"]
+    (long,) = results("stream_100k")["repeats"]
+    first, *_, last = long["resident_mb_by_tenths"]
+    return paragraph(
+        f"At 30 Hz this machine carries {capacity} feeds, kept to AVX2 {without_vnni}. A frame costs {total:.0f} ms of"
+        f" CPU time, {rest:.1f} ms of them outside the network, decoding included. Over 100,000 frames memory goes from"
+        f" {first:.0f} to {last:.0f} MiB ({source('stream_100k')})."
+    )
+
+
+def peers_speed() -> str:
+    rows = []
+    kinds = [results(f"peers{suffix}") for suffix in KINDS]
+    for name in kinds[0]["frames_per_second"]:
+        row = [name]
+        for found in kinds:
+            rate, times = found["frames_per_second"].get(name), found["times_as_fast_as"].get(name)
+            row += [f"{rate:.1f}" if rate else "", f"{times:.1f}" if times else ""]
+        rows.append(row)
+    head = ["program"]
+    for kind in KINDS.values():
+        head += [f"frames per second, {kind}", "Partum is so many times as fast"]
+    return table(head, rows)
+
+
+def live_ages() -> str:
+    rows = []
+    for name, found in results("live").items():
+        if "read_ms" in found:
+            ages = [f"{found[when]['p50']:.0f} / {found[when]['p95']:.0f} ms" for when in ("read_ms", "measured_ms")]
+            rows.append((name, *ages))
+        else:
+            rows.append((name.removesuffix(", read_ms"), f"{found['p50']:.1f} / {found['p95']:.1f} ms", ""))
+    return table(("feed", "age when read, median / 95th percentile", "age when measured"), rows)
+
+
+def batch() -> str:
+    found = results("batch")
+    rows = [
+        (
+            length,
+            str(each["recordings"]),
+            f"{each['replays_s']:.0f} s",
+            f"{each['batch_s']:.0f} s",
+            f"{each['ratio']:.1f}",
+        )
+        for length, each in found.items()
+        if isinstance(each, dict)
+    ]
+    head = ("each is", "recordings", "`replay` of one after the other, s", "`batch`, s", "throughput, times")
+    return f"On {found['cores']} cores, films included, from {source('batch')}:\n\n{table(head, rows)}"
