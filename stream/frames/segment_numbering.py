@@ -36,4 +36,6 @@ class SegmentNumbering:
             self._number += cause is not None
             self._cause = cause or self._cause
         self._before, self._jumps = frame, jumps
+        if frame.segment == self._number and frame.segment_cause is self._cause:
+            return frame
         return replace(frame, segment=self._number, segment_cause=self._cause)

@@ -43,6 +43,8 @@ class SegmentCounter:
     def numbered(self, frame: Frame) -> Frame:
         """The frame that was taken last, with its number and cause."""
         cause = self._cause or frame.segment_cause
+        if not self._begun and cause is frame.segment_cause:
+            return frame
         return replace(frame, segment=frame.segment + self._begun, segment_cause=cause)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import cv2
 import numpy as np
@@ -81,10 +81,20 @@ FLIPS = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _View:
-    """The part of the small copy around the sector, (H, W) uint8, and the local contrast of the sector's thumbnail."""
+    """The part of the small copy around the sector, (H, W) uint8, and the local contrast of the sector's thumbnail.
+
+    `centred` is the contrast less its mean, and `norm` the length of that.
+    """
 
     part: NDArray[np.uint8]
     contrast: NDArray[np.float32]
+    centred: NDArray[np.float32]
+    norm: float
+
+    @classmethod
+    def of(cls, part: NDArray[np.uint8], contrast: NDArray[np.float32]) -> Self:
+        centred = contrast - contrast.mean()
+        return cls(part, contrast, centred, float(np.linalg.norm(centred)))
 
 
 class ViewChangeDetector:
@@ -124,7 +134,7 @@ class ViewChangeDetector:
         """
         part = small[self._box]
         inside = np.asarray(cv2.bitwise_and(part, self._inside), np.uint8)
-        look = _View(part.copy(), _contrast(_shrunk(inside, self._factor)))
+        look = _View.of(part.copy(), _contrast(_shrunk(inside, self._factor)))
         change = self._change(look, small, time_s - self._time_s)
         if change is ViewChange.NONE and self._is_zoomed_slowly(look, time_s):
             change = ViewChange.ZOOMED
@@ -138,18 +148,18 @@ class ViewChangeDetector:
         if not self._looks:
             return ViewChange.NONE
         last, oldest = self._looks[-1], self._looks[0]
-        likeness = _likeness(look.contrast, last.contrast, enough=ALIKE)
+        likeness = _likeness(look, last, enough=ALIKE)
         was_steady = len(self._likenesses) == STEADY_LOOKS and min(self._likenesses) >= STEADY
         self._likenesses.append(likeness)
         if likeness < ALIKE:
-            likeness = _likeness(look.contrast, last.contrast, shift_px=SLIDE_PX)
+            likeness = _likeness(look, last, shift_px=SLIDE_PX)
         if likeness < ALIKE:
             change = self._transformed(last, look, small, likeness, zooms=True)
             if change is not ViewChange.NONE:
                 return change
             if likeness < UNLIKE and was_steady and passed_s <= CUT_WITHIN_S:
                 return ViewChange.CUT
-        since_oldest = 1.0 if oldest is last else _likeness(look.contrast, oldest.contrast, enough=BLENDED)
+        since_oldest = 1.0 if oldest is last else _likeness(look, oldest, enough=BLENDED)
         if since_oldest < BLENDED:
             return self._transformed(oldest, look, small, since_oldest, zooms=False)
         return ViewChange.NONE
@@ -162,10 +172,10 @@ class ViewChangeDetector:
         while time_s - self._ago[0][0] > SLOW_OVER_S:
             self._ago.popleft()
         before = self._ago[0][1]
-        likeness = _likeness(look.contrast, before.contrast, enough=BLENDED)
+        likeness = _likeness(look, before, enough=BLENDED)
         if likeness >= BLENDED:
             return False
-        likeness = _likeness(look.contrast, before.contrast, shift_px=SLIDE_PX)
+        likeness = _likeness(look, before, shift_px=SLIDE_PX)
         score = max(_zoom_likenesses(*(_shrunk(each.part, self._factor) for each in (before, look))))
         return score >= CLOSE and score - likeness >= CLEAR_GAIN
 
@@ -201,25 +211,19 @@ def _contrast(thumbnail: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(detail / (spread + LEAST_SPREAD), np.float32)
 
 
-def _likeness(
-    one: NDArray[np.float32], other: NDArray[np.float32], *, shift_px: int = SHIFT_PX, enough: float = 1.0
-) -> float:
+def _likeness(one: _View, other: _View, *, shift_px: int = SHIFT_PX, enough: float = 1.0) -> float:
     """The best correlation of one with the other's inner part, shifted by up to so much in any direction.
 
     Where it is `enough` without a shift, none is tried: most pictures are so much like the one before.
     """
-    unshifted = _correlation(one, other)
+    norm = one.norm * other.norm
+    unshifted = float(np.vdot(one.centred, other.centred)) / norm if norm > 0 else 0.0
     if unshifted >= enough:
         return unshifted
-    margin = min(shift_px // 2, min(one.shape) // 4)
-    inner = other[margin : other.shape[0] - margin, margin : other.shape[1] - margin]
-    return _best_match(_bordered(one, shift_px - margin), inner)
-
-
-def _correlation(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    first, second = one - one.mean(), other - other.mean()
-    norm = float(np.linalg.norm(first) * np.linalg.norm(second))
-    return float(np.vdot(first, second)) / norm if norm > 0 else 0.0
+    margin = min(shift_px // 2, min(one.contrast.shape) // 4)
+    height, width = other.contrast.shape
+    inner = other.contrast[margin : height - margin, margin : width - margin]
+    return _best_match(_bordered(one.contrast, shift_px - margin), inner)
 
 
 def _best_match(around: NDArray[np.float32], part: NDArray[np.float32]) -> float:

@@ -38,7 +38,8 @@ def test_answers_side_by_side_are_those_of_one_after_the_other() -> None:
     for one, other in zip(wanted, found, strict=True):
         assert other is not None
         for name, array in one.arrays.items():
-            np.testing.assert_allclose(other.arrays[name], array, atol=1e-3, err_msg=name)
+            # Sums of a bfloat16 layer are cut otherwise for one core than for two: a step of that format.
+            np.testing.assert_allclose(other.arrays[name], array, rtol=0.02, atol=0.02, err_msg=name)
 
 
 def test_one_core_takes_one_frame_at_a_time() -> None:
