@@ -23,6 +23,7 @@ import numpy as np
 
 from benchmarks.rig.memory import peak_mb, resident_mb
 from benchmarks.rig.schedule import LimitedSource, ScheduledSource
+from benchmarks.rig.thread_times import thread_cpu_ms
 from engines.base import Prediction
 from engines.registry import load_engine
 from engines.sharing import BorrowedEngine, SharedEngine
@@ -48,6 +49,9 @@ if TYPE_CHECKING:
 SHARES = (50.0, 90.0, 99.0, 99.9)
 WARM_UP_FRAMES = 40
 """Left out of every repeat: caches, clocks and the sector are found in them."""
+MOST_WAITING = 12
+"""Frames that wait between a pipeline's threads at most: the first of them ends so many before the last."""
+LEAST_MS = 0.02
 MOST_DROPPED = 0.001
 """Share of frames that a feed which is carried may lose."""
 
@@ -107,6 +111,7 @@ class StreamResult:
     lags_ms: list[float]
     first_result_ms: float
     cpu_ms_per_frame: float
+    cpu_ms_by_thread: dict[str, float]
     resident_mb: list[float | None]
 
 
@@ -147,6 +152,7 @@ def bench_stream(options: StreamOptions) -> dict[str, Any]:
         "frames_per_second": median_of(repeats, "frames_per_second"),
         "cpu_ms_per_frame": median_of(repeats, "cpu_ms_per_frame"),
         "cpu_ms_per_frame_without_network": without_network,
+        "cpu_ms_by_thread": _by_thread(repeats),
         "cold_start_ms": {"load_engine": round(load_ms, 1), "first_result": round(first_result_ms, 1)},
         "resident_mb": {"before": first_rss, "after": resident_mb(), "peak": peak_mb()},
         "repeats": repeats,
@@ -210,6 +216,8 @@ def _take(options: StreamOptions, engine: Engine, frames: int) -> StreamResult:
     states = {str(state): 0 for state in FrameState}
     began_ns, first_ms = clock.now_ns(), 0.0
     warm_up, cpu_s = min(WARM_UP_FRAMES, frames // 2), 0.0
+    all_run = warm_up, frames - 1 - MOST_WAITING  # of these frames every thread is there
+    threads_ms = [thread_cpu_ms(), thread_cpu_ms()]
     with (
         tempfile.TemporaryDirectory() as folder,
         Pipeline(source, engine, overflow=overflow, preprocessor=preprocessor, clock=clock) as pipeline,
@@ -219,6 +227,8 @@ def _take(options: StreamOptions, engine: Engine, frames: int) -> StreamResult:
             lines.write(measurement)
             now_ns = clock.now_ns()
             first_ms = first_ms or (now_ns - began_ns) / 1e6
+            if measurement.frame.index in all_run:
+                threads_ms = [threads_ms[1], thread_cpu_ms()]
             if measurement.frame.index < warm_up:
                 cpu_s = time.process_time()
                 continue
@@ -241,6 +251,10 @@ def _take(options: StreamOptions, engine: Engine, frames: int) -> StreamResult:
         first_result_ms=first_ms,
         resident_mb=resident,
         cpu_ms_per_frame=(time.process_time() - cpu_s) * 1e3 / (frames - warm_up),
+        cpu_ms_by_thread={
+            name: round((spent - threads_ms[0][name]) / max(1, all_run[1] - all_run[0]), 3)
+            for name, spent in threads_ms[1].items()
+        },
     )
 
 
@@ -259,6 +273,7 @@ def _summary(options: StreamOptions, taken: Sequence[StreamResult], *, took_s: f
         "dropped_share": round(states["dropped"] / counted, 5) if counted else None,
         # Of the whole process, so that of several streams each has seen the CPU time of all.
         "cpu_ms_per_frame": round(max(each.cpu_ms_per_frame for each in taken) / len(taken), 3),
+        "cpu_ms_by_thread": taken[0].cpu_ms_by_thread if len(taken) == 1 else None,
         "resident_mb_by_tenths": taken[0].resident_mb,
         "took_s": round(took_s, 2),
         "load_1min": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
@@ -301,6 +316,14 @@ def _without_network(options: StreamOptions, engine: Engine) -> float:
         repeat, _ = one_repeat(unpaced, BorrowedEngine(engine, lambda images: kept), frames=unpaced.frames)
         spent.append(float(repeat["cpu_ms_per_frame"]))
     return round(statistics.median(spent), 3)
+
+
+def _by_thread(repeats: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """CPU time a frame by thread, the median over the repeats; threads that did next to nothing are left out."""
+    found = [repeat["cpu_ms_by_thread"] or {} for repeat in repeats]
+    names = {name for each in found for name in each}
+    median = {name: round(statistics.median(each.get(name, 0.0) for each in found), 3) for name in sorted(names)}
+    return {name: spent for name, spent in median.items() if spent >= LEAST_MS}
 
 
 def find_capacity(options: StreamOptions, *, most: int) -> dict[str, Any]:

@@ -59,6 +59,7 @@ def stream_table(content: Mapping[str, Any]) -> str:
         f"| frames per second | {results['frames_per_second']} |",
         f"| CPU ms a frame | {results['cpu_ms_per_frame']} |",
         f"| of that, all but the network | {results['cpu_ms_per_frame_without_network']} |",
+        *(f"| of that, {name} | {spent} |" for name, spent in results.get("cpu_ms_by_thread", {}).items()),
         f"| cold start: engine / first result | {results['cold_start_ms']['load_engine']} /"
         f" {results['cold_start_ms']['first_result']} ms |",
         f"| memory before / after / peak | {results['resident_mb']['before']} / {results['resident_mb']['after']} /"

@@ -40,7 +40,7 @@ class InferencePool:
     def __init__(self, engine: Engine, clock: Clock) -> None:
         self._engine, self._clock = engine, clock
         parallel = engine.description.parallel
-        self._executor = ThreadPoolExecutor(parallel, "partum-infer") if parallel > 1 else None
+        self._executor = ThreadPoolExecutor(parallel, "partum-network") if parallel > 1 else None
 
     def start(self, frame: Frame, timer: StageTimer) -> Future[Inferred]:
         """The answer to a frame, there or to come; its error is raised by `result`, or here.
