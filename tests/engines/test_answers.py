@@ -92,10 +92,13 @@ class Proxy:
         return getattr(self._real, name)
 
 
+def break_request(engine: Any, at: int) -> None:
+    request, frame = engine._free.get_nowait()
+    engine._free.put((Proxy(request, infer=FailsAt(request.infer, at)), frame))
+
+
 BROKEN: dict[str, Callable[[Any, int], None]] = {
-    "openvino": lambda engine, at: setattr(
-        engine, "_request", Proxy(engine._request, infer=FailsAt(engine._request.infer, at))
-    ),
+    "openvino": lambda engine, at: break_request(engine, at),
     "onnxruntime": lambda engine, at: setattr(
         engine, "_session", Proxy(engine._session, run=FailsAt(engine._session.run, at))
     ),
