@@ -98,7 +98,7 @@ def break_request(engine: Any, at: int) -> None:
 
 
 BROKEN: dict[str, Callable[[Any, int], None]] = {
-    "openvino": lambda engine, at: break_request(engine, at),
+    "openvino": break_request,
     "onnxruntime": lambda engine, at: setattr(
         engine, "_session", Proxy(engine._session, run=FailsAt(engine._session.run, at))
     ),

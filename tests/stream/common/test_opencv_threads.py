@@ -10,7 +10,12 @@ from stream.common.opencv_threads import one_opencv_thread
 
 def test_opencv_has_its_threads_back_whatever_happened() -> None:
     before = cv2.getNumThreads()
-    with pytest.raises(KeyError), one_opencv_thread():
-        assert cv2.getNumThreads() == 1
-        raise KeyError
+
+    def fail() -> None:
+        with one_opencv_thread():
+            assert cv2.getNumThreads() == 1
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
     assert cv2.getNumThreads() == before
