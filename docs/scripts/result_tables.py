@@ -290,6 +290,7 @@ def blocks() -> dict[str, Callable[[], str]]:
         stream_costs,
         peers_speed,
         live_ages,
+        batch,
         protocol_differences,
         tracking,
         tracking_methods,
