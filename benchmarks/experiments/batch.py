@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,12 +34,11 @@ SETS = {"3 s": (72, 6), "14 s": (336, 3)}
 def cut(frames: int, path: Path) -> Path:
     """The beginning of the demonstration clip, encoded anew."""
     with av.open(str(DEMO_CLIP)) as source, av.open(str(path), "w") as target:
-        rate = source.streams.video[0].average_rate
-        stream = target.add_stream("libx264", rate=rate, options={"crf": "18"})
         shown = source.streams.video[0]
+        stream = target.add_stream("libx264", rate=shown.average_rate, options={"crf": "18", "bf": "0"})
         stream.width, stream.height, stream.pix_fmt = shown.width, shown.height, "yuv420p"
-        for picture in islice(source.decode(shown), frames):
-            picture.pts = None
+        for number, picture in enumerate(islice(source.decode(shown), frames)):
+            picture.pts, picture.time_base = number, 1 / Fraction(shown.average_rate or 25)
             target.mux(stream.encode(picture))
         target.mux(stream.encode(None))
     return path
