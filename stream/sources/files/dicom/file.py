@@ -30,7 +30,7 @@ PREFIX_BYTES = 132
 """The preamble of 128 bytes, and "DICM"."""
 _GROUP_2_END = 0x00030000
 
-_remarks_lock = threading.Lock()
+_remarks_lock = threading.RLock()  # what reads a file may itself be called within
 
 
 @contextmanager
