@@ -6,6 +6,7 @@ import signal
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -21,13 +22,12 @@ from stream.batch.store import ResultStore
 from stream.batch.summary import COMPLETE
 from stream.batch.workers import Progress, Ready, WorkerPool, default_jobs
 from stream.common.clock import MonotonicClock
-from stream.common.errors import OutputError, StreamError
+from stream.common.errors import OptionError, OutputError, StreamError
 from stream.measurement.protocols import check_orientation
 from stream.outputs.manifest import NOTICE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from stream.app.options.session_options import SessionOptions
     from stream.batch.intake import Intake
@@ -88,6 +88,8 @@ def run_batch(options: BatchOptions) -> None:
         KeyboardInterrupt: Ctrl-C, after table and page were written.
     """
     check_orientation(options.session.protocol, options.session.orientation)
+    if options.out.resolve() in [Path(each).resolve() for each in options.inputs]:
+        raise OptionError(f"{options.out}: is an input too; choose another --out")
     clock = MonotonicClock()
     with ResultStore(options.out, asked=options.asked, resume=options.resume, named=options.named) as store:
         finder = Finder(stills=options.session.stills, leave_out=options.out)
