@@ -91,6 +91,7 @@ COMMANDS = {
     "train": ("calibration.commands", "Train a network; resumes a run that was killed."),
     "folds": ("calibration.commands", "Train the grouped cross-validation; resumes."),
     "weak-labels": ("calibration.commands", "Let teachers write masks for frames that have none."),
+    "export-dicom": ("stream.app.commands", "Write a finished run as DICOM: report, masks, best frames."),
     "verify": ("stream.app.commands", "Find any change in the files of a finished run."),
     "sources": ("stream.app.commands", "List the live sources that attach can read here, and why not others."),
     "doctor": ("stream.app.commands", "Examine this machine, with a remedy for each fault."),

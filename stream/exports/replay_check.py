@@ -80,6 +80,7 @@ def _measured_again(run: RecordedRun, engine: Engine, source: str | None) -> Ite
         protocol=run.protocol,
         orientation=Orientation(run.options.get("orientation") or Orientation.AUTO),
         preprocessor=preprocessor,
+        lag_s=float(run.options.get("lag_s") or 0.0),
     )
     with pipeline:
         yield from pipeline

@@ -94,6 +94,11 @@ class DicomFolderSource(RecordingSource):
             )
         )
 
+    @property
+    def parts(self) -> Sequence[tuple[Path, int]]:
+        """The files in the order in which they are played, with the number of frames that each declares, or 0."""
+        return [(file.path, file.info.frame_count or 0) for file in self._files]
+
     def _read(self) -> Generator[Frame, None, None]:
         segments, index, next_pts = SegmentNumbering(), 0, 0
         jumps, first_error = 0, None

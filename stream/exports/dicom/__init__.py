@@ -1,0 +1,1 @@
+"""A finished run as DICOM: captured frames, segmentation, structured report."""

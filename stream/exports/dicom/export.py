@@ -1,0 +1,273 @@
+"""`partum export-dicom`: writes the files of a run's DICOM export."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from pydicom import Dataset, dcmwrite
+from pydicom.uid import generate_uid
+
+from stream.common.atomic_file import write_error
+from stream.common.errors import OptionError, RunUnreadable, SourceError
+from stream.exports.dicom.captures import captured_image
+from stream.exports.dicom.codes import declare_scheme
+from stream.exports.dicom.report import structured_report
+from stream.exports.dicom.segmentation import segmentation_of
+from stream.exports.dicom.study import study_of
+from stream.exports.summary import check_one_patient, summarise
+from stream.labour.run_masks import RunMasks, mask_in_frame
+from stream.labour.run_pictures import RunPictures
+from stream.labour.run_source import source_path
+from stream.measurement.biometry import Landmarks, Outlines
+from stream.measurement.contours import largest_contour
+from stream.outputs.pictures.drawing import PICTURE_PX, paint_landmarks, paint_outlines, paint_picture
+from stream.outputs.run_log import log_file_change
+from stream.sources.files.dicom.file import quiet_pydicom
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from stream.exports.dicom.study import Study
+    from stream.exports.summary import FrameNumbers, RunSummary
+    from stream.frames.frame import Frame
+    from stream.labour.recorded_run import RecordedRun
+
+    Located = tuple[Dataset, int | None, tuple[int, int]]
+
+FIRST_SERIES = 9001
+"""Number of the first series: beyond those of a scanner."""
+OVERLAY_PX = PICTURE_PX
+
+
+@dataclass(slots=True, eq=False)
+class DicomExport:
+    """What was written.
+
+    Attributes:
+        files: their paths.
+        notes: what is not in them, and why, for people.
+    """
+
+    files: list[Path] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def export_dicom(
+    run: RecordedRun,
+    out: Path,
+    *,
+    source: str | None = None,
+    is_anonymous: bool = False,
+    is_one_patient: bool = False,
+    also: Sequence[int] = (),
+) -> DicomExport:
+    """Writes report, segmentation and captured frames of a run into a folder.
+
+    Args:
+        run: finished.
+        out: new or empty folder.
+        source: where the recording is now, if it has moved.
+        is_anonymous: a study of its own without a patient, also where the source was DICOM.
+        is_one_patient: the recording shows one patient, though its picture is cut to another.
+        also: indices of frames beside the best ones.
+
+    Raises:
+        RunUnreadable: there is nothing to export, or it may show two patients.
+        OptionError: a frame asked for was not measured, or the folder is not empty.
+        SourceError: the source was DICOM, and cannot be read.
+        OutputError: a file cannot be written.
+    """
+    if not is_one_patient:
+        check_one_patient(run)
+    summary = summarise(run, also=also)
+    if not summary.frames:
+        raise RunUnreadable(
+            f"{run.folder}: no frame of it was measured, so there is nothing to export; partum report says why"
+        )
+    with quiet_pydicom():
+        study = study_of(run, Path(source) if source else source_path(run), is_anonymous=is_anonymous)
+        writing = _Writing(run, summary, study, out)
+        writing.make_folder()
+        writing.write(source)
+    return writing.done
+
+
+class _Writing:
+    """One export as it is made."""
+
+    def __init__(self, run: RecordedRun, summary: RunSummary, study: Study, out: Path) -> None:
+        self.run, self.summary, self.study, self.out = run, summary, study, out
+        self.done = DicomExport(notes=[study.note] if study.note else [])
+        self.version = metadata.version("partum")
+        self.captured: dict[int, Dataset] = {}
+        self.has_text = run.options.get("sector") == "whole"
+
+    def make_folder(self) -> None:
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+            if any(self.out.iterdir()):
+                raise OptionError(f"{self.out}: is not empty; give a new folder by --out")
+        except OSError as error:
+            raise write_error(self.out, error) from error
+
+    def write(self, source: str | None) -> None:
+        pictures = self._pictures(source)
+        masks = self._masks()
+        if pictures:
+            if not self.study.instances:
+                self._capture(pictures)
+            self._overlays(pictures, masks)
+        located = {frame.index: found for frame in self.summary.frames if (found := self.find(frame.index))}
+        if masks and located:
+            self._segment(masks, pictures, located)
+        evidence = list({str(header.SOPInstanceUID): header for header, _, _ in located.values()}.values())
+        report = structured_report(
+            self.summary,
+            self.study,
+            self.find,
+            evidence=evidence,
+            version=self.version,
+            series_number=FIRST_SERIES + 3,
+        )
+        declare_scheme(report)
+        self._save(report, "report.dcm")
+        if self.out.resolve().is_relative_to(self.run.folder.resolve()):
+            log_file_change(self.run.folder, self.out.resolve().relative_to(self.run.folder.resolve()).as_posix())
+
+    def find(self, index: int) -> Located | None:
+        """The image that a frame is in, its number there, and where in the image it begins."""
+        if index in self.captured:
+            return self.captured[index], None, (0, 0)
+        found = self.study.instance_of(index)
+        table = self.run.table
+        origin = int(table.counts("origin_x_px")[index]), int(table.counts("origin_y_px")[index])
+        return (*found, origin) if found else None
+
+    def _pictures(self, source: str | None) -> dict[int, Frame]:
+        """Frames that are exported, by index; none where they are not to be had."""
+        try:
+            with RunPictures(self.run, source=source) as pictures:
+                return {frame.index: pictures[frame.index] for frame in self.summary.frames}
+        except (RunUnreadable, SourceError) as error:
+            self.done.notes.append(f"without pictures: {error}")
+            return {}
+
+    def _masks(self) -> dict[int, RunMasks]:
+        """The masks kept, by index of those frames that have one."""
+        try:
+            masks = RunMasks(self.run)
+        except RunUnreadable as error:
+            self.done.notes.append(f"without segmentation: {error}")
+            return {}
+        return {frame.index: masks for frame in self.summary.frames if frame.index in masks}
+
+    def _capture(self, pictures: dict[int, Frame]) -> None:
+        series = generate_uid(prefix=None)
+        for number, (index, frame) in enumerate(pictures.items(), 1):
+            image = captured_image(
+                frame.image,
+                self.study,
+                series_uid=series,
+                series_number=FIRST_SERIES,
+                number=number,
+                description="Frames measured",
+                version=self.version,
+                spacing=frame.spacing,
+                has_text=self.has_text,
+            )
+            self.captured[index] = image
+            self._save(image, f"frame-{index:06d}.dcm")
+
+    def _overlays(self, pictures: dict[int, Frame], masks: dict[int, RunMasks]) -> None:
+        series = generate_uid(prefix=None)
+        for number, numbers in enumerate(self.summary.frames, 1):
+            frame = pictures[numbers.index]
+            mask = _full_mask(masks, numbers.index, frame.image.shape)
+            picture = _drawn(frame, numbers, mask, is_mirrored=bool(self.run.table.words("mirrored")[numbers.index]))
+            image = captured_image(
+                picture,
+                self.study,
+                series_uid=series,
+                series_number=FIRST_SERIES + 1,
+                number=number,
+                description="Best frames with their reading",
+                version=self.version,
+                spacing=None,
+                has_text=self.has_text,
+            )
+            self._save(image, f"overlay-{numbers.index:06d}.dcm")
+
+    def _segment(self, masks: dict[int, RunMasks], pictures: dict[int, Frame], located: dict[int, Located]) -> None:
+        """A Segmentation for each size of image and series: frames of one object share both."""
+        groups: dict[tuple[str, int, int], list[int]] = {}
+        for index in masks.keys() & located.keys() & pictures.keys():
+            header = located[index][0]
+            key = str(header.SeriesInstanceUID), int(header.Rows), int(header.Columns)
+            groups.setdefault(key, []).append(index)
+        series = generate_uid(prefix=None)
+        for number, ((_, rows, columns), unsorted) in enumerate(sorted(groups.items()), 1):
+            indices, placed = sorted(unsorted), []
+            for index in indices:
+                mask, (left, top) = _full_mask(masks, index, pictures[index].image.shape), located[index][2]
+                assert mask is not None
+                whole = np.zeros((rows, columns), np.uint8)
+                whole[top : top + mask.shape[0], left : left + mask.shape[1]] = mask
+                placed.append(whole)
+            found = segmentation_of(
+                [located[index][:2] for index in indices],
+                placed,
+                version=self.version,
+                series_number=FIRST_SERIES + 2,
+                number=number,
+                series_uid=series,
+                parameters=self.summary.trace,
+            )
+            declare_scheme(found)
+            self._save(found, f"segmentation-{number}.dcm")
+
+    def _save(self, dataset: Dataset, name: str) -> None:
+        path = self.out / name
+        try:
+            dcmwrite(path, dataset, enforce_file_format=True)
+        except OSError as error:
+            raise write_error(path, error) from error
+        self.done.files.append(path)
+
+
+def _full_mask(masks: dict[int, RunMasks], index: int, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
+    """The mask of a frame at its own pixels; None where it was not kept."""
+    return mask_in_frame(masks[index][index], (shape[0], shape[1])) if index in masks else None
+
+
+def _drawn(
+    frame: Frame, numbers: FrameNumbers, mask: NDArray[np.uint8] | None, *, is_mirrored: bool
+) -> NDArray[np.uint8]:
+    """The frame with its outlines and the lines of its reading, RGB."""
+    canvas = np.zeros((OVERLAY_PX, OVERLAY_PX, 3), np.uint8)
+    view = paint_picture(canvas, frame)
+    if mask is not None:
+        paint_outlines(canvas, Outlines(partial(_outline, mask)), view)
+    points = numbers.landmarks
+    if {"ps_superior", "ps_inferior", "tangent"} <= points.keys():
+        landmarks = Landmarks(
+            ps_superior=points["ps_superior"],
+            ps_inferior=points["ps_inferior"],
+            tangent=points["tangent"],
+            hsd_min_foot=points.get("hsd_min_foot"),
+            hsd_perp_foot=points.get("hsd_perp_foot"),
+        )
+        paint_landmarks(canvas, landmarks, view, is_mirrored=is_mirrored)
+    return np.asarray(cv2.cvtColor(canvas, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _outline(mask: NDArray[np.uint8], code: int) -> NDArray[np.float32]:
+    contour = largest_contour(mask == code)
+    return np.empty((0, 2), np.float32) if contour is None else np.asarray(contour, np.float32)
