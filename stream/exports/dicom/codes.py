@@ -1,7 +1,4 @@
-"""The codes of the report. The standard has none for AoP and HSD: they are of a private scheme, listed here.
-
-`docs/exports.md` documents each; a test compares.
-"""
+"""The codes of the report: the standard's where it has one, else those of `stream.exports.codes`."""
 
 from __future__ import annotations
 
@@ -10,36 +7,8 @@ from pydicom import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
-SCHEME = "99PARTUM"
-SCHEME_UID = "2.25.138424129861466157837469513920274511263"
-PRIVATE = {
-    "AOP": "Angle of progression, tracked over time",
-    "AOP_RAW": "Angle of progression, read from this frame alone",
-    "HSD_MIN": "Head-symphysis distance, shortest, tracked over time",
-    "HSD_PERP": "Head-symphysis distance along infrapubic line, tracked over time",
-    "REST": "Angle of progression at rest, before a push",
-    "PEAK": "Angle of progression at the peak of a push, 95th percentile",
-    "DIFFERENCE": "Angle of progression, peak less rest",
-    "REP_LO95": "Lower end of the 95 % interval of repeatability",
-    "REP_HI95": "Upper end of the 95 % interval of repeatability",
-    "ABS_LO95": "Lower end of the absolute 95 % interval",
-    "ABS_HI95": "Upper end of the absolute 95 % interval",
-    "TIME": "Time from the start of the recording",
-    "PUSH_START": "Start of a push, from the start of the recording",
-    "PUSH_END": "End of a push, from the start of the recording",
-    "PUSH": "Maternal push",
-    "FRAMES_IN": "Frames read",
-    "FRAMES_MEASURED": "Frames measured",
-    "FRAMES_REFUSED": "Frames refused",
-    "FRAMES_DROPPED": "Frames dropped",
-    "RUN": "Run of the measuring program",
-    "MARKS": "Marks set by the examiner",
-    "MARK": "Mark",
-    "NOTICE": "Notice",
-    "LABOUR_PROGRESS": "Progress of labour by intrapartum ultrasound",
-    "FETAL_HEAD": "Fetal head",
-}
-"""Value: meaning."""
+from stream.exports.codes import PRIVATE, SCHEME, SCHEME_UID
+
 UNITS: dict[str, Code] = {
     "deg": codes.UCUM.Degree,
     "mm": codes.UCUM.Millimeter,

@@ -18,7 +18,7 @@ pytest.importorskip("highdicom", reason="needs partum[dicom]")
 pydicom = pytest.importorskip("pydicom", reason="needs partum[dicom]")
 
 from stream.common.errors import OptionError, RunUnreadable, SourceUnreadable  # noqa: E402
-from stream.exports.dicom.codes import PRIVATE, SCHEME  # noqa: E402
+from stream.exports.codes import PRIVATE, SCHEME  # noqa: E402
 from stream.exports.dicom.export import export_dicom  # noqa: E402
 from stream.labour.recorded_run import RecordedRun  # noqa: E402
 from stream.labour.run_marks import TypedMark, add_marks  # noqa: E402

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from stream.app.commands.verify_command import verify_command
+from stream.app.commands.exports.verify_command import verify_command
 from stream.common.errors import RunUnreadable
 from stream.exports.replay_check import replay_differences
 from stream.exports.verification import read_log, verify_run
