@@ -49,7 +49,7 @@ def test_corrected_frames_are_read_by_the_training_s_own_layouts(copy: RecordedR
     written = export_masks(copy, tmp_path / "out")
     assert (written.masks, written.points, written.notes) == (2, 1, ())
 
-    pictures = {each.name[-6:]: each for each in open_folder(tmp_path / "out").items()}
+    pictures = {each.name[-6:]: each for each in open_folder(tmp_path / "out").items(None)}
     assert sorted(pictures) == ["000002", "000003"]
     assert {each.group for each in pictures.values()} == {copy.manifest["run_id"][:12]}
     assert all(each.plane for each in pictures.values())
@@ -65,7 +65,7 @@ def test_corrected_frames_are_read_by_the_training_s_own_layouts(copy: RecordedR
     confirmed = cv2.imread(str(pictures["000002"].mask_path), cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(confirmed, mask_in_frame(RunMasks(copy)[2], SIZE))
 
-    (pointed,) = open_landmark_table(tmp_path / "out" / "points").items()
+    (pointed,) = open_landmark_table(tmp_path / "out" / "points").items(None)
     assert pointed.landmarks is not None
     assert pointed.landmarks["aop_tangency"] == (90.25, 60.5)
     assert pointed.landmarks["ps_left"] == tuple(landmarks["ps_superior"])
