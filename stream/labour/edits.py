@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 from stream.labour.recorded_run import EDITS
 from stream.outputs.manifest import now_utc
 from stream.outputs.marks import plain_text
+from stream.outputs.run_log import log_file_change
 from stream.outputs.tables import LineWriter
 
 if TYPE_CHECKING:
@@ -141,4 +142,5 @@ def add_edit(
         writer.add(json.dumps(line, allow_nan=False) + "\n")
     finally:
         writer.close()
+    log_file_change(run.folder, EDITS)
     return line

@@ -11,6 +11,7 @@ import numpy as np
 from stream.common.errors import OptionError
 from stream.labour.recorded_run import MARKS
 from stream.outputs.marks import MarkFile, MarkKind, parse_kind
+from stream.outputs.run_log import log_file_change
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,3 +105,4 @@ def add_marks(run: RecordedRun, axis: TimeAxis, marks: Sequence[TypedMark], *, b
         ]
     finally:
         file.close()
+        log_file_change(run.folder, MARKS)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 from pydicom import Dataset, dcmwrite
 from pydicom.uid import generate_uid
@@ -17,26 +15,22 @@ from stream.common.atomic_file import write_error
 from stream.common.errors import OptionError, RunUnreadable, SourceError
 from stream.exports.dicom.captures import captured_image
 from stream.exports.dicom.codes import declare_scheme
+from stream.exports.dicom.drawing import drawn_frame, full_mask
 from stream.exports.dicom.report import structured_report
 from stream.exports.dicom.segmentation import segmentation_of
 from stream.exports.dicom.study import study_of
 from stream.exports.summary import check_one_patient, summarise
-from stream.labour.run_masks import RunMasks, mask_in_frame
+from stream.labour.run_masks import RunMasks
 from stream.labour.run_pictures import RunPictures
 from stream.labour.run_source import source_path
-from stream.measurement.biometry import Landmarks, Outlines
-from stream.measurement.contours import largest_contour
-from stream.outputs.pictures.drawing import PICTURE_PX, paint_landmarks, paint_outlines, paint_picture
 from stream.outputs.run_log import log_file_change
 from stream.sources.files.dicom.file import quiet_pydicom
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from stream.exports.dicom.study import Study
-    from stream.exports.summary import FrameNumbers, RunSummary
+    from stream.exports.summary import RunSummary
     from stream.frames.frame import Frame
     from stream.labour.recorded_run import RecordedRun
 
@@ -44,7 +38,6 @@ if TYPE_CHECKING:
 
 FIRST_SERIES = 9001
 """Number of the first series: beyond those of a scanner."""
-OVERLAY_PX = PICTURE_PX
 
 
 @dataclass(slots=True, eq=False)
@@ -190,8 +183,10 @@ class _Writing:
         series = generate_uid(prefix=None)
         for number, numbers in enumerate(self.summary.frames, 1):
             frame = pictures[numbers.index]
-            mask = _full_mask(masks, numbers.index, frame.image.shape)
-            picture = _drawn(frame, numbers, mask, is_mirrored=bool(self.run.table.words("mirrored")[numbers.index]))
+            mask = full_mask(masks, numbers.index, frame.image.shape)
+            picture = drawn_frame(
+                frame, numbers, mask, is_mirrored=bool(self.run.table.words("mirrored")[numbers.index])
+            )
             image = captured_image(
                 picture,
                 self.study,
@@ -216,7 +211,7 @@ class _Writing:
         for number, ((_, rows, columns), unsorted) in enumerate(sorted(groups.items()), 1):
             indices, placed = sorted(unsorted), []
             for index in indices:
-                mask, (left, top) = _full_mask(masks, index, pictures[index].image.shape), located[index][2]
+                mask, (left, top) = full_mask(masks, index, pictures[index].image.shape), located[index][2]
                 assert mask is not None
                 whole = np.zeros((rows, columns), np.uint8)
                 whole[top : top + mask.shape[0], left : left + mask.shape[1]] = mask
@@ -240,34 +235,3 @@ class _Writing:
         except OSError as error:
             raise write_error(path, error) from error
         self.done.files.append(path)
-
-
-def _full_mask(masks: dict[int, RunMasks], index: int, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
-    """The mask of a frame at its own pixels; None where it was not kept."""
-    return mask_in_frame(masks[index][index], (shape[0], shape[1])) if index in masks else None
-
-
-def _drawn(
-    frame: Frame, numbers: FrameNumbers, mask: NDArray[np.uint8] | None, *, is_mirrored: bool
-) -> NDArray[np.uint8]:
-    """The frame with its outlines and the lines of its reading, RGB."""
-    canvas = np.zeros((OVERLAY_PX, OVERLAY_PX, 3), np.uint8)
-    view = paint_picture(canvas, frame)
-    if mask is not None:
-        paint_outlines(canvas, Outlines(partial(_outline, mask)), view)
-    points = numbers.landmarks
-    if {"ps_superior", "ps_inferior", "tangent"} <= points.keys():
-        landmarks = Landmarks(
-            ps_superior=points["ps_superior"],
-            ps_inferior=points["ps_inferior"],
-            tangent=points["tangent"],
-            hsd_min_foot=points.get("hsd_min_foot"),
-            hsd_perp_foot=points.get("hsd_perp_foot"),
-        )
-        paint_landmarks(canvas, landmarks, view, is_mirrored=is_mirrored)
-    return np.asarray(cv2.cvtColor(canvas, cv2.COLOR_BGR2RGB), np.uint8)
-
-
-def _outline(mask: NDArray[np.uint8], code: int) -> NDArray[np.float32]:
-    contour = largest_contour(mask == code)
-    return np.empty((0, 2), np.float32) if contour is None else np.asarray(contour, np.float32)

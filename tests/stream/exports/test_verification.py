@@ -13,7 +13,10 @@ from stream.app.commands.exports.verify_command import verify_command
 from stream.common.errors import RunUnreadable
 from stream.exports.replay_check import replay_differences
 from stream.exports.verification import read_log, verify_run
+from stream.labour.edits import EditKind, add_edit
 from stream.labour.recorded_run import RecordedRun
+from stream.labour.run_marks import TypedMark, add_marks
+from stream.labour.time_axis import time_axis
 from stream.outputs.run_log import LOG_NAME, RunLog, log_file_change
 from tests.fakes.doubles import GreyLevelEngine
 from tests.samples.finished_runs import SHA256, finished_run, picture_folder
@@ -91,6 +94,19 @@ def test_files_added_later_are_entered_and_others_are_noted(copy: Path) -> None:
     assert verify_run(copy).faults == ("edits.jsonl: was changed after it was written",)
     log_file_change(copy, "edits.jsonl")
     assert not verify_run(copy).faults
+
+
+def test_edits_and_marks_added_to_a_finished_run_are_entered(copy: Path) -> None:
+    run = RecordedRun(copy)
+    add_edit(run, 2, EditKind.CONFIRM, by="test", size_px=(128, 128))
+    axis = time_axis(run.table.numbers("pts_s"), run.table.counts("segment"))
+    add_marks(run, axis, [TypedMark(time_s=0.1)], by="test")
+    found = verify_run(copy)
+    assert (found.faults, found.notes) == ((), ())
+    for name in ("edits.jsonl", "marks.jsonl"):
+        flip(copy / name, 30)
+        assert verify_run(copy).faults == (f"{name}: was changed after it was written",)
+        flip(copy / name, 30)
 
 
 def test_a_log_cut_in_mid_line_goes_on_and_still_shows_it(copy: Path) -> None:
