@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,14 +12,16 @@ import pytest
 from click.testing import CliRunner
 
 from stream.app.commands.exports.verify_command import verify_command
-from stream.common.errors import RunUnreadable
+from stream.common.errors import OptionError, RunUnreadable
 from stream.exports.replay_check import replay_differences
+from stream.exports.trace import trace_frame
 from stream.exports.verification import read_log, verify_run
 from stream.labour.edits import EditKind, add_edit
 from stream.labour.recorded_run import RecordedRun
 from stream.labour.run_marks import TypedMark, add_marks
+from stream.labour.run_masks import RunMasks
 from stream.labour.time_axis import time_axis
-from stream.outputs.run_log import LOG_NAME, RunLog, log_file_change
+from stream.outputs.run_log import LOG_NAME, RunLog, log_file_change, source_sha256
 from tests.fakes.doubles import GreyLevelEngine
 from tests.samples.finished_runs import SHA256, finished_run, picture_folder
 
@@ -157,3 +161,17 @@ def test_the_command_says_what_it_found_and_ends_with_its_code(copy: Path) -> No
     flip(copy / "run.json", 0)
     changed = CliRunner().invoke(verify_command, [str(copy)])
     assert (changed.exit_code, changed.output) == (1, "run.json: was changed after it was written\n")
+
+
+def test_a_frame_s_numbers_lead_back_to_all_that_made_them(tmp_path: Path) -> None:
+    run = finished_run(tmp_path, 3, masks=True)
+    result = CliRunner().invoke(verify_command, [str(run.folder), "--frame", "1"])
+    traced = json.loads(result.output[: result.output.rindex("}") + 1])
+    assert traced["record"]["values"] == run.table.record(1)
+    assert traced["landmarks_px"] == run.table.record(1)["landmarks_px"]
+    labels = RunMasks(run)[1].labels
+    assert traced["mask"]["labels_sha256"] == hashlib.sha256(labels.tobytes()).hexdigest()
+    assert traced["source_sha256"] == source_sha256(tmp_path / "pictures")
+    assert (traced["model"]["sha256"], traced["options"]["protocol"]) == (SHA256, "robust")
+    with pytest.raises(OptionError, match="the run has the frames 0 to 2"):
+        trace_frame(run, 3)
