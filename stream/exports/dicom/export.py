@@ -85,11 +85,12 @@ def export_dicom(
         raise RunUnreadable(
             f"{run.folder}: no frame of it was measured, so there is nothing to export; partum report says why"
         )
-    with quiet_pydicom():
-        study = study_of(run, Path(source) if source else source_path(run), is_anonymous=is_anonymous)
-        writing = _Writing(run, summary, study, out)
-        writing.make_folder()
-        writing.write(source)
+    study = study_of(run, Path(source) if source else source_path(run), is_anonymous=is_anonymous)
+    writing = _Writing(run, summary, study, out)
+    writing.make_folder()
+    pictures, masks = writing.pictures(source), writing.masks()
+    with quiet_pydicom():  # its warnings quote values; not around the source, which takes it itself
+        writing.write(pictures, masks)
     return writing.done
 
 
@@ -111,9 +112,7 @@ class _Writing:
         except OSError as error:
             raise write_error(self.out, error) from error
 
-    def write(self, source: str | None) -> None:
-        pictures = self._pictures(source)
-        masks = self._masks()
+    def write(self, pictures: dict[int, Frame], masks: dict[int, RunMasks]) -> None:
         if pictures:
             if not self.study.instances:
                 self._capture(pictures)
@@ -144,7 +143,7 @@ class _Writing:
         origin = int(table.counts("origin_x_px")[index]), int(table.counts("origin_y_px")[index])
         return (*found, origin) if found else None
 
-    def _pictures(self, source: str | None) -> dict[int, Frame]:
+    def pictures(self, source: str | None) -> dict[int, Frame]:
         """Frames that are exported, by index; none where they are not to be had."""
         try:
             with RunPictures(self.run, source=source) as pictures:
@@ -153,7 +152,7 @@ class _Writing:
             self.done.notes.append(f"without pictures: {error}")
             return {}
 
-    def _masks(self) -> dict[int, RunMasks]:
+    def masks(self) -> dict[int, RunMasks]:
         """The masks kept, by index of those frames that have one."""
         try:
             masks = RunMasks(self.run)
@@ -201,24 +200,17 @@ class _Writing:
             self._save(image, f"overlay-{numbers.index:06d}.dcm")
 
     def _segment(self, masks: dict[int, RunMasks], pictures: dict[int, Frame], located: dict[int, Located]) -> None:
-        """A Segmentation for each size of image and series: frames of one object share both."""
-        groups: dict[tuple[str, int, int], list[int]] = {}
-        for index in masks.keys() & located.keys() & pictures.keys():
-            header = located[index][0]
-            key = str(header.SeriesInstanceUID), int(header.Rows), int(header.Columns)
-            groups.setdefault(key, []).append(index)
         series = generate_uid(prefix=None)
-        for number, ((_, rows, columns), unsorted) in enumerate(sorted(groups.items()), 1):
-            indices, placed = sorted(unsorted), []
-            for index in indices:
-                mask, (left, top) = full_mask(masks, index, pictures[index].image.shape), located[index][2]
-                assert mask is not None
-                whole = np.zeros((rows, columns), np.uint8)
-                whole[top : top + mask.shape[0], left : left + mask.shape[1]] = mask
-                placed.append(whole)
+        for number, index in enumerate(sorted(masks.keys() & located.keys() & pictures.keys()), 1):
+            header, frame_number, (left, top) = located[index]
+            mask = full_mask(masks, index, pictures[index].image.shape)
+            assert mask is not None
+            whole = np.zeros((int(header.Rows), int(header.Columns)), np.uint8)
+            whole[top : top + mask.shape[0], left : left + mask.shape[1]] = mask
             found = segmentation_of(
-                [located[index][:2] for index in indices],
-                placed,
+                header,
+                frame_number,
+                whole,
                 version=self.version,
                 series_number=FIRST_SERIES + 2,
                 number=number,
@@ -226,7 +218,7 @@ class _Writing:
                 parameters=self.summary.trace,
             )
             declare_scheme(found)
-            self._save(found, f"segmentation-{number}.dcm")
+            self._save(found, f"segmentation-{index:06d}.dcm")
 
     def _save(self, dataset: Dataset, name: str) -> None:
         path = self.out / name

@@ -1,32 +1,33 @@
-"""The masks of exported frames as DICOM Segmentation: symphysis and head, by the frames they were found in."""
+"""The mask of an exported frame as a DICOM Segmentation of symphysis and head.
+
+An object holds one frame: pictures without a place in the patient (a Frame of Reference) cannot be told apart in it.
+"""
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import TYPE_CHECKING
 
-import numpy as np
 from highdicom.content import AlgorithmIdentificationSequence
 from highdicom.seg import Segmentation, SegmentDescription
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
-from pydicom.uid import generate_uid
+from pydicom.uid import UltrasoundImageStorage, generate_uid
 
 from stream.exports.dicom.captures import MANUFACTURER, MODEL
 from stream.exports.dicom.codes import PUBIC_SYMPHYSIS, private
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    import numpy as np
     from numpy.typing import NDArray
-
-    Reference = tuple[Dataset, int | None]
 
 NETWORK_FAMILY = codes.DCM.ArtificialIntelligence
 
 
 def segmentation_of(
-    references: Sequence[Reference],
-    masks: Sequence[NDArray[np.uint8]],
+    header: Dataset,
+    frame_number: int | None,
+    mask: NDArray[np.uint8],
     *,
     version: str,
     series_number: int,
@@ -34,18 +35,18 @@ def segmentation_of(
     series_uid: str,
     parameters: dict[str, str],
 ) -> Dataset:
-    """A binary Segmentation of frames of one size.
+    """A binary Segmentation of one frame.
 
     Args:
-        references: header of the image that each frame is in, and its number there, from 1; None of a single frame.
-        masks: (H, W) of each frame, of the image's size; 1 = PS, 2 = FH.
+        header: of the image that the frame is in.
+        frame_number: of the frame there, from 1; None of an image of one frame.
+        mask: (H, W), of the image's size; 1 = PS, 2 = FH.
         version: of the program.
         series_number: of the series.
         number: of the object in it.
         series_uid: of the series.
         parameters: of the algorithm.
     """
-    stand_ins = [_single_frame(header) for header, _ in references]
     algorithm = AlgorithmIdentificationSequence(
         name=MODEL, family=NETWORK_FAMILY, version=version, parameters=parameters
     )
@@ -61,8 +62,8 @@ def segmentation_of(
         for code, label, kind in ((1, "Pubic symphysis", PUBIC_SYMPHYSIS), (2, "Fetal head", private("FETAL_HEAD")))
     ]
     found = Segmentation(
-        source_images=stand_ins,
-        pixel_array=np.stack(masks),
+        source_images=[_single_frame(header)],
+        pixel_array=mask,
         segmentation_type="BINARY",
         segment_descriptions=segments,
         series_instance_uid=series_uid,
@@ -78,16 +79,16 @@ def segmentation_of(
         series_description="Symphysis and head",
     )
     found.PatientOrientation = ""  # not known, and required of pictures without a place in the patient
-    _refer_to(found, {str(stand_in.SOPInstanceUID): each for stand_in, each in zip(stand_ins, references, strict=True)})
+    _refer_to(found, header, frame_number)
     return found
 
 
 def _single_frame(header: Dataset) -> Dataset:
-    """The header as that of an image of one frame: the masks of a few frames need no array as long as the film."""
-    stand_in = Dataset()
-    stand_in.update({element.tag: element for element in header if element.tag.group != 0x7FE0})
+    """The header as that of an image of one frame: the mask of one frame needs no array as long as the film."""
+    stand_in = deepcopy(header)
     if "NumberOfFrames" in stand_in:
         stand_in.SOPInstanceUID = generate_uid(prefix=None)
+        stand_in.SOPClassUID = UltrasoundImageStorage
         del stand_in.NumberOfFrames
     for keyword in ("FrameOfReferenceUID", "FrameIncrementPointer"):
         if keyword in stand_in:
@@ -95,19 +96,17 @@ def _single_frame(header: Dataset) -> Dataset:
     return stand_in
 
 
-def _refer_to(found: Dataset, images: dict[str, Reference]) -> None:
-    """Puts the images themselves, with the number of the frame, in the place of those that stood in for them."""
-    for groups in found.PerFrameFunctionalGroupsSequence:
-        for derivation in groups.DerivationImageSequence:
-            for item in derivation.SourceImageSequence:
-                header, number = images[str(item.ReferencedSOPInstanceUID)]
-                item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = header.SOPClassUID, header.SOPInstanceUID
-                if number is not None:
-                    item.ReferencedFrameNumber = number
-    for series in found.ReferencedSeriesSequence:
-        instances = {}
-        for item in series.ReferencedInstanceSequence:
-            header, _ = images[str(item.ReferencedSOPInstanceUID)]
-            item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = header.SOPClassUID, header.SOPInstanceUID
-            instances[str(header.SOPInstanceUID)] = item
-        series.ReferencedInstanceSequence = list(instances.values())
+def _refer_to(found: Dataset, header: Dataset, frame_number: int | None) -> None:
+    """Puts the image itself, with the number of the frame, in the place of the one that stood in for it."""
+    sources = [
+        item
+        for groups in found.PerFrameFunctionalGroupsSequence
+        for derivation in groups.DerivationImageSequence
+        for item in derivation.SourceImageSequence
+    ]
+    listed = [item for series in found.ReferencedSeriesSequence for item in series.ReferencedInstanceSequence]
+    for item in (*sources, *listed):
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = header.SOPClassUID, header.SOPInstanceUID
+    if frame_number is not None:
+        for item in sources:
+            item.ReferencedFrameNumber = frame_number

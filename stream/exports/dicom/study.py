@@ -93,6 +93,8 @@ def study_of(run: RecordedRun, source: Path | None, *, is_anonymous: bool) -> St
             setattr(attributes, keyword, headers[0].get(keyword))
         elif keyword in REQUIRED:
             setattr(attributes, keyword, "")
+    for header in headers:
+        header.update(attributes)  # what the source leaves out is there without a value
     instances, first = [], 0
     for header, (_, count) in zip(headers, files, strict=True):
         instances.append(SourceInstance(header, first, count))
