@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -50,3 +51,20 @@ def finished_run(folder: Path, count: int = 12, *, off_plane: range = range(0), 
     """A run of `count` drawn pictures, in `folder / "run"`, its source beside it."""
     source = picture_folder(folder / "pictures", count, off_plane=off_plane)
     return RecordedRun(run_of(source, folder / "run", **options))
+
+
+RISE_S, TOP_S = 2.0, 8.0
+
+
+def with_push(run: RecordedRun) -> RecordedRun:
+    """The run with its AoP rewritten to rest, a push of 15 degrees, and rest, at one frame a quarter of a second."""
+    path = run.folder / "measurements.jsonl"
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    for index, record in enumerate(records):
+        time_s = 0.25 * index
+        share = min(max((time_s - 15) / RISE_S, 0), max((15 + RISE_S + TOP_S + RISE_S - time_s) / RISE_S, 0), 1)
+        record |= {"pts_s": time_s, "aop_raw_deg": 120 + 15 * share, "aop_deg": 120 + 15 * share}
+        record |= {"aop_lo95_deg": record["aop_deg"] - 3, "aop_hi95_deg": record["aop_deg"] + 3}
+        record |= {"aop_absolute_lo95_deg": record["aop_deg"] - 12, "aop_absolute_hi95_deg": record["aop_deg"] + 12}
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return RecordedRun(run.folder)

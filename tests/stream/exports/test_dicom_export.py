@@ -20,6 +20,8 @@ pydicom = pytest.importorskip("pydicom", reason="needs partum[dicom]")
 from stream.common.errors import OptionError, RunUnreadable, SourceUnreadable  # noqa: E402
 from stream.exports.codes import PRIVATE, SCHEME  # noqa: E402
 from stream.exports.dicom.export import export_dicom  # noqa: E402
+from stream.labour.course import aop_course  # noqa: E402
+from stream.labour.pushes import find_pushes  # noqa: E402
 from stream.labour.recorded_run import RecordedRun  # noqa: E402
 from stream.labour.run_marks import TypedMark, add_marks  # noqa: E402
 from stream.labour.run_masks import RunMasks, mask_in_frame  # noqa: E402
@@ -27,7 +29,7 @@ from stream.labour.time_axis import time_axis  # noqa: E402
 from tests.conftest import REPOSITORY  # noqa: E402
 from tests.fakes.doubles import picture  # noqa: E402
 from tests.samples.dicom_files import native  # noqa: E402
-from tests.samples.finished_runs import SHA256, finished_run, run_of  # noqa: E402
+from tests.samples.finished_runs import SHA256, finished_run, run_of, with_push  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -181,6 +183,21 @@ def test_no_patient_is_in_an_anonymous_export_nor_in_a_name(of_dicom: tuple[Reco
         data = path.read_bytes()
         assert not any(word.encode() in data for word in (*name.split("^"), "ID^77", STUDY))
     assert not any(name.split("^", maxsplit=1)[0] in each.name or "77" in each.name for each in kept.iterdir())
+
+
+def test_a_push_is_in_the_report_also_where_there_are_no_pictures(tmp_path: Path) -> None:
+    run = with_push(finished_run(tmp_path / "made", 170))
+    done = export_dicom(run, tmp_path / "out")
+    assert "without pictures" in done.notes[0], "the times in the records are not those of the pictures any more"
+    assert [path.name for path in done.files] == ["report.dcm"]
+    found = groups(pydicom.dcmread(done.files[0]))
+    push = find_pushes(aop_course(run.table), quality=run.table.numbers("quality"))[0]
+    values = numbers(found["push 1"])
+    for code, value in (("PUSH_START", push.start_s), ("REST", push.rest.value), ("PEAK REP_HI95", push.peak.hi95)):
+        assert values[code] == pytest.approx(value, abs=1e-3), code
+    assert push.best_row is not None
+    best = numbers(found[f"frame {push.best_row}"])
+    assert best["AOP ABS_LO95"] == pytest.approx(run.table.record(push.best_row)["aop_absolute_lo95_deg"], abs=1e-3)
 
 
 def test_a_dicom_source_that_is_gone_is_asked_for(of_dicom: tuple[RecordedRun, Path], tmp_path: Path) -> None:

@@ -21,26 +21,10 @@ from stream.labour.course import aop_course
 from stream.labour.edits import EditedReading, EditKind, add_edit
 from stream.labour.pushes import find_pushes
 from stream.labour.recorded_run import RecordedRun
-from tests.samples.finished_runs import SHA256, finished_run
+from tests.samples.finished_runs import SHA256, finished_run, with_push
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-RISE_S, TOP_S = 2.0, 8.0
-
-
-def with_push(run: RecordedRun) -> RecordedRun:
-    """The run with its AoP rewritten to rest, a push of 15 degrees, and rest, at one frame a quarter of a second."""
-    path = run.folder / "measurements.jsonl"
-    records = [json.loads(line) for line in path.read_text().splitlines()]
-    for index, record in enumerate(records):
-        time_s = 0.25 * index
-        share = min(max((time_s - 15) / RISE_S, 0), max((15 + RISE_S + TOP_S + RISE_S - time_s) / RISE_S, 0), 1)
-        record |= {"pts_s": time_s, "aop_raw_deg": 120 + 15 * share, "aop_deg": 120 + 15 * share}
-        record |= {"aop_lo95_deg": record["aop_deg"] - 3, "aop_hi95_deg": record["aop_deg"] + 3}
-        record |= {"aop_absolute_lo95_deg": record["aop_deg"] - 12, "aop_absolute_hi95_deg": record["aop_deg"] + 12}
-    path.write_text("".join(json.dumps(record) + "\n" for record in records))
-    return RecordedRun(run.folder)
 
 
 @pytest.fixture(scope="module")
