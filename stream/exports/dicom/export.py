@@ -11,8 +11,9 @@ import numpy as np
 from pydicom import Dataset, dcmwrite
 from pydicom.uid import generate_uid
 
+from engines.errors import PartumError
 from stream.common.atomic_file import write_error
-from stream.common.errors import OptionError, RunUnreadable, SourceError
+from stream.common.errors import OptionError, RunUnreadable, SourceError, SourceUnreadable
 from stream.exports.dicom.captures import captured_image
 from stream.exports.dicom.codes import declare_scheme
 from stream.exports.dicom.drawing import drawn_frame, full_mask
@@ -24,7 +25,7 @@ from stream.labour.run_masks import RunMasks
 from stream.labour.run_pictures import RunPictures
 from stream.labour.run_source import source_path
 from stream.outputs.run_log import log_file_change
-from stream.sources.files.dicom.file import quiet_pydicom
+from stream.sources.files.dicom.file import damage_error, quiet_pydicom
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,8 +90,16 @@ def export_dicom(
     writing = _Writing(run, summary, study, out)
     writing.make_folder()
     pictures, masks = writing.pictures(source), writing.masks()
-    with quiet_pydicom():  # its warnings quote values; not around the source, which takes it itself
-        writing.write(pictures, masks)
+    try:
+        with quiet_pydicom():  # its warnings quote values; not around the source, which takes it itself
+            writing.write(pictures, masks)
+    except damage_error() as error:
+        if isinstance(error, PartumError) or study.is_new:
+            raise
+        raise SourceUnreadable(  # what a library says of a header may quote values, and values may name the patient
+            f"{run.folder}: the header of its DICOM source has values that no export can take over"
+            f" ({type(error).__name__}); give --anonymous for a study of its own"
+        ) from None
     return writing.done
 
 

@@ -45,11 +45,13 @@ class Study:
         attributes: of patient and study; without values in a study of its own, apart from the UID, date and time.
         instances: files of the source that frames may be referred to in; empty where there are none.
         note: why the frames of the source are not referred to, for people; empty where they are, or it was no DICOM.
+        is_new: it is not the source's.
     """
 
     attributes: Dataset
     instances: Sequence[SourceInstance] = field(default=())
     note: str = ""
+    is_new: bool = False
 
     def instance_of(self, index: int) -> tuple[Dataset, int | None] | None:
         """The header of the file that a frame of the run is in, and its number there from 1; None where not known.
@@ -74,7 +76,7 @@ def study_of(run: RecordedRun, source: Path | None, *, is_anonymous: bool) -> St
         SourceUnreadable: the source was DICOM and is not there any more, or its header is damaged.
     """
     if run.source.get("kind") != "dicom" or is_anonymous:
-        return Study(_new_study(run))
+        return Study(_new_study(run), is_new=True)
     if source is None:
         raise SourceUnreadable(
             f"{run.folder}: its DICOM source is not where it was; name it by --source, or give --anonymous for a study"
@@ -82,11 +84,13 @@ def study_of(run: RecordedRun, source: Path | None, *, is_anonymous: bool) -> St
         )
     files = _files(source)
     if not files:
-        return Study(_new_study(run), note="the source is packed, so the export is a study of its own")
+        return Study(_new_study(run), note="the source is packed, so the export is a study of its own", is_new=True)
     headers = [_header(path) for path, _ in files]
     studies = {str(header.get("StudyInstanceUID", "")) for header in headers}
     if len(studies) != 1 or not UID(next(iter(studies))).is_valid:
-        return Study(_new_study(run), note="the source has no single study UID, so the export is a study of its own")
+        return Study(
+            _new_study(run), note="the source has no single study UID, so the export is a study of its own", is_new=True
+        )
     attributes = Dataset()
     for keyword in PATIENT_AND_STUDY:
         if keyword in headers[0]:

@@ -26,6 +26,7 @@ from stream.labour.recorded_run import RecordedRun  # noqa: E402
 from stream.labour.run_marks import TypedMark, add_marks  # noqa: E402
 from stream.labour.run_masks import RunMasks, mask_in_frame  # noqa: E402
 from stream.labour.time_axis import time_axis  # noqa: E402
+from stream.sources.files.dicom.file import quiet_pydicom  # noqa: E402
 from tests.conftest import REPOSITORY  # noqa: E402
 from tests.fakes.doubles import picture  # noqa: E402
 from tests.samples.dicom_files import native  # noqa: E402
@@ -211,6 +212,17 @@ def test_a_dicom_source_that_is_gone_is_asked_for(of_dicom: tuple[RecordedRun, P
         export_dicom(moved, tmp_path / "a")
     export_dicom(moved, tmp_path / "b", source=str(copy / "moved.dcm"))
     assert pydicom.dcmread(tmp_path / "b" / "report.dcm").StudyInstanceUID == STUDY
+
+
+def test_a_source_whose_header_cannot_be_taken_over_is_refused_without_its_values(tmp_path: Path) -> None:
+    source = tmp_path / "film.dcm"
+    with quiet_pydicom():
+        native(source, np.stack([picture()] * 2), **OF_SOURCE, PatientBirthDate="Jane, 1990")
+    run = RecordedRun(run_of(source, tmp_path / "run"))
+    with pytest.raises(SourceUnreadable, match="--anonymous") as refused:
+        export_dicom(run, tmp_path / "out")
+    assert "Jane" not in str(refused.value)
+    assert export_dicom(run, tmp_path / "anonymous", is_anonymous=True).files
 
 
 def test_runs_without_anything_to_export_are_refused_in_one_line(tmp_path: Path) -> None:
