@@ -9,8 +9,6 @@ import numpy as np
 from pydicom import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
-from stream.exports.dicom.study import PATIENT_AND_STUDY
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -47,9 +45,7 @@ def captured_image(
         has_text: whether text of the scanner's screen may be in it: the picture was not cut to its sector.
     """
     image = Dataset()
-    for keyword in PATIENT_AND_STUDY:
-        if keyword in study.attributes:
-            setattr(image, keyword, study.attributes.get(keyword))
+    image.update(study.attributes)
     now = datetime.now().astimezone()
     image.SpecificCharacterSet = "ISO_IR 192"
     image.SOPClassUID, image.SOPInstanceUID = SecondaryCaptureImageStorage, generate_uid(prefix=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -91,7 +92,8 @@ def export_dicom(
     writing.make_folder()
     pictures, masks = writing.pictures(source), writing.masks()
     try:
-        with quiet_pydicom():  # its warnings quote values; not around the source, which takes it itself
+        with quiet_pydicom():  # not around the source, which takes it itself
+            warnings.simplefilter("ignore")  # warnings quote values, and libraries on top of pydicom pass them on
             writing.write(pictures, masks)
     except damage_error() as error:
         if isinstance(error, PartumError) or study.is_new:

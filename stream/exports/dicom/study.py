@@ -94,7 +94,7 @@ def study_of(run: RecordedRun, source: Path | None, *, is_anonymous: bool) -> St
     attributes = Dataset()
     for keyword in PATIENT_AND_STUDY:
         if keyword in headers[0]:
-            setattr(attributes, keyword, headers[0].get(keyword))
+            attributes[keyword] = headers[0][keyword]  # as it is: to set a value is to have it checked, and quoted
         elif keyword in REQUIRED:
             setattr(attributes, keyword, "")
     for header in headers:

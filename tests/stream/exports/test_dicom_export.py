@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,6 @@ from stream.labour.recorded_run import RecordedRun  # noqa: E402
 from stream.labour.run_marks import TypedMark, add_marks  # noqa: E402
 from stream.labour.run_masks import RunMasks, mask_in_frame  # noqa: E402
 from stream.labour.time_axis import time_axis  # noqa: E402
-from stream.sources.files.dicom.file import quiet_pydicom  # noqa: E402
 from tests.conftest import REPOSITORY  # noqa: E402
 from tests.fakes.doubles import picture  # noqa: E402
 from tests.samples.dicom_files import native  # noqa: E402
@@ -216,7 +216,8 @@ def test_a_dicom_source_that_is_gone_is_asked_for(of_dicom: tuple[RecordedRun, P
 
 def test_a_source_whose_header_cannot_be_taken_over_is_refused_without_its_values(tmp_path: Path) -> None:
     source = tmp_path / "film.dcm"
-    with quiet_pydicom():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         native(source, np.stack([picture()] * 2), **OF_SOURCE, PatientBirthDate="Jane, 1990")
     run = RecordedRun(run_of(source, tmp_path / "run"))
     with pytest.raises(SourceUnreadable, match="--anonymous") as refused:
