@@ -14,7 +14,7 @@ from stream.outputs.manifest import NOTICE
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from stream.exports.summary import FrameNumbers, Quantity, RunSummary
+    from stream.exports.summary import ExportedFrame, Quantity, RunSummary
     from stream.labour.pushes import Push
 
     Resource = dict[str, Any]
@@ -69,7 +69,7 @@ def _observation(
     return found
 
 
-def _of_frame(summary: RunSummary, frame: FrameNumbers) -> Iterator[Resource]:
+def _of_frame(summary: RunSummary, frame: ExportedFrame) -> Iterator[Resource]:
     where: list[Resource] = [
         {"code": _concept("FRAME"), "valueInteger": frame.index},
         {"code": _concept("TIME"), "valueQuantity": _amount(frame.time_s, "s")},

@@ -47,7 +47,7 @@ class Quantity:
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class FrameNumbers:
+class ExportedFrame:
     """One measured frame.
 
     Attributes:
@@ -83,7 +83,7 @@ class RunSummary:
     run_id: str
     configuration_sha256: str
     pushes: Sequence[Push]
-    frames: Sequence[FrameNumbers]
+    frames: Sequence[ExportedFrame]
 
     @property
     def counts(self) -> dict[str, int]:
@@ -172,11 +172,11 @@ def _best_of(run: RecordedRun, rows: np.typing.NDArray[np.bool_]) -> int | None:
     return int(np.argmax(np.where(chosen, quality, -1.0)))
 
 
-def frame_numbers(run: RecordedRun, index: int, role: str) -> FrameNumbers:
+def frame_numbers(run: RecordedRun, index: int, role: str) -> ExportedFrame:
     """The numbers of a measured frame."""
     table = run.table
     points = {name: table.points(name)[index] for name in LANDMARK_NAMES}
-    return FrameNumbers(
+    return ExportedFrame(
         index=index,
         time_s=float(table.numbers("pts_s")[index]),
         role=role,

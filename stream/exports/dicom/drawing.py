@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from stream.exports.summary import FrameNumbers
+    from stream.exports.summary import ExportedFrame
     from stream.frames.frame import Frame
     from stream.labour.run_masks import RunMasks
 
@@ -36,7 +36,7 @@ def full_mask(masks: dict[int, RunMasks], index: int, shape: tuple[int, ...]) ->
 
 
 def drawn_frame(
-    frame: Frame, numbers: FrameNumbers, mask: NDArray[np.uint8] | None, *, is_mirrored: bool
+    frame: Frame, numbers: ExportedFrame, mask: NDArray[np.uint8] | None, *, is_mirrored: bool
 ) -> NDArray[np.uint8]:
     """The frame with its outlines, the lines of its reading and, below it, the values, RGB."""
     canvas = np.zeros((PICTURE_PX + CAPTION_PX, PICTURE_PX, 3), np.uint8)
@@ -63,7 +63,7 @@ def _outline(mask: NDArray[np.uint8], code: int) -> NDArray[np.float32]:
     return np.empty((0, 2), np.float32) if contour is None else np.asarray(contour, np.float32)
 
 
-def _caption(numbers: FrameNumbers) -> Iterator[str]:
+def _caption(numbers: ExportedFrame) -> Iterator[str]:
     """The tracked values with their 95 % intervals; without one, the frame's own reading."""
     yield f"Frame {numbers.index}, {numbers.time_s:.1f} s, {numbers.role}"
     for quantity in numbers.quantities:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence as Several
 
     from stream.exports.dicom.study import Study
-    from stream.exports.summary import FrameNumbers, Quantity, RunSummary
+    from stream.exports.summary import ExportedFrame, Quantity, RunSummary
     from stream.labour.pushes import Push
 
     Find = Callable[[int], tuple[Dataset, int | None, tuple[int, int]] | None]
@@ -106,7 +106,7 @@ def structured_report(
 
 
 def _frame_group(
-    frame: FrameNumbers, algorithm: AlgorithmIdentification, image: tuple[Dataset, int | None, tuple[int, int]] | None
+    frame: ExportedFrame, algorithm: AlgorithmIdentification, image: tuple[Dataset, int | None, tuple[int, int]] | None
 ) -> MeasurementsAndQualitativeEvaluations:
     return MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(uid=generate_uid(prefix=None), identifier=f"frame {frame.index}"),
@@ -121,7 +121,7 @@ def _frame_group(
 
 
 def _line(
-    quantity: Quantity, frame: FrameNumbers, image: tuple[Dataset, int | None, tuple[int, int]] | None
+    quantity: Quantity, frame: ExportedFrame, image: tuple[Dataset, int | None, tuple[int, int]] | None
 ) -> list[CoordinatesForMeasurement] | None:
     """The polyline that a quantity was read from, on its image."""
     names = LINES.get(quantity.name, ())
