@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
     from engines.base import Engine, Prediction
     from engines.errors import PartumError
-    from engines.registry import load_engine
     from stream.api.preprocessed_pipeline import PreprocessedPipeline as Pipeline
     from stream.api.replay import replay
     from stream.api.result import ReplayResult
     from stream.api.still import measure_picture as measure
     from stream.frames.frame import Frame, PixelSpacing
     from stream.frames.reason import Reason
+    from stream.inference.engine_trial import load_judged_engine as load_engine
     from stream.measurement.biometry import Biometry, Orientation
     from stream.measurement.protocols import measure as measure_mask
     from stream.pipeline.record import FrameState, Measurement
@@ -64,7 +64,7 @@ _HOMES = {
     "ReplayResult": "stream.api.result:ReplayResult",
     "FrameState": "stream.pipeline.record:FrameState",
     "PreprocessingOptions": "stream.preprocessing.options:PreprocessingOptions",
-    "load_engine": "engines.registry:load_engine",
+    "load_engine": "stream.inference.engine_trial:load_judged_engine",
     "measure": "stream.api.still:measure_picture",
     "measure_mask": "stream.measurement.protocols:measure",
     "open_live": "stream.sources:open_live",

@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import logging
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,14 +16,19 @@ from engines.early_exit import EarlyExitEngine
 from engines.errors import EngineUnavailable, ModelNotFound
 from engines.onnx.model_file import read_model_file
 from engines.redaction import looks_like_address, redact
+from engines.runtime import check_precision
+from engines.selection.choice import ChoiceStore
+from engines.selection.cpu import CpuRequest, cpu_candidates, cpu_choice
 from engines.selection.failover import Candidate, FailoverEngine
+from engines.tensorrt.cache import cache_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from engines.base import Engine
     from engines.onnx.model_file import ModelFile
     from engines.runtime import RuntimeEngine
+    from engines.selection.choice import Choice, Trial
 
 WEIGHTS = Path(__file__).parent / "weights"
 DEFAULT_MODEL = WEIGHTS / "psfh_unet.onnx"
@@ -34,6 +39,7 @@ DEFAULT_SIGNED_MODEL = WEIGHTS / "psfh_unet.int8-signed.onnx"
 """The same model quantised with signed, symmetric activations, which TensorRT takes and every other runtime too."""
 
 AUTO = "auto"
+PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 REMOTE = "triton://"
 
 
@@ -47,6 +53,8 @@ class _Runtime:
     default: Path = DEFAULT_MODEL
     options: Mapping[str, Any] = field(default_factory=dict)
     is_automatic: bool = True
+    has_variants: bool = False
+    """On a CPU, where the best of its variants is chosen (`engines.selection.cpu`)."""
     has_throughput: bool = False
     """It can take several frames side by side."""
 
@@ -61,10 +69,17 @@ _RUNTIMES: Mapping[str, _Runtime] = {
         "engines.tensorrt.engine:TensorRtEngine", (("tensorrt", "tensorrt_rtx"), ("cuda",)), "partum[tensorrt]"
     ),
     "openvino": _Runtime(
-        "engines.backends.openvino:OpenVinoEngine", (("openvino",),), "partum", DEFAULT_INT8_MODEL, has_throughput=True
+        "engines.backends.openvino:OpenVinoEngine",
+        (("openvino",),),
+        "partum",
+        DEFAULT_INT8_MODEL,
+        has_variants=True,
+        has_throughput=True,
     ),
-    "onnxruntime": _Runtime(_ONNXRUNTIME, (("onnxruntime",),), "partum[onnxruntime]", DEFAULT_INT8_MODEL),
-    "torch": _Runtime(_TORCH, _TORCH_PACKAGES, "partum[torch]"),
+    "onnxruntime": _Runtime(
+        _ONNXRUNTIME, (("onnxruntime",),), "partum[onnxruntime]", DEFAULT_INT8_MODEL, has_variants=True
+    ),
+    "torch": _Runtime(_TORCH, _TORCH_PACKAGES, "partum[torch]", has_variants=True),
     "onnxruntime-cuda": _Runtime(
         _ONNXRUNTIME,
         (("onnxruntime",),),
@@ -101,6 +116,19 @@ def default_model(backend: str) -> Path:
     return _RUNTIMES[backend].default
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Request:
+    """What `load_engine` was asked for, beside the back-end."""
+
+    path: Path | None
+    threads: int | None = None
+    early_exit: bool = False
+    throughput: bool = False
+    precision: str | None = None
+    trial: Trial | None = None
+    store: ChoiceStore = field(default_factory=lambda: ChoiceStore(cache_folder()))
+
+
 def load_engine(
     model: str | Path | None = None,
     backend: str = AUTO,
@@ -108,25 +136,31 @@ def load_engine(
     threads: int | None = None,
     early_exit: bool = False,
     throughput: bool = False,
+    precision: str | None = None,
+    trial: Trial | None = None,
 ) -> Engine:
     """Loads a model file on a runtime and warms it up.
 
     Args:
         model: path of an ONNX file from `partum export` or `partum quantize`; `triton://host:port/model` for one on
             a server; None takes the one that ships for the back-end (`default_model`).
-        backend: one of `BACKENDS`. `auto` takes the first that can run here, in that order, logs which and why, and
-            goes on with the next one where it fails while it runs (`engines.selection.failover`); a back-end asked for
-            by name is never replaced by another.
+        backend: one of `BACKENDS`. `auto` takes TensorRT where it can run, else the best on this CPU, says which and
+            why, and goes on with the next one where it fails while it runs (`engines.selection.failover`); a back-end
+            asked for by name is never replaced by another.
         threads: cores the runtime may keep busy, 1 or more; None takes what is there.
         early_exit: decode only frames that may be standard planes (`engines.early_exit`).
         throughput: for recordings and for several feeds: frames side by side where the back-end can
             (`EngineDescription.parallel`), rather than each as soon as can be.
+        precision: fp32, fp16, bf16 or int8; the engine runs in no other. None takes any.
+        trial: what engines of a CPU are compared by, in degrees (`stream.inference.engine_trial`): the fastest that is
+            right on this machine is taken, measured once and kept (`engines.selection.choice`). None measures nothing:
+            INT8 is taken first where the CPU sums it exactly, and not at all where it does not.
 
     Raises:
         ModelNotFound: there is no file at `model`.
         ModelMismatch: the file is not a model of ours.
-        EngineUnavailable: the back-end is unknown, its runtime is not installed, or it has no device or no built
-            engine (`EngineMissing`).
+        EngineUnavailable: the back-end is unknown, its runtime is not installed, it has no device or no built engine
+            (`EngineMissing`), it does not run the precision, or the model is wrong on this CPU.
         RemoteError: the server does not answer.
         ValueError: `threads` is less than 1.
     """
@@ -139,57 +173,145 @@ def load_engine(
     path = None if model is None else Path(model)
     if isinstance(model, str) and looks_like_address(model) and not os.path.exists(model):
         raise ModelNotFound(f"{redact(model)}: is no model; give an ONNX file, or {REMOTE}host:port/name")
-    load = partial(_load, path=path, threads=threads, early_exit=early_exit, throughput=throughput)
-    return load(backend) if backend != AUTO else _load_first(path, load)
-
-
-def _load_first(path: Path | None, load: Callable[[str], Engine]) -> Engine:
-    """The first automatic back-end that starts; the next one goes on where it fails."""
     if path is not None:
         read_model_file(path)  # what is wrong with the file is no fault of a back-end
-    absent: list[str] = []
-    candidates: list[Candidate] = []
-    for name, runtime in _RUNTIMES.items():
-        if not runtime.is_automatic:
-            continue
-        if missing := _missing(runtime):
-            absent.append(f"back-end {name}: {missing}")
-            continue
-        candidates.append(Candidate(name, partial(load, name)))
+    request = _Request(
+        path=path,
+        threads=threads,
+        early_exit=early_exit,
+        # Which frame came before tells an early exit what to run, so it takes them one after the other.
+        throughput=throughput and not early_exit,
+        precision=precision,
+        trial=trial,
+    )
+    return _load_automatically(request) if backend == AUTO else _load_named(backend, request)
+
+
+def _load_named(backend: str, request: _Request) -> Engine:
+    """The named back-end and no other: on a CPU the best of its variants."""
+    if missing := _missing(_RUNTIMES[backend]):
+        raise EngineUnavailable(f"back-end {backend}: {missing}")
+    if not _RUNTIMES[backend].has_variants:
+        return _load(backend, request)
+    candidates, notices = _on_cpu([backend], request)
+    if not candidates:
+        why = "; ".join(notices) or f"it runs no such model in {request.precision} on a CPU"
+        raise EngineUnavailable(f"back-end {backend}: {why}")
+    engine = candidates[0].load()
+    return FailoverEngine([Candidate(backend, lambda: engine)], notices) if notices else engine
+
+
+def _load_automatically(request: _Request) -> Engine:
+    """The first automatic back-end that starts; the next one goes on where it fails."""
+    absent = [
+        f"back-end {name}: {missing}"
+        for name, runtime in _RUNTIMES.items()
+        if runtime.is_automatic and (missing := _missing(runtime))
+    ]
+    notices: list[str] = []
+    started: list[Engine] = []
+
+    def candidates() -> Iterator[Candidate]:
+        there = [name for name, runtime in _RUNTIMES.items() if runtime.is_automatic and not _missing(runtime)]
+        for name in there:
+            if not _RUNTIMES[name].has_variants:
+                yield Candidate(name, partial(_load, name, request))
+        # A stream that lost its device must not wait for a measurement.
+        asked = replace(request, trial=None) if started else request
+        found, said = _on_cpu([name for name in there if _RUNTIMES[name].has_variants], asked)
+        notices.extend(said)
+        yield from found
+
     try:
-        engine = FailoverEngine(candidates)
+        engine = FailoverEngine(candidates(), notices)
     except EngineUnavailable as error:
         raise EngineUnavailable("; ".join([str(error), *absent])) from error
+    started.append(engine)
     why = "; ".join([*engine.notices, *absent]) or "it is installed and the first choice"
     _log.info("auto takes %s: %s", engine.name, why)
     return engine
 
 
+def _on_cpu(backends: Sequence[str], request: _Request) -> tuple[list[Candidate], list[str]]:
+    """The engines of some back-ends that may run on this CPU, the best first; and what is to be said of the choice."""
+    return cpu_candidates(_cpu_request(backends, request), request.trial, request.store)
+
+
+def _cpu_request(backends: Sequence[str], request: _Request) -> CpuRequest:
+    return CpuRequest(
+        files={name: (request.path,) if request.path else _shipped_for(name) for name in backends},
+        shipped=DEFAULT_MODEL,
+        start=partial(_start, request),
+        plain=partial(_start, replace(request, early_exit=False)),
+        precision=request.precision,
+        threads=request.threads,
+        throughput=request.throughput,
+    )
+
+
+def default_choice(trial: Trial, *, throughput: bool = False, is_anew: bool = False) -> Choice | None:
+    """What `auto` goes by on this CPU with the model that ships; None where nothing was measured yet.
+
+    Args:
+        trial: as of `load_engine`.
+        throughput: likewise.
+        is_anew: measures now, and keeps what is found.
+    """
+    request = _Request(path=None, throughput=throughput, trial=trial)
+    there = [name for name, runtime in _RUNTIMES.items() if runtime.has_variants and not _missing(runtime)]
+    return cpu_choice(_cpu_request(there, request), trial, request.store, is_anew=is_anew)
+
+
+def _shipped_for(backend: str) -> tuple[Path, ...]:
+    """The files that ship for a back-end of a CPU: its own, and the float32 one that this was made from."""
+    return tuple(dict.fromkeys((_RUNTIMES[backend].default, DEFAULT_MODEL)))
+
+
 def load_runtime(
-    file: ModelFile, backend: str, *, threads: int | None = None, heads_only: bool = False, throughput: bool = False
+    file: ModelFile,
+    backend: str,
+    *,
+    threads: int | None = None,
+    precision: str | None = None,
+    heads_only: bool = False,
+    throughput: bool = False,
 ) -> RuntimeEngine:
-    """Starts a named back-end with a model that was read already; see `load_engine`."""
+    """Starts a named back-end with a model that was read already; see `load_engine`.
+
+    `precision` is for those that run a float model in several (`engines.selection.cpu.HINTS`).
+    """
     runtime = _RUNTIMES[backend]
     if missing := _missing(runtime):
         raise EngineUnavailable(f"back-end {backend}: {missing}")
     module, _, engine = runtime.target.partition(":")
     make = getattr(importlib.import_module(module), engine)
-    options = {"heads_only": True} if heads_only else {}
-    if throughput and runtime.has_throughput:
-        options["throughput"] = True
+    options: dict[str, Any] = {"heads_only": True} if heads_only else {}
+    options |= {"precision": precision} if precision else {}
+    options |= {"throughput": True} if throughput and runtime.has_throughput else {}
     made: RuntimeEngine = make(file, threads=threads, **options, **runtime.options)
     return made
 
 
-def _load(name: str, *, path: Path | None, threads: int | None, early_exit: bool, throughput: bool) -> Engine:
-    file = read_model_file(path or _RUNTIMES[name].default)
-    # Which frame came before tells an early exit what to run, so it takes them one after the other.
-    load = partial(load_runtime, file, name, threads=threads, throughput=throughput and not early_exit)
-    whole = load()
-    if not early_exit:
+def _load(name: str, request: _Request) -> Engine:
+    """A back-end of one variant, with the model named or the one that ships for it."""
+    file = read_model_file(request.path or _RUNTIMES[name].default)
+    engine = _start(request, name, file, None)
+    try:
+        if request.precision:
+            check_precision(name, asked=request.precision, runs=engine.description.precision)
+    except BaseException as error:
+        close_after(error, engine.close)
+        raise
+    return engine
+
+
+def _start(request: _Request, name: str, file: ModelFile, hint: str | None) -> Engine:
+    """A back-end with a model, in a precision that it may be asked for (None: its own)."""
+    whole = load_runtime(file, name, threads=request.threads, precision=hint, throughput=request.throughput)
+    if not request.early_exit:
         return whole
     try:
-        heads = load(heads_only=True)
+        heads = load_runtime(file, name, threads=request.threads, precision=hint, heads_only=True)
     except BaseException as error:
         close_after(error, whole.close)
         raise

@@ -50,6 +50,12 @@ def no_configuration_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> No
     os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("config"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_cache_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Which engine is the best here is measured once by all tests together, and the user's cache stays as it is."""
+    os.environ["PARTUM_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(autouse=True)
 def no_thread_outlives_a_test() -> Iterator[None]:
     before = set(threading.enumerate())

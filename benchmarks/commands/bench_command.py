@@ -87,6 +87,7 @@ def bench_stream_command(
     repeats: int,
     deadline: float | None,
     backend: str,
+    precision: str | None,
     model: str | None,
     append: bool,
     out: Path | None,
@@ -109,6 +110,7 @@ def bench_stream_command(
             repeats=repeats,
             deadline_ms=deadline,
             backend=backend,
+            precision=precision,
             model=model,
         )
         results = bench_stream(options)

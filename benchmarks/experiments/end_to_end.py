@@ -25,11 +25,11 @@ from benchmarks.rig.memory import peak_mb, resident_mb
 from benchmarks.rig.schedule import LimitedSource, ScheduledSource
 from benchmarks.rig.thread_times import thread_cpu_ms
 from engines.base import Prediction
-from engines.registry import load_engine
 from engines.sharing import BorrowedEngine, SharedEngine
 from stream.common.channel import Overflow
 from stream.common.clock import MonotonicClock
 from stream.common.opencv_threads import one_opencv_thread
+from stream.inference.engine_trial import load_judged_engine
 from stream.outputs.tables import JsonLinesTable
 from stream.pipeline.pipeline import Pipeline
 from stream.pipeline.record import FrameState
@@ -76,6 +76,7 @@ class StreamOptions:
     frames: int = 600
     repeats: int = 5
     backend: str = "auto"
+    precision: str | None = None
     model: str | None = None
     deadline_ms: float | None = None
     stall_ms: float = 0.0
@@ -161,7 +162,12 @@ def bench_stream(options: StreamOptions) -> dict[str, Any]:
 
 def _engine_for(options: StreamOptions) -> Engine:
     """An engine as a session loads it: for throughput of a recording and of several feeds, for latency of one feed."""
-    return load_engine(options.model, options.backend, throughput=options.rate_hz is None or options.streams > 1)
+    return load_judged_engine(
+        options.model,
+        options.backend,
+        precision=options.precision,
+        throughput=options.rate_hz is None or options.streams > 1,
+    )
 
 
 def one_repeat(options: StreamOptions, engine: Engine, *, frames: int) -> tuple[dict[str, Any], list[StreamResult]]:

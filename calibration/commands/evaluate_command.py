@@ -30,6 +30,7 @@ def evaluate_command(
     dataset: Path,
     out: Path,
     backend: str,
+    precision: str | None,
     model: str | None,
     split: str | None,
     layout: str | None,
@@ -37,7 +38,7 @@ def evaluate_command(
 ) -> None:
     """See the command's help text above."""
     from calibration.evaluation.evaluate import EvaluationOptions, check_split, run_evaluation
-    from engines.registry import load_engine
+    from stream.inference.engine_trial import load_judged_engine
 
     options = EvaluationOptions(
         dataset=dataset,
@@ -50,5 +51,5 @@ def evaluate_command(
     )
     data = open_dataset(dataset, layout)
     check_split(options, data)
-    with load_engine(model, backend) as engine:
+    with load_judged_engine(model, backend, precision=precision) as engine:
         run_evaluation(options, data, engine)

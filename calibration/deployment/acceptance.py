@@ -18,6 +18,7 @@ from calibration.evaluation.statistics.agreement import describe_spread
 from engines.early_exit import exit_logit
 from engines.preprocess import Letterbox
 from engines.sharing import BorrowedEngine
+from stream.inference.engine_trial import LIMITS, AcceptanceLimits
 from stream.measurement.protocols import DEFAULT_PROTOCOL
 
 if TYPE_CHECKING:
@@ -33,31 +34,6 @@ if TYPE_CHECKING:
 SCHEMA = "partum.acceptance/1"
 LEAST_FRAMES = 30
 """Below so many frames a 95th percentile says nothing, and no engine is accepted."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AcceptanceLimits:
-    """Limits on an engine's departure from its reference.
-
-    Attributes:
-        aop_p95_deg: greatest 95th percentile of |delta AoP|, by the default protocol, degrees.
-        flips: greatest share of frames whose plane verdict changes, and likewise whose measurability changes.
-        dice: least mean Dice of PS, and of FH, between both engines' masks of standard planes.
-    """
-
-    aop_p95_deg: float
-    flips: float = 0.03
-    dice: float = 0.97
-
-
-LIMITS: Mapping[str, AcceptanceLimits] = {
-    "fp32": AcceptanceLimits(aop_p95_deg=0.5, flips=0.01, dice=0.995),
-    "fp16": AcceptanceLimits(aop_p95_deg=1.5),
-    "bf16": AcceptanceLimits(aop_p95_deg=1.5),
-    "int8": AcceptanceLimits(aop_p95_deg=3.0),
-    "fp8": AcceptanceLimits(aop_p95_deg=3.0),
-}
-"""By the engine's precision."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from calibration.deployment.acceptance import compare_batches, compare_engines, compare_heads
 from calibration.deployment.trial_frames import as_network_input
 from engines.backends.openvino import OpenVinoEngine
-from engines.errors import EngineMissing, EngineUnavailable
+from engines.errors import BuildError, EngineMissing, EngineUnavailable
 from engines.runtime import gpu_index
 from engines.tensorrt.cache import EngineCache, EngineKey, is_capability, no_live_stream, rejection_reason
 from stream.common.errors import OptionError
@@ -206,7 +206,10 @@ class TensorRtBuilder:
         facts = {"build_s": seconds, "model": model.spec.to_metadata(), "made_from": model.spec.made_from}
         path = self._cache.store(key, model.spec.name, built.content, **facts)
         if built.timing_cache:
-            self._cache.keep(timing, built.timing_cache)
+            try:
+                self._cache.keep(timing, built.timing_cache)
+            except BuildError as error:  # the engine is there; the next build takes as long again
+                self._console.print(str(error), markup=False, highlight=False)
         self._console.print(f"built in {seconds:.1f} s: {path} ({len(built.content) / 1e6:.1f} MB)")
         return self._cache.find(key, model.spec.name)
 

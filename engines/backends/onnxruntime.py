@@ -72,6 +72,8 @@ class OnnxRuntimeEngine(RuntimeEngine):
         options.use_deterministic_compute = True
         # Waiting threads would spin between frames and take the cores from decoding.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # On an x86 CPU without VNNI sums of signed weights saturate in 16 bits: this takes kernels that do not.
+        options.add_session_config_entry("session.x64quantprecision", "1")
         content = _without_decoder(model.content) if heads_only else model.content
         # Float32 means float32: on a GPU it would take TensorFloat-32, of 10 bits, without a word.
         given = (wanted, {"use_tf32": "0"}) if provider == "cuda" else wanted

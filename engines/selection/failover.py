@@ -40,25 +40,25 @@ class FailoverEngine(Engine):
 
     Args:
         candidates: of one model, the preferred one first; each is started when the one before it has failed.
+        notices: said of them already; a list grows while `candidates` are made, where they are made one by one.
 
     Raises:
         ModelMismatch: every candidate refuses the model.
         EngineUnavailable: none of them can start; says why of each.
     """
 
-    def __init__(self, candidates: Iterable[Candidate]) -> None:
+    def __init__(self, candidates: Iterable[Candidate], notices: list[str] | None = None) -> None:
         self._left = iter(candidates)
-        self._notices: list[str] = []
+        self._notices = [] if notices is None else notices
         self._errors: list[Exception] = []
         self._is_open = True
-        self._replacing = threading.Lock()
         started = self._start_next()
         if started is None:
             reasons = "; ".join(self._notices) or "none is installed"
             refused = bool(self._errors) and all(isinstance(error, ModelMismatch) for error in self._errors)
             raise (ModelMismatch if refused else EngineUnavailable)(f"no back-end can run here: {reasons}")
-        self._engine = started
-        self._answering = AnsweringEngine(started.description, started.spec)
+        self._current = started, AnsweringEngine(started.description, started.spec)
+        self._replacing = threading.Lock()
 
     def _start_next(self) -> Engine | None:
         """The next candidate that starts; None where there is none left."""
@@ -73,11 +73,11 @@ class FailoverEngine(Engine):
 
     @property
     def description(self) -> EngineDescription:
-        return self._answering.description
+        return self._current[1].description
 
     @property
     def spec(self) -> ModelSpec:
-        return self._answering.spec
+        return self._current[1].spec
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -93,36 +93,39 @@ class FailoverEngine(Engine):
         if not self._is_open:
             raise InferenceError(f"{self.name}: closed already; load the engine again")
         while True:
-            with self._replacing:
-                engine, answering = self._engine, self._answering
+            engine, answering = self._current
             try:
                 answer = engine.infer(images)
             except ModelMismatch:
                 raise
             except EngineError as error:
-                with self._replacing:
-                    if self._engine is engine:  # else a call beside this one was the first to see it fail
-                        self._replace(error)
+                self._replace(engine, error)
             else:
                 return replace(answer, engine=answering)
 
-    def _replace(self, error: EngineError) -> None:
-        """Closes the engine that failed with `error`, and starts the next one; raises `error` where there is none."""
-        failed = self._answering
-        close_after(error, self._engine.close)
-        why = f"{failed.description.name} failed: {error_summary(error).removeprefix(f'{failed.description.name}: ')}"
-        self._notices.append(why)
-        _log.info("%s", why)
-        started = self._start_next()
-        if started is None:
-            raise InferenceError(f"{why}; no other back-end is left") from error
-        if (started.spec.height, started.spec.width) != (failed.spec.height, failed.spec.width):
-            close_after(error, started.close)
-            raise InferenceError(f"{why}; {started.name} takes pictures of another size") from error
-        self._engine = started
-        self._answering = AnsweringEngine(started.description, started.spec, why)
+    def _replace(self, engine: Engine, error: EngineError) -> None:
+        """Closes the engine that failed with `error`, and starts the next one; raises where there is none.
+
+        Calls may run side by side: one replaces it, the others find it replaced.
+        """
+        with self._replacing:
+            if engine is not self._current[0]:
+                return
+            failed = self._current[1]
+            close_after(error, engine.close)
+            name = failed.description.name
+            why = f"{name} failed: {error_summary(error).removeprefix(f'{name}: ')}"
+            self._notices.append(why)
+            _log.info("%s", why)
+            started = self._start_next()
+            if started is None:
+                raise InferenceError(f"{why}; no other back-end is left") from error
+            if (started.spec.height, started.spec.width) != (failed.spec.height, failed.spec.width):
+                close_after(error, started.close)
+                raise InferenceError(f"{why}; {started.name} takes pictures of another size") from error
+            self._current = started, AnsweringEngine(started.description, started.spec, why)
 
     def close(self) -> None:
         """Closes the engine that runs. Closing twice is harmless."""
         self._is_open = False
-        self._engine.close()
+        self._current[0].close()

@@ -16,8 +16,8 @@ import math
 import os
 import re
 import sys
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -148,10 +148,16 @@ class EngineCache:
         found = [(path, facts) for path, facts in self.entries() if not _unusable(key, facts)]
         if not found:
             raise EngineMissing(f"{self._nearest(key)}; make it with: partum build")
-        path, facts = min(found, key=lambda entry: (bool(rejection_reason(entry[1], key.device)), _order(entry[1])))
-        if why := rejection_reason(facts, key.device):
-            raise EngineMissing(f"{path}: {why}")
-        return _checked(path, facts)
+        found.sort(key=lambda entry: (bool(rejection_reason(entry[1], key.device)), _order(entry[1])))
+        broken: EngineMissing | None = None
+        for path, facts in found:
+            try:
+                if why := rejection_reason(facts, key.device):
+                    raise EngineMissing(f"{path}: {why}")
+                return _checked(path, facts)
+            except EngineMissing as error:  # the next one may be whole
+                broken = broken or error
+        raise broken or EngineMissing(self._nearest(key))
 
     def store(self, key: EngineKey, name: str, content: bytes, **facts: Any) -> Path:
         """Writes an engine and its facts; the facts come last, and without them the engine does not exist.
@@ -168,7 +174,8 @@ class EngineCache:
             "acceptance": None,
             **facts,
         }
-        path.with_suffix(".json").unlink(missing_ok=True)
+        with suppress(OSError):  # what cannot be removed cannot be written either, which says so
+            path.with_suffix(".json").unlink(missing_ok=True)
         write_whole(path, content)
         write_whole(path.with_suffix(".json"), _as_json(facts))
         return path
@@ -276,7 +283,10 @@ def _locked(folder: Path, *, shared: bool, may_fail: bool) -> Iterator[None]:
 
 
 def _checked(path: Path, facts: Mapping[str, Any]) -> StoredEngine:
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise EngineMissing(f"{path}: cannot be read ({error.strerror}); partum build --rebuild") from error
     if hashlib.sha256(content).hexdigest() != facts.get("engine_sha256"):
         raise EngineMissing(f"{path}: damaged (its bytes are not those that were built); partum build --rebuild")
     return StoredEngine(path, content, facts)
@@ -318,7 +328,10 @@ def _facts_beside(path: Path) -> Mapping[str, Any] | None:
         facts: Mapping[str, Any] = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return facts if isinstance(facts, dict) and facts.get("schema") == SCHEMA else None
+    if not isinstance(facts, dict) or facts.get("schema") != SCHEMA:
+        return None
+    key = facts.get("key")
+    return facts if isinstance(key, dict) and {each.name for each in fields(EngineKey)} <= key.keys() else None
 
 
 def _as_json(facts: Mapping[str, Any]) -> bytes:

@@ -202,6 +202,8 @@ def cuda_error(status: str, function: str) -> InferenceError | EngineUnavailable
         return EngineUnavailable(
             f"{where}: no usable NVIDIA GPU; install or update its driver, or use another back-end"
         )
+    if status in ("cudaErrorDevicesUnavailable", "cudaErrorDeviceUnavailable"):
+        return EngineUnavailable(f"{where}: another process has taken the GPU; end it, or use another back-end")
     if status in ("cudaErrorNoKernelImageForDevice", "cudaErrorUnsupportedPtxVersion"):
         return EngineUnavailable(
             f"{where}: the runtime does not know this GPU; update TensorRT, or use another back-end"

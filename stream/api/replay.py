@@ -5,10 +5,11 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from engines.registry import AUTO, load_engine
+from engines.registry import AUTO
 from engines.sharing import BorrowedEngine
 from stream.api.preprocessed_pipeline import PreprocessedPipeline
 from stream.api.result import ReplayResult
+from stream.inference.engine_trial import load_judged_engine
 from stream.measurement.biometry import Orientation
 from stream.measurement.protocols import DEFAULT_PROTOCOL, check_orientation
 from stream.sources import open_source
@@ -38,7 +39,7 @@ def replay(
     Args:
         source: a path, or `phantom:` with its options; None plays the demonstration clip.
         engine: stays open; None loads one by `model` and `backend` and closes it again.
-        model: see `engines.registry.load_engine`.
+        model: see `stream.inference.engine_trial.load_judged_engine`.
         backend: likewise.
         protocol: how AoP and HSD are measured, a name in `stream.measurement.protocols.PROTOCOLS`.
         orientation: whether the pictures are mirrored; `AUTO` finds out.
@@ -55,7 +56,7 @@ def replay(
     with ExitStack() as stack:
         frames = stack.enter_context(open_source(uri, spacing=spacing))
         if engine is None:
-            engine = stack.enter_context(load_engine(model, backend, throughput=True))
+            engine = stack.enter_context(load_judged_engine(model, backend, throughput=True))
         result = ReplayResult(source=frames.info, engine=engine.description, protocol=protocol)
         pipeline = PreprocessedPipeline(
             frames,

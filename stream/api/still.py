@@ -7,12 +7,12 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from engines.base import grey_fault
-from engines.registry import load_engine
 from engines.sharing import BorrowedEngine
 from stream.api.preprocessing import options_for
 from stream.common.clock import MonotonicClock
 from stream.common.errors import SourceUnreadable
 from stream.frames.frame import Frame
+from stream.inference.engine_trial import load_judged_engine
 from stream.measurement.biometry import Orientation
 from stream.measurement.protocols import DEFAULT_PROTOCOL
 from stream.pipeline.pipeline import Pipeline
@@ -45,8 +45,8 @@ def measure_picture(
 
     Args:
         picture: (H, W) uint8, grey, of any size; it is copied.
-        engine: stays open. None takes the default engine (`engines.registry.load_engine`), which is loaded at the
-            first such call and kept for the next ones.
+        engine: stays open. None takes the default engine (`stream.inference.engine_trial.load_judged_engine`), which
+            is loaded at the first such call and kept for the next ones.
         protocol: as in `stream.api.replay.replay`.
         orientation: likewise.
         spacing: likewise.
@@ -80,7 +80,7 @@ def measure_picture(
 
 @cache
 def _default_engine() -> Engine:
-    return load_engine()
+    return load_judged_engine()
 
 
 class PictureSource(RecordingSource):

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 import av
 
 from engines.inventory import list_backends
+from engines.registry import default_choice
 from engines.runtime import available_cores
 from engines.tensorrt.cache import EngineCache
 from stream.app.options.config_file import ConfigFile, check, places
 from stream.common.errors import OptionError
+from stream.inference.engine_trial import EngineTrial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -91,6 +93,18 @@ def _engines() -> Iterator[Finding]:
     )
 
 
+def _choice() -> Iterator[Finding]:
+    choice = default_choice(EngineTrial())
+    if choice is None:
+        yield Finding(name="taken on this CPU", found="not measured yet: a second or a few at the first start")
+        return
+    yield Finding(
+        name="taken on this CPU",
+        found=choice.line,
+        mend="" if choice.usable else "no engine is right on this CPU; install another back-end: partum engines",
+    )
+
+
 def _folders() -> Iterator[Finding]:
     for name, folder in (("results", Path.cwd()), ("engine cache", EngineCache().folder)):
         place = next(parent for parent in (folder, *folder.parents) if parent.exists())
@@ -128,7 +142,15 @@ def configuration(program: click.Group) -> list[Finding]:
     return found or [Finding(name="configuration", found=f"no {' and no '.join(map(str, places()))}")]
 
 
-CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (_machine, _clock, _decoders, _engines, _folders, _extras)
+CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
+    _machine,
+    _clock,
+    _decoders,
+    _engines,
+    _choice,
+    _folders,
+    _extras,
+)
 
 
 def possible_sources() -> list[Finding]:

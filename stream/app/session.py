@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from engines.registry import load_engine
 from engines.sharing import SharedEngine
 from engines.tensorrt.cache import live_stream
 from stream.api.preprocessing import preprocessor_for
@@ -22,6 +21,7 @@ from stream.app.summary import print_summary
 from stream.app.terminal import show_progress
 from stream.common.errors import OptionError
 from stream.common.opencv_threads import one_opencv_thread
+from stream.inference.engine_trial import load_judged_engine
 from stream.measurement.protocols import check_orientation
 from stream.outputs.igtl import LAST_PORT, IgtlOutput
 from stream.outputs.results_folder import check_folder, prepare_folder
@@ -118,8 +118,12 @@ def _preprocessor(options: SessionOptions, source: FrameSource) -> Preprocessor:
 def _engines(options: SessionOptions, count: int, stack: ExitStack) -> Sequence[Engine]:
     """An engine for each run; shares of one where there are several. The runs close theirs."""
     is_paced = options.live or options.pace is not None
-    engine = load_engine(
-        options.model, options.backend, early_exit=options.early_exit, throughput=count > 1 or not is_paced
+    engine = load_judged_engine(
+        options.model,
+        options.backend,
+        precision=options.precision,
+        early_exit=options.early_exit,
+        throughput=count > 1 or not is_paced,
     )
     for notice in engine.notices:
         Console(stderr=True).print(f"engine: {notice}", markup=False, highlight=False, soft_wrap=True)

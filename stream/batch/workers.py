@@ -231,12 +231,18 @@ def work(connection: Connection[Any, Any], options: SessionOptions, threads: int
 
     import cv2
 
-    from engines.registry import load_engine
     from stream.common.clock import MonotonicClock
+    from stream.inference.engine_trial import load_judged_engine
 
     cv2.setNumThreads(threads)
     try:
-        engine = load_engine(options.model, options.backend, threads=threads, early_exit=options.early_exit)
+        engine = load_judged_engine(
+            options.model,
+            options.backend,
+            threads=threads,
+            early_exit=options.early_exit,
+            precision=options.precision,
+        )
     except PartumError as error:
         connection.send(error)
         return

@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from engines.registry import load_engine
 from stream.common.errors import RunUnreadable
+from stream.inference.engine_trial import load_judged_engine
 from stream.labour.run_source import open_again, pictures_of
 from stream.measurement.biometry import Orientation
 from stream.pipeline.pipeline import Pipeline
@@ -65,10 +65,11 @@ def replay_differences(run: RecordedRun, *, source: str | None = None, engine: E
 def _engine_of(run: RecordedRun) -> Engine:
     """The engine that a run was measured with, as far as it is here."""
     model, options = run.options.get("model"), run.options
-    return load_engine(
+    return load_judged_engine(
         None if model == DEFAULT_MODEL else model,
         str(options.get("backend") or "auto"),
         early_exit=bool(options.get("early_exit")),
+        precision=run.manifest.get("engine_facts", {}).get("precision"),  # another precision may read other numbers
     )
 
 

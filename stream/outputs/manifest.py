@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import uuid
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import TYPE_CHECKING
@@ -54,6 +55,7 @@ class Manifest:
             },
             "options": options,
             "engine": engine.name,
+            "engine_facts": asdict(engine.description),
             "engine_notices": list(engine.notices),
             "model": {"name": spec.name, "sha256": spec.sha256, "plane_threshold": spec.plane_threshold},
             "engine_mark": spec.warning or None,

@@ -99,7 +99,8 @@ class RunStatistics:
         if measurement.reason:
             self.reasons[str(measurement.reason)] += 1
         self.latency_ms.add(measurement.latency_ms)
-        if measurement.engine and (not self.engines or self.engines[-1].name != measurement.engine):
+        # Where frames run side by side, one behind the first of the next engine may still be of the one before.
+        if measurement.engine and measurement.engine not in (span.name for span in self.engines):
             self.engines.append(EngineSpan(measurement.engine, measurement.frame.index, measurement.engine_replaced))
         for stage, spent_ms in measurement.stage_ms.items():
             self.stage_ms[stage].add(spent_ms)

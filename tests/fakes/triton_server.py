@@ -19,8 +19,8 @@ import urllib.request
 from pathlib import Path
 from typing import Self
 
-from engines.backends.triton_repository import write_repository
 from engines.onnx.model_file import ModelFile
+from engines.serving.triton_repository import write_repository
 
 VARIABLE = "PARTUM_TEST_TRITON"
 

@@ -12,21 +12,32 @@ from stream.app.command import command, json_option
 
 @command(
     "engines",
-    help="What can run a model on this machine, and why the rest cannot; built engines.",
-    examples=("partum engines", "partum engines --json"),
+    help="What can run a model on this machine, and why the rest cannot; what auto takes of it; built engines.",
+    examples=("partum engines", "partum engines --measure", "partum engines --json"),
+)
+@click.option(
+    "--measure", is_flag=True, help="Measure now which engine of this CPU is fastest of those that are right."
 )
 @json_option
-def engines_command(as_json: bool) -> None:
+def engines_command(measure: bool, as_json: bool) -> None:
     """See the command's help text above."""
     from engines.inventory import list_backends
+    from engines.registry import default_choice
     from engines.tensorrt.cache import EngineCache, rejection_reason
+    from stream.inference.engine_trial import EngineTrial
 
     cache = EngineCache()
+    trial = EngineTrial()
+    choices = {
+        use: default_choice(trial, throughput=throughput, is_anew=measure)
+        for use, throughput in (("a live feed", False), ("recordings and several feeds", True))
+    }
     back_ends, built = list_backends(), cache.entries()
     if as_json:
         facts = {
             "backends": [asdict(entry) for entry in back_ends],
             "cache": str(cache.folder),
+            "measured": {use: choice and [asdict(tried) for tried in choice.tried] for use, choice in choices.items()},
             "engines": [{"path": str(path), "refusal": rejection_reason(of_one), **of_one} for path, of_one in built],
         }
         click.echo(json.dumps(facts, indent=2))
@@ -34,6 +45,12 @@ def engines_command(as_json: bool) -> None:
     for entry in back_ends:
         state = f"no: {entry.reason}" if entry.reason else f"yes, on {'; '.join(entry.devices)}"
         click.echo(f"{entry.backend:22}{entry.version or '-':24}{state}")
+    for use, choice in choices.items():
+        click.echo(f"taken on this CPU for {use}:{'' if choice else ' measured at the first start, or with --measure'}")
+        for number, tried in enumerate(choice.tried if choice else (), 1):
+            click.echo(f"  {'x' if tried.refusal else number} {tried.line}")
+        if choice and choice.trouble:
+            click.echo(f"  {choice.trouble}")
     click.echo(f"built engines in {cache.folder}: {len(built) or 'none'}")
     for path, of_one in built:
         click.echo(f"  {path.name}: {rejection_reason(of_one) or 'accepted'}")

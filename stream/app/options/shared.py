@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
-from engines.registry import AUTO, BACKENDS
+from engines.registry import AUTO, BACKENDS, PRECISIONS
 from stream.app.options.declare import OptionTable, as_option, declare, declared_fields, key_of
 from stream.app.options.values import (
     FilePath,
@@ -133,6 +133,7 @@ class AnalysisOptions(OptionTable):
 
     Attributes:
         backend: what runs the network; `auto` takes the fastest that is there.
+        precision: the only one that the network may compute in; None takes what is fastest of what is right.
         model: an ONNX file or `triton://host:port/name`; None takes the one that ships.
         protocol: definition of AoP and HSD.
         orientation: which way round the pictures are.
@@ -149,6 +150,14 @@ class AnalysisOptions(OptionTable):
         type=OneOf(BACKENDS),
         on=(*ALL_RUNS, "evaluate", "weak-labels", "bench stream"),
         help="What runs the network.",
+    )
+    precision: str | None = declare(
+        None,
+        "--precision",
+        type=OneOf(PRECISIONS),
+        on=(*RUNS, "evaluate", "bench stream"),
+        shown_default="the fastest that is right on this machine",
+        help="What the network computes in.",
     )
     model: str | None = declare(
         None,

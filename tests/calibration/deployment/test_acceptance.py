@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from calibration.data.base import LabelledFrame
-from calibration.deployment.acceptance import LIMITS, compare_engines, print_report
+from calibration.deployment.acceptance import compare_engines, print_report
 from calibration.errors import AcceptanceError
 from calibration.fitting.thresholds import matched_threshold
+from stream.inference.engine_trial import LIMITS
 from tests.fakes.doubles import GreyLevelEngine, picture
 
 if TYPE_CHECKING:

@@ -27,6 +27,7 @@ from engines.tensorrt import engine as tensorrt_engine
 from engines.tensorrt import runtime as tensorrt_module
 from engines.tensorrt.build import BuiltEngine
 from engines.tensorrt.cache import EngineCache, live_stream
+from stream.inference.engine_trial import LIMITS
 from tests.fakes.fake_gpu import GPU, FakeCuda, fake_plan, fake_tensorrt
 from tests.fakes.tiny_model import SPEC, tiny_model, tiny_network
 
@@ -152,7 +153,7 @@ def test_early_exit_builds_both_engines(fake: FakeCuda, cache: EngineCache) -> N
 def test_a_refused_engine_is_kept_out_unless_forced_and_then_marked(
     fake: FakeCuda, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    strict = {**acceptance.LIMITS, "fp16": replace(acceptance.LIMITS["fp16"], dice=1.1)}
+    strict = {**LIMITS, "fp16": replace(LIMITS["fp16"], dice=1.1)}
     monkeypatch.setattr(acceptance, "LIMITS", strict)
     request = BuildRequest(backend="tensorrt", precision="fp16")
     with pytest.raises(AcceptanceError, match="--force runs it all the same, marked"):

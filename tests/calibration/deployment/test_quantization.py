@@ -26,6 +26,7 @@ from engines.onnx.editing import read_graph
 from engines.onnx.model_file import ModelFile, read_model_file
 from engines.registry import DEFAULT_INT8_MODEL, DEFAULT_MODEL
 from stream.common.errors import OptionError
+from stream.inference.engine_trial import LIMITS
 from tests.fakes.tiny_model import CASCADE_SPEC, SIDE, tiny_cascade_model
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ def test_a_refused_model_is_not_written_unless_forced_and_then_marked(
     from calibration.deployment import acceptance
 
     monkeypatch.setattr(quantize, "MOST_KEPT", 0)  # one attempt
-    strict = {**acceptance.LIMITS, "int8": replace(acceptance.LIMITS["int8"], aop_p95_deg=1e-6)}
+    strict = {**LIMITS, "int8": replace(LIMITS["int8"], aop_p95_deg=1e-6)}
     monkeypatch.setattr(acceptance, "LIMITS", strict)
     out = tmp_path / "model.int8.onnx"
     options = QuantizeOptions(model=DEFAULT_MODEL, out=out, data=[data], frames=8)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -11,16 +10,15 @@ import numpy as np
 import pytest
 
 from engines.backends.triton import TritonAddress, TritonEngine
-from engines.backends.triton_repository import write_repository
 from engines.errors import EngineUnavailable, InferenceError, ModelMismatch, ModelNotFound, RemoteError
 from engines.onnx.model_file import read_model_file
-from engines.registry import DEFAULT_MODEL, load_engine
+from engines.registry import load_engine
 from stream.common.channel import Overflow
 from stream.pipeline.pipeline import Pipeline
 from stream.pipeline.record import FrameState
 from tests.contracts.test_engine_contract import some_images
 from tests.fakes.doubles import DrawnSource
-from tests.fakes.tiny_model import SPEC, tiny_model
+from tests.fakes.tiny_model import tiny_model
 from tests.fakes.triton_server import VARIABLE, TritonServer, free_ports, server_folder
 
 if TYPE_CHECKING:
@@ -172,21 +170,3 @@ def test_an_address_is_read_to_its_last_option() -> None:
     found = TritonAddress.parse("triton://ward:9/net?timeout=0.5&patience=3")
     assert found == TritonAddress(host="ward", port=9, model="net", timeout_s=0.5, patience_s=3.0)
     assert TritonAddress.parse("triton://ward/net").port == 8001
-
-
-def test_a_repository_holds_the_model_and_replaces_an_older_one(model: ModelFile, tmp_path: Path) -> None:
-    for max_batch in (4, 8):
-        place = write_repository(model, tmp_path, max_batch=max_batch)
-    assert (place / "1" / "model.onnx").read_bytes() == model.content
-    config = (place / "config.pbtxt").read_text()
-    assert "max_batch_size: 8" in config
-    assert json.dumps(SPEC.to_metadata()["partum.spec"]) in config
-    plan = write_repository(model, tmp_path, plan=b"plan")
-    assert sorted(path.name for path in (plan / "1").iterdir()) == ["model.plan"]
-    assert 'backend: "tensorrt"' in (plan / "config.pbtxt").read_text()
-    assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
-
-
-def test_the_model_that_ships_can_be_served(tmp_path: Path) -> None:
-    place = write_repository(read_model_file(DEFAULT_MODEL), tmp_path)
-    assert "dims: [3, 128, 128]" in (place / "config.pbtxt").read_text()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +16,9 @@ from engines.sharing import SharedEngine
 from tests.fakes.doubles import GreyLevelEngine, picture
 
 if TYPE_CHECKING:
-    from engines.base import Engine
+    from numpy.typing import NDArray
+
+    from engines.base import Engine, Prediction
 
 
 class Named(GreyLevelEngine):
@@ -116,3 +120,27 @@ def test_streams_that_share_an_engine_hear_who_answered() -> None:
         assert names == ["card fp32 CPU, shared", "second fp32 CPU, shared", "second fp32 CPU, shared"]
         assert share.name == names[-1]
         assert share.notices == ("card fp32 CPU failed: the card is gone",)
+
+
+class FailingTogether(Named):
+    """Holds calls until two of them are under way, then both fail."""
+
+    def __init__(self) -> None:
+        super().__init__("card")
+        self.description = EngineDescription(backend="card", precision="fp32", device="GPU", parallel=2)
+        self._both = threading.Barrier(2, timeout=20)
+
+    def infer(self, images: NDArray[np.uint8]) -> Prediction:
+        self._both.wait()
+        raise InferenceError("the card is gone")
+
+
+def test_calls_side_by_side_replace_an_engine_once() -> None:
+    spares = [Named("second"), Named("third")]
+    engine = FailoverEngine([started(FailingTogether()), *map(started, spares)])
+    images = [picture(60.0 + place)[None, None] for place in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(engine.infer, images))
+    assert [answer.engine.description.backend for answer in answers if answer.engine] == ["second", "second"]
+    assert [answer.images is image for answer, image in zip(answers, images, strict=True)] == [True, True]
+    assert engine.notices == ("card fp32 GPU failed: the card is gone",)

@@ -92,6 +92,25 @@ def test_of_several_the_fastest_that_was_accepted_runs(cache: EngineCache) -> No
     assert cache.best(replace(KEY, precision="fp32")).content == b"fp16"
 
 
+def test_a_broken_file_is_passed_over_for_the_next_engine(cache: EngineCache) -> None:
+    for precision, latency_ms in (("fp16", 0.3), ("int8", 0.4)):
+        accepted(cache, replace(KEY, precision=precision), precision.encode(), latency_ms=latency_ms)
+    cache.path_of(replace(KEY, precision="fp16"), "net").write_bytes(b"cut sh")
+    assert cache.best(KEY).content == b"int8"
+    cache.path_of(replace(KEY, precision="int8"), "net").write_bytes(b"")
+    with pytest.raises(EngineMissing, match=r"fp16.*damaged"):
+        cache.best(KEY)
+
+
+@pytest.mark.parametrize("facts", ['{"schema": "partum.engine/1"}', '{"schema": "partum.engine/1", "key": {}}', "[1]"])
+def test_facts_that_are_broken_make_no_engine(cache: EngineCache, facts: str) -> None:
+    accepted(cache, KEY)
+    cache.path_of(KEY, "net").with_suffix(".json").write_text(facts)
+    assert cache.entries() == []
+    with pytest.raises(EngineMissing, match="no built engine"):
+        cache.best(KEY)
+
+
 def test_an_engine_of_a_quantised_form_of_the_model_counts_too(cache: EngineCache) -> None:
     quantised = replace(KEY, model_sha256="ef" * 32, precision="int8")
     cache.store(quantised, "net", b"int8", made_from=KEY.model_sha256)
