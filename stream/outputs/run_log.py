@@ -12,6 +12,7 @@ import errno
 import hashlib
 import json
 import os
+import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 LOG_NAME = "run-log.jsonl"
 LOG_SCHEMA = "partum.log/1"
+_adding = threading.Lock()
 NO_HASH = "0" * 64
 """In the first entry, in the place of the hash of one before."""
 
@@ -133,8 +135,9 @@ def log_file_change(folder: Path, *names: str) -> None:
     Raises:
         OutputError: the log cannot be written, or a file cannot be read.
     """
-    if (folder / LOG_NAME).exists():
-        RunLog(folder).add_files(names)
+    with _adding:
+        if (folder / LOG_NAME).exists():
+            RunLog(folder).add_files(names)
 
 
 def sealed_line(entry: Mapping[str, Any]) -> bytes:

@@ -90,7 +90,10 @@ def export_dicom(
     study = study_of(run, Path(source) if source else source_path(run), is_anonymous=is_anonymous)
     writing = _Writing(run, summary, study, out)
     writing.make_folder()
-    pictures, masks = writing.pictures(source), writing.masks()
+    if writing.has_text:
+        writing.note_text(is_left_out=is_anonymous)
+    pictures = {} if writing.has_text and is_anonymous else writing.pictures(source)
+    masks = writing.masks()
     try:
         with quiet_pydicom():  # not around the source, which takes it itself
             warnings.simplefilter("ignore")  # warnings quote values, and libraries on top of pydicom pass them on
@@ -122,6 +125,11 @@ class _Writing:
                 raise OptionError(f"{self.out}: is not empty; give a new folder by --out")
         except OSError as error:
             raise write_error(self.out, error) from error
+
+    def note_text(self, *, is_left_out: bool) -> None:
+        """Says what a run that took its pictures whole may show."""
+        what = "they are left out" if is_left_out else "BurnedInAnnotation is YES"
+        self.done.notes.append(f"the run took its pictures whole (--sector whole): names may be in them, so {what}")
 
     def write(self, pictures: dict[int, Frame], masks: dict[int, RunMasks]) -> None:
         if pictures:

@@ -143,6 +143,6 @@ def _new_study(run: RecordedRun) -> Dataset:
     for keyword in REQUIRED:
         setattr(attributes, keyword, "")
     attributes.StudyInstanceUID = generate_uid(prefix=None)
-    attributes.StudyDate = run.started.strftime("%Y%m%d")
-    attributes.StudyTime = run.started.strftime("%H%M%S")
+    started = run.started.astimezone()
+    attributes.StudyDate, attributes.StudyTime = started.strftime("%Y%m%d"), started.strftime("%H%M%S")
     return attributes

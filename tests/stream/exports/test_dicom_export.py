@@ -186,10 +186,21 @@ def test_no_patient_is_in_an_anonymous_export_nor_in_a_name(of_dicom: tuple[Reco
     assert not any(name.split("^", maxsplit=1)[0] in each.name or "77" in each.name for each in kept.iterdir())
 
 
+def test_pictures_that_were_taken_whole_are_marked_and_left_out_of_an_anonymous_export(
+    made: RecordedRun, tmp_path: Path
+) -> None:
+    done = export_dicom(made, tmp_path / "kept")
+    assert "names may be in them, so BurnedInAnnotation is YES" in done.notes[0]
+    images = [path for path in done.files if path.name.startswith(("frame", "overlay"))]
+    assert {pydicom.dcmread(path).BurnedInAnnotation for path in images} == {"YES"}
+    done = export_dicom(made, tmp_path / "anonymous", is_anonymous=True)
+    assert [path.name for path in done.files] == ["report.dcm"]
+
+
 def test_a_push_is_in_the_report_also_where_there_are_no_pictures(tmp_path: Path) -> None:
     run = with_push(finished_run(tmp_path / "made", 170))
     done = export_dicom(run, tmp_path / "out")
-    assert "without pictures" in done.notes[0], "the times in the records are not those of the pictures any more"
+    assert "without pictures" in done.notes[1], "the times in the records are not those of the pictures any more"
     assert [path.name for path in done.files] == ["report.dcm"]
     found = groups(pydicom.dcmread(done.files[0]))
     push = find_pushes(aop_course(run.table), quality=run.table.numbers("quality"))[0]
@@ -234,7 +245,7 @@ def test_runs_without_anything_to_export_are_refused_in_one_line(tmp_path: Path)
     with pytest.raises(OptionError, match="the run has the frames 0 to 0"):
         export_dicom(one, tmp_path / "out", also=[1])
     done = export_dicom(one, tmp_path / "one")
-    assert "without segmentation" in done.notes[0]
+    assert "without segmentation" in done.notes[-1]
     assert {path.name for path in done.files} == {"frame-000000.dcm", "overlay-000000.dcm", "report.dcm"}
     with pytest.raises(OptionError, match="is not empty"):
         export_dicom(one, tmp_path / "one")
