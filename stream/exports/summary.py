@@ -13,11 +13,13 @@ from stream.frames.frame import SegmentCause
 from stream.labour.course import aop_course
 from stream.labour.pushes import find_pushes, resting
 from stream.measurement.biometry import LANDMARK_NAMES
+from stream.outputs.results_folder import RESULTS
 from stream.outputs.run_log import configuration_sha256
 from stream.pipeline.record import FrameState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from stream.labour.pushes import Push
     from stream.labour.recorded_run import RecordedRun
@@ -160,6 +162,17 @@ def check_one_patient(run: RecordedRun) -> None:
             f"{run.folder}: at {times[row]:.1f} s the picture is cut to another, so it may show more than one patient;"
             " give --one-patient if it shows one"
         )
+
+
+def check_out(out: Path, *runs: RecordedRun) -> None:
+    """Refuses to write over a file that a run itself wrote.
+
+    Raises:
+        OptionError: `out` is such a file, or lies in a folder of such.
+    """
+    for run in runs:
+        if any(out.resolve().is_relative_to((run.folder / name).resolve()) for name in RESULTS):
+            raise OptionError(f"--out {out}: is a file of the run {run.folder} itself; give another name")
 
 
 def _best_of(run: RecordedRun, rows: np.typing.NDArray[np.bool_]) -> int | None:

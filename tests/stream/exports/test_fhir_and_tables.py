@@ -176,3 +176,14 @@ def test_the_commands_write_their_files(made: RecordedRun, tmp_path: Path) -> No
     assert len(list(tmp_path.iterdir())) == 3
     refused = CliRunner().invoke(program(partum.COMMANDS), ["export-fhir", str(tmp_path), "-o", str(tmp_path / "c")])
     assert isinstance(refused.exception, RunUnreadable)
+
+
+@pytest.mark.parametrize("command", ["export-fhir", "export-table"])
+def test_a_file_of_the_run_itself_is_not_written_over(made: RecordedRun, command: str) -> None:
+    from click.testing import CliRunner
+
+    own = made.folder / "measurements.csv"
+    before = own.read_bytes()
+    refused = CliRunner().invoke(program(partum.COMMANDS), [command, str(made.folder), "-o", str(own)])
+    assert isinstance(refused.exception, OptionError)
+    assert own.read_bytes() == before

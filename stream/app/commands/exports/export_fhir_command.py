@@ -24,11 +24,12 @@ from stream.app.options.values import FilePath, Whole
 def export_fhir_command(run: Path, out: Path, frames: tuple[int, ...], one_patient: bool, unfinished: bool) -> None:
     """See the command's help text above."""
     from stream.exports.fhir import fhir_bundle
-    from stream.exports.summary import check_one_patient, summarise
+    from stream.exports.summary import check_one_patient, check_out, summarise
     from stream.labour.recorded_run import RecordedRun
     from stream.outputs.manifest import write_json
 
     recorded = RecordedRun(run, unfinished=unfinished)
+    check_out(out, recorded)
     if not one_patient:
         check_one_patient(recorded)
     bundle = fhir_bundle(summarise(recorded, also=frames))

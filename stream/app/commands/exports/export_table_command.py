@@ -25,9 +25,11 @@ from stream.app.options.values import FilePath, OneOf
 @click.option("--unfinished", is_flag=True, help="Take a run that never ended as far as it came.")
 def export_table_command(runs: tuple[Path, ...], out: Path, by: str, unfinished: bool) -> None:
     """See the command's help text above."""
+    from stream.exports.summary import check_out
     from stream.exports.tidy_table import write_frames, write_pushes
     from stream.labour.recorded_run import RecordedRun
 
     read = [RecordedRun(run, unfinished=unfinished) for run in dict.fromkeys(runs)]
+    check_out(out, *read)
     count = write_frames(read, out) if by == "frame" else write_pushes(read, out)
     click.echo(f"written: {count} rows in {out}")
