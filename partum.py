@@ -77,7 +77,7 @@ COMMANDS = {
     "replay": ("stream.app.commands", "Run a recording through the pipeline: AoP and HSD over time."),
     "attach": ("stream.app.commands", "Watch a live feed: AoP and HSD as they are scanned."),
     "batch": ("stream.batch.commands", "Run many recordings through the pipeline; resumes, or watches folders."),
-    "receive": ("stream.receiver.commands", "Be a DICOM node: measure what scanners store."),
+    "receive": ("stream.receiver.commands", "Be a DICOM node: measure what scanners store, and answer."),
     "measure": ("stream.app.commands", "Measure AoP and HSD on a folder of existing masks."),
     "mark": ("stream.app.commands", "Mark moments of a finished run: start and end of a push, a note."),
     "evaluate": ("calibration.commands", "Compare a model with the labels of a data set."),

@@ -40,7 +40,9 @@ STEP_S = 0.25
 """How long a batch waits for its workers before it looks at anything else."""
 TELL_S = 10.0
 """Table and page are written anew at most so often."""
-OF_A_SESSION = frozenset({"source", "out", "from_files", "live", "pace", "loop", "duration_s", "record", "igtl_out"})
+OF_A_SESSION = frozenset(
+    {"source", "out", "from_files", "live", "pace", "loop", "duration_s", "record", "igtl_out", "masks"}
+)
 """Options of a session that say nothing of how a recording of a batch is measured."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import click
@@ -14,11 +14,13 @@ from stream.app.signals import stopped_by_signals
 from stream.batch.reporting.progress import BatchProgress
 from stream.batch.run import OF_A_SESSION, Batch
 from stream.batch.store import ResultStore
+from stream.batch.summary import COMPLETE
 from stream.common.clock import MonotonicClock
-from stream.common.errors import OptionError, OutputError
+from stream.common.errors import ExtraMissing, OptionError, OutputError
 from stream.measurement.protocols import check_orientation
 from stream.outputs.manifest import NOTICE
 from stream.receiver.intake import QueueIntake, key_of
+from stream.receiver.outbox import Outbox
 from stream.receiver.peers import Peer, check_title
 from stream.receiver.queue import ReceivedQueue
 from stream.receiver.server import StorageServer, import_pynetdicom
@@ -46,6 +48,7 @@ class ReceiverOptions:
         title: our own AE title.
         bind, port: where to listen.
         peers: who may send, `AET@host`.
+        send_to: the archive that is answered, `AET@host:port`; None answers nobody.
         keep_hours: what is done stays so long in the queue.
         jobs: processes that measure; None takes one for each core.
     """
@@ -56,6 +59,7 @@ class ReceiverOptions:
     port: int
     peers: Sequence[str]
     bind: str = ""
+    send_to: str | None = None
     keep_hours: float = 72.0
     jobs: int | None = None
 
@@ -74,32 +78,38 @@ def run_receiver(options: ReceiverOptions) -> None:
     import_pynetdicom()
     title = check_title(options.title, option="--aet")
     peers = [Peer.parse(text, option="--peer", has_port=False) for text in options.peers]
+    to = Peer.parse(options.send_to, option="--send-to", has_port=True) if options.send_to else None
     if not peers:
         raise OptionError("--peer: name who may send, as AET@host; it may be given several times")
+    build = _builder() if to else None
     clock = MonotonicClock()
     asked = {name: value for name, value in options.session.as_json().items() if name not in OF_A_SESSION}
     with ExitStack() as stack:
         store = stack.enter_context(ResultStore(options.out, asked=asked, resume=True))
         queue = ReceivedQueue(options.out)
         progress = stack.enter_context(BatchProgress(clock=clock))
+        outbox = None
+        if to and build:
+            outbox = stack.enter_context(Outbox(queue, to=to, title=title, build=build, told=progress.say, clock=clock))
         server = stack.enter_context(
             StorageServer(
                 title=title,
                 host=options.bind,
                 port=options.port,
-                peers=peers,
+                peers=[*peers, *([to] if to else [])],
                 queue=queue,
                 told=progress.say,
+                **({"committed": outbox.committed} if outbox else {}),
             )
         )
         batch = Batch(
             QueueIntake(queue),
             store,
             progress,
-            options.session,
+            replace(options.session, masks=to is not None),  # a segmentation is made of them
             clock=clock,
             jobs=options.jobs,
-            published=_finisher(queue, progress.say),
+            published=_answerer(queue, outbox, progress.say),
         )
         stack.enter_context(_emptied(queue, options.keep_hours, clock))
         progress.say(f"listening as {title} on port {server.port}")
@@ -110,16 +120,35 @@ def run_receiver(options: ReceiverOptions) -> None:
         raise KeyboardInterrupt
 
 
-def _finisher(queue: ReceivedQueue, told: Callable[[str], None]) -> Callable[[Recording, Row, Path], None]:
-    """What happens to a received object when its result is there: nothing more is to be done for it."""
+def _answerer(
+    queue: ReceivedQueue, outbox: Outbox | None, told: Callable[[str], None]
+) -> Callable[[Recording, Row, Path], None]:
+    """What happens to a received object when its result is there: it is answered, or nothing more."""
 
     def published(recording: Recording, row: Row, folder: Path) -> None:
+        key = key_of(recording)
+        if outbox is not None and row["state"] == COMPLETE and row.get("measured"):
+            outbox.add(key, folder)
+            return
         try:
-            queue.finish(key_of(recording))
+            queue.finish(key)
         except OutputError as error:  # the next start finds that it is measured
             told(str(error))
 
     return published
+
+
+def _builder() -> Callable[[Path, Path, Path], object]:
+    """What makes a structured report and a segmentation of a result.
+
+    Raises:
+        ExtraMissing: what it needs is not installed.
+    """
+    try:
+        from stream.receiver.answers import build_answers
+    except ImportError as error:
+        raise ExtraMissing(f"--send-to: {error.name} is not installed; run: pip install 'partum[dicom]'") from error
+    return build_answers
 
 
 @contextmanager

@@ -33,6 +33,8 @@ TRANSFER_SYNTAXES = (
 )
 """What `stream.sources.files.dicom` reads."""
 SUCCESS, OUT_OF_RESOURCES, PROCESSING_FAILURE = 0x0000, 0xA700, 0x0110
+COMMITMENT = "1.2.840.10008.1.20.1"
+"""Storage Commitment Push Model."""
 MOST_ASSOCIATIONS = 64
 IDLE_S = 60.0
 _NOT_RECOGNISED = (0x01, 0x01, 0x03)
@@ -68,6 +70,7 @@ class StorageServer:
         peers: who may call, by title and address; the others are rejected.
         queue: takes what comes.
         told: called with a line for people, which names no patient; from any thread.
+        committed: called with the data set of a storage commitment's report, and whether it was well received.
 
     Raises:
         OutputError: the port cannot be had.
@@ -83,20 +86,23 @@ class StorageServer:
         peers: Sequence[Peer],
         queue: ReceivedQueue,
         told: Callable[[str], None],
+        committed: Callable[[Any], None] = lambda report: None,
     ) -> None:
         net = import_pynetdicom()
-        self._peers, self._queue, self._told = peers, queue, told
+        self._peers, self._queue, self._told, self._committed = peers, queue, told, committed
         entity = net.AE(ae_title=title)
         entity.require_called_aet = True
         entity.maximum_associations = MOST_ASSOCIATIONS
         entity.network_timeout = entity.dimse_timeout = entity.acse_timeout = IDLE_S
         entity.add_supported_context("1.2.840.10008.1.1")  # C-ECHO
+        entity.add_supported_context(COMMITMENT, scu_role=True, scp_role=True)
         for each in STORAGE_CLASSES:
             entity.add_supported_context(each, list(TRANSFER_SYNTAXES))
         handlers = [
             (net.evt.EVT_REQUESTED, self._check_peer),
             (net.evt.EVT_C_STORE, self._store),
             (net.evt.EVT_C_ECHO, lambda event: SUCCESS),
+            (net.evt.EVT_N_EVENT_REPORT, self._report),
         ]
         try:
             self._server = entity.start_server((host, port), block=False, evt_handlers=handlers)
@@ -147,6 +153,11 @@ class StorageServer:
             self._told(f"an object could not be taken in ({type(error).__name__})")
             return PROCESSING_FAILURE
         return SUCCESS
+
+    def _report(self, event: Any) -> tuple[int, None]:
+        """Takes what an archive says of what it was sent."""
+        self._committed(event.event_information)
+        return SUCCESS, None
 
 
 def _beginning(event: Any) -> Sequence[bytes]:

@@ -16,10 +16,10 @@ from stream.app.options.values import Number, Text, Whole
 
 @command(
     "receive",
-    help="Be a DICOM node: keep what scanners store, and measure it.",
+    help="Be a DICOM node: keep what scanners store, measure it, and send reports back.",
     examples=(
         "partum receive --peer SCANNER1@10.0.0.7 -o received",
-        "partum receive --aet PARTUM --port 11112 --peer SCANNER1@10.0.0.7 --peer SCANNER2@10.0.0.8 -o received",
+        "partum receive --aet PARTUM --port 11112 --peer SCANNER1@10.0.0.7 --send-to PACS@10.0.0.2:104 -o received",
     ),
 )
 @click.option("--aet", "title", type=Text(), default="PARTUM", show_default=True, metavar="AET", help="Our AE title.")
@@ -33,6 +33,9 @@ from stream.app.options.values import Number, Text, Whole
     required=True,
     metavar="AET@HOST",
     help="Who may send, by title and address; may be repeated. All others are rejected.",
+)
+@click.option(
+    "--send-to", type=Text(), metavar="AET@HOST:PORT", help="Archive that a report and a segmentation are sent to."
 )
 @click.option(
     "--keep-hours",
@@ -56,6 +59,7 @@ def receive_command(
     port: int,
     bind: str,
     peers: tuple[str, ...],
+    send_to: str | None,
     keep_hours: float,
     jobs: int | None,
     **values: Any,
@@ -72,6 +76,7 @@ def receive_command(
             port=port,
             bind=bind,
             peers=peers,
+            send_to=send_to,
             keep_hours=keep_hours,
             jobs=jobs,
         )

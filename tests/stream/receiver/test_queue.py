@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import queue as queue_module
 import shutil
+import subprocess
+import time
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -12,12 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import pydicom
 import pytest
+from pydicom import Dataset
 
+from stream.common.clock import ManualClock
 from stream.common.errors import OptionError, OutputError
+from stream.receiver.outbox import Outbox
 from stream.receiver.peers import Peer
 from stream.receiver.queue import QueueFull, ReceivedQueue
-from stream.receiver.server import StorageServer
-from tests.fakes.dcmtk import SCANNER, call, cut_after, tool
+from stream.receiver.server import COMMITMENT, StorageServer, import_pynetdicom
+from tests.fakes.dcmtk import SCANNER, call, cut_after, free_port, tool
 from tests.samples.dicom_files import PATIENT, native, smooth
 
 if TYPE_CHECKING:
@@ -141,6 +147,129 @@ def test_what_is_not_ultrasound_is_not_taken(server: StorageServer, queue: Recei
     ct = loop(tmp_path, SOPClassUID="1.2.840.10008.5.1.4.1.1.2")
     assert call("storescu", server.port, ct)[0]
     assert not list(queue.waiting())
+
+
+def answers(original: Path, results: Path, folder: Path) -> None:
+    for name in ("report", "segmentation"):
+        shutil.copy(results / f"{name}.dcm", folder)
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    folder = tmp_path / "results"
+    folder.mkdir()
+    for seed, name in enumerate(("report", "segmentation"), 50):
+        loop(folder, seed).rename(folder / f"{name}.dcm")
+    return folder
+
+
+def outbox_to(port: int, queue: ReceivedQueue, told: list[str], clock: ManualClock) -> Outbox:
+    to = Peer("ARCHIVE", "127.0.0.1", port)
+    return Outbox(queue, to=to, title="PARTUM", build=answers, told=told.append, clock=clock)
+
+
+def test_answers_reach_an_archive_once_it_is_there_and_once(
+    queue: ReceivedQueue, results: Path, told: list[str], tmp_path: Path
+) -> None:
+    port, clock, archive = free_port(), ManualClock(), tmp_path / "archive"
+    archive.mkdir()
+    outbox = outbox_to(port, queue, told, clock)
+    key = queue.put([b"object"])
+    outbox._open[key] = results
+    outbox.step()
+    assert "does not answer" in told[0]
+    assert not queue.is_done(key)
+    command = [tool("storescp"), "-aet", "ARCHIVE", "-od", str(archive), "-uf", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        outbox = outbox_to(port, queue, told, clock)  # killed and started anew in between
+        outbox._open[key] = results
+        give_up = time.monotonic() + 30
+        while not queue.is_done(key):
+            assert time.monotonic() < give_up, told
+            clock.advance(400_000_000_000)
+            outbox.step()
+        outbox.step()
+        process.kill()
+    assert len(list(archive.iterdir())) == 2
+    assert not list((queue.root / "outbox").iterdir())
+
+
+class CommittingArchive:
+    """An archive that offers storage commitment, and reports over an association of its own."""
+
+    def __init__(self, receiver: int) -> None:
+        self._net = import_pynetdicom()
+        self._receiver = receiver
+        self.stored: list[str] = []
+        self.asked: list[Dataset] = []
+        entity = self._net.AE(ae_title="ARCHIVE")
+        entity.add_supported_context(COMMITMENT)
+        entity.add_supported_context("1.2.840.10008.5.1.4.1.1.3.1")
+        handlers = [(self._net.evt.EVT_C_STORE, self._store), (self._net.evt.EVT_N_ACTION, self._action)]
+        self.server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+        self.port = int(self.server.server_address[1])
+
+    def _store(self, event: Any) -> int:
+        self.stored.append(str(event.request.AffectedSOPInstanceUID))
+        return 0
+
+    def _action(self, event: Any) -> tuple[int, None]:
+        self.asked.append(event.action_information)
+        return 0, None
+
+    def report(self, *, fails: str = "") -> None:
+        """Says of the last request what it commits to."""
+        report = Dataset()
+        report.TransactionUID = self.asked[-1].TransactionUID
+        item = Dataset()
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.3.1", fails
+        item.FailureReason = 0x0112
+        if fails:
+            report.FailedSOPSequence = [item]
+        entity = self._net.AE(ae_title="ARCHIVE")
+        entity.add_requested_context(COMMITMENT)
+        role = self._net.build_role(COMMITMENT, scp_role=True)
+        association = entity.associate("127.0.0.1", self._receiver, ae_title="PARTUM", ext_neg=[role])
+        assert association.is_established
+        status, _ = association.send_n_event_report(report, 2 if fails else 1, COMMITMENT, "1.2.840.10008.1.20.1.1")
+        assert status.Status == 0
+        association.release()
+
+
+def test_an_object_is_done_when_the_archive_has_committed_to_its_answers(
+    queue: ReceivedQueue, results: Path, told: list[str]
+) -> None:
+    reports: queue_module.SimpleQueue[Any] = queue_module.SimpleQueue()
+    clock = ManualClock()
+    with StorageServer(
+        title="PARTUM",
+        host="127.0.0.1",
+        port=0,
+        peers=LOCAL,
+        queue=queue,
+        told=told.append,
+        committed=reports.put,
+    ) as server:
+        archive = CommittingArchive(server.port)
+        outbox = outbox_to(archive.port, queue, told, clock)
+        key = queue.put([b"object"])
+        outbox._open[key] = results
+        outbox.step()
+        assert len(archive.stored) == 2
+        assert len(archive.asked[0].ReferencedSOPSequence) == 2
+        outbox.step()
+        assert len(archive.asked) == 1, "it waits for the report"
+        archive.report(fails=archive.stored[1])
+        outbox.committed(reports.get(timeout=10))
+        outbox.step()
+        assert archive.stored[2:] == archive.stored[1:2]
+        assert not queue.is_done(key)
+        archive.report()
+        outbox.committed(reports.get(timeout=10))
+        outbox.step()
+        archive.server.shutdown()
+    assert queue.is_done(key)
+    assert len(archive.stored) == 3
 
 
 def test_no_log_holds_what_identifies_a_patient(
