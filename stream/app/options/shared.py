@@ -251,7 +251,11 @@ class OutputOptions(OptionTable):
         help="Write smoothed.csv too: AoP and HSD of every frame by all that was measured before and after it.",
     )
     masks: bool = declare(
-        False, "--masks", is_flag=True, on=(*RUNS, "batch"), help="Keep the mask of every frame too, without loss (masks.jsonl)."
+        False,
+        "--masks",
+        is_flag=True,
+        on=(*RUNS, "batch"),
+        help="Keep the mask of every frame too, without loss (masks.jsonl).",
     )
     igtl_out: int | None = declare(
         None,
