@@ -8,10 +8,15 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import islice
 from pathlib import Path
 
+import av
+import numpy as np
+import pydicom
 import pytest
 
+from stream.sources.demo import DEMO_CLIP
 from tests.conftest import REPOSITORY
 from tests.fakes.dcmtk import SCANNER, call, free_port, tool
 from tests.samples.dicom_files import PATIENT, native, smooth
@@ -79,6 +84,40 @@ def test_what_was_acknowledged_is_measured_once_whatever_is_killed(tmp_path: Pat
     outside = [path for path in out.rglob("*") if path.is_file() and ".queue" not in path.parts]
     assert PATIENT not in said
     assert not [path for path in outside if PATIENT.encode() in path.read_bytes()]
+
+
+def test_a_measured_loop_is_answered_in_its_study_whatever_is_killed(tmp_path: Path) -> None:
+    pytest.importorskip("highdicom")
+    out, archive, port = tmp_path / "out", tmp_path / "archive", free_port()
+    archive.mkdir()
+    with av.open(str(DEMO_CLIP)) as clip:
+        pictures = np.stack([each.to_ndarray(format="gray") for each in islice(clip.decode(video=0), 12)])
+    study = pydicom.uid.generate_uid()
+    uids = {"SOPInstanceUID": pydicom.uid.generate_uid(), "SeriesInstanceUID": pydicom.uid.generate_uid()}
+    loop = native(tmp_path / "loop.dcm", pictures, StudyInstanceUID=study, PatientID="4711", FrameTime=40, **uids)
+    send_to = ("--send-to", f"ARCHIVE@127.0.0.1:{port}")
+    first = Receiver(out, *send_to)
+    assert call("storescu", first.port, loop)[0] == 0
+    outbox = out / ".queue" / "outbox"
+    give_up = time.monotonic() + 120
+    while not list(outbox.glob("[!.]*/report.dcm")):
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+    first.end(signal.SIGKILL)
+    built = {pydicom.dcmread(file).SOPInstanceUID for file in outbox.glob("*/*.dcm")}
+    command = [tool("storescp"), "-aet", "ARCHIVE", "-od", str(archive), str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        second = Receiver(out, *send_to)
+        wait_for_results(out, 1, second)
+        assert second.end(signal.SIGTERM) == 0
+        process.kill()
+    stored = [pydicom.dcmread(file) for file in archive.iterdir()]
+    assert {each.SOPInstanceUID for each in stored} == built
+    assert {each.StudyInstanceUID for each in stored} == {study}
+    assert {"SR", "SEG"} <= {each.Modality for each in stored}
+    assert len(list(out.glob("*/run.json"))) == 1
+    assert "4711" not in first.said + second.said
+    assert not list(outbox.iterdir())
 
 
 def test_nobody_may_send_without_being_named(tmp_path: Path) -> None:
