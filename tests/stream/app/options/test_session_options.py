@@ -68,7 +68,20 @@ def test_an_option_is_declared_in_one_place_and_appears_everywhere() -> None:
     declared_names = {each.name for kind in SHARED for each, _ in declared_fields(kind)}
     commands = (replay_command, attach_command, batch_command, receive_command)
     taken = {str(each.name) for command in commands for each in command.params}
-    of_many = {"inputs", "jobs", "resume", "watch", "settle_s", "named", "title", "port", "bind", "peers", "keep_hours"}
+    of_many = {
+        "inputs",
+        "jobs",
+        "resume",
+        "watch",
+        "settle_s",
+        "named",
+        "title",
+        "port",
+        "bind",
+        "peers",
+        "keep_hours",
+        "send_to",
+    }
     assert taken - declared_names == {"source", "sources", "verbose", "config_file", "no_config"} | of_many
     assert declared_names - taken == set()
     assert declared_names <= {field.name for field in fields(SessionOptions)}
