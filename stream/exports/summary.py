@@ -176,10 +176,11 @@ def check_out(out: Path, *runs: RecordedRun) -> None:
 
 
 def _best_of(run: RecordedRun, rows: np.typing.NDArray[np.bool_]) -> int | None:
-    """The measured frame of best quality among some; among all where none of these was measured."""
+    """The frame of best quality whose reading was accepted, among some; else among all; else any that was measured."""
     measured = run.table.is_in(FrameState.MEASURED) & np.isfinite(run.table.numbers("aop_raw_deg"))
-    chosen = measured & rows if (measured & rows).any() else measured
-    if not chosen.any():
+    accepted = measured & np.isfinite(run.table.numbers("aop_deg"))
+    chosen = next((each for each in (accepted & rows, accepted, measured) if each.any()), None)
+    if chosen is None:
         return None
     quality = np.nan_to_num(run.table.numbers("quality"), nan=0.0)
     return int(np.argmax(np.where(chosen, quality, -1.0)))
