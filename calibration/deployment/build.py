@@ -16,7 +16,7 @@ from calibration.errors import AcceptanceError
 from engines.backends.openvino import OpenVinoEngine
 from engines.errors import BuildError, EngineError, ModelMismatch, ModelNotFound
 from engines.onnx.model_file import ModelFile, read_model_file
-from engines.registry import AUTO, DEFAULT_MODEL, DEFAULT_SIGNED_MODEL, available_engines, default_model, load_runtime
+from engines.registry import AUTO, DEFAULT_INT8_MODEL, DEFAULT_MODEL, available_engines, default_model, load_runtime
 from engines.runtime import check_precision
 from engines.tensorrt.cache import EngineCache
 from stream.common.errors import OptionError
@@ -42,8 +42,7 @@ class BuildRequest:
         model: None takes the one that ships for the back-end.
         backend: `auto` is TensorRT where it is installed, else OpenVINO.
         precision: None takes what the back-end runs; under TensorRT all that could be worth it, of which `auto` then
-            takes the fastest. Where no model is named, the one that ships in that precision is taken; int8 and fp8
-            under TensorRT are made of the signed one.
+            takes the fastest. Where no model is named, the one that ships in that precision is taken.
         batch: least, usual and greatest batch size.
         device: a GPU, `cuda:1`, or a compute capability, `sm89`, to build for from afar.
         reference: the float32 model that an int8 one was made from, where it does not lie beside it.
@@ -189,7 +188,7 @@ def _fastest(
 def _shipped_model(backend: str, precision: str | None) -> Path:
     """The file that ships for a back-end and a precision."""
     if backend == TENSORRT:
-        return DEFAULT_SIGNED_MODEL if precision in ("int8", "fp8") else DEFAULT_MODEL
+        return DEFAULT_INT8_MODEL if precision in ("int8", "fp8") else DEFAULT_MODEL
     return default_model(backend) if precision in (None, "int8") else DEFAULT_MODEL
 
 
@@ -218,15 +217,12 @@ def _precisions(request: BuildRequest, model: ModelFile, possible: Sequence[str]
 
 
 def _quantised_model(request: BuildRequest, model: ModelFile) -> ModelFile | None:
-    """The signed int8 form of a float32 model that ships or lies beside it; None where there is none."""
-    from engines.onnx.editing import read_graph
-    from engines.onnx.quantised import has_signed_activations
-
+    """The int8 form of a float32 model that ships or lies beside it; None where there is none."""
     beside = [] if request.model is None else sorted(request.model.parent.glob("*.onnx"))
-    for path in (DEFAULT_SIGNED_MODEL, *beside):
+    for path in (DEFAULT_INT8_MODEL, *beside):
         with suppress(ModelMismatch, ModelNotFound):
             found = read_model_file(path)
-            if found.spec.made_from == model.spec.sha256 and has_signed_activations(read_graph(found.content)[0]):
+            if found.spec.made_from == model.spec.sha256:
                 return found
     return None
 

@@ -44,7 +44,7 @@ def to_precision(content: bytes, precision: LowPrecision, *, half_products: bool
     fp8 the convolutions that the quantised model has in 8 bits read 8 bits, and the rest is in float16.
 
     Args:
-        content: a float32 model; for int8 and fp8 one with signed, symmetric Q/DQ.
+        content: a float32 model; for int8 and fp8 one with Q/DQ.
         precision: to write into it.
         half_products: heads and crops too compute in half precision, by matrix products and sums, because a GPU of
             compute capability 7.5 has no float32 ones in TensorRT-RTX.

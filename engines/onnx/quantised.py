@@ -2,7 +2,7 @@
 
 A convolution reads integers and writes half precision; the Q/DQ pair before the next one makes integers of it again.
 A pair behind a convolution, or before an addition, only moves more bytes through more kernels. The CPU's runtimes want
-the pairs everywhere, so the file holds them everywhere.
+the pairs everywhere, so the file holds them everywhere. TensorRT takes signed integers without zero points alone.
 """
 
 from __future__ import annotations
@@ -29,14 +29,12 @@ def quantise_convolutions_alone(model: Any) -> None:
     """Takes the Q/DQ pairs that no convolution reads out of a folded int8 graph, in place.
 
     Raises:
-        ModelMismatch: its activations are unsigned, or have zero points, which TensorRT does not take.
+        ModelMismatch: its activations are not quantised.
     """
+    _make_signed(model)
     graph, known = model.graph, constants(model)
-    if not has_signed_activations(model):
-        raise ModelMismatch(
-            "the model's activations are not quantised, or unsigned, which TensorRT does not take; make one with"
-            " partum quantize --activations signed"
-        )
+    if not any(node.op_type == QUANTISE for node in graph.node):
+        raise ModelMismatch("the model's activations are not quantised; make one with partum quantize")
     pairs = _pairs(graph.node)
     for node in graph.node:
         if node.op_type not in ("Conv", QUANTISE):
@@ -88,11 +86,22 @@ def _by_scale(model: Any) -> dict[str, set[str]]:
     return found
 
 
-def has_signed_activations(model: Any) -> bool:
-    """Whether all activations that are quantised are signed, without zero points: what TensorRT takes."""
+def _make_signed(model: Any) -> None:
+    """Makes signed, symmetric integers of unsigned ones with zero points, over the same ranges, in place.
+
+    A range from -z s to (255 - z) s becomes one from -m to m with m = max(z, 255 - z) s.
+    """
     known = constants(model)
-    zeros = [known[node.input[2]] for node in model.graph.node if node.op_type == QUANTISE and len(node.input) > 2]
-    return bool(zeros) and all(zero.dtype == np.int8 and not zero.any() for zero in zeros)
+    for node in model.graph.node:
+        if node.op_type not in (QUANTISE, DEQUANTISE) or known[node.input[2]].dtype != np.uint8:
+            continue
+        zero = known[node.input[2]].astype(np.float32)
+        most = np.maximum(zero, 255 - zero) * known[node.input[1]]
+        scale = f"{node.input[1]}:signed"
+        known[scale] = (most / INT8_MOST).astype(np.float32)
+        known[f"{scale}:zero"] = np.zeros(zero.shape, np.int8)
+        node.input[1:3] = [scale, f"{scale}:zero"]
+    set_constants(model, known)
 
 
 def _pairs(nodes: Iterable[Any]) -> dict[str, Any]:

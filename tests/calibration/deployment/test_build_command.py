@@ -21,7 +21,7 @@ from calibration.errors import AcceptanceError
 from engines.errors import EngineMissing, EngineUnavailable
 from engines.onnx.folding import fold_graph
 from engines.onnx.model_file import read_model_file
-from engines.registry import DEFAULT_INT8_MODEL, DEFAULT_MODEL, DEFAULT_SIGNED_MODEL, load_engine
+from engines.registry import DEFAULT_INT8_MODEL, DEFAULT_MODEL, load_engine
 from engines.tensorrt import build as tensorrt_build
 from engines.tensorrt import engine as tensorrt_engine
 from engines.tensorrt import runtime as tensorrt_module
@@ -119,7 +119,7 @@ def test_all_that_could_be_worth_it_is_built_and_the_fastest_runs(
     assert built == times
     with load_engine() as engine:  # of the float32 model's name, with the quantised one's own plane threshold
         assert engine.name == "tensorrt int8 NVIDIA Fake"
-        assert engine.spec.plane_threshold == read_model_file(DEFAULT_SIGNED_MODEL).spec.plane_threshold
+        assert engine.spec.plane_threshold == read_model_file(DEFAULT_INT8_MODEL).spec.plane_threshold
 
 
 @pytest.mark.slow
