@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import logging
+import math
 import os
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,14 +17,14 @@ from engines.early_exit import EarlyExitEngine
 from engines.errors import EngineUnavailable, ModelNotFound
 from engines.onnx.model_file import read_model_file
 from engines.redaction import looks_like_address, redact
-from engines.runtime import check_precision
-from engines.selection.choice import ChoiceStore
-from engines.selection.cpu import CpuRequest, cpu_candidates, cpu_choice
+from engines.runtime import check_precision, gpu_index
+from engines.selection.choice import ChoiceStore, Reference
+from engines.selection.cpu import CpuRequest, cpu_candidates, cpu_choice, float_model_of
 from engines.selection.failover import Candidate, FailoverEngine
 from engines.tensorrt.cache import cache_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from engines.base import Engine
     from engines.onnx.model_file import ModelFile
@@ -38,8 +39,10 @@ DEFAULT_INT8_MODEL = WEIGHTS / "psfh_unet.int8.onnx"
 DEFAULT_SIGNED_MODEL = WEIGHTS / "psfh_unet.int8-signed.onnx"
 """The same model quantised with signed, symmetric activations, which TensorRT takes and every other runtime too."""
 
-AUTO = "auto"
-PRECISIONS = ("fp32", "bf16", "fp16", "int8")
+AUTO, TENSORRT = "auto", "tensorrt"
+CPU = "cpu"
+"""What `load_engine` takes for `device`, beside GPUs."""
+PRECISIONS = ("fp32", "bf16", "fp16", "int8", "fp8")
 REMOTE = "triton://"
 
 
@@ -53,6 +56,8 @@ class _Runtime:
     default: Path = DEFAULT_MODEL
     options: Mapping[str, Any] = field(default_factory=dict)
     is_automatic: bool = True
+    gpu: Callable[[int], Any] | None = None
+    """What its engine takes for `device`, by the number of a GPU; None: it runs on the CPU."""
     has_variants: bool = False
     """On a CPU, where the best of its variants is chosen (`engines.selection.cpu`)."""
     has_throughput: bool = False
@@ -66,7 +71,7 @@ _TORCH_PACKAGES = (("torch",), ("onnx",))
 # In the order in which `auto` takes them.
 _RUNTIMES: Mapping[str, _Runtime] = {
     "tensorrt": _Runtime(
-        "engines.tensorrt.engine:TensorRtEngine", (("tensorrt", "tensorrt_rtx"), ("cuda",)), "partum[tensorrt]"
+        "engines.tensorrt.engine:TensorRtEngine", (("tensorrt", "tensorrt_rtx"), ("cuda",)), "partum[tensorrt]", gpu=int
     ),
     "openvino": _Runtime(
         "engines.backends.openvino:OpenVinoEngine",
@@ -86,6 +91,7 @@ _RUNTIMES: Mapping[str, _Runtime] = {
         "partum[onnxruntime-gpu]",
         options={"provider": "cuda"},
         is_automatic=False,
+        gpu=int,
     ),
     "onnxruntime-tensorrt": _Runtime(
         _ONNXRUNTIME,
@@ -93,11 +99,12 @@ _RUNTIMES: Mapping[str, _Runtime] = {
         "partum[onnxruntime-gpu]",
         options={"provider": "tensorrt"},
         is_automatic=False,
+        gpu=int,
     ),
     "torch-compiled": _Runtime(
         _TORCH, _TORCH_PACKAGES, "partum[torch]", options={"compiled": True}, is_automatic=False
     ),
-    "torch-cuda": _Runtime(_TORCH, _TORCH_PACKAGES, "partum[torch]", options={"device": "cuda"}, is_automatic=False),
+    "torch-cuda": _Runtime(_TORCH, _TORCH_PACKAGES, "partum[torch]", is_automatic=False, gpu="cuda:{}".format),
 }
 
 BACKENDS = (AUTO, *_RUNTIMES)
@@ -121,6 +128,7 @@ class _Request:
     """What `load_engine` was asked for, beside the back-end."""
 
     path: Path | None
+    device: str | None = None
     threads: int | None = None
     early_exit: bool = False
     throughput: bool = False
@@ -133,6 +141,7 @@ def load_engine(
     model: str | Path | None = None,
     backend: str = AUTO,
     *,
+    device: str | None = None,
     threads: int | None = None,
     early_exit: bool = False,
     throughput: bool = False,
@@ -147,14 +156,16 @@ def load_engine(
         backend: one of `BACKENDS`. `auto` takes TensorRT where it can run, else the best on this CPU, says which and
             why, and goes on with the next one where it fails while it runs (`engines.selection.failover`); a back-end
             asked for by name is never replaced by another.
+        device: `cpu`, or a GPU, `cuda:1`; `auto` takes no back-end of another. None takes the first GPU, or the CPU.
         threads: cores the runtime may keep busy, 1 or more; None takes what is there.
         early_exit: decode only frames that may be standard planes (`engines.early_exit`).
         throughput: for recordings and for several feeds: frames side by side where the back-end can
             (`EngineDescription.parallel`), rather than each as soon as can be.
         precision: fp32, fp16, bf16 or int8; the engine runs in no other. None takes any.
-        trial: what engines of a CPU are compared by, in degrees (`stream.inference.engine_trial`): the fastest that is
-            right on this machine is taken, measured once and kept (`engines.selection.choice`). None measures nothing:
-            INT8 is taken first where the CPU sums it exactly, and not at all where it does not.
+        trial: what engines of a CPU are compared by, and those of a GPU that compute in less than float32, in degrees
+            (`stream.inference.engine_trial`). On a CPU the fastest that is right on this machine is taken, measured
+            once and kept (`engines.selection.choice`). None measures nothing: INT8 is taken first where the CPU sums it
+            exactly, and not at all where it does not.
 
     Raises:
         ModelNotFound: there is no file at `model`.
@@ -168,8 +179,10 @@ def load_engine(
         raise EngineUnavailable(f"back-end {backend!r} is not known; choose one of {', '.join(BACKENDS)}")
     if threads is not None and threads < 1:
         raise ValueError(f"threads must be 1 or more, got {threads}")
+    if device is not None and device != CPU and gpu_index(device) is None:
+        raise EngineUnavailable(f"device {device!r} is not known; give {CPU}, or a GPU such as cuda:1")
     if str(model).startswith(REMOTE):
-        return _load_remote(str(model), backend, early_exit=early_exit)
+        return _load_remote(str(model), backend, device=device, early_exit=early_exit)
     path = None if model is None else Path(model)
     if isinstance(model, str) and looks_like_address(model) and not os.path.exists(model):
         raise ModelNotFound(f"{redact(model)}: is no model; give an ONNX file, or {REMOTE}host:port/name")
@@ -177,6 +190,7 @@ def load_engine(
         read_model_file(path)  # what is wrong with the file is no fault of a back-end
     request = _Request(
         path=path,
+        device=device,
         threads=threads,
         early_exit=early_exit,
         # Which frame came before tells an early exit what to run, so it takes them one after the other.
@@ -191,6 +205,8 @@ def _load_named(backend: str, request: _Request) -> Engine:
     """The named back-end and no other: on a CPU the best of its variants."""
     if missing := _missing(_RUNTIMES[backend]):
         raise EngineUnavailable(f"back-end {backend}: {missing}")
+    if not _runs_on(_RUNTIMES[backend], request.device):
+        raise EngineUnavailable(f"back-end {backend} does not run on {request.device}; {_those_of(request.device)}")
     if not _RUNTIMES[backend].has_variants:
         return _load(backend, request)
     candidates, notices = _on_cpu([backend], request)
@@ -203,16 +219,19 @@ def _load_named(backend: str, request: _Request) -> Engine:
 
 def _load_automatically(request: _Request) -> Engine:
     """The first automatic back-end that starts; the next one goes on where it fails."""
-    absent = [
-        f"back-end {name}: {missing}"
+    automatic = {
+        name: runtime
         for name, runtime in _RUNTIMES.items()
-        if runtime.is_automatic and (missing := _missing(runtime))
-    ]
+        if runtime.is_automatic and _runs_on(runtime, request.device)
+    }
+    absent = [f"back-end {name}: {missing}" for name, runtime in automatic.items() if (missing := _missing(runtime))]
+    if request.device not in (None, CPU):
+        absent.append(_those_of(request.device))
     notices: list[str] = []
     started: list[Engine] = []
 
     def candidates() -> Iterator[Candidate]:
-        there = [name for name, runtime in _RUNTIMES.items() if runtime.is_automatic and not _missing(runtime)]
+        there = [name for name, runtime in automatic.items() if not _missing(runtime)]
         for name in there:
             if not _RUNTIMES[name].has_variants:
                 yield Candidate(name, partial(_load, name, request))
@@ -271,6 +290,7 @@ def load_runtime(
     file: ModelFile,
     backend: str,
     *,
+    gpu: int = 0,
     threads: int | None = None,
     precision: str | None = None,
     heads_only: bool = False,
@@ -278,7 +298,8 @@ def load_runtime(
 ) -> RuntimeEngine:
     """Starts a named back-end with a model that was read already; see `load_engine`.
 
-    `precision` is for those that run a float model in several (`engines.selection.cpu.HINTS`).
+    `precision` is for those that run a float model in several (`engines.selection.cpu.HINTS`), and for TensorRT; `gpu`
+    for those that run on one.
     """
     runtime = _RUNTIMES[backend]
     if missing := _missing(runtime):
@@ -288,6 +309,7 @@ def load_runtime(
     options: dict[str, Any] = {"heads_only": True} if heads_only else {}
     options |= {"precision": precision} if precision else {}
     options |= {"throughput": True} if throughput and runtime.has_throughput else {}
+    options |= {"device": runtime.gpu(gpu)} if runtime.gpu else {}
     made: RuntimeEngine = make(file, threads=threads, **options, **runtime.options)
     return made
 
@@ -295,10 +317,11 @@ def load_runtime(
 def _load(name: str, request: _Request) -> Engine:
     """A back-end of one variant, with the model named or the one that ships for it."""
     file = read_model_file(request.path or _RUNTIMES[name].default)
-    engine = _start(request, name, file, None)
+    engine = _start(request, name, file, request.precision if name == TENSORRT else None)
     try:
         if request.precision:
             check_precision(name, asked=request.precision, runs=engine.description.precision)
+        _judge(engine, name, file, request)
     except BaseException as error:
         close_after(error, engine.close)
         raise
@@ -307,18 +330,54 @@ def _load(name: str, request: _Request) -> Engine:
 
 def _start(request: _Request, name: str, file: ModelFile, hint: str | None) -> Engine:
     """A back-end with a model, in a precision that it may be asked for (None: its own)."""
-    whole = load_runtime(file, name, threads=request.threads, precision=hint, throughput=request.throughput)
+    start = partial(load_runtime, file, name, gpu=_gpu(request), threads=request.threads, precision=hint)
+    whole = start(throughput=request.throughput)
     if not request.early_exit:
         return whole
     try:
-        heads = load_runtime(file, name, threads=request.threads, precision=hint, heads_only=True)
+        heads = start(heads_only=True)
     except BaseException as error:
         close_after(error, whole.close)
         raise
     return EarlyExitEngine(whole, heads)
 
 
-def _load_remote(uri: str, backend: str, *, early_exit: bool) -> Engine:
+def _judge(engine: Engine, name: str, file: ModelFile, request: _Request) -> None:
+    """Compares what a GPU computes in less than float32 with the float32 model, but for TensorRT's engines.
+
+    Those were compared when they were built. Raises EngineUnavailable where it is wrong.
+    """
+    is_exact = engine.description.precision == file.spec.precision == "fp32"
+    if request.trial is None or _RUNTIMES[name].gpu is None or name == TENSORRT or is_exact:
+        return
+    beside = None if request.path is None else request.path.parent
+    model = file if file.spec.precision == "fp32" else float_model_of(file, beside=beside, shipped=DEFAULT_MODEL)
+    if model is None:
+        return
+    reference = Reference(model.spec.sha256, partial(load_runtime, model, "openvino", precision="fp32"))
+    if why := request.trial.judge(engine, reference, most_ms=math.inf).refusal:
+        raise EngineUnavailable(
+            f"{engine.name} departs from the float32 model on this GPU: {why}; take another back-end"
+        )
+
+
+def _gpu(request: _Request) -> int:
+    return gpu_index(request.device or "cuda") or 0
+
+
+def _runs_on(runtime: _Runtime, device: str | None) -> bool:
+    return device is None or (device == CPU) == (runtime.gpu is None)
+
+
+def _those_of(device: str | None) -> str:
+    """Which back-ends run on a device, for people."""
+    names = [name for name, runtime in _RUNTIMES.items() if _runs_on(runtime, device)]
+    return f"on {device} run {', '.join(names)}"
+
+
+def _load_remote(uri: str, backend: str, *, device: str | None, early_exit: bool) -> Engine:
+    if device is not None:
+        raise EngineUnavailable(f"{redact(uri)}: its server chooses the device, not --device {device}; leave it out")
     if backend != AUTO:
         raise EngineUnavailable(
             f"{redact(uri)}: its server chooses the back-end, not --backend {backend}; leave it out"

@@ -12,7 +12,7 @@ import click
 from engines.registry import AUTO, BACKENDS
 from stream.app.command import CommandGroup, out_option
 from stream.app.options.shared import options_of
-from stream.app.options.values import FilePath, Folder, Number, OneOf, PathOrAddress, Whole
+from stream.app.options.values import FilePath, Folder, Number, OneOf, PathOrAddress, Text, Whole
 from stream.common.errors import OptionError
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def bench_command() -> None:
     type=OneOf([b for b in BACKENDS if b != AUTO]),
     help="Only this one; may be repeated.",
 )
+@click.option("--device", type=Text(), help="Only back-ends of this one: cpu, or a GPU such as cuda:1.")
 @click.option("--data", type=Folder(path_type=Path), multiple=True, help="Data set for the agreement.")
 @click.option("--batch", "batches", type=Whole(1), multiple=True, help="Batch size; may be repeated.")
 @click.option("--threads", type=Whole(1), help="Cores of each engine. Default: all.")
@@ -49,6 +50,7 @@ def bench_command() -> None:
 def bench_model_command(
     model: Path | None,
     backends: tuple[str, ...],
+    device: str | None,
     data: tuple[Path, ...],
     batches: tuple[int, ...],
     threads: int | None,
@@ -57,7 +59,9 @@ def bench_model_command(
     """See the command's help text above."""
     from benchmarks.experiments.inference import BenchOptions, bench_model
 
-    options = BenchOptions(model=model, backends=backends, data=data, batches=batches or (1, 4, 16), threads=threads)
+    options = BenchOptions(
+        model=model, backends=backends, device=device, data=data, batches=batches or (1, 4, 16), threads=threads
+    )
     bench_model(options, out=out)
 
 
@@ -87,6 +91,7 @@ def bench_stream_command(
     repeats: int,
     deadline: float | None,
     backend: str,
+    device: str | None,
     precision: str | None,
     model: str | None,
     append: bool,
@@ -110,6 +115,7 @@ def bench_stream_command(
             repeats=repeats,
             deadline_ms=deadline,
             backend=backend,
+            device=device,
             precision=precision,
             model=model,
         )

@@ -76,6 +76,7 @@ class StreamOptions:
     frames: int = 600
     repeats: int = 5
     backend: str = "auto"
+    device: str | None = None
     precision: str | None = None
     model: str | None = None
     deadline_ms: float | None = None
@@ -165,6 +166,7 @@ def _engine_for(options: StreamOptions) -> Engine:
     return load_judged_engine(
         options.model,
         options.backend,
+        device=options.device,
         precision=options.precision,
         throughput=options.rate_hz is None or options.streams > 1,
     )

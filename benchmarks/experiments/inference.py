@@ -46,6 +46,7 @@ class BenchOptions:
     Attributes:
         model: None takes the ones that ship, each back-end's own.
         backends: none takes all that can run here.
+        device: `cpu`, or a GPU; None takes all back-ends, those of GPUs on the first one.
         data: data sets for the agreement; none takes the demonstration clip.
         batches: batch sizes of the throughput.
         threads: of each engine; None takes what is there.
@@ -54,6 +55,7 @@ class BenchOptions:
 
     model: Path | None = None
     backends: Sequence[str] = ()
+    device: str | None = None
     data: Sequence[Path] = ()
     batches: Sequence[int] = (1, 4, 16)
     threads: int | None = None
@@ -123,7 +125,7 @@ def _engines(options: BenchOptions) -> tuple[dict[str, Engine], dict[str, Path],
             models.append(DEFAULT_MODEL)
         for model in models:
             try:
-                engine = load_engine(model, backend, threads=options.threads)
+                engine = load_engine(model, backend, device=options.device, threads=options.threads)
             except EngineError as error:
                 if options.backends:
                     raise

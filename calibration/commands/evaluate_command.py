@@ -30,6 +30,7 @@ def evaluate_command(
     dataset: Path,
     out: Path,
     backend: str,
+    device: str | None,
     precision: str | None,
     model: str | None,
     split: str | None,
@@ -51,5 +52,5 @@ def evaluate_command(
     )
     data = open_dataset(dataset, layout)
     check_split(options, data)
-    with load_judged_engine(model, backend, precision=precision) as engine:
+    with load_judged_engine(model, backend, device=device, precision=precision) as engine:
         run_evaluation(options, data, engine)

@@ -52,6 +52,7 @@ def weak_labels_command(
     teachers: tuple[Path, ...],
     out: Path,
     backend: str,
+    device: str | None,
     split: str | None,
     layout: str | None,
     plane: str,
@@ -68,7 +69,7 @@ def weak_labels_command(
     data = open_dataset(dataset, layout)
     count = check_split(EvaluationOptions(dataset=dataset, out=out, split=split), data)
     with ExitStack() as stack:
-        engines = [stack.enter_context(load_engine(teacher, backend)) for teacher in teachers]
+        engines = [stack.enter_context(load_engine(teacher, backend, device=device)) for teacher in teachers]
         earlier = [WEIGHTS_FILE, FACTS_FILE, *(path.name for path in out.glob("*.png"))]
         folder = prepare_folder(out, source=dataset, results=earlier)
         about = {"layout": data.layout, "split": split}

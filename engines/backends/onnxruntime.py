@@ -40,6 +40,7 @@ class OnnxRuntimeEngine(RuntimeEngine):
         model: from `engines.onnx.model_file.read_model_file`.
         threads: cores it may keep busy; None takes all this process may run on.
         provider: `cpu`, or a GPU's; none is ever replaced by another.
+        device: number of the GPU.
         heads_only: leaves the decoder out; needs `onnx`.
 
     Raises:
@@ -53,6 +54,7 @@ class OnnxRuntimeEngine(RuntimeEngine):
         *,
         threads: int | None = None,
         provider: Provider = "cpu",
+        device: int = 0,
         heads_only: bool = False,
     ) -> None:
         spec = heads_spec(model.spec) if heads_only else model.spec
@@ -76,8 +78,12 @@ class OnnxRuntimeEngine(RuntimeEngine):
         options.add_session_config_entry("session.x64quantprecision", "1")
         content = _without_decoder(model.content) if heads_only else model.content
         # Float32 means float32: on a GPU it would take TensorFloat-32, of 10 bits, without a word.
-        given = (wanted, {"use_tf32": "0"}) if provider == "cuda" else wanted
+        given: Any = wanted
+        if provider != "cpu":
+            given = (wanted, {"device_id": str(device)} | ({"use_tf32": "0"} if provider == "cuda" else {}))
         runs = spec.precision
+        if provider == "tensorrt" and runs == "fp32":
+            runs = "tf32"  # TensorRT's own provider has no option against it
         try:
             if runs == "int8" and provider != "tensorrt":
                 self._session, runs = _quantised_session(runtime, content, options, given)
@@ -87,7 +93,9 @@ class OnnxRuntimeEngine(RuntimeEngine):
             raise model_rejected(BACKEND, spec, error) from error
         if self._session.get_providers()[0] != wanted:  # it falls back to the CPU without a word
             raise EngineUnavailable(f"back-end {BACKEND}: {wanted} cannot start here; is there a GPU and its driver?")
-        super().__init__(EngineDescription(backend=BACKEND, precision=runs, device=provider.upper()), spec)
+        super().__init__(
+            EngineDescription(backend=BACKEND, precision=runs, device=_device_name(provider, device)), spec
+        )
         self._warm_up()
 
     def _run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
@@ -95,6 +103,10 @@ class OnnxRuntimeEngine(RuntimeEngine):
 
     def _release(self) -> None:
         self._session = None
+
+
+def _device_name(provider: Provider, device: int) -> str:
+    return f"{provider.upper()} cuda:{device}" if device else provider.upper()
 
 
 def _preload_cuda(runtime: ModuleType) -> None:

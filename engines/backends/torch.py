@@ -7,7 +7,7 @@ of this folder is run by its path (`python engines/onnx/export.py`); use `partum
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,7 +35,7 @@ class TorchEngine(RuntimeEngine):
         model: from `engines.onnx.model_file.read_model_file`; its spec's `architecture` rebuilds the network.
         threads: cores it may keep busy. Torch has one such number for the whole process and this sets it;
             None leaves it as it is.
-        device: `cpu` or `cuda`.
+        device: `cpu`, or a GPU, `cuda` or `cuda:1`.
         compiled: compiles the network first, which takes seconds to a minute and, on a CPU, a C++ compiler.
         heads_only: leaves the decoder out.
 
@@ -49,12 +49,13 @@ class TorchEngine(RuntimeEngine):
         model: ModelFile,
         *,
         threads: int | None = None,
-        device: Literal["cpu", "cuda"] = "cpu",
+        device: str = "cpu",
         compiled: bool = False,
         heads_only: bool = False,
     ) -> None:
         spec = heads_spec(model.spec) if heads_only else model.spec
-        precision = "fp16" if device == "cuda" else "fp32"
+        is_gpu = device.startswith("cuda")
+        precision = "fp16" if is_gpu else "fp32"
         super().__init__(
             EngineDescription(backend=BACKEND, precision=precision, device=device.upper(), compiled=compiled), spec
         )
@@ -62,8 +63,10 @@ class TorchEngine(RuntimeEngine):
             import torch
         except ImportError as error:
             raise runtime_unavailable(BACKEND, EXTRA, error) from error
-        if device == "cuda" and not torch.cuda.is_available():
-            raise EngineUnavailable(f"back-end {BACKEND}-cuda: torch finds no GPU; use torch, or another back-end")
+        count = torch.cuda.device_count() if is_gpu and torch.cuda.is_available() else 0
+        if is_gpu and (torch.device(device).index or 0) >= count:
+            found = f"no {device}, but {count}" if count else "no GPU"
+            raise EngineUnavailable(f"back-end {BACKEND}-cuda: torch finds {found}; use torch, or another back-end")
         if threads is not None:
             torch.set_num_threads(threads)
         self._torch: Any = torch
@@ -82,7 +85,11 @@ class TorchEngine(RuntimeEngine):
         with self._torch.inference_mode():
             # A copy: torch complains of arrays that are read-only, and frames are.
             given = self._torch.tensor(images)
-            outputs = self._network(given) if self._device == "cpu" else self._replayed(given)
+            if self._device == "cpu":
+                outputs = self._network(given)
+            else:
+                with self._torch.cuda.device(self._device):
+                    outputs = self._replayed(given)
         check_precision(
             BACKEND, asked=self.description.precision, runs=_PRECISIONS.get(str(outputs[0].dtype), "another type")
         )

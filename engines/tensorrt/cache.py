@@ -137,15 +137,23 @@ class EngineCache:
             raise EngineMissing(f"{path}: no built engine with its facts; partum build --rebuild")
         return _checked(path, facts)
 
-    def best(self, key: EngineKey) -> StoredEngine:
+    def best(self, key: EngineKey, *, precision: str | None = None) -> StoredEngine:
         """The engine to run where precision and batch sizes may be any: the one that ran fastest when it was accepted.
 
         Those made of a quantised form of the same model count too.
 
+        Args:
+            key: precision and batch are not looked at.
+            precision: the only one; None takes any.
+
         Raises:
             EngineMissing: there is none for this model, runtime and device, or none was accepted here; says why.
         """
-        found = [(path, facts) for path, facts in self.entries() if not _unusable(key, facts)]
+        found = [
+            (path, facts)
+            for path, facts in self.entries()
+            if not _unusable(key, facts) and precision in (None, facts["key"]["precision"])
+        ]
         if not found:
             raise EngineMissing(f"{self._nearest(key)}; make it with: partum build")
         found.sort(key=lambda entry: (bool(rejection_reason(entry[1], key.device)), _order(entry[1])))

@@ -21,7 +21,7 @@ from engines.tensorrt.contexts import ExecutionContexts, batch_sizes
 from engines.tensorrt.cuda import Cuda, CudaRuntime
 from engines.tensorrt.device_run import SLOTS, DeviceRun
 from engines.tensorrt.retrial import departure
-from engines.tensorrt.runtime import last_complaint, load_tensorrt, make_log
+from engines.tensorrt.runtime import last_complaint, load_tensorrt, make_log, unknown_gpu
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -51,6 +51,7 @@ class TensorRtEngine(RuntimeEngine):
         model: from `engines.onnx.model_file.read_model_file`.
         threads: not used; the host does next to nothing.
         device: index of the GPU.
+        precision: of the engine to take; None takes the fastest.
         heads_only: takes the engine without a decoder (`partum build --early-exit` makes both).
         use_graph: false runs without CUDA graphs, for comparison.
         stored: this engine rather than the best of the cache; the caller answers for it.
@@ -68,6 +69,7 @@ class TensorRtEngine(RuntimeEngine):
         *,
         threads: int | None = None,
         device: int = 0,
+        precision: str | None = None,
         heads_only: bool = False,
         use_graph: bool = True,
         stored: StoredEngine | None = None,
@@ -79,9 +81,13 @@ class TensorRtEngine(RuntimeEngine):
         self._device = device
         facts = self._cuda.device(device)  # before TensorRT, which takes its time to load
         self._tensorrt = tensorrt or load_tensorrt()
+        if why := unknown_gpu(self._tensorrt, facts.compute_capability, str(facts)):
+            raise EngineUnavailable(why)
         if stored is None:
-            wanted = engine_key(model, self._tensorrt, facts, flags=HEADS_ONLY if heads_only else ())
-            stored = (cache or EngineCache()).best(wanted)
+            wanted = engine_key(
+                model, self._tensorrt, facts, precision=precision, flags=HEADS_ONLY if heads_only else ()
+            )
+            stored = (cache or EngineCache()).best(wanted, precision=precision)
         key = stored.facts["key"]
         spec = stored.spec or model.spec
         spec = heads_spec(spec) if HEADS_ONLY[0] in key["flags"] else spec

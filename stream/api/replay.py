@@ -29,6 +29,7 @@ def replay(
     engine: Engine | None = None,
     model: str | Path | None = None,
     backend: str = AUTO,
+    device: str | None = None,
     protocol: str = DEFAULT_PROTOCOL,
     orientation: Orientation = Orientation.AUTO,
     spacing: PixelSpacing | None = None,
@@ -41,6 +42,7 @@ def replay(
         engine: stays open; None loads one by `model` and `backend` and closes it again.
         model: see `stream.inference.engine_trial.load_judged_engine`.
         backend: likewise.
+        device: likewise.
         protocol: how AoP and HSD are measured, a name in `stream.measurement.protocols.PROTOCOLS`.
         orientation: whether the pictures are mirrored; `AUTO` finds out.
         spacing: mm per pixel of the frames as shown, in the place of what the source says.
@@ -56,7 +58,7 @@ def replay(
     with ExitStack() as stack:
         frames = stack.enter_context(open_source(uri, spacing=spacing))
         if engine is None:
-            engine = stack.enter_context(load_judged_engine(model, backend, throughput=True))
+            engine = stack.enter_context(load_judged_engine(model, backend, device=device, throughput=True))
         result = ReplayResult(source=frames.info, engine=engine.description, protocol=protocol)
         pipeline = PreprocessedPipeline(
             frames,

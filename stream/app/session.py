@@ -121,6 +121,7 @@ def _engines(options: SessionOptions, count: int, stack: ExitStack) -> Sequence[
     engine = load_judged_engine(
         options.model,
         options.backend,
+        device=options.device,
         precision=options.precision,
         early_exit=options.early_exit,
         throughput=count > 1 or not is_paced,

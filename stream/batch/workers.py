@@ -239,6 +239,7 @@ def work(connection: Connection[Any, Any], options: SessionOptions, threads: int
         engine = load_judged_engine(
             options.model,
             options.backend,
+            device=options.device,
             threads=threads,
             early_exit=options.early_exit,
             precision=options.precision,

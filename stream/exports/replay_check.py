@@ -68,6 +68,7 @@ def _engine_of(run: RecordedRun) -> Engine:
     return load_judged_engine(
         None if model == DEFAULT_MODEL else model,
         str(options.get("backend") or "auto"),
+        device=options.get("device"),
         early_exit=bool(options.get("early_exit")),
         precision=run.manifest.get("engine_facts", {}).get("precision"),  # another precision may read other numbers
     )

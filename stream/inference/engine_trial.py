@@ -63,6 +63,7 @@ LIMITS: Mapping[str, AcceptanceLimits] = {
     "fp32": AcceptanceLimits(aop_p95_deg=0.5, flips=0.01, dice=0.995),
     "fp16": AcceptanceLimits(aop_p95_deg=1.5),
     "bf16": AcceptanceLimits(aop_p95_deg=1.5),
+    "tf32": AcceptanceLimits(aop_p95_deg=1.5),
     "int8": AcceptanceLimits(aop_p95_deg=3.0),
     "fp8": AcceptanceLimits(aop_p95_deg=3.0),
 }
@@ -150,6 +151,7 @@ def load_judged_engine(
     model: str | Path | None = None,
     backend: str = AUTO,
     *,
+    device: str | None = None,
     threads: int | None = None,
     early_exit: bool = False,
     throughput: bool = False,
@@ -166,6 +168,7 @@ def load_judged_engine(
     return load_engine(
         model,
         backend,
+        device=device,
         threads=threads,
         early_exit=early_exit,
         throughput=throughput,

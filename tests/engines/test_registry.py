@@ -4,19 +4,27 @@ import logging
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 import engines
+from engines import registry
+from engines.backends.torch import TorchEngine
 from engines.base import EngineDescription
 from engines.errors import EngineUnavailable, ModelNotFound
 from engines.registry import BACKENDS, DEFAULT_MODEL, available_engines, load_engine
+from engines.selection.choice import Verdict
 from tests.conftest import REPOSITORY
 from tests.fakes.tiny_model import HEIGHT, WIDTH, tiny_model
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from engines.base import Engine
+    from engines.onnx.model_file import ModelFile
+    from engines.selection.choice import Reference
 
 RUNTIMES = ("openvino", "onnxruntime", "torch", "onnx", "tensorrt", "tensorrt_rtx", "cuda", "tritonclient")
 HERE = ("openvino", "onnxruntime", "torch")
@@ -112,6 +120,60 @@ def test_the_compiled_network_says_what_the_network_says(model: Path) -> None:
 def test_a_backend_without_its_device_says_so(model: Path, backend: str) -> None:
     with pytest.raises(EngineUnavailable, match=r"no (CUDA|Tensorrt)ExecutionProvider|finds no GPU|cannot start here"):
         load_engine(model, backend)
+
+
+@pytest.mark.parametrize(
+    ("backend", "device", "said"),
+    [
+        ("openvino", "cuda:1", "does not run on cuda:1; on cuda:1 run tensorrt, onnxruntime-cuda"),
+        ("tensorrt", "cpu", "does not run on cpu; on cpu run openvino, onnxruntime, torch"),
+        ("auto", "cuda:1", "on cuda:1 run tensorrt"),
+        ("auto", "gpu", "device 'gpu' is not known; give cpu, or a GPU such as cuda:1"),
+    ],
+)
+def test_a_device_that_is_asked_for_is_never_replaced(model: Path, backend: str, device: str, said: str) -> None:
+    with pytest.raises(EngineUnavailable, match=said):
+        load_engine(model, backend, device=device)
+
+
+def test_auto_takes_a_backend_of_the_device(model: Path) -> None:
+    with load_engine(model, device="cpu") as engine:
+        assert engine.description.device == "CPU"
+    with pytest.raises(EngineUnavailable, match="its server chooses the device"):
+        load_engine("triton://localhost:1/net", device="cuda:0")
+
+
+class HalfTorch(TorchEngine):
+    """Says of itself what torch on a GPU says."""
+
+    def __init__(self, model: ModelFile, *, device: str, threads: int | None = None) -> None:
+        super().__init__(model, threads=threads)
+        self._description = EngineDescription(backend="torch", precision="fp16", device=device.upper())
+
+
+class Judge:
+    """A trial with its verdict made up beforehand."""
+
+    digest = "made up"
+
+    def __init__(self, refusal: str) -> None:
+        self._refusal = refusal
+
+    def judge(self, engine: Engine, reference: Reference, *, most_ms: float) -> Verdict:
+        with reference.load() as exact:
+            assert exact.description.precision == "fp32"
+        return Verdict(ms=1.0, refusal=self._refusal)
+
+
+def test_what_a_gpu_computes_in_less_than_float32_is_compared_first(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = replace(registry._RUNTIMES["torch-cuda"], target=f"{__name__}:HalfTorch")
+    monkeypatch.setattr(registry, "_RUNTIMES", {**registry._RUNTIMES, "torch-cuda": half})
+    with load_engine(model, "torch-cuda", device="cuda:1", trial=Judge("")) as engine:
+        assert engine.name == "torch fp16 CUDA:1"
+    with pytest.raises(EngineUnavailable, match=r"departs from the float32 model on this GPU: AoP moves by 9 degrees"):
+        load_engine(model, "torch-cuda", trial=Judge("AoP moves by 9 degrees"))
 
 
 def test_an_unknown_backend_is_refused_with_the_known_ones() -> None:

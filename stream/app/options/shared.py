@@ -133,6 +133,7 @@ class AnalysisOptions(OptionTable):
 
     Attributes:
         backend: what runs the network; `auto` takes the fastest that is there.
+        device: what it runs on, `cpu` or `cuda:1`; None takes the first GPU, or the CPU.
         precision: the only one that the network may compute in; None takes what is fastest of what is right.
         model: an ONNX file or `triton://host:port/name`; None takes the one that ships.
         protocol: definition of AoP and HSD.
@@ -150,6 +151,14 @@ class AnalysisOptions(OptionTable):
         type=OneOf(BACKENDS),
         on=(*ALL_RUNS, "evaluate", "weak-labels", "bench stream"),
         help="What runs the network.",
+    )
+    device: str | None = declare(
+        None,
+        "--device",
+        type=Text(),
+        on=(*ALL_RUNS, "evaluate", "weak-labels", "bench stream"),
+        shown_default="the first GPU that can be used, or the CPU",
+        help="Where: cpu, or a GPU such as cuda:1.",
     )
     precision: str | None = declare(
         None,

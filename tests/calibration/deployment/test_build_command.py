@@ -141,6 +141,19 @@ def test_an_engine_built_from_afar_is_tried_on_its_machine_and_not_built_again(
 
 
 @pytest.mark.slow
+def test_an_engine_of_the_second_gpu_is_built_and_loaded_there(fake: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fake, "_gpus", 2)
+    run_build(BuildRequest(backend="tensorrt", precision="fp32", device="cuda:1"))
+    with load_engine(backend="tensorrt", device="cuda:1", precision="fp32") as engine:
+        assert engine.description.device == "NVIDIA Fake cuda:1"
+    with load_engine(device="cuda:1") as engine:  # auto
+        assert engine.name == "tensorrt fp32 NVIDIA Fake cuda:1"
+    with pytest.raises(EngineMissing, match="precision fp32, here fp16"):
+        load_engine(backend="tensorrt", precision="fp16")
+    assert fake.leaks == {}
+
+
+@pytest.mark.slow
 def test_early_exit_builds_both_engines(fake: FakeCuda, cache: EngineCache) -> None:
     run_build(BuildRequest(backend="tensorrt", precision="fp32", early_exit=True))
     assert sorted(facts["key"]["flags"] for _, facts in cache.entries()) == [[], ["heads_only"]]

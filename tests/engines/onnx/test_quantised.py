@@ -38,7 +38,7 @@ def answers(content: bytes, images: Any) -> list[Any]:
 @pytest.mark.parametrize("precision", ["int8", "fp8"])
 @pytest.mark.parametrize("kind", ["signed", "unsigned", "shipped"])
 def test_only_what_convolutions_read_is_in_8_bits(precision: LowPrecision, kind: str) -> None:
-    content = DEFAULT_INT8_MODEL.read_bytes() if kind == "shipped" else quantised(kind)  # type: ignore[arg-type]
+    content = DEFAULT_INT8_MODEL.read_bytes() if kind == "shipped" else quantised(kind)
     model, spec = read_graph(to_precision(content, precision))
     assert spec.precision == precision
     known = constants(model)

@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -128,6 +129,15 @@ def test_a_capability_it_does_not_know_is_named_with_those_it_does(tensorrt: Ten
         build_engine(
             fold_graph(tiny_model()), SPEC, BuildOptions(capability="sm61"), precision="fp32", tensorrt=tensorrt
         )
+
+
+def test_a_gpu_that_this_tensorrt_has_no_engines_for_is_named(model: ModelFile, tmp_path: Path) -> None:
+    bench = Bench(model, tmp_path / "engines", runtime="tensorrt_rtx")
+    bench.tensorrt.module.ComputeCapability = SimpleNamespace(SM80=1, SM89=2)
+    with pytest.raises(
+        EngineUnavailable, match=r"has no engines for NVIDIA Fake sm90, it knows sm80, sm89; install the"
+    ):
+        bench.load()
 
 
 @pytest.mark.slow

@@ -327,7 +327,7 @@ def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(*words: object, **options: object) -> None:
         raise AssertionError("an engine was loaded before the command line was checked")
 
-    monkeypatch.setattr("stream.app.session.load_engine", load)
+    monkeypatch.setattr("stream.app.session.load_judged_engine", load)
 
 
 WRONG = {
