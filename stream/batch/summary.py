@@ -76,7 +76,7 @@ def row_of(
 ) -> Row:
     """The numbers of a recording: medians of its measured frames, with the medians of their interval's bounds.
 
-    Of a still picture there is no track: its own reading stands for itself, without an interval.
+    Of a still picture there is no track: its own reading stands for itself, without an interval of repeatability.
     """
     frames, measured = statistics.frames_in, statistics.states["measured"]
     row: Row = {
@@ -180,12 +180,16 @@ class SummarySink:
         return facts
 
     def best_reading(self) -> Row:
-        """The best frame's own AoP and HSD, without a track."""
+        """The best frame's own AoP and HSD, without a track: with the absolute interval of AoP, where it is known."""
         reading = self._best.biometry if self._best else None
         if self._best is None or reading is None:
             return {}
         scale, hsd = self._best.mm_per_px, reading.hsd_min
-        return {
+        absolute: Row = {}
+        if reading.aop_deg is not None and reading.absolute_half_deg is not None:
+            absolute["aop_absolute_lo95_deg"] = round(reading.aop_deg - reading.absolute_half_deg, 1)
+            absolute["aop_absolute_hi95_deg"] = round(reading.aop_deg + reading.absolute_half_deg, 1)
+        return absolute | {
             "aop_deg": None if reading.aop_deg is None else round(reading.aop_deg, 1),
             "hsd_min_px": None if hsd is None else round(hsd, 1),
             "hsd_min_mm": None if hsd is None or scale is None else round(hsd * scale, 1),

@@ -103,6 +103,8 @@ def _numbers(row: Row) -> str:
     shown.append(_number("HSD", row, "hsd_min", unit, f" {unit}"))
     share = 100 * (row.get("measured_share") or 0)
     counts = f"{row['measured']} of {row['frames']} frames measured ({share:.0f} %)"
+    if row["frames"] == 1:
+        counts = "measured" if row["measured"] else "not measured"
     return f'<div class="numbers">{"".join(shown)}</div><p>{counts}</p>'
 
 
