@@ -151,7 +151,7 @@ def logits_in_frame(frame: Frame, letterbox: Letterbox, prediction: Prediction) 
     """The logits at every pixel of the frame, (3, H, W), as `labels_in_frame` compares them."""
     height, width = frame.image.shape
     own = LabelGrid(width=width, height=height, scale_x=1.0, scale_y=1.0)
-    return _resampled_logits(prediction.class_logits[0], _network_grid(letterbox), own)
+    return _resampled_logits(prediction.class_logits[0], network_grid(letterbox), own)
 
 
 class FrameAnalyzer:
@@ -236,7 +236,7 @@ class FrameAnalyzer:
         probability = float(prediction.plane_probability[0])
         drawn = class_labels(logits, letterbox.height, letterbox.width)
         labels = convex_labels(drawn)
-        network = _network_grid(letterbox)
+        network = network_grid(letterbox)
         if probability < self._plane_threshold:
             biometry = Biometry(protocol=self._protocol, reason=Reason.NOT_STANDARD_PLANE)
         elif not frame.has_known_shape and not self._side_px:
@@ -247,21 +247,21 @@ class FrameAnalyzer:
                 symphysis = _symphysis(labels, prediction, Orientation.NORMAL)
                 squeezed = _resampled(logits, network, square)
                 move_ends = self._correction(symphysis, network, square)
-                biometry = _in_frame(measure(squeezed, protocol=self._protocol, move_ends=move_ends), square)
+                biometry = biometry_in_frame(measure(squeezed, protocol=self._protocol, move_ends=move_ends), square)
                 biometry = self._judged(biometry, symphysis, labels, prediction)
             else:
                 biometry = Biometry(protocol=self._protocol, reason=Reason.AXIS_AMBIGUOUS)
         else:
-            biometry = _in_frame(self._measure(frame, labels, letterbox, prediction), network)
+            biometry = biometry_in_frame(self._measure(frame, labels, letterbox, prediction), network)
             biometry = replace(biometry, quality=biometry.quality * unchanged_share(drawn, labels))
-        outlines = Outlines(lambda code: _outline(labels, code, network))
+        mask = FrameMask(labels=labels, grid=network)
         numbered = self._segments.numbered(frame)
         return FrameAnalysis(
             frame=numbered,
             plane_probability=probability,
             biometry=biometry,
-            outlines=outlines,
-            mask=FrameMask(labels=labels, grid=network),
+            outlines=outlines_of(mask),
+            mask=mask,
         )
 
     def _measure(
@@ -288,7 +288,7 @@ class FrameAnalyzer:
             found = found or measure_as(orientation=before or Orientation.AUTO)
             return found if found.reason else Biometry(protocol=self._protocol, reason=Reason.AXIS_AMBIGUOUS)
         symphysis = _symphysis(labels, prediction, now)
-        network = _network_grid(letterbox)
+        network = network_grid(letterbox)
         move_ends = self._correction(symphysis, network, network)
         if found is None or move_ends is not None or now is not before:
             found = measure_as(orientation=now, move_ends=move_ends)
@@ -386,7 +386,8 @@ def _square_of(frame: Frame, side: int) -> LabelGrid:
     return LabelGrid(width=side, height=side, scale_x=side / width, scale_y=side / height)
 
 
-def _network_grid(letterbox: Letterbox) -> LabelGrid:
+def network_grid(letterbox: Letterbox) -> LabelGrid:
+    """The raster of the network's input over the frame that was fitted into it."""
     left, top, _, _ = letterbox.content
     scale_x, scale_y = letterbox.scale
     return LabelGrid(
@@ -418,7 +419,7 @@ def _resampled_logits(logits: NDArray[np.float32], network: LabelGrid, target: L
     return resampled
 
 
-def _in_frame(biometry: Biometry, grid: LabelGrid) -> Biometry:
+def biometry_in_frame(biometry: Biometry, grid: LabelGrid) -> Biometry:
     """Moves the landmarks from grid pixels to frame pixels; lengths are in the caller's unit already."""
     found = biometry.landmarks
     if found is None:
@@ -434,6 +435,11 @@ def _in_frame(biometry: Biometry, grid: LabelGrid) -> Biometry:
             hsd_perp_foot=feet[1],
         ),
     )
+
+
+def outlines_of(mask: FrameMask) -> Outlines:
+    """The smooth outlines of a mask, in pixels of the frame, for drawing."""
+    return Outlines(lambda code: _outline(mask.labels, code, mask.grid))
 
 
 def _outline(labels: NDArray[np.uint8], code: int, grid: LabelGrid) -> NDArray[np.float32]:

@@ -13,26 +13,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 import time
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any
 
-from stream.common.errors import OutputError
 from stream.outputs.marks import MarkKind
-from stream.outputs.web.access import Access
 from stream.outputs.web.broadcast import LONGEST_MESSAGE, MOST_MESSAGES_HZ, MOST_VIEWERS, TOO_MUCH, TRY_LATER, Broadcast
 from stream.outputs.web.jpeg import LONGEST_SIDE_PX, encode_picture
-from stream.outputs.web.settings import REQUEST_TIMEOUT_S, WebSettings, is_loopback, parse_address
+from stream.outputs.web.service import PAGE, WebService, page_file
+from stream.outputs.web.settings import WebSettings, is_loopback, parse_address
 from stream.outputs.web.state import DisplayState, display_state
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Iterable, Sequence
-    from types import TracebackType
 
     from stream.outputs.web.board import Board
 
@@ -42,11 +37,9 @@ READY = frozenset(
     {DisplayState.LIVE, DisplayState.REPLAY, DisplayState.HOLD, DisplayState.NO_PLANE, DisplayState.FROZEN}
 )
 """States in which results are fresh."""
-PAGE = Path(__file__).parent / "page"
-TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 
 
-class WebServer:
+class WebServer(WebService):
     """Runs from `__enter__` to `__exit__`.
 
     Args:
@@ -77,54 +70,17 @@ class WebServer:
         settings: WebSettings | None = None,
         listening: socket.socket | None = None,
     ) -> None:
-        self.settings = settings or WebSettings.checked(
+        self._boards = boards
+        self._broadcasts: list[Broadcast] = []
+        checked = settings or WebSettings.checked(
             host, port, token=token, allow_hosts=allow_hosts, tls_cert=tls_cert, tls_key=tls_key
         )
-        self._boards, self._listening = boards, listening
-        self._port = self.settings.port
-        self._broadcasts: list[Broadcast] = []
-        self._feeding: list[asyncio.Task[None]] = []
-        self._ready = threading.Event()
-        self._error: BaseException | None = None
-        self._server = self._make()
-        self._thread = threading.Thread(target=self._run, name="partum-web")
+        super().__init__(checked, listening=listening, longest_message=LONGEST_MESSAGE)
 
-    @property
-    def token(self) -> str | None:
-        """What viewers must bring; None where only this machine can look."""
-        return self.settings.token
-
-    @property
-    def address(self) -> str:
-        """What to open in a browser, token included."""
-        scheme = "https" if self.settings.tls else "http"
-        token = f"?token={quote(self.token, safe='')}" if self.token else ""
-        return f"{scheme}://{self.settings.reachable_at}:{self._port}/{token}"
-
-    def __enter__(self) -> Self:
-        self._listening = self._listening or self.settings.listen()
-        self._port = self._listening.getsockname()[1]
-        self._thread.start()
-        self._ready.wait()
-        if self._error is not None:
-            self._thread.join()
-            raise OutputError(f"the web page cannot be served ({self._error})")
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.should_exit = True
-        self._thread.join()
-
-    def _make(self) -> Any:
-        import uvicorn
-        from starlette.applications import Starlette
+    def routes(self) -> list[Any]:
         from starlette.routing import Route, WebSocketRoute
 
-        from stream.outputs.web.transport import HttpConnection, WebSocketConnection
-
-        routes = [
+        return [
             Route("/", self._page),
             Route("/metrics", self._metrics),
             Route("/healthz", self._healthz),
@@ -132,52 +88,16 @@ class WebServer:
             Route("/static/{name}", self._static),
             WebSocketRoute("/stream", self._stream),
         ]
-        settings = self.settings
-        config = uvicorn.Config(
-            Access(Starlette(routes=routes), names=settings.names, token=settings.token),
-            log_config=None,
-            log_level="critical",
-            lifespan="off",
-            server_header=False,
-            proxy_headers=False,
-            http=HttpConnection,
-            ws=WebSocketConnection,
-            ws_max_size=LONGEST_MESSAGE,
-            ws_per_message_deflate=False,
-            timeout_graceful_shutdown=1,
-        )
-        config.load()
-        config.ssl = settings.tls
-        return uvicorn.Server(config)
 
-    def _run(self) -> None:
-        try:
-            asyncio.run(self._serve())
-        except BaseException as error:  # noqa: BLE001 - a thread's boundary: raised again by `__enter__`
-            self._error = error
-        finally:
-            self._ready.set()
-
-    async def _serve(self) -> None:
-        assert self._listening is not None
+    def background(self) -> list[asyncio.Task[None]]:
         self._broadcasts = [Broadcast(board, self._boards) for board in self._boards]
-        self._feeding = [asyncio.create_task(broadcast.run()) for broadcast in self._broadcasts]
-        if self.settings.tls:
-            loop: Any = asyncio.get_running_loop()
-            loop.create_server = partial(loop.create_server, ssl_handshake_timeout=REQUEST_TIMEOUT_S)
-        self._ready.set()
-        try:
-            await self._server.serve(sockets=[self._listening])
-        finally:
-            for task in self._feeding:
-                task.cancel()
-            self._listening.close()
+        return [asyncio.create_task(broadcast.run()) for broadcast in self._broadcasts]
 
     async def _page(self, request: Any) -> Any:
-        return _file("index.html")
+        return page_file("index.html", PAGE)
 
     async def _static(self, request: Any) -> Any:
-        return _file(request.path_params["name"])
+        return page_file(request.path_params["name"], PAGE)
 
     async def _metrics(self, request: Any) -> Any:
         from starlette.responses import Response
@@ -190,7 +110,7 @@ class WebServer:
     async def _healthz(self, request: Any) -> Any:
         from starlette.responses import PlainTextResponse
 
-        if any(task.done() for task in self._feeding):
+        if any(task.done() for task in self._background):
             return PlainTextResponse("a stream is not sent to its viewers any more", 500)
         return PlainTextResponse("ok")
 
@@ -229,15 +149,6 @@ class WebServer:
         """The stream of that number, counted from 1; the first where there is none."""
         index = int(number) - 1 if number.isascii() and number.isdigit() and len(number) < 5 else 0
         return self._broadcasts[index if 0 <= index < len(self._broadcasts) else 0]
-
-
-def _file(name: str) -> Any:
-    """A file of the page, by its name; there are no others, whatever the name."""
-    from starlette.responses import Response
-
-    if name not in (each.name for each in PAGE.iterdir()):
-        return Response("there is no such page", 404, media_type="text/plain")
-    return Response((PAGE / name).read_bytes(), media_type=TYPES[Path(name).suffix])
 
 
 async def _listen_to(websocket: Any, board: Board) -> None:

@@ -193,8 +193,8 @@ def _drawing(measurement: Measurement) -> dict[str, Any] | None:
         return None
     found = measurement.biometry.landmarks
     return {
-        "ps": _thinned(measurement.outlines.ps_px),
-        "fh": _thinned(measurement.outlines.fh_px),
+        "ps": thinned_outline(measurement.outlines.ps_px),
+        "fh": thinned_outline(measurement.outlines.fh_px),
         "superior": found.ps_superior,
         "inferior": found.ps_inferior,
         "tangent": found.tangent,
@@ -202,7 +202,7 @@ def _drawing(measurement: Measurement) -> dict[str, Any] | None:
     }
 
 
-def _thinned(outline: NDArray[np.float32]) -> list[list[float]]:
+def thinned_outline(outline: NDArray[np.float32]) -> list[list[float]]:
     """`OUTLINE_POINTS` points along a closed outline, at equal distances; fewer where it has fewer."""
     if len(outline) <= OUTLINE_POINTS:
         return [[round(float(x), 2), round(float(y), 2)] for x, y in outline]

@@ -3,7 +3,7 @@
 
 import { watchSize } from "./canvas.js";
 import { connect } from "./connection.js";
-import { $, inWords, set, showFacts, showFeeds, showNote, showNumbers, showState, titleOf } from "./panel.js";
+import { $, inWords, set, showFacts, showFeeds, showNote, showNumbers, showOverload, showState, titleOf } from "./panel.js";
 import { drawPicture } from "./picture.js";
 import { drawTrend, extend, seamsOf, trendInWords } from "./trend.js";
 
@@ -54,6 +54,7 @@ let drawing = 0, slow = 0, drawnSlowly = -Infinity, shownState = "";
 function show() {
   showState(view.message);
   showNumbers(view.message);
+  showOverload(view.message.overload);
   if (!drawing) drawing = requestAnimationFrame(() => {
     drawing = 0;
     drawPicture(picture, view);

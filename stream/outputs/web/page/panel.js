@@ -2,7 +2,7 @@
 "use strict";
 
 export const $ = id => document.getElementById(id);
-const QUIET = new Set(["live", "replay", "hold", "no plane"]);   // states that need no word across the picture
+const QUIET = new Set(["live", "replay", "hold", "no plane", "measured", "refused", "dropped"]);   // states that need no word across the picture
 const WORDS = { lost: "connection lost" };
 
 /** The state as people read it. */
@@ -20,12 +20,15 @@ export function showNumbers(message) {
   number("aop", message.aop, "°", 0);
   number("hsd", message.hsd, " mm", 1);
   if (!message.hsd && message.is_calibrated === false) set($("hsd-interval"), "uncalibrated");
-  $("overload").hidden = !message.overload;
-  if (message.overload) {
-    const [words, remedies] = $("overload").children;
-    set(words, sentence(message.overload.words));
-    set(remedies, message.overload.remedies.length ? `What helps: ${message.overload.remedies.join(", ")}.` : "");
-  }
+}
+
+/** That this machine does not keep up, and what would help. */
+export function showOverload(overload) {
+  $("overload").hidden = !overload;
+  if (!overload) return;
+  const [words, remedies] = $("overload").children;
+  set(words, sentence(overload.words));
+  set(remedies, overload.remedies.length ? `What helps: ${overload.remedies.join(", ")}.` : "");
 }
 
 function number(id, found, unit, digits) {

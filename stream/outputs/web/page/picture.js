@@ -3,28 +3,42 @@
 
 import { prepared, css } from "./canvas.js";
 
-const BRIGHT = new Set(["live", "replay", "hold", "no plane"]);
+const BRIGHT = new Set(["live", "replay", "hold", "no plane", "measured", "refused", "dropped"]);
 const DIMMED = { frozen: 0.7 };                                    // still looked at; in other states 0.35
 const CASING = 1.5;                                                // pixels on each side, times the scale of lines
 
-/** Draws `image` and, where `overlay`, the message's drawing, into the canvas; mirrored where `flip`. */
-export function drawPicture(canvas, { image, message, overlay, flip }) {
+/** Draws `image` and, where `overlay`, the message's drawing, into the canvas, then what `more` draws; mirrored where `flip`. */
+export function drawPicture(canvas, { image, message, overlay, flip, more }) {
   const [context, width, height] = prepared(canvas);
   if (!image || !message || message.width === undefined) return;
-  const wide = message.width * message.aspect, scale = Math.min(width / wide, height / message.height);
-  const left = (width - wide * scale) / 2, top = (height - message.height * scale) / 2;
+  const { wide, scale, left, top } = placed(width, height, message);
   context.save();
   if (flip) { context.translate(width, 0); context.scale(-1, 1); }
   context.imageSmoothingQuality = "high";
   context.globalAlpha = BRIGHT.has(message.state) ? 1 : DIMMED[message.state] ?? 0.35;
   context.drawImage(image, left, top, wide * scale, message.height * scale);
   context.globalAlpha = 1;
-  if (overlay && message.drawing) {
-    const at = ([x, y]) => [left + (x + 0.5) * message.aspect * scale, top + (y + 0.5) * scale];
-    const thickness = Math.max(1, Math.min(4, Math.min(width, height) / 420));
-    drawMeasurement(context, message.drawing, at, thickness);
-  }
+  const at = ([x, y]) => [left + (x + 0.5) * message.aspect * scale, top + (y + 0.5) * scale];
+  const thickness = Math.max(1, Math.min(4, Math.min(width, height) / 420));
+  if (overlay && message.drawing) drawMeasurement(context, message.drawing, at, thickness);
+  more?.(context, at, thickness);
   context.restore();
+}
+
+/** How the frame of a message lies in a box. */
+function placed(width, height, message) {
+  const wide = message.width * message.aspect, scale = Math.min(width / wide, height / message.height);
+  return { wide, scale, left: (width - wide * scale) / 2, top: (height - message.height * scale) / 2 };
+}
+
+/** From places of the canvas to pixels of the frame (`toFrame`), and back (`at`). */
+export function canvasToFrame(canvas, message, flip) {
+  const { scale, left, top } = placed(canvas.clientWidth, canvas.clientHeight, message);
+  const turned = x => flip ? canvas.clientWidth - x : x;
+  return {
+    toFrame: ([x, y]) => [(turned(x) - left) / (message.aspect * scale) - 0.5, (y - top) / scale - 0.5],
+    at: ([x, y]) => [turned(left + (x + 0.5) * message.aspect * scale), top + (y + 0.5) * scale],
+  };
 }
 
 function drawMeasurement(context, found, at, unit) {
@@ -43,7 +57,7 @@ function drawMeasurement(context, found, at, unit) {
   context.fill(dot);
 }
 
-function cased(context, path, colour, thickness, unit) {
+export function cased(context, path, colour, thickness, unit) {
   context.lineJoin = context.lineCap = "round";
   context.strokeStyle = "#000";
   context.lineWidth = thickness + 2 * CASING * unit;
@@ -69,7 +83,7 @@ export function closedCurve(points) {
   return path;
 }
 
-function straight(from, to) {
+export function straight(from, to) {
   const path = new Path2D();
   path.moveTo(...from);
   path.lineTo(...to);
