@@ -1,0 +1,1 @@
+"""Sub-commands that look back on a finished run: review and marks."""
