@@ -223,12 +223,21 @@ class DayPoint:
     peak: Value | None
 
 
-def draw_day(points: Sequence[DayPoint], text: str, *, has_times: bool) -> Picture:
-    """AoP at rest and at the peak of pushes over recordings, by time of day or, where that is not known, in order."""
-    return _drawn(lambda figure, is_narrow: _draw_day(figure, points, has_times=has_times), text, 1.4)
+def draw_day(points: Sequence[DayPoint], text: str, *, has_times: bool, is_joined: bool) -> Picture:
+    """AoP at rest and at the peak of pushes over recordings, by time of day or, where that is not known, in order.
+
+    Args:
+        points: of the recordings.
+        text: for those who cannot see it.
+        has_times: whether times of day are known.
+        is_joined: whether a line joins the values at rest; not over a cut.
+    """
+    return _drawn(
+        lambda figure, is_narrow: _draw_day(figure, points, has_times=has_times, is_joined=is_joined), text, 1.4
+    )
 
 
-def _draw_day(figure: Figure, points: Sequence[DayPoint], *, has_times: bool) -> None:
+def _draw_day(figure: Figure, points: Sequence[DayPoint], *, has_times: bool, is_joined: bool) -> None:
     axes = figure.subplots()
     first = points[0].at
     hours = [
@@ -238,8 +247,9 @@ def _draw_day(figure: Figure, points: Sequence[DayPoint], *, has_times: bool) ->
     for name, marker, colour, face in (("rest", "o", AOP_COLOUR, AOP_COLOUR), ("peak", "^", MARK_COLOUR, "white")):
         shown = [(hour, value) for hour, point in zip(hours, points, strict=True) if (value := getattr(point, name))]
         label = "at rest" if name == "rest" else "at the peak of pushes, median"
-        axes.plot([], [], marker, color=colour, mfc=face, label=label, ls="-" if name == "rest" else "none", lw=1)
-        if name == "rest":
+        is_line = is_joined and name == "rest"
+        axes.plot([], [], marker, color=colour, mfc=face, label=label, ls="-" if is_line else "none", lw=1)
+        if is_line:
             axes.plot([hour for hour, _ in shown], [value.value for _, value in shown], color=colour, lw=1)
         for hour, value in shown:
             for interval, width in ((value.absolute, 0.9), (value.repeatability, 2.6)):

@@ -67,7 +67,8 @@ def day_section(timed: Sequence[TimedRun]) -> dict[str, Any]:
             name = to_printable(each.run.name) + (f", part {count}" if len(parts) > 1 else "")
             row = _row(each, part, number, name)
             rows.append(row)
-            points.append(DayPoint(at=row.pop("begins"), label=str(number), rest=row["rest"], peak=row["peak"]))
+            label = str(number) if len(parts) == 1 else f"{number}.{count}"
+            points.append(DayPoint(at=row.pop("begins"), label=label, rest=row["rest"], peak=row["peak"]))
         if not parts:
             rows.append(_empty_row(each, number))
     notes = ["Partum does not know whose recordings these are: that they show one patient is the reader's to know."]
@@ -88,7 +89,7 @@ def day_section(timed: Sequence[TimedRun]) -> dict[str, Any]:
         "lines": _lines(timed) if has_times else ["times of day not known"],
         "notes": notes,
         "rows": rows,
-        "chart": draw_day(points, _words(points), has_times=has_times) if points else None,
+        "chart": draw_day(points, _words(points), has_times=has_times, is_joined=is_whole) if points else None,
         "has_times": has_times,
     }
 
