@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import io
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,7 +28,7 @@ MOST_POINTS = 1200
 """Of a line; a longer run is drawn by its medians in as many equal times."""
 WIDE_IN, NARROW_IN = 7.1, 3.7
 FONTS = ["Liberation Sans", "Arial", "Helvetica", "DejaVu Sans"]
-STYLE = {
+STYLE: dict[str, Any] = {
     "svg.fonttype": "none",  # letters stay letters: they can be searched for and copied
     "svg.hashsalt": "partum",  # the same run gives the same bytes
     "font.family": "sans-serif",
@@ -110,7 +110,7 @@ def _drawn(draw: Callable[[Figure, bool], None], text: str, rows: float) -> Pict
     from matplotlib.figure import Figure  # slow to import, and only this needs it
 
     drawn = []
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(STYLE):  # type: ignore[arg-type]  # names of rcParams are literals there
         for width, is_narrow in ((WIDE_IN, False), (NARROW_IN, True)):
             figure = Figure(figsize=(width, 0.45 + (1.75 if is_narrow else 1.6) * rows), layout="constrained")
             draw(figure, is_narrow)

@@ -40,9 +40,8 @@ def timed_runs(runs: Sequence[RunContent], times: Sequence[str], *, made: dateti
     """
     if times and len(times) != len(runs):
         raise OptionError(f"--at: given {len(times)} times for {len(runs)} runs; give it once for each, in their order")
-    known = [_moment(text, made) for text in times] or [
-        run.run.started.astimezone(made.tzinfo) if run.run.is_live else None for run in runs
-    ]
+    known: list[datetime | None] = [_moment(text, made) for text in times]
+    known = known or [run.run.started.astimezone(made.tzinfo) if run.run.is_live else None for run in runs]
     timed = [TimedRun(run=run, at=at) for run, at in zip(runs, known, strict=True)]
     if any(each.at is None for each in timed):
         return timed

@@ -108,7 +108,7 @@ class ReviewMessages:
             if landmarks
             else None,
             "drawing": _drawing(landmarks),
-            "edit": None if edit is None else edit | {"reason_words": _words(edit)},
+            "edit": None if edit is None else {**edit, "reason_words": _words(edit)},
             "is_reading": is_reading,
             "picture_words": "" if size else "reading pictures" if is_reading else self._why_no_picture(row),
         }

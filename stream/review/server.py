@@ -152,7 +152,7 @@ class ReviewServer(WebService):
         frame = self._pictures.frame(row)
         if frame is None:
             raise OptionError("there is no picture of this frame, so it cannot be edited")
-        edit = FrameEdit.parse(content, shape=frame.image.shape)  # type: ignore[arg-type]
+        edit = FrameEdit.parse(content, shape=frame.image.shape)
         if edit.is_empty:
             raise OptionError("nothing was changed")
         spacing, protocol = frame.spacing, self._content.run.protocol

@@ -270,7 +270,7 @@ def test_names_of_shipped_configurations_are_completed_beside_files(words: str) 
 
 def test_config_completes_the_names_of_commands() -> None:
     assert {"replay", "attach", "bench"} <= {name for name, _ in completions("config ")}
-    assert [name for name, _ in completions("config rep")] == ["replay"]
+    assert [name for name, _ in completions("config repl")] == ["replay"]
     assert [name for name, _ in completions("config bench st")] == ["stream"]
     assert completions("config replay ") == []
 

@@ -35,7 +35,7 @@ def test_it_prints_on_pages_of_a4_each_of_which_says_what_it_is_for(browser: Any
     assert 2 <= len(boxes) <= 5
     for box in boxes:
         width, height = (float(number) for number in box.split()[2:])
-        assert (width / 72 * 25.4, height / 72 * 25.4) == (pytest.approx(210, abs=1), pytest.approx(297, abs=1))
+        assert [width / 72 * 25.4, height / 72 * 25.4] == pytest.approx([210, 297], abs=1)
     page = browser.new_page(viewport={"width": 794, "height": 1123})
     page.set_content(html)
     rule = page.evaluate("[...document.styleSheets[0].cssRules].find(rule => rule instanceof CSSPageRule).cssText")

@@ -32,7 +32,7 @@ Fixture = tuple["RecordedRun", Frame, SegmentedFrame]
 
 def grey_engine() -> Engine:
     engine = GreyLevelEngine()
-    engine.spec = replace(engine.spec, sha256=SHA256)  # type: ignore[misc]
+    engine.spec = replace(engine.spec, sha256=SHA256)
     return engine
 
 
@@ -72,11 +72,11 @@ def test_the_angle_of_a_readings_own_points_is_its_aop(protocol: str, aspect: fl
     found = measure(labels, protocol=protocol, pixel_size=(aspect, 1.0), orientation=Orientation.NORMAL)
     assert found.landmarks is not None
     points = found.landmarks.ps_superior, found.landmarks.ps_inferior, found.landmarks.tangent
-    angle = aop_of_points(*points, protocol=protocol, shape=labels.shape, aspect=aspect, is_mirrored=False)  # type: ignore[arg-type]
+    angle = aop_of_points(*points, protocol=protocol, shape=labels.shape, aspect=aspect, is_mirrored=False)
     assert angle == pytest.approx(found.aop_deg, abs=1e-6)
     if protocol == "robust":
         turned = [(127.0 - x, y) for x, y in points]
-        mirrored = aop_of_points(*turned, protocol=protocol, shape=labels.shape, aspect=aspect, is_mirrored=True)  # type: ignore[arg-type]
+        mirrored = aop_of_points(*turned, protocol=protocol, shape=labels.shape, aspect=aspect, is_mirrored=True)
         assert mirrored == pytest.approx(found.aop_deg, abs=1e-6)
 
 

@@ -83,7 +83,7 @@ def test_the_page_shows_what_was_measured_and_turns_it_off_in_time(
         feeder.measurement = good
         until(page, "live")
         assert page.inner_text("#aop") == f"{aop.value:.0f}°"
-        assert page.inner_text("#aop-interval") == f"{aop.lo95:.0f} to {aop.hi95:.0f}°"
+        assert page.inner_text("#aop-interval") == f"{aop.lo95:.0f} to {aop.hi95:.0f}° repeatability"
         assert page.inner_text("#hsd-interval") == "uncalibrated"
         assert "RESEARCH USE ONLY" in page.inner_text("body")
         assert "tiny" in page.inner_text("#facts")

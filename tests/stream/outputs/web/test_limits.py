@@ -265,5 +265,5 @@ def test_health_is_not_well_where_viewers_are_not_fed(monkeypatch: pytest.Monkey
     monkeypatch.setattr(broadcast.Broadcast, "run", fails)
     with serving() as server:
         assert status_of(server, "/healthz", "127.0.0.1") == 500
-        for task in server._feeding:
+        for task in server._background:
             task.exception()
