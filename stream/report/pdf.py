@@ -67,7 +67,7 @@ def print_pdf(html: str, path: Path, *, timeout_s: float = TIMEOUT_S) -> None:
         OutputError: it does not print, or the file cannot be written.
     """
     browser = find_browser()
-    with tempfile.TemporaryDirectory(prefix="partum-") as name:
+    with tempfile.TemporaryDirectory(prefix="partum-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         page, printed = folder / "report.html", folder / "report.pdf"
         page.write_text(html, encoding="utf-8")
