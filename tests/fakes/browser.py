@@ -36,7 +36,7 @@ class Feeder:
         self._board = board
         self.measurement: Measurement | None = None
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
+        self._thread = threading.Thread(target=self._run, daemon=True)  # a test that fails must not hang the run
         self._thread.start()
 
     def _run(self) -> None:
