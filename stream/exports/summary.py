@@ -10,7 +10,7 @@ import numpy as np
 
 from stream.common.errors import OptionError, RunUnreadable
 from stream.frames.frame import SegmentCause
-from stream.labour.course import aop_course
+from stream.labour.course import aop_course, run_noise
 from stream.labour.pushes import find_pushes, resting
 from stream.measurement.biometry import LANDMARK_NAMES
 from stream.outputs.results_folder import RESULTS
@@ -118,7 +118,7 @@ def summarise(run: RecordedRun, *, also: Sequence[int] = ()) -> RunSummary:
         OptionError: one of these does not exist, or was not measured.
         TrackError: time goes back within a segment.
     """
-    course = aop_course(run.table)
+    course = aop_course(run.table, noise=run_noise(run))
     pushes = find_pushes(course, quality=run.table.numbers("quality"))
     roles: dict[int, str] = {}
     for number, push in enumerate(pushes, 1):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from stream.common.atomic_file import write_error
 from stream.exports.summary import run_id_of
-from stream.labour.course import aop_course
+from stream.labour.course import aop_course, run_noise
 from stream.labour.edits import edits_in_force
 from stream.labour.pushes import find_pushes
 from stream.outputs.run_log import configuration_sha256
@@ -53,7 +53,7 @@ def write_pushes(runs: Sequence[RecordedRun], path: Path) -> int:
 
 def frame_rows(run: RecordedRun) -> Iterator[Row]:
     """The rows of a run's frames, with the columns of `FRAME_COLUMNS`; None where there is no value."""
-    table, course, edits = run.table, aop_course(run.table), edits_in_force(run)
+    table, course, edits = run.table, aop_course(run.table, noise=run_noise(run)), edits_in_force(run)
     pushes, facts = _pushes(run), _facts(run)
     marks: dict[int, list[str]] = {}
     for mark in run.marks:
@@ -150,7 +150,7 @@ def _getter(run: RecordedRun, name: str) -> Callable[[int], Any]:
 
 
 def _pushes(run: RecordedRun) -> Sequence[Push]:
-    return find_pushes(aop_course(run.table), quality=run.table.numbers("quality"))
+    return find_pushes(aop_course(run.table, noise=run_noise(run)), quality=run.table.numbers("quality"))
 
 
 def _holds(push: Push, time_s: float, segment: int) -> bool:

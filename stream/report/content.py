@@ -14,7 +14,7 @@ import numpy as np
 from engines.errors import PartumError
 from stream.common.errors import StreamError
 from stream.frames.frame import SegmentCause
-from stream.labour.course import aop_course
+from stream.labour.course import aop_course, run_noise
 from stream.labour.pushes import REST_S, find_pushes, resting
 from stream.labour.run_pictures import RunPictures
 from stream.labour.time_axis import TimeAxis, time_axis
@@ -150,7 +150,7 @@ class RunContent:
     @cached_property
     def course(self) -> SmoothedCourse:
         """AoP as it is once the whole run is known."""
-        return aop_course(self._table)
+        return aop_course(self._table, noise=run_noise(self.run))
 
     @cached_property
     def quality(self) -> NDArray[np.float64]:
