@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 STEP_S = 0.25
 """How long a batch waits for its workers before it looks at anything else."""
-TELL_S = 10.0
-"""Table and page are written anew at most so often."""
+TELL_S, TELL_SHARE = 10.0, 0.05
+"""While it runs, table and page are written anew at most so often, and for at most this share of the time."""
 OF_A_SESSION = frozenset(
     {"source", "out", "from_files", "live", "pace", "loop", "duration_s", "record", "igtl_out", "masks"}
 )
@@ -141,7 +141,7 @@ class Batch:
             store, progress, clock=clock, goes_on=self._goes_on, ended=intake.ended, published=published
         )
         self._stop = threading.Event()
-        self._told_ns = clock.now_ns()
+        self._told_ns, self._tell_ns = clock.now_ns(), round(TELL_S * 1e9)
         self._is_told = False
         self._notes: dict[str, None] = {}
 
@@ -171,12 +171,14 @@ class Batch:
         Raises:
             OutputError: they cannot be written.
         """
+        start_ns = self._clock.now_ns()
         rows = self.rows
         write_csv(self._store.folder, rows)
         if missing := write_parquet(self._store.folder, rows):
             self._notes[missing] = None
         write_page(self._store, rows)
         self._told_ns, self._is_told = self._clock.now_ns(), True
+        self._tell_ns = max(round(TELL_S * 1e9), round((self._told_ns - start_ns) / TELL_SHARE))
 
     @property
     def rows(self) -> list[Row]:
@@ -225,7 +227,7 @@ class Batch:
                 if self.backlog.fatal:
                     raise self.backlog.fatal
                 self._take_in()
-                if not self._is_told and self._clock.now_ns() - self._told_ns > TELL_S * 1e9:
+                if not self._is_told and self._clock.now_ns() - self._told_ns > self._tell_ns:
                     self._tell_if_possible()
 
     def _tell_if_possible(self) -> None:
