@@ -95,6 +95,12 @@ def some_images(count: int, seed: int = 5) -> NDArray[np.uint8]:
     return images
 
 
+def unlike_images(count: int, *, seed: int) -> NDArray[np.uint8]:
+    """Images that differ from each other and from those of other seeds by much more than noise does."""
+    steps = np.arange(count * HEIGHT * WIDTH, dtype=np.uint32).reshape(count, 1, HEIGHT, WIDTH)
+    return (some_images(count, seed=seed) // 4 + (steps // (7 + 5 * (seed % 6)) + 90 * seed) % 190).astype(np.uint8)
+
+
 def assert_same(first: Prediction, second: Prediction) -> None:
     np.testing.assert_array_equal(first.class_logits, second.class_logits)
     np.testing.assert_array_equal(first.plane_logit, second.plane_logit)

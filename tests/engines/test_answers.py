@@ -20,11 +20,11 @@ from engines.sharing import SharedEngine
 from engines.tensorrt.cache import EngineCache
 from engines.tensorrt.engine import TensorRtEngine, engine_key
 from stream.pipeline.pipeline import Pipeline
-from tests.contracts.test_engine_contract import some_images
+from tests.contracts.test_engine_contract import some_images, unlike_images
 from tests.fakes.doubles import DrawnSource, GreyLevelEngine
 from tests.fakes.fake_gpu import GPU, FakeCuda, fake_plan, fake_tensorrt
 from tests.fakes.kserve_server import KServeServer
-from tests.fakes.tiny_model import HEIGHT, WIDTH, tiny_model
+from tests.fakes.tiny_model import tiny_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,12 +48,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def truth(model: Path) -> Iterator[Engine]:
     with load_engine(model, "onnxruntime") as engine:
         yield engine
-
-
-def unlike_images(count: int, *, seed: int) -> NDArray[np.uint8]:
-    """Images that differ from each other and from those of other seeds by much more than noise does."""
-    steps = np.arange(count * HEIGHT * WIDTH, dtype=np.uint32).reshape(count, 1, HEIGHT, WIDTH)
-    return (some_images(count, seed=seed) // 4 + (steps // (7 + 5 * (seed % 6)) + 90 * seed) % 190).astype(np.uint8)
 
 
 def assert_right(engine: Engine, truth: Engine, *, seeds: range, count: int = 3, atol: float = 0.01) -> None:
