@@ -25,6 +25,8 @@ def info_command(file: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(facts, indent=2))
         return
+    if facts.get("absolute") == {}:
+        facts["absolute"] = "the absolute interval of AoP is unknown"
     rows = _flat(facts)
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
