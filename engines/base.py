@@ -6,7 +6,7 @@ import json
 import math
 from dataclasses import asdict, dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 
@@ -58,6 +58,8 @@ class ModelSpec:
     """Of the encoder and decoder in this file: fp32, fp16, bf16, or int8 (with explicit Q/DQ)."""
     made_from: str = ""
     """Of an int8 model: sha256 of the float32 file it was made from."""
+    answers_labels: bool = False
+    """The graph answers labels of the input's size in the place of class logits (`engines.onnx.labelled`)."""
     warning: str = ""
     """What every output must say of results of this file; empty for an engine that passed its acceptance."""
     sha256: str = ""
@@ -70,16 +72,21 @@ class ModelSpec:
 
     @property
     def output_shapes(self) -> Mapping[str, tuple[int, ...]]:
-        """The graph's outputs in their order, float32 all of them, with their shapes for one frame."""
+        """The graph's outputs in their order, with their shapes for one frame; `answer_type` has their types."""
         masks = self.architecture.get("masks")
         has_orientation = (self.architecture if masks is None else masks).get("orientation_head")  # type: ignore[attr-defined]
         normal: dict[str, tuple[int, ...]] = {"normal_logit": ()} if has_orientation else {}
         if not self.decodes:
             return {"plane_logit" if masks is None else "plane_head": (), **normal}
-        shapes = {"class_logits": (3, self.output_height, self.output_width), "plane_logit": (), **normal}
+        shapes: dict[str, tuple[int, ...]] = {"class_logits": (3, self.output_height, self.output_width)}
+        if self.answers_labels:
+            shapes = {"labels": (self.height, self.width)}
+        shapes |= {"plane_logit": (), **normal}
         if masks is not None:
             shapes["plane_head"] = ()
-        return shapes | ({"ps_axis": (self.views, AXIS_VALUES)} if self.views else {})
+        if self.views:
+            shapes["ps_axis"] = (self.views, AXIS_VALUES)
+        return shapes | ({"ps_peak": (), "mean_logit": ()} if self.answers_labels else {})
 
     @property
     def views(self) -> int:
@@ -106,6 +113,8 @@ class ModelSpec:
         facts = asdict(self)
         facts.pop("sha256")
         facts["mark"] = facts.pop("warning")  # its name in files
+        if not self.answers_labels:
+            del facts["answers_labels"]  # so that older versions read a file that needs nothing of it
         return {"partum.schema": METADATA_SCHEMA, "partum.spec": json.dumps(facts, sort_keys=True)}
 
     @classmethod
@@ -132,8 +141,13 @@ class ModelSpec:
             ) from error
 
 
-ANSWERS = ("class_logits", "plane_logit", "normal_logit", "plane_head", "ps_axis")
+ANSWERS = ("class_logits", "labels", "plane_logit", "normal_logit", "plane_head", "ps_axis", "ps_peak")
 """The arrays of a `Prediction`, all with one row for each image."""
+
+
+def answer_type(name: str) -> np.dtype[Any]:
+    """The type of a graph's output by its name: labels are uint8, all others float32."""
+    return np.dtype(np.uint8 if name == "labels" else np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,8 +155,9 @@ class Prediction:
     """Outputs of the network for a batch, in network coordinates. The arrays belong to the caller.
 
     Attributes:
-        class_logits: (B, 3, h, w) float32; channels background, PS, FH; h, w are the spec's output size. Of a frame
-            that an early exit did not decode, 1 for background and 0 for PS and FH everywhere.
+        class_logits: (B, 3, h, w) float32; channels background, PS, FH; h, w are the spec's output size, and 0 where
+            the engine answers labels. Of a frame that an early exit did not decode, 1 for background and 0 for PS and
+            FH everywhere.
         plane_logit: (B,) float32; above 0 means more likely than not a standard plane.
         normal_logit: (B,) float32, the log odds that the picture is not mirrored; None where the model does not tell.
         plane_head: (B,) float32, the logit of the plane head alone, of a model whose `plane_logit` joins it with what
@@ -156,6 +171,9 @@ class Prediction:
             (`check_answer`); None of an engine that does not say.
         engine: who answered, of an engine that may be replaced while it runs (`engines.selection.failover`); None:
             the one that was asked.
+        labels: (B, H, W) uint8 of the network's input size, 1 = PS, 2 = FH, as `engines.postprocess.class_labels` has
+            them; None of an engine that answers logits.
+        ps_peak: (B,) float32 in logits, how clearly a PS is seen (`engines.network.gate`); None likewise.
     """
 
     class_logits: NDArray[np.float32]
@@ -165,9 +183,11 @@ class Prediction:
     ps_axis: NDArray[np.float32] | None = None
     images: NDArray[np.uint8] | None = None
     engine: AnsweringEngine | None = None
+    labels: NDArray[np.uint8] | None = None
+    ps_peak: NDArray[np.float32] | None = None
 
     @classmethod
-    def of(cls, outputs: Mapping[str, NDArray[np.float32]], images: NDArray[np.uint8]) -> Self:
+    def of(cls, outputs: Mapping[str, NDArray[Any]], images: NDArray[np.uint8]) -> Self:
         """A prediction from a graph's outputs by name; of a graph without a decoder the plane head is the logit.
 
         Args:
@@ -181,6 +201,8 @@ class Prediction:
             normal_logit=outputs.get("normal_logit"),
             plane_head=head,
             ps_axis=outputs.get("ps_axis"),
+            labels=outputs.get("labels"),
+            ps_peak=outputs.get("ps_peak"),
             images=images,
         )
 
@@ -200,7 +222,7 @@ class Prediction:
                 array[chosen] = given[name]
 
     @property
-    def arrays(self) -> dict[str, NDArray[np.float32]]:
+    def arrays(self) -> dict[str, NDArray[Any]]:
         """All outputs, by name: one row for each image."""
         every = {name: getattr(self, name) for name in ANSWERS}
         return {name: array for name, array in every.items() if array is not None}

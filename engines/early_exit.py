@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engines.base import Engine, Prediction, check_answer, check_images
+from engines.base import Engine, Prediction, answer_type, check_answer, check_images
 from engines.closing import close_all
 from engines.errors import InferenceError
 
@@ -42,10 +42,10 @@ class EarlyExitEngine(Engine):
     """An `engines.base.Engine` that decodes only what may be a standard plane.
 
     Convention: a frame whose plane head reaches `exit_logit` gets exactly the logits of the whole network, and, where
-    it passes the gate, exactly its masks. A frame that does not pass has background, (1, 0, 0), for `class_logits` and
-    0 for `ps_axis`; one that does not reach the exit has the plane head's logit, no higher than the gate's threshold
-    less `MARGIN`, for a plane logit. This holds whether or not the decoder happened to run: an answer does not depend
-    on the frame before it, but for the rounding between the two engines.
+    it passes the gate, exactly its masks. A frame that does not pass has background, (1, 0, 0), for `class_logits`, 0
+    for `labels` and `ps_axis`; one that does not reach the exit has the plane head's logit, no higher than the gate's
+    threshold less `MARGIN`, for a plane logit. This holds whether or not the decoder happened to run: an answer does
+    not depend on the frame before it, but for the rounding between the two engines.
 
     Args:
         whole: the network; closed by this engine.
@@ -80,8 +80,9 @@ class EarlyExitEngine(Engine):
         found.plane_logit[exits] = np.minimum(head[exits], np.float32(gate - MARGIN))
         passes = ~exits & (found.plane_logit >= gate)
         found.class_logits[~passes] = np.array([1, 0, 0], np.float32)[:, None, None]
-        if found.ps_axis is not None:
-            found.ps_axis[~passes] = 0
+        for array, empty in ((found.ps_axis, 0), (found.labels, 0), (found.ps_peak, -1)):
+            if array is not None:
+                array[~passes] = empty
         self._was_plane = bool(passes[-1])
         return found
 
@@ -90,7 +91,8 @@ class EarlyExitEngine(Engine):
         first = _asked(self._heads, images)
         may_pass = _head_of(first) >= self._exit_below
         spec = self.spec
-        outputs = {name: np.zeros((len(images), *shape), np.float32) for name, shape in spec.output_shapes.items()}
+        shapes = spec.output_shapes.items()
+        outputs = {name: np.zeros((len(images), *shape), answer_type(name)) for name, shape in shapes}
         said = {name: array.copy() for name, array in first.arrays.items() if name != "class_logits"}
         answers = Prediction.of(outputs | said, images)
         if may_pass.any():

@@ -61,7 +61,7 @@ class Letterbox:
     def scale(self) -> tuple[float, float]:
         """Network pixels per frame pixel, along x and along y."""
         _, _, width, height = self.content
-        kept_width, kept_height = self._kept
+        kept_width, kept_height = self.kept
         return width / kept_width, height / kept_height
 
     @property
@@ -87,9 +87,9 @@ class Letterbox:
                 f" got {image.dtype} of shape {image.shape}; make one for this size"
             )
         left, top, width, height = self.content
-        kept_width, kept_height = self._kept
+        kept_width, kept_height = self.kept
         shrunk = image[:kept_height, :kept_width]
-        for _ in range(self._halvings):
+        for _ in range(self.halvings):
             half = (shrunk.shape[1] // 2, shrunk.shape[0] // 2)
             shrunk = cv2.resize(shrunk, half, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
         fitted = np.zeros((self.height, self.width), np.uint8)
@@ -110,16 +110,16 @@ class Letterbox:
         return mapped
 
     @property
-    def _halvings(self) -> int:
+    def halvings(self) -> int:
         """How often both sides can be halved without falling below the content's size."""
         _, _, width, height = self.content
         return int(math.log2(max(1.0, min(self.image_width / width, self.image_height / height))))
 
     @property
-    def _kept(self) -> tuple[int, int]:
+    def kept(self) -> tuple[int, int]:
         """Width and height that halve without a rest; the few columns and rows beyond them are not looked at.
 
         Averaging blocks that do not divide the frame is slow, and padding would invent pixels.
         """
-        block = 2**self._halvings
+        block = 2**self.halvings
         return self.image_width // block * block, self.image_height // block * block

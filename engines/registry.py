@@ -62,6 +62,8 @@ class _Runtime:
     """On a CPU, where the best of its variants is chosen (`engines.selection.cpu`)."""
     has_throughput: bool = False
     """It can take several frames side by side."""
+    makes_labels: bool = False
+    """Whether labels cost less made on its device than on the host (`load_engine`)."""
 
 
 _ONNXRUNTIME = "engines.backends.onnxruntime:OnnxRuntimeEngine"
@@ -71,7 +73,11 @@ _TORCH_PACKAGES = (("torch",), ("onnx",))
 # In the order in which `auto` takes them.
 _RUNTIMES: Mapping[str, _Runtime] = {
     "tensorrt": _Runtime(
-        "engines.tensorrt.engine:TensorRtEngine", (("tensorrt", "tensorrt_rtx"), ("cuda",)), "partum[tensorrt]", gpu=int
+        "engines.tensorrt.engine:TensorRtEngine",
+        (("tensorrt", "tensorrt_rtx"), ("cuda",)),
+        "partum[tensorrt]",
+        makes_labels=True,
+        gpu=int,
     ),
     "openvino": _Runtime(
         "engines.backends.openvino:OpenVinoEngine",
@@ -92,6 +98,7 @@ _RUNTIMES: Mapping[str, _Runtime] = {
         options={"provider": "cuda"},
         is_automatic=False,
         gpu=int,
+        makes_labels=True,
     ),
     "onnxruntime-tensorrt": _Runtime(
         _ONNXRUNTIME,
@@ -100,11 +107,19 @@ _RUNTIMES: Mapping[str, _Runtime] = {
         options={"provider": "tensorrt"},
         is_automatic=False,
         gpu=int,
+        makes_labels=True,
     ),
     "torch-compiled": _Runtime(
         _TORCH, _TORCH_PACKAGES, "partum[torch]", options={"compiled": True}, is_automatic=False
     ),
-    "torch-cuda": _Runtime(_TORCH, _TORCH_PACKAGES, "partum[torch]", is_automatic=False, gpu="cuda:{}".format),
+    "torch-cuda": _Runtime(
+        _TORCH,
+        _TORCH_PACKAGES,
+        "partum[torch]",
+        is_automatic=False,
+        gpu="cuda:{}".format,
+        makes_labels=True,
+    ),
 }
 
 BACKENDS = (AUTO, *_RUNTIMES)
@@ -133,6 +148,7 @@ class _Request:
     early_exit: bool = False
     throughput: bool = False
     precision: str | None = None
+    labels: bool = False
     trial: Trial | None = None
     store: ChoiceStore = field(default_factory=lambda: ChoiceStore(cache_folder()))
 
@@ -146,6 +162,7 @@ def load_engine(
     early_exit: bool = False,
     throughput: bool = False,
     precision: str | None = None,
+    labels: bool = False,
     trial: Trial | None = None,
 ) -> Engine:
     """Loads a model file on a runtime and warms it up.
@@ -162,6 +179,8 @@ def load_engine(
         throughput: for recordings and for several feeds: frames side by side where the back-end can
             (`EngineDescription.parallel`), rather than each as soon as can be.
         precision: fp32, fp16, bf16 or int8; the engine runs in no other. None takes any.
+        labels: the caller needs no class logits: a back-end on a GPU answers labels in their place
+            (`ModelSpec.answers_labels`). On a CPU the host makes them in less time than the graph.
         trial: what engines of a CPU are compared by, and those of a GPU that compute in less than float32, in degrees
             (`stream.inference.engine_trial`). On a CPU the fastest that is right on this machine is taken, measured
             once and kept (`engines.selection.choice`). None measures nothing: INT8 is taken first where the CPU sums it
@@ -196,6 +215,7 @@ def load_engine(
         # Which frame came before tells an early exit what to run, so it takes them one after the other.
         throughput=throughput and not early_exit,
         precision=precision,
+        labels=labels,
         trial=trial,
     )
     return _load_automatically(request) if backend == AUTO else _load_named(backend, request)
@@ -295,6 +315,7 @@ def load_runtime(
     precision: str | None = None,
     heads_only: bool = False,
     throughput: bool = False,
+    labels: bool = False,
 ) -> RuntimeEngine:
     """Starts a named back-end with a model that was read already; see `load_engine`.
 
@@ -307,6 +328,7 @@ def load_runtime(
     module, _, engine = runtime.target.partition(":")
     make = getattr(importlib.import_module(module), engine)
     options: dict[str, Any] = {"heads_only": True} if heads_only else {}
+    options |= {"labels": True} if labels and runtime.makes_labels and not heads_only else {}
     options |= {"precision": precision} if precision else {}
     options |= {"throughput": True} if throughput and runtime.has_throughput else {}
     options |= {"device": runtime.gpu(gpu)} if runtime.gpu else {}
@@ -331,7 +353,7 @@ def _load(name: str, request: _Request) -> Engine:
 def _start(request: _Request, name: str, file: ModelFile, hint: str | None) -> Engine:
     """A back-end with a model, in a precision that it may be asked for (None: its own)."""
     start = partial(load_runtime, file, name, gpu=_gpu(request), threads=request.threads, precision=hint)
-    whole = start(throughput=request.throughput)
+    whole = start(throughput=request.throughput, labels=request.labels)
     if not request.early_exit:
         return whole
     try:

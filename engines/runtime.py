@@ -8,11 +8,11 @@ import threading
 from abc import abstractmethod
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from engines.base import Engine, Prediction, check_answer, check_images
+from engines.base import Engine, Prediction, answer_type, check_answer, check_images
 from engines.closing import close_after
 from engines.errors import EngineUnavailable, InferenceError, ModelMismatch
 
@@ -70,7 +70,7 @@ class RuntimeEngine(Engine):
             except self.failures as error:
                 kind = type(error) if isinstance(error, InferenceError) else InferenceError
                 raise kind(f"{self.name}: {error_summary(error)}") from error
-        if not all(np.isfinite(output).all() for output in outputs):
+        if not all(np.isfinite(output).all() for output in outputs if output.dtype != np.uint8):
             raise InferenceError(f"{self.name}: {self.spec.name} answers NaN or infinity; export it again")
         answer = Prediction.of(dict(zip(self.spec.output_names, outputs, strict=True)), images)
         check_answer(answer, images, engine=self.name)
@@ -117,12 +117,13 @@ class RuntimeEngine(Engine):
                 raise ModelMismatch(str(error)) from error
             raise
 
-    def _empty_outputs(self, count: int) -> tuple[NDArray[np.float32], ...]:
+    def _empty_outputs(self, count: int) -> tuple[NDArray[Any], ...]:
         """Arrays for `count` frames, one for each of the spec's outputs, yet to be filled."""
-        return tuple(np.empty((count, *shape), np.float32) for shape in self.spec.output_shapes.values())
+        shapes = self.spec.output_shapes.items()
+        return tuple(np.empty((count, *shape), answer_type(name)) for name, shape in shapes)
 
     @abstractmethod
-    def _run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+    def _run(self, images: NDArray[np.uint8]) -> tuple[NDArray[Any], ...]:
         """Runs contiguous images that passed the checks.
 
         Returns:
@@ -143,6 +144,11 @@ def gpu_index(device: str) -> int | None:
     """The number of an NVIDIA GPU that is named `cuda`, `cuda:1` or `1`; None of any other name."""
     found = re.fullmatch(r"(?:cuda(?::(\d{1,3}))?|(\d{1,3}))", device)
     return None if found is None else int(found[1] or found[2] or 0)
+
+
+def variant_spec(spec: ModelSpec, *, heads_only: bool, labels: bool) -> ModelSpec:
+    """The facts of a model as an engine runs it: without its decoder, or with labels in the place of class logits."""
+    return heads_spec(spec) if heads_only else replace(spec, answers_labels=labels or spec.answers_labels)
 
 
 def available_cores() -> int:

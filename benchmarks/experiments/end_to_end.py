@@ -169,6 +169,7 @@ def _engine_for(options: StreamOptions) -> Engine:
         device=options.device,
         precision=options.precision,
         throughput=options.rate_hz is None or options.streams > 1,
+        labels=True,
     )
 
 

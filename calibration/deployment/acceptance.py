@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.table import Table
 
 from calibration.errors import AcceptanceError
 from calibration.evaluation.frames import evaluate_frames
@@ -188,6 +187,8 @@ def _decided(report: AcceptanceReport) -> AcceptanceReport:
 
 def print_report(report: AcceptanceReport, console: Console) -> None:
     """The report as a short table."""
+    from rich.table import Table  # which a machine that only measures may lack
+
     table = Table(title=f"{report.engine} against {report.reference}, {report.frames} frames", title_justify="left")
     for heading in ("", "mean", "95th percentile"):
         table.add_column(heading)

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from calibration.deployment.acceptance import compare_engines, print_report
 from calibration.deployment.quantization.frames import choose_frames
-from calibration.deployment.tensorrt_build import TensorRtBuilder, find_target, possible_precisions
+from calibration.deployment.tensorrt_build import TensorRtBuilder, find_target
 from calibration.deployment.trial_frames import demonstration_frames, read_frames
 from calibration.errors import AcceptanceError
 from engines.backends.openvino import OpenVinoEngine
@@ -19,6 +19,7 @@ from engines.onnx.model_file import ModelFile, read_model_file
 from engines.registry import AUTO, DEFAULT_INT8_MODEL, DEFAULT_MODEL, available_engines, default_model, load_runtime
 from engines.runtime import check_precision
 from engines.tensorrt.cache import EngineCache
+from engines.tensorrt.graph import possible_precisions
 from stream.common.errors import OptionError
 
 if TYPE_CHECKING:

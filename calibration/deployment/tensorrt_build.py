@@ -18,6 +18,7 @@ from engines.backends.openvino import OpenVinoEngine
 from engines.errors import BuildError, EngineMissing, EngineUnavailable
 from engines.runtime import gpu_index
 from engines.tensorrt.cache import EngineCache, EngineKey, is_capability, no_live_stream, rejection_reason
+from engines.tensorrt.graph import graph_for
 from stream.common.errors import OptionError
 
 if TYPE_CHECKING:
@@ -111,10 +112,10 @@ class TensorRtBuilder:
         Raises:
             BuildError: TensorRT cannot build it, or a live stream runs.
         """
-        from engines.tensorrt.engine import HEADS_ONLY
+        from engines.tensorrt.engine import HEADS_ONLY, LABELS
 
         with no_live_stream(self._cache.folder):
-            return [self._built(model, precision, flags) for flags in (((), HEADS_ONLY) if self._early_exit else ((),))]
+            return [self._built(model, precision, flags) for flags in (LABELS, HEADS_ONLY)[: 1 + self._early_exit]]
 
     def accept(
         self, model: ModelFile, stored: Sequence[StoredEngine], reference: ModelFile, trial: Sequence[LabelledFrame]
@@ -212,33 +213,6 @@ class TensorRtBuilder:
                 self._console.print(str(error), markup=False, highlight=False)
         self._console.print(f"built in {seconds:.1f} s: {path} ({len(built.content) / 1e6:.1f} MB)")
         return self._cache.find(key, model.spec.name)
-
-
-def graph_for(model: ModelFile, key: EngineKey, capability: tuple[int, int]) -> bytes:
-    """The graph to build from: folded, in the key's precision, without a decoder where its flags say so."""
-    from engines.onnx.folding import fold_graph
-    from engines.onnx.heads_only import heads_only
-    from engines.onnx.precision import to_precision
-    from engines.tensorrt.engine import HEADS_ONLY
-
-    if key.precision == "fp32":
-        content = fold_graph(model.content)
-    else:
-        half_products = lacks_float_products(key.runtime, capability)
-        content = to_precision(model.content, key.precision, half_products=half_products)  # type: ignore[arg-type]
-    return heads_only(content) if key.flags == HEADS_ONLY else content
-
-
-def possible_precisions(runtime: str, capability: tuple[int, int]) -> tuple[str, ...]:
-    """The precisions that a GPU of that compute capability runs under `tensorrt` or `tensorrt_rtx`."""
-    found = ["fp32"] * (not lacks_float_products(runtime, capability)) + ["fp16"]
-    found += ["bf16"] * (capability >= (8, 0)) + ["int8"] + ["fp8"] * (capability >= (8, 9))
-    return tuple(found)
-
-
-def lacks_float_products(runtime: str, capability: tuple[int, int]) -> bool:
-    """TensorRT-RTX multiplies no float32 matrices on Turing, of compute capability 7.5."""
-    return runtime == "tensorrt_rtx" and capability < (8, 0)
 
 
 def time_engine(engine: Engine, images: Any) -> float:

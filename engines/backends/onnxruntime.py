@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from engines.base import EngineDescription
 from engines.errors import EngineUnavailable
 from engines.onnx.model_file import operators
-from engines.runtime import RuntimeEngine, available_cores, heads_spec, model_rejected, runtime_unavailable
+from engines.runtime import RuntimeEngine, available_cores, model_rejected, runtime_unavailable, variant_spec
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -42,6 +42,7 @@ class OnnxRuntimeEngine(RuntimeEngine):
         provider: `cpu`, or a GPU's; none is ever replaced by another.
         device: number of the GPU.
         heads_only: leaves the decoder out; needs `onnx`.
+        labels: answers labels in the place of class logits (`ModelSpec.answers_labels`); needs `onnx`.
 
     Raises:
         EngineUnavailable: onnxruntime is not installed, or this build or machine lacks the provider.
@@ -56,8 +57,9 @@ class OnnxRuntimeEngine(RuntimeEngine):
         provider: Provider = "cpu",
         device: int = 0,
         heads_only: bool = False,
+        labels: bool = False,
     ) -> None:
-        spec = heads_spec(model.spec) if heads_only else model.spec
+        spec = variant_spec(model.spec, heads_only=heads_only, labels=labels)
         runtime = _import_onnxruntime()
         self.failures = _failures()
         wanted = _PROVIDERS[provider]
@@ -76,7 +78,7 @@ class OnnxRuntimeEngine(RuntimeEngine):
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # On an x86 CPU without VNNI sums of signed weights saturate in 16 bits: this takes kernels that do not.
         options.add_session_config_entry("session.x64quantprecision", "1")
-        content = _without_decoder(model.content) if heads_only else model.content
+        content = _variant(model.content, heads_only=heads_only, labels=labels)
         # Float32 means float32: on a GPU it would take TensorFloat-32, of 10 bits, without a word.
         given: Any = wanted
         if provider != "cpu":
@@ -98,7 +100,7 @@ class OnnxRuntimeEngine(RuntimeEngine):
         )
         self._warm_up()
 
-    def _run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+    def _run(self, images: NDArray[np.uint8]) -> tuple[NDArray[Any], ...]:
         return tuple(self._session.run(list(self.spec.output_names), {"image": images}))
 
     def _release(self) -> None:
@@ -129,13 +131,16 @@ def _quantised_session(runtime: ModuleType, content: bytes, options: Any, provid
     return session, "int8" if kinds["QLinearConv"] > kinds["Conv"] + kinds["FusedConv"] else "fp32"
 
 
-def _without_decoder(content: bytes) -> bytes:
-    """ONNX Runtime computes all outputs of a graph whichever are asked for, so the decoder is cut off the file."""
+def _variant(content: bytes, *, heads_only: bool, labels: bool) -> bytes:
+    """The graph to run, without what is not wanted: all outputs are computed, whichever are asked for."""
+    if not heads_only and not labels:
+        return content
     try:
-        from engines.onnx.heads_only import heads_only
+        from engines.onnx.heads_only import heads_only as without_decoder
+        from engines.onnx.labelled import with_labels
     except ImportError as error:
         raise runtime_unavailable(BACKEND, "partum[build]", error) from error
-    return heads_only(content)
+    return without_decoder(content) if heads_only else with_labels(content)
 
 
 def _import_onnxruntime() -> ModuleType:

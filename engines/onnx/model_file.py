@@ -11,7 +11,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from engines.base import ModelSpec
+from engines.base import ModelSpec, answer_type
 from engines.errors import ModelMismatch, ModelNotFound
 
 if TYPE_CHECKING:
@@ -124,7 +124,10 @@ def _read(path: Path) -> bytes:
 
 def _signature(spec: ModelSpec) -> str:
     """What the graph of a model with these facts takes and gives; classes are background, PS and FH."""
-    outputs = [f"{name} float32 ({', '.join(map(str, ('B', *shape)))})" for name, shape in spec.output_shapes.items()]
+    outputs = [
+        f"{name} {answer_type(name)} ({', '.join(map(str, ('B', *shape)))})"
+        for name, shape in spec.output_shapes.items()
+    ]
     return f"image uint8 (B, 1, {spec.height}, {spec.width}) -> " + "; ".join(outputs)
 
 

@@ -1,4 +1,4 @@
-"""Execution contexts of a built engine: one for each batch size, all on one piece of device memory.
+"""Execution contexts of a built engine: one for each batch size, those of a lane on one piece of device memory.
 
 What a context sets up for a shape is part of its state, and what a CUDA graph replays was recorded under it, so no
 context ever changes its batch size.
@@ -6,8 +6,10 @@ context ever changes its batch size.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from engines.closing import close_after, close_all
 from engines.errors import EngineUnavailable
 
 if TYPE_CHECKING:
@@ -28,12 +30,13 @@ def batch_sizes(least: int, usual: int, most: int) -> tuple[int, ...]:
 class ExecutionContexts:
     """Makes the contexts of an engine.
 
-    They share the memory for activations, because they run one after the other on one stream.
+    Those of a lane share the memory for activations, because they run one after the other on one stream.
 
     Args:
         engine: deserialised.
         tensorrt: that made it.
         cuda: the CUDA runtime; the engine's GPU is the chosen one.
+        lanes: streams that contexts run on at the same time.
         use_graph: lets TensorRT-RTX record its own CUDA graphs.
         runtime_cache: of TensorRT-RTX, kernels it compiled for this GPU before; what is of another machine is not used.
 
@@ -42,22 +45,34 @@ class ExecutionContexts:
     """
 
     def __init__(
-        self, engine: Any, tensorrt: TensorRt, cuda: Cuda, *, use_graph: bool = True, runtime_cache: bytes = b""
+        self,
+        engine: Any,
+        tensorrt: TensorRt,
+        cuda: Cuda,
+        *,
+        lanes: int = 1,
+        use_graph: bool = True,
+        runtime_cache: bytes = b"",
     ) -> None:
         self._engine, self._tensorrt, self._cuda = engine, tensorrt, cuda
         self._use_graph = use_graph
         self._runtime_cache: Any = None
         self._how = self._user_managed(runtime_cache)
         self._size = int(engine.device_memory_size_v2)
-        self._memory: int | None = cuda.allocate(self._size) if self._size else None
+        self._memory: list[int] = []
+        try:
+            self._memory += (cuda.allocate(self._size) for _ in range(lanes if self._size else 0))
+        except BaseException as error:
+            close_after(error, self.close)
+            raise
 
     @property
     def records_itself(self) -> bool:
         """TensorRT-RTX records its own CUDA graphs: it may swap kernels, which a graph of ours would not hear of."""
         return hasattr(self._tensorrt.module, "CudaGraphStrategy")
 
-    def new(self) -> Any:
-        """Another context.
+    def new(self, lane: int = 0) -> Any:
+        """Another context, of that lane.
 
         Raises:
             EngineUnavailable: TensorRT makes none; its reason is named.
@@ -65,8 +80,8 @@ class ExecutionContexts:
         context = self._engine.create_execution_context(self._how)
         if context is None:
             raise EngineUnavailable(f"{self._tensorrt.name} makes no execution context; is the GPU's memory full?")
-        if self._memory is not None:
-            context.set_device_memory(self._memory, self._size)
+        if self._memory:
+            context.set_device_memory(self._memory[lane], self._size)
         return context
 
     def compiled_kernels(self) -> bytes:
@@ -75,10 +90,9 @@ class ExecutionContexts:
 
     def close(self) -> None:
         """Gives the memory back; the contexts are gone by then. Closing twice is harmless."""
-        memory, self._memory = self._memory, None
+        memory, self._memory = self._memory, []
         self._how = self._runtime_cache = self._engine = None
-        if memory is not None:
-            self._cuda.free(memory)
+        close_all(*(partial(self._cuda.free, each) for each in memory))
 
     def _user_managed(self, runtime_cache: bytes) -> Any:
         """How contexts are made: their memory is ours; TensorRT-RTX compiles for each shape before it runs it."""

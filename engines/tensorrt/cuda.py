@@ -75,6 +75,9 @@ class Cuda(Protocol):
     def wait_for(self, event: Any) -> None:
         """Returns when all that was started before the mark is done; raises what failed."""
 
+    def elapsed_ms(self, start: Any, end: Any) -> float:
+        """Time on the device between two recorded events, both of which have been waited for."""
+
     def begin_capture(self, stream: Any) -> None: ...
 
     def end_capture(self, stream: Any) -> Any:
@@ -167,6 +170,9 @@ class CudaRuntime:
 
     def wait_for(self, event: Any) -> None:
         self._call("cudaEventSynchronize", event)
+
+    def elapsed_ms(self, start: Any, end: Any) -> float:
+        return float(self._call("cudaEventElapsedTime", start, end))
 
     def begin_capture(self, stream: Any) -> None:
         mode = self._cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from engines.base import EngineDescription
 from engines.closing import close_after, close_all
 from engines.errors import BuildError, EngineMissing, EngineUnavailable
-from engines.runtime import RuntimeEngine, heads_spec
+from engines.runtime import RuntimeEngine, variant_spec
 from engines.tensorrt.cache import EngineCache, EngineKey, warning_of, write_whole
 from engines.tensorrt.contexts import ExecutionContexts, batch_sizes
 from engines.tensorrt.cuda import Cuda, CudaRuntime
-from engines.tensorrt.device_run import SLOTS, DeviceRun
+from engines.tensorrt.device_run import LANES, DeviceRun
 from engines.tensorrt.retrial import departure
 from engines.tensorrt.runtime import last_complaint, load_tensorrt, make_log, unknown_gpu
 
@@ -40,6 +40,8 @@ _log = logging.getLogger(__name__)
 
 HEADS_ONLY = ("heads_only",)
 """Flags of an engine without a decoder."""
+LABELS = ("labels",)
+"""Flags of a whole engine: it makes both labels and logits, and what is not asked for stays on the device."""
 
 
 class TensorRtEngine(RuntimeEngine):
@@ -53,6 +55,7 @@ class TensorRtEngine(RuntimeEngine):
         device: index of the GPU.
         precision: of the engine to take; None takes the fastest.
         heads_only: takes the engine without a decoder (`partum build --early-exit` makes both).
+        labels: answers labels in the place of class logits (`ModelSpec.answers_labels`).
         use_graph: false runs without CUDA graphs, for comparison.
         stored: this engine rather than the best of the cache; the caller answers for it.
         cache, tensorrt, cuda: where the engines lie, and what runs them; None takes what there is.
@@ -71,6 +74,7 @@ class TensorRtEngine(RuntimeEngine):
         device: int = 0,
         precision: str | None = None,
         heads_only: bool = False,
+        labels: bool = False,
         use_graph: bool = True,
         stored: StoredEngine | None = None,
         cache: EngineCache | None = None,
@@ -85,12 +89,12 @@ class TensorRtEngine(RuntimeEngine):
             raise EngineUnavailable(why)
         if stored is None:
             wanted = engine_key(
-                model, self._tensorrt, facts, precision=precision, flags=HEADS_ONLY if heads_only else ()
+                model, self._tensorrt, facts, precision=precision, flags=HEADS_ONLY if heads_only else LABELS
             )
             stored = (cache or EngineCache()).best(wanted, precision=precision)
         key = stored.facts["key"]
-        spec = stored.spec or model.spec
-        spec = heads_spec(spec) if HEADS_ONLY[0] in key["flags"] else spec
+        base = stored.spec or model.spec
+        spec = variant_spec(base, heads_only=HEADS_ONLY[0] in key["flags"], labels=labels)
         spec = replace(spec, precision=key["precision"], warning=warning_of(stored.facts))
         name = f"{facts.name} cuda:{device}" if device else facts.name
         super().__init__(EngineDescription(backend=self._tensorrt.name, precision=key["precision"], device=name), spec)
@@ -102,7 +106,7 @@ class TensorRtEngine(RuntimeEngine):
         except BaseException as error:
             close_after(error, *reversed(self._steps))
             raise
-        self._warm_up(size for size in sizes for _ in range(SLOTS))
+        self._warm_up(size for size in sizes for _ in range(LANES))
         self._keep_kernels(stored)
         if stored.report is not None and stored.report.get("driver", facts.driver) != facts.driver:
             self._try_again(stored, facts, cache or EngineCache())
@@ -137,14 +141,16 @@ class TensorRtEngine(RuntimeEngine):
             self._engine,
             self._tensorrt,
             self._cuda,
+            lanes=LANES,
             use_graph=use_graph,
             runtime_cache=kept.read_bytes() if kept.is_file() else b"",
         )
         self._steps.append(self._makes.close)
         self._run_on: DeviceRun = DeviceRun(
-            {size: self._makes.new() for size in sizes},
+            [{size: self._makes.new(lane) for size in sizes} for lane in range(LANES)],
             self._cuda,
             spec,
+            unread=_unread(spec),
             use_graph=use_graph and not self._makes.records_itself,
         )
         self._steps.append(self._run_on.close)
@@ -172,13 +178,24 @@ class TensorRtEngine(RuntimeEngine):
         """The greatest batch that runs at once; larger ones are run in parts."""
         return self._max_batch
 
-    def _run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+    @property
+    def uses_graphs(self) -> bool:
+        """Whether batches are replayed as CUDA graphs, ours or TensorRT-RTX' own."""
+        return self._run_on.uses_graphs or self._makes.records_itself
+
+    def device_ms(self, batch: int = 1) -> float:
+        """What the GPU itself needs for a batch of one of its sizes, copies included, in ms."""
+        with self._call():
+            self._cuda.use(self._device)
+            return self._run_on.device_ms(batch)
+
+    def _run(self, images: NDArray[np.uint8]) -> tuple[NDArray[Any], ...]:
         self._cuda.use(self._device)  # a thread has one chosen GPU, and other engines of it may have chosen another
         outputs = self._empty_outputs(len(images))
         under_way: deque[tuple[int, slice]] = deque()
         try:
             for start in range(0, len(images), self._max_batch):
-                if not self._run_on.free_slots:
+                if not self._run_on.free_lanes:
                     self._collect_into(outputs, *under_way.popleft())
                 place = slice(start, min(start + self._max_batch, len(images)))
                 under_way.append((self._run_on.submit(images[place]), place))
@@ -189,10 +206,9 @@ class TensorRtEngine(RuntimeEngine):
             raise
         return outputs
 
-    def _collect_into(self, outputs: tuple[NDArray[np.float32], ...], number: int, place: slice) -> None:
-        """Copies the answers to a batch to their place."""
-        for target, part in zip(outputs, self._run_on.collect(number), strict=True):
-            target[place] = part
+    def _collect_into(self, outputs: tuple[NDArray[Any], ...], number: int, place: slice) -> None:
+        """Writes the answers to a batch to their place."""
+        self._run_on.collect(number, [target[place] for target in outputs])
 
     def _release(self) -> None:
         close_all(partial(self._cuda.use, self._device), *reversed(self._steps))
@@ -201,6 +217,14 @@ class TensorRtEngine(RuntimeEngine):
         """Lets go of engine and runtime, in this order: each lives as long as somebody knows it."""
         self._engine = None
         self._runtime = None
+
+
+def _unread(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
+    """Outputs that a whole engine has beside those of the spec: labels where logits are asked for, or the reverse."""
+    if not spec.decodes:
+        return {}
+    both = {**replace(spec, answers_labels=False).output_shapes, **replace(spec, answers_labels=True).output_shapes}
+    return {name: shape for name, shape in both.items() if name not in spec.output_shapes}
 
 
 def kernels_path(stored: StoredEngine) -> Path:
@@ -215,7 +239,7 @@ def engine_key(
     *,
     batch: tuple[int, int, int] = (1, 1, 1),
     precision: str | None = None,
-    flags: tuple[str, ...] = (),
+    flags: tuple[str, ...] = LABELS,
 ) -> EngineKey:
     """The key of an engine of this model for this machine; for loading, precision and batch sizes may be any."""
     return EngineKey(

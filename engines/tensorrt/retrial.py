@@ -77,4 +77,7 @@ def _classes(answer: Prediction, spec: ModelSpec) -> NDArray[np.uint8]:
     """(H, W) of one frame; nothing of an engine without a decoder."""
     if not spec.decodes:
         return np.empty((0, 0), np.uint8)
+    if answer.labels is not None:
+        labels: NDArray[np.uint8] = answer.labels[0]
+        return labels
     return class_labels(answer.class_logits[0], spec.height, spec.width)

@@ -22,6 +22,7 @@ from stream.app.terminal import show_progress
 from stream.common.errors import OptionError
 from stream.common.opencv_threads import one_opencv_thread
 from stream.inference.engine_trial import load_judged_engine
+from stream.inference.frame_analyzer import needs_logits
 from stream.measurement.protocols import check_orientation
 from stream.outputs.igtl import LAST_PORT, IgtlOutput
 from stream.outputs.results_folder import check_folder, prepare_folder
@@ -125,6 +126,7 @@ def _engines(options: SessionOptions, count: int, stack: ExitStack) -> Sequence[
         precision=options.precision,
         early_exit=options.early_exit,
         throughput=count > 1 or not is_paced,
+        labels=not needs_logits(options.protocol),
     )
     for notice in engine.notices:
         Console(stderr=True).print(f"engine: {notice}", markup=False, highlight=False, soft_wrap=True)

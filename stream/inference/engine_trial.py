@@ -156,6 +156,7 @@ def load_judged_engine(
     early_exit: bool = False,
     throughput: bool = False,
     precision: str | None = None,
+    labels: bool = False,
 ) -> Engine:
     """Loads an engine that is right on this machine; `engines.registry.load_engine`, with a trial of what CPUs run.
 
@@ -173,6 +174,7 @@ def load_judged_engine(
         early_exit=early_exit,
         throughput=throughput,
         precision=precision,
+        labels=labels,
         trial=EngineTrial(),
     )
 

@@ -23,7 +23,7 @@ from stream.measurement.contours import largest_contour, smooth_outline
 from stream.measurement.convexity import convex_labels, unchanged_share
 from stream.measurement.expected_error import ErrorModel, error_features, ps_peak
 from stream.measurement.orientation_memory import OrientationMemory
-from stream.measurement.protocols import check_orientation, measure
+from stream.measurement.protocols import check_orientation, find_protocol, measure
 from stream.measurement.symphysis_axis import PS, Fusion, Symphysis
 
 if TYPE_CHECKING:
@@ -82,6 +82,11 @@ class FrameAnalysis:
     biometry: Biometry
     outlines: Outlines
     mask: FrameMask
+
+
+def needs_logits(protocol: str) -> bool:
+    """Whether a protocol measures on another grid than the network's, to which logits must be resampled."""
+    return find_protocol(protocol).is_squeezed
 
 
 def letterbox_for(frame: Frame, spec: ModelSpec) -> Letterbox:
@@ -148,8 +153,14 @@ def labels_in_frame(frame: Frame, letterbox: Letterbox, prediction: Prediction) 
 
 
 def logits_in_frame(frame: Frame, letterbox: Letterbox, prediction: Prediction) -> NDArray[np.float32]:
-    """The logits at every pixel of the frame, (3, H, W), as `labels_in_frame` compares them."""
+    """The logits at every pixel of the frame, (3, H, W), as `labels_in_frame` compares them.
+
+    Raises:
+        ModelMismatch: the engine was loaded to answer labels.
+    """
     height, width = frame.image.shape
+    if not prediction.class_logits.size:
+        raise ModelMismatch("the engine answers labels, and logits are needed here; load it without labels")
     own = LabelGrid(width=width, height=height, scale_x=1.0, scale_y=1.0)
     return _resampled_logits(prediction.class_logits[0], network_grid(letterbox), own)
 
@@ -185,8 +196,11 @@ class FrameAnalyzer:
             plane_threshold: None takes the model's.
 
         Raises:
-            ModelMismatch: its facts of fusion or quality cannot be used.
+            ModelMismatch: its facts of fusion or quality cannot be used, or the protocol needs logits and the engine
+                answers labels.
         """
+        if spec.answers_labels and needs_logits(protocol):
+            raise ModelMismatch(f"{protocol} needs logits, and the engine answers labels; load it without labels")
         fusion, errors, absolute = _facts_of(spec, protocol)
         threshold = spec.plane_threshold if plane_threshold is None else plane_threshold
         return cls(
@@ -232,9 +246,8 @@ class FrameAnalyzer:
     def analyze(self, frame: Frame, letterbox: Letterbox, prediction: Prediction) -> FrameAnalysis:
         """Returns the analysis of a frame from a prediction for a batch of one."""
         self.assign_segment(frame)
-        logits = prediction.class_logits[0]
         probability = float(prediction.plane_probability[0])
-        drawn = class_labels(logits, letterbox.height, letterbox.width)
+        drawn = _drawn_labels(prediction, letterbox)
         labels = convex_labels(drawn)
         network = network_grid(letterbox)
         if probability < self._plane_threshold:
@@ -245,7 +258,7 @@ class FrameAnalyzer:
             if self._is_normal(_normal_log_odds(prediction)):
                 square = _square_of(frame, side)
                 symphysis = _symphysis(labels, prediction, Orientation.NORMAL)
-                squeezed = _resampled(logits, network, square)
+                squeezed = _resampled(prediction.class_logits[0], network, square)
                 move_ends = self._correction(symphysis, network, square)
                 biometry = biometry_in_frame(measure(squeezed, protocol=self._protocol, move_ends=move_ends), square)
                 biometry = self._judged(biometry, symphysis, labels, prediction)
@@ -354,6 +367,14 @@ def _facts_of(spec: ModelSpec, protocol: str) -> tuple[Fusion, ErrorModel | None
         raise ModelMismatch(f"{spec.name}: its facts cannot be used ({error}); export the model again") from error
 
 
+def _drawn_labels(prediction: Prediction, letterbox: Letterbox) -> NDArray[np.uint8]:
+    """Labels of the network's input size: the engine's own, which are not to be written to, or those of its logits."""
+    if prediction.labels is None:
+        return class_labels(prediction.class_logits[0], letterbox.height, letterbox.width)
+    labels: NDArray[np.uint8] = prediction.labels[0]
+    return labels
+
+
 def features_of(symphysis: Symphysis, labels: NDArray[np.uint8], prediction: Prediction) -> NDArray[np.float64]:
     """Features of a frame's expected error (`error_features`), of labels (S, S) and a prediction for a batch of one."""
     head = prediction.plane_logit if prediction.plane_head is None else prediction.plane_head
@@ -361,7 +382,7 @@ def features_of(symphysis: Symphysis, labels: NDArray[np.uint8], prediction: Pre
         symphysis,
         side=labels.shape[1],
         area=float(np.mean(labels == PS)),
-        peak=ps_peak(prediction.class_logits[0]),
+        peak=ps_peak(prediction.class_logits[0]) if prediction.ps_peak is None else float(prediction.ps_peak[0]),
         plane_head=float(head[0]),
     )
 

@@ -168,7 +168,7 @@ def test_ctrl_c_between_two_parts_leaves_nothing_under_way(model: Path, truth: E
         run = engine._run_on
         collect = run.collect
 
-        def interrupted(number: int) -> Any:
+        def interrupted(number: int, into: object = None) -> Any:
             raise KeyboardInterrupt
 
         run.collect = interrupted  # type: ignore[method-assign]

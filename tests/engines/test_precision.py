@@ -110,7 +110,7 @@ def test_onnx_runtime_does_not_call_int8_what_it_computes_in_float(monkeypatch: 
 def test_torch_that_computes_in_another_type_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with load_runtime(read_model_file(DEFAULT_MODEL), "torch") as engine:
         assert engine.description.precision == "fp32"
-    monkeypatch.setattr("engines.backends.torch._rebuild", lambda model: HalfNetwork())
+    monkeypatch.setattr("engines.backends.torch.rebuilt", lambda model: HalfNetwork())
     with pytest.raises(EngineUnavailable, match="fp32 was asked for, but it runs bf16"):
         TorchEngine(read_model_file(DEFAULT_MODEL))
     monkeypatch.undo()

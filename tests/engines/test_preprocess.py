@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines.errors import ModelMismatch
+from engines.network.letterbox import LetterboxedNetwork
 from engines.preprocess import Letterbox
 
 if TYPE_CHECKING:
@@ -133,3 +135,12 @@ def test_a_frame_of_another_size_or_type_is_refused_with_both_named(image: NDArr
 def test_an_impossible_letterbox_is_refused(height: int, width: int, aspect: float) -> None:
     with pytest.raises(ValueError, match="got"):
         to_square(height, width, aspect)
+
+
+@pytest.mark.parametrize(("height", "width", "aspect"), [*SIZES, (300, 417, 1.0), (601, 803, 0.9)])
+def test_the_letterbox_of_the_device_gives_the_bits_of_the_host(height: int, width: int, aspect: float) -> None:
+    letterbox = to_square(height, width, aspect)
+    frames = np.random.default_rng(height).integers(0, 256, (2, 1, height, width), np.uint8)
+    fitted = LetterboxedNetwork(torch.nn.Identity(), letterbox).fitted(torch.from_numpy(frames))
+    for found, (frame,) in zip(fitted[:, 0], frames, strict=True):
+        np.testing.assert_array_equal(found.numpy(), letterbox.apply(frame))

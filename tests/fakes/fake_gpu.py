@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,13 @@ import numpy as np
 import onnxruntime
 
 from engines.errors import EngineUnavailable, InferenceError, OutOfDeviceMemory
+from engines.onnx.editing import read_graph
+from engines.onnx.labelled import with_labels
 from engines.tensorrt.cuda import DeviceFacts
 from engines.tensorrt.runtime import TensorRt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
 
@@ -33,11 +36,19 @@ ACTIVATIONS = 5000
 """Bytes of device memory that a context works in."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What is in line on a stream, and the device memory it works on."""
+
+    do: Callable[[], None]
+    memory: frozenset[int]
+
+
 class _Graph:
     """What was recorded, and what must hold when it is launched."""
 
     def __init__(self) -> None:
-        self.steps: list[Callable[[], None]] = []
+        self.steps: list[_Step] = []
         self.checks: list[Callable[[], None]] = []
 
 
@@ -45,7 +56,8 @@ class FakeCuda:
     """See `engines.tensorrt.cuda.Cuda`.
 
     As strict as a device: nothing is waited for or allocated while a graph is recorded, a kernel that fails leaves the
-    device failing for good, and what belongs to one GPU is used in threads that have chosen that GPU alone.
+    device failing for good, and what belongs to one GPU is used in threads that have chosen that GPU alone. Streams run
+    independently of each other, and one piece of memory in two of them at a time is an error.
 
     Args:
         room: bytes of device memory.
@@ -63,19 +75,30 @@ class FakeCuda:
         self.broken = ""
         self.memory: dict[int, NDArray[np.uint8]] = {}
         self.pinned_arrays: dict[int, NDArray[np.uint8]] = {}
-        self.waiting: list[Callable[[], None]] = []
+        self.queues: dict[int, list[_Step]] = {}
         self.recording: _Graph | None = None
         self.alive = {"streams": 0, "events": 0, "graphs": 0, "contexts": 0, "engines": 0}
-        self.marks: dict[int, int] = {}
+        self.marks: dict[int, tuple[int, int]] = {}
         self.launches = 0
         self.configs: list[Any] = []
-        self.done = 0
+        self.done: dict[int, int] = {}
         self._next = 1 << 20
 
     @property
     def leaks(self) -> dict[str, int]:
         found = {**self.alive, "memory": len(self.memory), "pinned": len(self.pinned_arrays)}
         return {name: count for name, count in found.items() if count}
+
+    @property
+    def waiting(self) -> list[_Step]:
+        """All that is in line, on any stream."""
+        return [step for queue in self.queues.values() for step in queue]
+
+    def lose(self) -> None:
+        """The card forgets what is in line, without a word."""
+        for stream, queue in self.queues.items():
+            self.done[stream] += len(queue)
+            queue.clear()
 
     def fails(self, name: str) -> bool:
         """Counts a call; true where it is the one that fails."""
@@ -119,7 +142,9 @@ class FakeCuda:
     def new_stream(self) -> int:
         self.call("new_stream")
         self.alive["streams"] += 1
-        return self._new_handle()
+        stream = self._new_handle()
+        self.queues[stream], self.done[stream] = [], 0
+        return stream
 
     def _new_handle(self, size: int = 0) -> int:
         self._next += ALIGNMENT * (1 + size // ALIGNMENT)
@@ -163,7 +188,7 @@ class FakeCuda:
         def copy() -> None:
             self.memory[address][:size] = array[:size]
 
-        self.add(copy)
+        self.add(copy, stream, memory=[address])
 
     def to_host(self, array: NDArray[np.uint8], address: int, size: int, stream: int) -> None:
         self.call("to_host")
@@ -175,11 +200,11 @@ class FakeCuda:
         def copy() -> None:
             array[:size] = self.memory[address][:size]
 
-        self.add(copy)
+        self.add(copy, stream, memory=[address])
 
     def wait(self, stream: int) -> None:
         self.call("wait", while_recording=False)
-        self._run(len(self.waiting))
+        self._run(stream, len(self.queues[stream]))
 
     def new_event(self) -> int:
         self.call("new_event")
@@ -194,11 +219,19 @@ class FakeCuda:
         self.call("record")
         self.belongs(event, "record")
         self.belongs(stream, "record")
-        self.marks[event] = self.done + len(self.waiting)
+        self.marks[event] = stream, self.done[stream] + len(self.queues[stream])
 
     def wait_for(self, event: int) -> None:
         self.call("wait_for", while_recording=False)
-        self._run(max(0, self.marks[event] - self.done))
+        stream, mark = self.marks[event]
+        self._run(stream, max(0, mark - self.done[stream]))
+
+    def elapsed_ms(self, start: int, end: int) -> float:
+        self.call("elapsed_ms", while_recording=False)
+        (stream, began), (other, ended) = self.marks[start], self.marks[end]
+        if stream != other or ended > self.done[stream]:
+            raise InferenceError("CUDA says cudaErrorNotReady in elapsed_ms")
+        return 0.1 * (ended - began)
 
     def begin_capture(self, stream: int) -> None:
         self.call("begin_capture", while_recording=False)
@@ -217,7 +250,8 @@ class FakeCuda:
         for check in graph.checks:
             check()
         self.launches += 1
-        self.waiting += graph.steps
+        for step in graph.steps:
+            self._line_up(step, stream)
 
     def free_graph(self, graph: _Graph) -> None:
         graph.steps.clear()
@@ -225,28 +259,43 @@ class FakeCuda:
         self.alive["graphs"] -= 1
         self.call("free_graph")
 
-    def add(self, step: Callable[[], None], *, check: Callable[[], None] = lambda: None) -> None:
+    def add(
+        self,
+        do: Callable[[], None],
+        stream: int,
+        *,
+        memory: Iterable[int] = (),
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         """Puts something in line on the stream, or into the graph that is being recorded.
 
-        `check` is called whenever that graph is launched.
+        `memory` are the addresses it works on. `check` is called whenever that graph is launched.
         """
+        step = _Step(do, frozenset(memory))
         if self.recording is None:
-            self.waiting.append(step)
+            self._line_up(step, stream)
         else:
             self.recording.steps.append(step)
             self.recording.checks.append(check)
 
-    def _run(self, count: int) -> None:
+    def _line_up(self, step: _Step, stream: int) -> None:
+        others = [each for other, queue in self.queues.items() if other != stream for each in queue]
+        if any(step.memory & each.memory for each in others):
+            raise InferenceError("two streams work on one piece of memory at a time")
+        self.queues[stream].append(step)
+
+    def _run(self, stream: int, count: int) -> None:
         """Does what is in line. A step that fails is the device's end, as an illegal address is CUDA's."""
-        steps = self.waiting[:count]
-        del self.waiting[:count]
+        queue = self.queues[stream]
+        steps = queue[:count]
+        del queue[:count]
         for step in steps:
             try:
-                step()
+                step.do()
             except InferenceError as error:
                 self.broken = str(error)
                 raise
-        self.done += count
+        self.done[stream] += count
 
 
 class FakeContext:
@@ -316,14 +365,15 @@ class FakeContext:
             for tensor, value in zip(
                 self._session.get_outputs(), self._session.run(None, {"image": image}), strict=True
             ):
-                raw = np.ascontiguousarray(value, np.float32).view(np.uint8).reshape(-1)
+                raw = np.ascontiguousarray(value).view(np.uint8).reshape(-1)
                 memory[addresses[tensor.name]][: len(raw)] = raw
 
         def check() -> None:
             if self._shape != shape:
                 raise InferenceError(f"a graph of shape {shape} is launched under {self._shape}")
 
-        self._cuda.add(compute, check=check)
+        own = [self._memory] if self._memory > 0 else []
+        self._cuda.add(compute, stream_handle, memory=[*addresses.values(), *own], check=check)
         return True
 
 
@@ -432,5 +482,8 @@ def fake_tensorrt(cuda: FakeCuda, name: str = "tensorrt") -> TensorRt:
 
 
 def fake_plan(content: bytes, batch: tuple[int, int, int] = (1, 2, 4)) -> bytes:
-    """What a build of this ONNX file for these batch sizes (least, usual, greatest) gives."""
+    """What a build of this ONNX file for these batch sizes (least, usual, greatest) gives: it makes labels too."""
+    _, spec = read_graph(content)
+    if spec.decodes and not spec.answers_labels:
+        content = with_labels(content, keep_logits=True)
     return PREFIX + f"{batch[0]}-{batch[2]}:".encode() + content

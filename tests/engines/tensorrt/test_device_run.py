@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -12,10 +12,13 @@ import pytest
 from engines.errors import InferenceError, OutOfDeviceMemory
 from engines.onnx.folding import fold_graph
 from engines.tensorrt.contexts import batch_sizes
-from engines.tensorrt.device_run import SLOTS, DeviceRun
+from engines.tensorrt.device_run import LANES, DeviceRun
 from tests.contracts.test_engine_contract import some_images
 from tests.fakes.fake_gpu import FakeContext, FakeCuda
 from tests.fakes.tiny_model import SPEC, tiny_model
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @pytest.fixture
@@ -26,17 +29,21 @@ def cuda() -> FakeCuda:
 def make_run(
     cuda: FakeCuda, *, context: Any = None, sizes: tuple[int, ...] = (1, 2, 4), use_graph: bool = True
 ) -> DeviceRun:
-    contexts = {size: context or FakeContext(fold_graph(tiny_model()), cuda) for size in sizes}
-    return DeviceRun(contexts, cuda, SPEC, use_graph=use_graph)
+    """Two lanes; one where the context is the test's own."""
+    lanes = [
+        {size: context or FakeContext(fold_graph(tiny_model()), cuda) for size in sizes}
+        for _ in range(1 if context else LANES)
+    ]
+    return DeviceRun(lanes, cuda, SPEC, use_graph=use_graph)
 
 
-def alone(images: Any) -> tuple[Any, ...]:
+def alone(images: Any) -> Sequence[Any]:
     """What the network says, without any of this."""
     run = make_run(FakeCuda(), use_graph=False, sizes=(len(images),))
     return run.collect(run.submit(images))
 
 
-def assert_same(found: tuple[Any, ...], expected: tuple[Any, ...]) -> None:
+def assert_same(found: Sequence[Any], expected: Sequence[Any]) -> None:
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
 
@@ -47,20 +54,32 @@ def test_batches_come_back_in_order_with_their_own_answers(cuda: FakeCuda, use_g
     for round_ in range(3):
         first, second = some_images(2, seed=round_), some_images(3, seed=10 + round_)
         numbers = [run.submit(first), run.submit(second)]
-        assert run.free_slots == 0
+        assert run.free_lanes == 0
         assert_same(run.collect(numbers[0]), alone(first))
         assert_same(run.collect(numbers[1]), alone(second))
     run.close()
 
 
-def test_a_batch_size_is_recorded_once_for_each_slot_and_then_replayed(cuda: FakeCuda) -> None:
+def test_a_batch_size_is_recorded_once_for_each_lane_and_then_replayed(cuda: FakeCuda) -> None:
     run = make_run(cuda)
     for _ in range(6):
         run.collect(run.submit(some_images(1)))
     assert cuda.launches == 6
-    assert cuda.alive["graphs"] == SLOTS
+    assert cuda.alive["graphs"] == LANES
     run.collect(run.submit(some_images(3)))
-    assert cuda.alive["graphs"] == SLOTS + 1
+    assert cuda.alive["graphs"] == LANES + 1
+    run.close()
+
+
+def test_lanes_share_no_memory_that_they_work_in(cuda: FakeCuda) -> None:
+    contexts = [{1: FakeContext(fold_graph(tiny_model()), cuda)} for _ in range(LANES)]
+    run = DeviceRun(contexts, cuda, SPEC, use_graph=False)
+    numbers = [run.submit(some_images(1)) for _ in range(LANES)]
+    assert sum(bool(queue) for queue in cuda.queues.values()) == LANES
+    answers = [np.empty((1, *shape), np.float32) for shape in SPEC.output_shapes.values()]
+    assert run.collect(numbers[0], answers) is answers  # written once, to where they stay
+    assert_same(answers, alone(some_images(1)))
+    assert_same(run.collect(numbers[1]), alone(some_images(1)))
     run.close()
 
 
@@ -87,7 +106,7 @@ def test_a_batch_is_filled_up_to_the_next_size_and_each_size_has_its_context(
     cuda: FakeCuda, count: int, size: int
 ) -> None:
     contexts = {of: FakeContext(fold_graph(tiny_model()), cuda) for of in (2, 4)}
-    run = DeviceRun(contexts, cuda, SPEC)
+    run = DeviceRun([contexts], cuda, SPEC)
     assert_same(run.collect(run.submit(some_images(count))), alone(some_images(count)))
     assert {of: {shape[0] for shape in context.ran} for of, context in contexts.items()} == {
         of: {of} if of == size else set() for of in contexts
@@ -95,13 +114,13 @@ def test_a_batch_is_filled_up_to_the_next_size_and_each_size_has_its_context(
     run.close()
 
 
-def test_more_than_the_slots_or_the_batch_is_refused_and_nothing_is_lost(cuda: FakeCuda) -> None:
+def test_more_than_the_lanes_or_the_batch_is_refused_and_nothing_is_lost(cuda: FakeCuda) -> None:
     run = make_run(cuda)
     with pytest.raises(InferenceError, match="nothing is under way"):
         run.collect(1)
     with pytest.raises(InferenceError, match="a batch of 5"):
         run.submit(some_images(5))
-    numbers = [run.submit(some_images(1)) for _ in range(SLOTS)]
+    numbers = [run.submit(some_images(1)) for _ in range(LANES)]
     with pytest.raises(InferenceError, match="collect one"):
         run.submit(some_images(1))
     for number in numbers:
@@ -148,7 +167,7 @@ def test_the_answer_to_another_batch_is_an_error_and_what_was_under_way_is_forgo
     second = run.submit(some_images(2))
     with pytest.raises(InferenceError, match=f"batch {second} was asked for, and 1 was next"):
         run.collect(second)
-    assert run.free_slots == SLOTS
+    assert run.free_lanes == LANES
     assert not cuda.waiting
     images = some_images(3, seed=9)
     assert_same(run.collect(run.submit(images)), alone(images))
@@ -158,11 +177,10 @@ def test_the_answer_to_another_batch_is_an_error_and_what_was_under_way_is_forgo
 @pytest.mark.parametrize("use_graph", [True, False])
 def test_a_batch_that_the_device_never_ran_has_no_answer(cuda: FakeCuda, use_graph: bool) -> None:
     run = make_run(cuda, use_graph=use_graph)
-    for _ in range(SLOTS):
+    for _ in range(LANES):
         run.collect(run.submit(some_images(1)))
     number = run.submit(some_images(1, seed=9))
-    cuda.waiting.clear()  # the card lost it without a word
-    cuda.done = max(cuda.marks.values())
+    cuda.lose()
     with pytest.raises(InferenceError, match=f"no answer to batch {number}"):
         run.collect(number)
     run.close()
@@ -174,7 +192,7 @@ def test_an_output_that_never_came_is_not_the_one_before(
     cuda: FakeCuda, lost: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_run(cuda, use_graph=False)
-    for _ in range(SLOTS):
+    for _ in range(LANES):
         run.collect(run.submit(some_images(2)))
     copy, calls = cuda.to_host, itertools.count()
     monkeypatch.setattr(cuda, "to_host", lambda *words: None if next(calls) == lost else copy(*words))

@@ -18,11 +18,12 @@ from engines.onnx.folding import fold_graph
 from engines.onnx.heads_only import heads_only
 from engines.onnx.model_file import read_model_file
 from engines.onnx.precision import to_precision
+from engines.postprocess import class_labels
 from engines.registry import DEFAULT_MODEL, load_engine
 from engines.tensorrt.build import BuildOptions, build_engine, timing_cache_for
 from engines.tensorrt.cache import EngineCache
 from engines.tensorrt.cuda import CudaRuntime, cuda_error
-from engines.tensorrt.device_run import SLOTS
+from engines.tensorrt.device_run import LANES
 from engines.tensorrt.engine import HEADS_ONLY, TensorRtEngine, engine_key
 from engines.tensorrt.runtime import load_tensorrt
 from tests.contracts.test_engine_contract import some_images
@@ -218,6 +219,25 @@ def test_large_batches_run_in_parts_and_in_order(model: ModelFile, tmp_path: Pat
     assert bench.cuda.leaks == {}
 
 
+def test_one_engine_answers_logits_or_labels(model: ModelFile, tmp_path: Path) -> None:
+    images = some_images(3)
+    bench = Bench(model, tmp_path / "engines")
+    answers = {}
+    for labels in (False, True):
+        with bench.load(labels=labels) as engine:
+            answers[labels] = engine.infer(images)
+            assert engine.spec.answers_labels == labels
+    assert answers[False].labels is None
+    assert answers[True].class_logits.size == 0
+    drawn = answers[True].labels
+    assert drawn is not None
+    assert drawn.dtype == np.uint8
+    for label, logits in zip(drawn, answers[False].class_logits, strict=True):
+        np.testing.assert_array_equal(label, class_labels(logits, *label.shape))
+    np.testing.assert_array_equal(answers[True].plane_logit, answers[False].plane_logit)
+    assert bench.cuda.leaks == {}
+
+
 def test_engines_of_two_gpus_run_in_one_process_and_in_any_thread(model: ModelFile, tmp_path: Path) -> None:
     """The GPU made of numpy refuses what belongs to another GPU than the thread has chosen, as CUDA does."""
     bench = Bench(model, tmp_path / "engines", gpus=2)
@@ -243,14 +263,14 @@ def test_engines_of_two_gpus_run_in_one_process_and_in_any_thread(model: ModelFi
         bench.load(device=2)
 
 
-def test_warming_up_records_every_batch_size_and_slot(model: ModelFile, tmp_path: Path) -> None:
+def test_warming_up_records_every_batch_size_and_lane(model: ModelFile, tmp_path: Path) -> None:
     bench = Bench(model, tmp_path / "engines")
     with bench.load() as engine:
-        assert bench.cuda.alive["graphs"] == 3 * SLOTS  # 1, 2 and 4 frames
-        assert bench.cuda.alive["contexts"] == 3
+        assert bench.cuda.alive["graphs"] == 3 * LANES  # 1, 2 and 4 frames
+        assert bench.cuda.alive["contexts"] == 3 * LANES
         for count in (1, 3, 2, 4, 11):
             engine.infer(some_images(count))
-        assert bench.cuda.alive["graphs"] == 3 * SLOTS
+        assert bench.cuda.alive["graphs"] == 3 * LANES
 
 
 def test_tensorrt_rtx_records_for_itself_and_compiles_for_the_next_start(model: ModelFile, tmp_path: Path) -> None:
@@ -332,7 +352,7 @@ def test_a_full_device_is_said_to_be_full(model: ModelFile, tmp_path: Path) -> N
 def test_a_device_that_fails_in_mid_stream_is_an_inference_error(model: ModelFile, tmp_path: Path) -> None:
     bench = Bench(model, tmp_path / "engines")
     engine = bench.load()
-    contexts = list(engine._run_on._contexts.values())
+    contexts = [context for lane in engine._run_on._lanes for context in lane.contexts.values()]
     for context in contexts:
         context.fails = True
     with pytest.raises(InferenceError, match="IllegalAddress"):
