@@ -227,10 +227,10 @@ def open_recording(options: SessionOptions) -> FrameSource:
     """Opens the source, wrapped as `loop` and `pace` ask; a live feed as it is."""
     clock = MonotonicClock()
     if options.live:
-        return open_live(options.uri, clock=clock, spacing=options.spacing)
+        return open_live(options.uri, clock=clock, spacing=options.spacing, decoder=options.decode)
 
     def opened() -> FrameSource:
-        return open_source(options.uri, clock=clock, spacing=options.spacing)
+        return open_source(options.uri, clock=clock, spacing=options.spacing, decoder=options.decode)
 
     source = LoopedSource(opened) if options.loop else opened()
     return source if options.pace is None else PacedSource(source, speed=options.pace, clock=clock)

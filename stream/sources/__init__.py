@@ -28,16 +28,20 @@ __all__ = ["open_live", "open_source"]
 
 NETWORK_SCHEMES = frozenset({"http", "https", "rtmp", "rtp", "rtsp", "rtsps", "tcp", "udp"})
 DEVICE_SCHEMES = frozenset({"v4l2", "screen"})
+NO_VIDEO = "it is no coded video"
 LIVE_SCHEMES = NETWORK_SCHEMES | DEVICE_SCHEMES | {"igtl", "srt"}
 
 
-def open_source(uri: str | Path, *, clock: Clock | None = None, spacing: PixelSpacing | None = None) -> FrameSource:
+def open_source(
+    uri: str | Path, *, clock: Clock | None = None, spacing: PixelSpacing | None = None, decoder: str = "cpu"
+) -> FrameSource:
     """Opens a recording or the phantom.
 
     Args:
         uri: a path, or `phantom:` with its options.
         clock: stamps the frames; the machine's monotonic clock where none is given.
         spacing: mm per pixel of the frames as shown; takes the place of what the source itself says.
+        decoder: of video, `cpu`, or `cuda` and `cuda:1` for an NVIDIA GPU, which falls back on the CPU and says so.
 
     Raises:
         SourceNotFound: there is nothing at that path.
@@ -45,10 +49,19 @@ def open_source(uri: str | Path, *, clock: Clock | None = None, spacing: PixelSp
         SourceUnavailable: it needs an extra that is not installed.
         OptionError: it is a live feed, or the phantom's options are not valid.
     """
-    uri = os.fspath(uri)
+    if decoder == "cpu":
+        return _open_source(os.fspath(uri), clock or MonotonicClock(), spacing, decoder)
+    from stream.sources.decoding.acceleration import check_decoder, say_fallback  # PyAV, which a folder can do without
+
+    source = _open_source(os.fspath(uri), clock or MonotonicClock(), spacing, check_decoder(decoder))
+    if not source.info.decoder:
+        say_fallback(source.info.uri, decoder, NO_VIDEO)
+    return source
+
+
+def _open_source(uri: str, clock: Clock, spacing: PixelSpacing | None, decoder: str) -> FrameSource:
     if not uri:
         raise SourceNotFound("the source's path is empty; give a file, a folder, or phantom:")
-    clock = clock or MonotonicClock()
     scheme = uri.partition(":")[0].lower() if ":" in uri else ""
     if scheme == "phantom":
         return _open_phantom(uri, clock, spacing)
@@ -56,16 +69,19 @@ def open_source(uri: str | Path, *, clock: Clock | None = None, spacing: PixelSp
         raise OptionError(f"{scheme}: is a live feed; watch it with: partum attach")
     if looks_like_address(uri) and not os.path.exists(uri):
         raise SourceNotFound(f"{redact(uri)}: no such file or folder.{_nearest(scheme, LIVE_SCHEMES | {'phantom'})}")
-    return _open_path(Path(uri), clock, spacing)
+    return _open_path(Path(uri), clock, spacing, decoder)
 
 
-def open_live(uri: str, *, clock: Clock | None = None, spacing: PixelSpacing | None = None) -> LiveSource:
+def open_live(
+    uri: str, *, clock: Clock | None = None, spacing: PixelSpacing | None = None, decoder: str = "cpu"
+) -> LiveSource:
     """Opens a live feed; `stream.sources.live.base` connects it and connects it again.
 
     Args:
         uri: `rtsp://host/path`, `udp://@:5000`, `http://host/stream.mjpg`, `v4l2:/dev/video0`, `screen:` ...
         clock: stamps the frames; the machine's monotonic clock where none is given.
         spacing: mm per pixel of the frames.
+        decoder: of network video, see `open_source`.
 
     Raises:
         OptionError: it is no live feed, or of a kind that this version cannot read.
@@ -79,7 +95,11 @@ def open_live(uri: str, *, clock: Clock | None = None, spacing: PixelSpacing | N
     clock = clock or MonotonicClock()
     scheme = uri.partition(":")[0].lower() if ":" in uri else ""
     if scheme in NETWORK_SCHEMES:
-        return open_network(uri, clock=clock, spacing=spacing)
+        return open_network(uri, clock=clock, spacing=spacing, decoder=decoder)
+    if decoder != "cpu" and scheme in DEVICE_SCHEMES | {"igtl"}:
+        from stream.sources.decoding.acceleration import check_decoder, say_fallback
+
+        say_fallback(redact(uri), check_decoder(decoder), NO_VIDEO)
     if scheme in DEVICE_SCHEMES:
         return open_device(uri, clock=clock, spacing=spacing)
     if scheme == "igtl":
@@ -109,7 +129,7 @@ def _open_phantom(uri: str, clock: Clock, spacing: PixelSpacing | None) -> Frame
     return RespacedSource(phantom, spacing=spacing) if spacing else phantom
 
 
-def _open_path(path: Path, clock: Clock, spacing: PixelSpacing | None) -> FrameSource:
+def _open_path(path: Path, clock: Clock, spacing: PixelSpacing | None, decoder: str) -> FrameSource:
     kind = kind_of(path)
     if kind is SourceKind.IMAGES:
         from stream.sources.files.images.source import ImageFolderSource
@@ -130,11 +150,11 @@ def _open_path(path: Path, clock: Clock, spacing: PixelSpacing | None) -> FrameS
     if kind is SourceKind.ARCHIVE:
         from stream.sources.files.archive import ArchiveSource
 
-        return ArchiveSource(path, open_path=lambda inside: _open_path(inside, clock, spacing))
+        return ArchiveSource(path, open_path=lambda inside: _open_path(inside, clock, spacing, decoder))
     from stream.sources.files.video import VideoSource
 
     try:
-        return VideoSource(path, clock=clock, spacing=spacing)
+        return VideoSource(path, clock=clock, spacing=spacing, decoder=decoder)
     except SourceUnreadable as error:
         if path.suffix.lower() in VIDEO_SUFFIXES:
             raise

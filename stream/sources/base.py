@@ -30,6 +30,7 @@ class SourceInfo:
         frame_rate_hz: as declared by the header; None where it declares none.
         spacing: of the first frame; None where unknown.
         note: words a viewer must see with the pictures (burnt into the overlay), or "".
+        decoder: of video, what decodes it: `cpu`, `cuda`, or `cuda:1`; "" of what is not coded, or not known yet.
     """
 
     uri: str
@@ -40,6 +41,7 @@ class SourceInfo:
     frame_rate_hz: Fraction | None = None
     spacing: PixelSpacing | None = None
     note: str = ""
+    decoder: str = ""
 
 
 def join_notes(*notes: str) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 from engines.registry import AUTO, BACKENDS, PRECISIONS
 from stream.app.options.declare import OptionTable, as_option, declare, declared_fields, key_of
 from stream.app.options.values import (
+    Decoder,
     FilePath,
     Folder,
     ModelName,
@@ -59,6 +60,7 @@ class SourceOptions(OptionTable):
         pace: how many times as fast as recorded; None as fast as possible.
         loop: replay without end.
         duration_s: ends a live run by itself; None goes on.
+        decode: what decodes video.
         sector: `auto`, `whole` or a box (left, top, width, height); None takes the profile's, else `auto`.
         pane: which of two pictures side by side; None takes the profile's.
         tick_mm: from tick to tick of the ruler on the screen; None takes the profile's.
@@ -90,6 +92,13 @@ class SourceOptions(OptionTable):
         metavar="SECONDS",
         on=("attach",),
         help="End after so many seconds.",
+    )
+    decode: str = declare(
+        "cpu",
+        "--decode",
+        type=Decoder(),
+        on=RUNS,
+        help="What decodes video: cpu, or cuda (cuda:1) for an NVIDIA GPU, which falls back on the CPU and says so.",
     )
     sector: str | Box | None = declare(
         None,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from engines.redaction import looks_like_address
+from stream.common.errors import OptionError
 from stream.common.text import did_you_mean
 
 if TYPE_CHECKING:
@@ -36,6 +37,23 @@ class OneOf(click.Choice[C]):
     def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
         words = [self.normalize_choice(choice, ctx) for choice in self.choices]
         return f"{value!r} is not one of {', '.join(words)}.{did_you_mean(str(value), words)}"
+
+
+class Decoder(click.ParamType[str]):
+    """`cpu`, or `cuda` with the number of another GPU than the first."""
+
+    name = "cpu|cuda|cuda:N"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return self.name
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from stream.sources.decoding.acceleration import check_decoder  # PyAV, which a manual needs not wait for
+
+        try:
+            return check_decoder(str(value))
+        except OptionError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Pace(click.ParamType[float | None]):

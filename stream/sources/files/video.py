@@ -19,6 +19,7 @@ from stream.frames.segment_numbering import SegmentNumbering
 from stream.frames.timeline import Timeline
 from stream.frames.typed_spacing import TypedSpacing
 from stream.sources.base import DEFAULT_RATE_HZ, RATE_NOTE, SourceInfo, join_notes
+from stream.sources.decoding.acceleration import CPU, acceleration, decoder_of
 from stream.sources.decoding.checked_decoder import declared_aspect, presumed_aspect
 from stream.sources.decoding.luma import display_transform, grey_image
 from stream.sources.decoding.picture_reader import PictureReader
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from av import VideoFrame
+    from av.codec.hwaccel import HWAccel
     from av.container import InputContainer
     from av.video.stream import VideoStream
     from numpy.typing import NDArray
@@ -54,32 +56,38 @@ class VideoSource(RecordingSource):
     the largest; the note says which.
     """
 
-    def __init__(self, path: str | Path, *, clock: Clock, spacing: PixelSpacing | None = None) -> None:
+    def __init__(
+        self, path: str | Path, *, clock: Clock, spacing: PixelSpacing | None = None, decoder: str = CPU
+    ) -> None:
         """Opens the file and decodes its first picture.
 
         Args:
             path: of the file.
             clock: stamps the frames as they are decoded.
             spacing: mm per pixel of the pictures as they are shown, where the caller knows it.
+            decoder: `cpu`, or `cuda` and `cuda:1` for an NVIDIA GPU, which falls back on the CPU and says so.
 
         Raises:
+            OptionError: the decoder is none of these.
             SourceNotFound: there is no such file.
             SourceUnreadable: it is no video, or holds no picture that can be decoded.
         """
         self._path = Path(path)
         self._clock = clock
+        chosen = acceleration(decoder, str(path))
+        self._is_accelerated = chosen is not None
         self._longest_s = Fraction(0)  # from one picture to the next, so far
-        self._container = _open(self._path)
+        self._container = _open(self._path, chosen)
         try:
             self._stream, self._choice = _video_stream(self._path, self._container)
             self._reader = PictureReader(self._container, self._stream)
-            info = self._begin(spacing)
+            info = self._begin(spacing, decoder)
         except BaseException:
             self._container.close()
             raise
         super().__init__(info)
 
-    def _begin(self, spacing: PixelSpacing | None) -> SourceInfo:
+    def _begin(self, spacing: PixelSpacing | None, decoder: str) -> SourceInfo:
         """Decodes the first picture, which knows what the header does not: its turn and true size."""
         before, pictures = [], iter(self._reader)
         for decoded in pictures:
@@ -106,6 +114,7 @@ class VideoSource(RecordingSource):
                 *(_note(self._container), self._choice, _rate_note(self._stream)),
                 _behind_note(self._path) if "mp4" in self._container.format.name else "",
             ),
+            decoder=decoder_of(first, decoder, str(self._path)) if self._is_accelerated else CPU,
         )
 
     def _read(self) -> Generator[Frame, None, None]:
@@ -172,7 +181,7 @@ class VideoSource(RecordingSource):
         self._container.close()
 
 
-def _open(path: Path) -> InputContainer:
+def _open(path: Path, chosen: HWAccel | None) -> InputContainer:
     """Opens a regular file; FFmpeg's other protocols are out of reach."""
     if not path.exists():
         raise SourceNotFound(f"{path}: no such file; check the path")
@@ -181,7 +190,7 @@ def _open(path: Path) -> InputContainer:
     if path.stat().st_size == 0:
         raise SourceUnreadable(f"{path}: the file is empty; copy or export it again")
     try:
-        return av.open(f"file:{path}", metadata_errors="replace")
+        return av.open(f"file:{path}", metadata_errors="replace", hwaccel=chosen)
     except av.FFmpegError as error:
         raise SourceUnreadable(
             f"{path}: not a video that can be read ({error.strerror}); it may be of another kind, or cut off"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import av
@@ -11,6 +12,7 @@ import av.error
 
 from engines.redaction import redact
 from stream.common.errors import SourceDenied, SourceUnreadable
+from stream.sources.decoding.acceleration import CPU, acceleration, check_decoder, decoder_of
 from stream.sources.live.base import LiveSource
 from stream.sources.live.rtsp.source import CodecNotCounted, RtspFeed
 from stream.sources.live.video_pictures import VideoPictures
@@ -18,6 +20,7 @@ from stream.sources.live.video_pictures import VideoPictures
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from av.codec.hwaccel import HWAccel
     from av.container import InputContainer
 
     from stream.common.clock import Clock
@@ -44,7 +47,12 @@ BY_SCHEME: Mapping[str, Mapping[str, str]] = {
 
 
 def open_network(
-    uri: str, *, clock: Clock, spacing: PixelSpacing | None = None, options: Mapping[str, str] | None = None
+    uri: str,
+    *,
+    clock: Clock,
+    spacing: PixelSpacing | None = None,
+    options: Mapping[str, str] | None = None,
+    decoder: str = CPU,
 ) -> LiveSource:
     """A live source at a network address; nothing is connected before it is iterated.
 
@@ -53,17 +61,22 @@ def open_network(
         clock: stamps frames as they are decoded.
         spacing: mm per pixel.
         options: for FFmpeg, over those chosen here; RTSP is read by FFmpeg too where there are any.
+        decoder: `cpu`, or `cuda` and `cuda:1` for an NVIDIA GPU, which falls back on the CPU and says so.
+
+    Raises:
+        OptionError: the decoder is none of these.
     """
+    check_decoder(decoder)
     scheme = uri.partition(":")[0].lower()
     chosen = {**LOW_DELAY, **BY_SCHEME.get(scheme, {}), **(options or {})}
 
     def connect(cancelled: threading.Event) -> Feed:
         if scheme == "rtsp" and not options:
             try:
-                return RtspFeed(uri, clock, cancelled)
+                return RtspFeed(uri, clock, cancelled, decoder=decoder)
             except CodecNotCounted as error:
                 _log.debug("%s: read by FFmpeg", error)
-        return NetworkFeed(uri, chosen, clock, cancelled)
+        return NetworkFeed(uri, chosen, clock, cancelled, decoder=decoder)
 
     return LiveSource(
         redact(uri),
@@ -82,6 +95,7 @@ class NetworkFeed:
 
     Args:
         name: what errors call it, where that is not its address without passwords.
+        decoder: see `open_network`.
 
     Attributes:
         format: size and codec.
@@ -103,11 +117,13 @@ class NetworkFeed:
         *,
         file_format: str | None = None,
         name: str | None = None,
+        decoder: str = CPU,
     ) -> None:
         self._name, self._clock = name or redact(uri), clock
         self._closed = threading.Event()
         self._reading = threading.Lock()
-        opening = _Opening(uri, options, file_format)
+        chosen = acceleration(decoder, self._name)
+        opening = _Opening(uri, options, file_format, chosen)
         while not opening.done.wait(0.05):
             if cancelled.is_set():
                 opening.give_up()
@@ -123,6 +139,7 @@ class NetworkFeed:
                 clock,
                 declared=None if context.name == "mjpeg" else streams[0].sample_aspect_ratio,
                 has_stamps=self._container.format.name in WITH_STAMPS,
+                check_first=partial(decoder_of, wanted=decoder, source=self._name) if chosen else None,
             )
 
     @property
@@ -170,7 +187,9 @@ class NetworkFeed:
 class _Opening:
     """An address being opened in a thread, which nobody has to wait for."""
 
-    def __init__(self, uri: str, options: Mapping[str, str], file_format: str | None) -> None:
+    def __init__(
+        self, uri: str, options: Mapping[str, str], file_format: str | None, chosen: HWAccel | None = None
+    ) -> None:
         self.done = threading.Event()
         self._lock = threading.Lock()
         self._given_up = False
@@ -179,6 +198,8 @@ class _Opening:
         self._arguments: dict[str, Any] = {"options": dict(options), "timeout": (OPEN_TIMEOUT_S, READ_TIMEOUT_S)}
         if file_format:
             self._arguments["format"] = file_format
+        if chosen is not None:
+            self._arguments["hwaccel"] = chosen
         threading.Thread(target=self._run, args=(uri,), name="partum-opening", daemon=True).start()
 
     def _run(self, uri: str) -> None:

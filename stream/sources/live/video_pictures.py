@@ -13,7 +13,7 @@ from stream.sources.live.base import PICTURE_TIMEOUT_S, LivePicture
 from stream.sources.live.sender_clock import SenderClock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from fractions import Fraction
 
     import numpy as np
@@ -40,6 +40,7 @@ class VideoPictures:
         clock: the pipeline's.
         declared: shape of the pixels as the container says it; None where it does not.
         has_stamps: whether the packets' times are the sender's.
+        check_first: called with the first picture that is decoded.
 
     Where this machine decodes more slowly than pictures come, those between two key pictures are left out rather than
     queued: they are passed on undecoded, as dropped.
@@ -49,10 +50,16 @@ class VideoPictures:
     """
 
     def __init__(
-        self, context: VideoCodecContext, clock: Clock, *, declared: Fraction | None = None, has_stamps: bool = True
+        self,
+        context: VideoCodecContext,
+        clock: Clock,
+        *,
+        declared: Fraction | None = None,
+        has_stamps: bool = True,
+        check_first: Callable[[VideoFrame], object] | None = None,
     ) -> None:
         self._decoder, self._aspects, self._clock = CheckedDecoder(context), PixelAspects(declared), clock
-        self._has_stamps = has_stamps
+        self._has_stamps, self._check_first = has_stamps, check_first
         self.sender = SenderClock()
         self._last: NDArray[np.uint8] | None = None
         self._lost = 0
@@ -81,6 +88,9 @@ class VideoPictures:
         self, packet: Packet[Any], arrived_ns: int, waited_ns: int, lost: int, *, is_torn: bool
     ) -> Iterator[LivePicture]:
         for decoded in self._decoder.decode(packet, lost=lost, is_torn=is_torn):
+            if decoded.picture is not None and self._check_first is not None:
+                self._check_first(decoded.picture)
+                self._check_first = None
             captured_ns = self._captured_ns(decoded.picture, arrived_ns, waited_ns)
             picture = self._picture(decoded, captured_ns)
             if picture is None:

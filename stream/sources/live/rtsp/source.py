@@ -6,6 +6,7 @@ import base64
 import binascii
 import logging
 from fractions import Fraction
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import av
@@ -13,6 +14,7 @@ import av.error
 
 from engines.redaction import redact
 from stream.common.errors import SourceError, SourceUnreadable
+from stream.sources.decoding.acceleration import CPU, acceleration, decoder_of
 from stream.sources.live.rtsp.client import RtspClient
 from stream.sources.live.rtsp.rtp import H264, H265, START_CODE, Assembler, Packet, Payload
 from stream.sources.live.rtsp.session_description import RtspAddress
@@ -57,7 +59,7 @@ class RtspFeed:
         CodecNotCounted: it is video of another codec.
     """
 
-    def __init__(self, uri: str, clock: Clock, cancelled: threading.Event) -> None:
+    def __init__(self, uri: str, clock: Clock, cancelled: threading.Event, *, decoder: str = CPU) -> None:
         self._name, self._is_closed = redact(uri), cancelled.is_set
         try:
             self._client = RtspClient(RtspAddress.parse(uri), clock)
@@ -69,11 +71,13 @@ class RtspFeed:
         if media.codec not in PAYLOADS or media.parameters.get("packetization-mode") == "2":
             self._client.close()
             raise CodecNotCounted(f"{self._name}: {media.codec or 'video of no codec that is said'}")
-        payload, decoder, names = PAYLOADS[media.codec]
-        context = av.CodecContext.create(decoder, "r")
+        payload, codec, names = PAYLOADS[media.codec]
+        chosen = acceleration(decoder, self._name)
+        context = av.CodecContext.create(codec, "r", chosen)
         assert isinstance(context, av.VideoCodecContext)
         context.extradata = _parameter_sets(media, names) or None
-        self._assembler, self._pictures = Assembler(payload()), VideoPictures(context, clock)
+        check = partial(decoder_of, wanted=decoder, source=self._name) if chosen else None
+        self._assembler, self._pictures = Assembler(payload()), VideoPictures(context, clock, check_first=check)
         self._time_base = Fraction(1, media.clock_hz)
         self._last_stamp: int | None = None
         self.format = media.codec
