@@ -1,10 +1,14 @@
 #!/usr/bin/env bash
-# Everything that needs an NVIDIA GPU: the tests of the device, then every precision built, tried and measured.
+# What can only be known on an NVIDIA GPU, in under ten minutes: buffers, streams and CUDA graphs proved; torch, TensorRT
+# and ONNX Runtime accepted in degrees and timed; what was aimed at beside what was reached.
 #
-#     bash benchmarks/gpu_check.sh [DATA/psfhs DATA/planes]
+#     bash benchmarks/gpu_check.sh                    # writes $OUT/gpu.json, or benchmarks/results/gpu.json: commit it
+#     bash benchmarks/gpu_check.sh --rehearse         # on the CPU, to find slips before a GPU is at hand
 #
-# Writes benchmarks/results/gpu.json; commit it. Without a GPU it fails at once.
+# Python 3.11 with numpy, OpenCV, onnx, torch or ONNX Runtime, and cuda-bindings are enough; what else is missing leaves
+# out the step that needs it. Each step runs in a process of its own with a deadline, and the file is written after each.
+# Exit code 1: no GPU, or a step failed. PYTHON names another interpreter. The tests marked `gpu` are pytest's:
+# REQUIRE_GPU=1 python -m pytest -m gpu
 set -euo pipefail
 cd "$(dirname "$0")/.."
-REQUIRE_GPU=1 python -m pytest -m gpu -q
-python -m benchmarks.experiments.gpu "$@"
+exec "${PYTHON:-python3}" -m benchmarks.experiments.gpu "$@"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gpu_tables import gpu_headline, gpu_speed
 from result_files import PROTOCOLS, RESULTS, paragraph, read, results, source, table
 from speed_tables import (
     batch,
@@ -285,6 +286,8 @@ def blocks() -> dict[str, Callable[[], str]]:
         plane_gate,
         parts_speed,
         engines_speed,
+        gpu_speed,
+        gpu_headline,
         stream_speed,
         stream_limits,
         stream_costs,

@@ -40,7 +40,7 @@ ACTIVATIONS = 5000
 class _Step:
     """What is in line on a stream, and the device memory it works on."""
 
-    do: Callable[[], None]
+    do: Callable[[], object]
     memory: frozenset[int]
 
 
@@ -261,7 +261,7 @@ class FakeCuda:
 
     def add(
         self,
-        do: Callable[[], None],
+        do: Callable[[], object],
         stream: int,
         *,
         memory: Iterable[int] = (),
