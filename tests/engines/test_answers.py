@@ -118,7 +118,7 @@ def test_after_a_failed_call_every_answer_is_its_own(model: Path, truth: Engine,
 def on_a_gpu(model: Path, cuda: FakeCuda, *, use_graph: bool = True) -> TensorRtEngine:
     file, tensorrt = read_model_file(model), fake_tensorrt(cuda)
     cache = EngineCache(model.parent / "engines")
-    key = engine_key(file, tensorrt, GPU, batch=(1, 2, 2))
+    key = engine_key(file, tensorrt, GPU, batch=(2, 2, 2))
     cache.store(key, "tiny", fake_plan(file.content, key.batch))
     cache.set_report(cache.find(key, "tiny"), {"accepted": True, "refusals": []}, forced=False)
     return TensorRtEngine(file, cache=cache, tensorrt=tensorrt, cuda=cuda, use_graph=use_graph)

@@ -88,6 +88,7 @@ OURS = {
     "flags",
     "infer",
     "items",
+    "itemsize",
     "keys",
     "log",
     "max",
