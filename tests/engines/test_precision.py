@@ -63,7 +63,9 @@ def test_what_auto_takes_on_a_cpu_without_bf16_says_what_it_runs() -> None:
         "for model in (None, DEFAULT_MODEL):\n"
         "    with load_engine(model) as engine: print(engine.name, engine.description.precision)"
     )
-    assert found.stdout.splitlines() == ["openvino int8 CPU int8", "openvino fp32 CPU fp32"], found.stderr
+    # Nothing has compared the INT8 model with its float32 model there, and sums of 8-bit products may saturate.
+    assert found.stdout.splitlines() == ["openvino fp32 CPU fp32"] * 2, found.stderr
+    assert "may sum INT8 wrongly" in found.stderr
     assert "auto takes openvino fp32 CPU" in found.stderr
 
 
