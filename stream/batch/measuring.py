@@ -12,7 +12,6 @@ from engines.sharing import BorrowedEngine
 from stream.api.preprocessing import preprocessor_for
 from stream.app.run import SourceRun
 from stream.batch.content import stamp_of
-from stream.batch.recordings import Form
 from stream.batch.summary import COMPLETE, FAILED, Course, Row, SummarySink, row_of, write_summary
 from stream.common.clock import MonotonicClock
 from stream.common.durable import sync_folder
@@ -112,7 +111,7 @@ def _run(
     """Runs it, and fills row and course; where an error ends it, with what was measured by then."""
     recording, clock = job.recording, MonotonicClock()
     with recording.open(clock=clock, spacing=options.spacing) as source:
-        if recording.form is Form.DICOM_OBJECT and source.info.frame_count == 1:
+        if source.info.frame_count == 1:  # there is nothing to follow
             options = replace(options, stills=True)
         if options.stills and source.info.frame_count not in (None, 1):
             raise SourceUnreadable(

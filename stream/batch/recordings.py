@@ -25,8 +25,6 @@ class Form(Enum):
     """A file, a folder that `--record` wrote, or `phantom:` with its options: what `open_source` takes."""
     IMAGES = "images"
     """Single images, one after the other."""
-    DICOM_OBJECT = "DICOM object"
-    """As it was received: one of a single frame is a still."""
     DICOM_SERIES = "DICOM series"
     """DICOM files of a single frame each, one after the other."""
 

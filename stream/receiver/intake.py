@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stream.batch.finding import Found
-from stream.batch.recordings import Form, Recording
+from stream.batch.recordings import Recording
 
 if TYPE_CHECKING:
     from stream.receiver.queue import ReceivedQueue
@@ -31,11 +31,7 @@ class QueueIntake:
         """What was received since the last call."""
         new = [key for key in self._queue.waiting() if key not in self._handed]
         self._handed.update(new)
-        return Found(
-            recordings=[
-                Recording(f"received {key[:DIGITS]}", str(self._queue.path_of(key)), Form.DICOM_OBJECT) for key in new
-            ]
-        )
+        return Found(recordings=[Recording(f"received {key[:DIGITS]}", str(self._queue.path_of(key))) for key in new])
 
     def ended(self, recording: Recording) -> None:
         """Its file stays until it was answered."""
