@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from calibration.data.base import LabelledFrame
-from calibration.deployment.acceptance import compare_engines, print_report
+from calibration.deployment.acceptance import compare_batches, compare_engines, print_report
 from calibration.errors import AcceptanceError
 from calibration.fitting.thresholds import matched_threshold
 from stream.inference.engine_trial import LIMITS
@@ -91,6 +91,21 @@ def test_changed_verdicts_are_counted_and_refused() -> None:
     assert report.plane_flips == pytest.approx(4 / 40)
     assert report.refusals == ("10.0% of frames change their plane verdict (3% at most)",)
     assert judged(Off(flip=1)).accepted
+
+
+@pytest.mark.slow
+def test_every_batch_size_is_compared_and_the_one_that_departs_is_named() -> None:
+    class MovedInFours(GreyLevelEngine):
+        def infer(self, images: NDArray[np.uint8]) -> Prediction:
+            return (Off(shift_px=4) if len(images) == 4 else GreyLevelEngine()).infer(images)
+
+    frames, engine = FRAMES[:30], MovedInFours()
+    report = judged(engine, "fp16", frames)
+    assert report.accepted
+    batched = compare_batches(report, engine, GreyLevelEngine(), frames, (1, 2, 4))
+    assert batched.refusals
+    assert all(refusal.startswith("in batches of 4: ") for refusal in batched.refusals)
+    assert any("AoP moves by" in refusal for refusal in batched.refusals)
 
 
 def test_frames_that_cease_to_be_measurable_are_counted_and_refused() -> None:
