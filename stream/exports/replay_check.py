@@ -6,7 +6,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from stream.common.errors import RunUnreadable
-from stream.inference.engine_trial import load_judged_engine
+from stream.labour.run_network import engine_of_run
 from stream.labour.run_source import open_again, pictures_of
 from stream.measurement.biometry import Orientation
 from stream.pipeline.pipeline import Pipeline
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from engines.base import Engine
     from stream.labour.recorded_run import RecordedRun
     from stream.pipeline.record import Measurement
-
-DEFAULT_MODEL = "default"
-"""How `run.json` names the model that ships."""
 
 
 def replay_differences(run: RecordedRun, *, source: str | None = None, engine: Engine | None = None) -> tuple[str, ...]:
@@ -64,13 +61,12 @@ def replay_differences(run: RecordedRun, *, source: str | None = None, engine: E
 
 def _engine_of(run: RecordedRun) -> Engine:
     """The engine that a run was measured with, as far as it is here."""
-    model, options = run.options.get("model"), run.options
-    return load_judged_engine(
-        None if model == DEFAULT_MODEL else model,
-        str(options.get("backend") or "auto"),
+    options = run.options
+    return engine_of_run(
+        run,
+        backend=str(options.get("backend") or "auto"),
         device=options.get("device"),
         early_exit=bool(options.get("early_exit")),
-        precision=run.manifest.get("engine_facts", {}).get("precision"),  # another precision may read other numbers
     )
 
 

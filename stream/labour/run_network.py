@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import threading
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from engines.errors import PartumError
-from engines.registry import load_engine
+from engines.errors import EngineUnavailable, PartumError
+from engines.registry import AUTO, PRECISIONS
 from stream.common.errors import RunUnreadable
+from stream.inference.engine_trial import load_judged_engine
 from stream.inference.frame_analyzer import FrameAnalyzer, infer_frame, outlines_of
 from stream.labour.run_masks import RunMasks, mask_in_frame
 from stream.measurement.biometry import Orientation
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from stream.labour.recorded_run import RecordedRun
     from stream.measurement.biometry import Landmarks, Outlines
 
+DEFAULT_MODEL = "default"
+"""How `run.json` names the model that ships."""
 SAME_PX = 3.0
 """Landmarks of the run and of the network today may be so far apart, in pixels of the network: runtimes round
 differently."""
@@ -150,8 +154,7 @@ class RunNetwork:
         return self._engine
 
     def _own(self) -> Engine:
-        model = self._run.options.get("model")
-        return load_engine(None if model in (None, "default") else str(model))
+        return engine_of_run(self._run)
 
     def _check(self, engine: Engine) -> None:
         recorded, now = str(self._run.model.get("sha256")), engine.spec.sha256
@@ -160,3 +163,33 @@ class RunNetwork:
                 f"{self._run.folder}: was measured by another model ({recorded[:8]}) than the one here ({now[:8]}), so"
                 " its outlines are not known"
             )
+
+
+def engine_of_run(
+    run: RecordedRun, *, backend: str = AUTO, device: str | None = None, early_exit: bool = False
+) -> Engine:
+    """An engine with the model and precision that a run was measured with: another precision may read other numbers.
+
+    A float model runs in float32 where this machine does not run the run's precision.
+
+    Raises:
+        EngineError: see `stream.inference.engine_trial.load_judged_engine`.
+    """
+    named = run.options.get("model")
+    facts = run.manifest.get("engine_facts")
+    precision = facts.get("precision") if isinstance(facts, dict) else None
+    load = partial(
+        load_judged_engine,
+        None if named in (None, DEFAULT_MODEL) else str(named),
+        backend,
+        device=device,
+        early_exit=early_exit,
+    )
+    if precision not in PRECISIONS:
+        return load()
+    try:
+        return load(precision=precision)
+    except EngineUnavailable:
+        if precision in ("int8", "fp32"):
+            raise
+        return load(precision="fp32")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from engines.registry import load_engine
+from stream.inference.engine_trial import load_judged_engine
 from stream.labour.recorded_run import RecordedRun
 from stream.labour.run_network import RunNetwork
 from stream.labour.run_pictures import RunPictures
@@ -51,7 +51,7 @@ def open_review(
     """
     run = RecordedRun(folder, unfinished=unfinished)
     content = RunContent(run)
-    network = RunNetwork(run, load or (None if model is None else lambda: load_engine(model)))
+    network = RunNetwork(run, load or (None if model is None else lambda: load_judged_engine(model)))
 
     def frames() -> Iterator[Frame]:
         with RunPictures(run, source=source) as pictures:

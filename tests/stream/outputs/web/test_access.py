@@ -153,13 +153,13 @@ def test_every_answer_carries_the_security_headers() -> None:
 def test_what_is_wrong_with_the_screen_is_said_before_an_engine_is_loaded(
     options: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("stream.app.session.load_engine", lambda *_, **__: pytest.fail("an engine was loaded"))
+    monkeypatch.setattr("stream.app.session.load_judged_engine", lambda *_, **__: pytest.fail("an engine was loaded"))
     with pytest.raises((OptionError, OutputError), match=said):
         run_session(SessionOptions(out=tmp_path / "out", **options))
 
 
 def test_a_port_in_use_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("stream.app.session.load_engine", lambda *_, **__: pytest.fail("an engine was loaded"))
+    monkeypatch.setattr("stream.app.session.load_judged_engine", lambda *_, **__: pytest.fail("an engine was loaded"))
     with serving() as server, pytest.raises(OutputError, match="cannot listen there") as caught:
         run_session(SessionOptions(out=tmp_path / "out", serve=f"127.0.0.1:{port_of(server)}"))
     assert "\n" not in str(caught.value)
