@@ -282,6 +282,16 @@ def test_the_report_s_tree_is_read_by_dcmtk(exported: Path) -> None:
     assert "<inferred from SCOORD" in shown.stdout
 
 
+def wait_for(port: int, receiver: subprocess.Popen[bytes]) -> None:
+    """Waits until the receiver listens."""
+    while receiver.poll() is None:
+        with socket.socket() as trial:
+            if trial.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.01)
+    pytest.fail("the receiver ended before it listened")
+
+
 @pytest.mark.slow
 def test_a_real_receiver_takes_every_file(exported: Path, tmp_path: Path) -> None:
     pynetdicom = pytest.importorskip("pynetdicom", reason="needs pynetdicom")
@@ -296,12 +306,8 @@ def test_a_real_receiver_takes_every_file(exported: Path, tmp_path: Path) -> Non
             for path in files:
                 dataset = pydicom.dcmread(path, stop_before_pixels=True)
                 sender.add_requested_context(dataset.SOPClassUID, dataset.file_meta.TransferSyntaxUID)
+            wait_for(port, receiver)
             association = sender.associate("127.0.0.1", port)
-            for _ in range(1000):
-                if association.is_established:
-                    break
-                time.sleep(0.01)
-                association = sender.associate("127.0.0.1", port)
             assert association.is_established
             for path in files:
                 assert association.send_c_store(pydicom.dcmread(path)).Status == 0, path.name
