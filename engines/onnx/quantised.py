@@ -18,6 +18,8 @@ from engines.onnx.editing import ancestors, constants, rename_tensor, set_consta
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from numpy.typing import NDArray
+
 INT8_MOST, FLOAT8_MOST = 127.0, 448.0
 """The greatest numbers of int8 and of float8 (E4M3), to which a tensor's range is scaled."""
 LEAST_SCALE = 2.0**-20
@@ -26,7 +28,7 @@ QUANTISE, DEQUANTISE = "QuantizeLinear", "DequantizeLinear"
 
 
 def quantise_convolutions_alone(model: Any) -> None:
-    """Takes the Q/DQ pairs that no convolution reads out of a folded int8 graph, in place.
+    """Takes the Q/DQ pairs that no convolution reads out of a folded int8 graph, in place; nor a depthwise one.
 
     Raises:
         ModelMismatch: its activations are not quantised.
@@ -37,7 +39,9 @@ def quantise_convolutions_alone(model: Any) -> None:
         raise ModelMismatch("the model's activations are not quantised; make one with partum quantize")
     pairs = _pairs(graph.node)
     for node in graph.node:
-        if node.op_type not in ("Conv", QUANTISE):
+        if _is_depthwise(node):
+            _give_float_weights(node, graph.node, known)
+        if _is_depthwise(node) or node.op_type not in ("Conv", QUANTISE):
             node.input[:] = [_source(name, pairs) for name in node.input]
     outputs = {output.name for output in graph.output}
     nodes = [node for node in graph.node if not (node.op_type == DEQUANTISE and node.output[0] in outputs)]
@@ -102,6 +106,23 @@ def _make_signed(model: Any) -> None:
         known[f"{scale}:zero"] = np.zeros(zero.shape, np.int8)
         node.input[1:3] = [scale, f"{scale}:zero"]
     set_constants(model, known)
+
+
+def _is_depthwise(node: Any) -> bool:
+    """Whether a convolution has groups: memory bounds it, not arithmetic, and 8 bits cost it more than they save."""
+    return node.op_type == "Conv" and any(entry.name == "group" and entry.i > 1 for entry in node.attribute)
+
+
+def _give_float_weights(convolution: Any, nodes: Iterable[Any], known: dict[str, NDArray[Any]]) -> None:
+    """Computes the weights (out, ...) that a convolution takes out of integers."""
+    maker = next(
+        (node for node in nodes if node.output[0] == convolution.input[1] and node.op_type == DEQUANTISE), None
+    )
+    if maker is not None:
+        whole, scale = known[maker.input[0]], known[maker.input[1]]
+        name = f"{convolution.input[1]}:float"
+        known[name] = whole.astype(np.float32) * scale.reshape(-1, *[1] * (whole.ndim - 1))
+        convolution.input[1] = name
 
 
 def _pairs(nodes: Iterable[Any]) -> dict[str, Any]:

@@ -52,6 +52,8 @@ def test_only_what_convolutions_read_is_in_8_bits(precision: LowPrecision, kind:
             assert makers[node.input[0]].op_type not in ("Conv", DEQUANTISE)
         if node.op_type == DEQUANTISE:
             assert {user.op_type for user in model.graph.node if node.output[0] in user.input} == {"Conv"}
+        if node.op_type == "Conv" and any(entry.name == "group" and entry.i > 1 for entry in node.attribute):
+            assert not any(name in makers and makers[name].op_type == DEQUANTISE for name in node.input)
     kinds = Counter(node.op_type for node in model.graph.node)
     quantised_convolutions = sum(
         makers[node.input[0]].op_type == DEQUANTISE for node in model.graph.node if node.op_type == "Conv"
