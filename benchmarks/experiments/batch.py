@@ -52,7 +52,7 @@ def seconds(arguments: Sequence[Sequence[str]]) -> float:
     return time.perf_counter() - start
 
 
-def compare(frames: int, count: int, folder: Path) -> dict[str, object]:
+def compare_with_replays(frames: int, count: int, folder: Path) -> dict[str, object]:
     """Times of both ways, and how many times the throughput one has of the other."""
     inputs = folder / "inputs"
     inputs.mkdir()
@@ -76,7 +76,7 @@ def main() -> None:
     found: dict[str, object] = {"cores": available_cores()}
     for name, (frames, count) in SETS.items():
         with tempfile.TemporaryDirectory() as folder:
-            found[name] = compare(frames, count, Path(folder))
+            found[name] = compare_with_replays(frames, count, Path(folder))
             Console(stderr=True).print(f"{name}: {found[name]}")
     write_result("batch", found, command="python -m benchmarks.experiments.batch")
 

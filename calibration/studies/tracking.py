@@ -149,7 +149,7 @@ def simulated(seeds: Sequence[int], *, duration_s: float = 60.0, rate_hz: float 
     return found
 
 
-def read_pictures(engine: Engine, pictures: Sequence[NDArray[np.uint8]], t_s: Series, truth: Series) -> Recorded:
+def read_course(engine: Engine, pictures: Sequence[NDArray[np.uint8]], t_s: Series, truth: Series) -> Recorded:
     """A recording as the network reads it."""
     analyzer = FrameAnalyzer.of(engine.spec, protocol=DEFAULT_PROTOCOL, orientation=Orientation.NORMAL)
     landmarks, read, quality = [], np.full(len(t_s), np.nan), np.full(len(t_s), np.nan)
@@ -189,11 +189,11 @@ def animated(engine: Engine, data: Path) -> list[Recorded]:
             return head.turned(still, float(turn_deg[k]))
 
         pictures = animate_still(still, len(t_s), rate_hz=RATE_HZ, seed=100 + number, at=at)
-        found.append(read_pictures(engine, pictures, t_s, drawn.aop_deg + turn_deg))
+        found.append(read_course(engine, pictures, t_s, drawn.aop_deg + turn_deg))
     return found
 
 
-def phantoms(engine: Engine) -> list[Recorded]:
+def read_phantoms(engine: Engine) -> list[Recorded]:
     """Simulated recordings, whose speckle and shadows change as the head comes down."""
     found = []
     for uri in PHANTOMS:
@@ -201,7 +201,7 @@ def phantoms(engine: Engine) -> list[Recorded]:
             frames = list(source)
             truth = np.array([source.truth(frame.index).aop_deg for frame in frames])
         t_s = np.array([frame.pts_s for frame in frames])
-        found.append(read_pictures(engine, [frame.image for frame in frames], t_s, truth))
+        found.append(read_course(engine, [frame.image for frame in frames], t_s, truth))
     return found
 
 
@@ -269,7 +269,7 @@ def _spread(error: Series, half: Series) -> dict[str, float]:
     }
 
 
-def as_text(content: dict[str, Any]) -> str:
+def tracking_text(content: dict[str, Any]) -> str:
     """The figures as tables for people."""
     names = list(content["animated frames"])
     rows = [[name, *(_cell(content[kind].get(name)) for kind in KINDS)] for name in names]
@@ -309,7 +309,7 @@ def study_tracking(data: Path, out: Path, model: str | None) -> dict[str, Any]:
         console.print("animated frames")
         moving = animated(engine, data)
         console.print("phantoms")
-        shaped = phantoms(engine)
+        shaped = read_phantoms(engine)
         facts = {"model": engine.spec.name, "model_sha256": engine.spec.sha256}
     console.print("simulated courses")
     content: dict[str, Any] = {
@@ -329,7 +329,7 @@ def study_tracking(data: Path, out: Path, model: str | None) -> dict[str, Any]:
     }
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / f"{NAME}.json", {key: round_values(value) for key, value in written.items()})
-    write_atomic(out / f"{NAME}.md", f"{as_text(content)}\n{NOTICE}\n".encode())
+    write_atomic(out / f"{NAME}.md", f"{tracking_text(content)}\n{NOTICE}\n".encode())
     return content
 
 

@@ -43,7 +43,7 @@ class _Waiting:
     not_before_ns: int = 0
 
 
-class Backlog:
+class JobBacklog:
     """Recordings on their way to a worker; keeps the store to one result for each content.
 
     Args:

@@ -12,7 +12,7 @@ from engines.sharing import BorrowedEngine
 from stream.api.preprocessing import preprocessor_for
 from stream.app.run import SourceRun
 from stream.batch.content import stamp_of
-from stream.batch.summary import COMPLETE, FAILED, Course, Row, SummarySink, row_of, write_summary
+from stream.batch.summary import COMPLETE, FAILED, Row, SummaryCourse, SummarySink, row_of, write_summary
 from stream.common.clock import MonotonicClock
 from stream.common.durable import sync_folder
 from stream.common.errors import SourceDenied, SourceError, SourceNotFound, SourceUnavailable, SourceUnreadable
@@ -51,7 +51,7 @@ def is_final(error: PartumError) -> bool:
     return not isinstance(error.__cause__, OSError) or error.__cause__.errno is None
 
 
-def measure(
+def measure_job(
     job: Job,
     *,
     options: SessionOptions,
@@ -80,7 +80,7 @@ def measure(
     recording = job.recording
     options = replace(options, source=recording.source, out=job.folder)
     row: Row = {"state": COMPLETE}
-    course = Course()
+    course = SummaryCourse()
     with _warnings() as warned:
         try:
             _run(job, options, engine, threads, advance, row, course)
@@ -106,7 +106,7 @@ def _run(
     threads: int | None,
     advance: Callable[[int, int | None], None],
     row: Row,
-    course: Course,
+    course: SummaryCourse,
 ) -> None:
     """Runs it, and fills row and course; where an error ends it, with what was measured by then."""
     recording, clock = job.recording, MonotonicClock()

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import click
 
 from stream.app.signals import stopped_by_signals
-from stream.batch.backlog import Backlog
+from stream.batch.backlog import JobBacklog
 from stream.batch.finding import Finder
 from stream.batch.intake import SETTLE_S, InputIntake, WatchingIntake
 from stream.batch.reporting.page import write_page
 from stream.batch.reporting.progress import BatchProgress
-from stream.batch.reporting.tables import write_csv, write_parquet
+from stream.batch.reporting.tables import write_csv_summary, write_parquet
 from stream.batch.store import ResultStore
 from stream.batch.summary import COMPLETE
 from stream.batch.workers import Progress, Ready, WorkerPool, default_jobs
@@ -137,7 +137,7 @@ class Batch:
         self._intake, self._store, self._progress, self._session = intake, store, progress, session
         self._clock, self._jobs = clock, jobs
         self._goes_on = intake.is_endless
-        self.backlog = Backlog(
+        self.backlog = JobBacklog(
             store, progress, clock=clock, goes_on=self._goes_on, ended=intake.ended, published=published
         )
         self._stop = threading.Event()
@@ -173,7 +173,7 @@ class Batch:
         """
         start_ns = self._clock.now_ns()
         rows = self.rows
-        write_csv(self._store.folder, rows)
+        write_csv_summary(self._store.folder, rows)
         if missing := write_parquet(self._store.folder, rows):
             self._notes[missing] = None
         write_page(self._store, rows)

@@ -103,7 +103,7 @@ def row_of(
 
 
 @dataclass(slots=True)
-class Course:
+class SummaryCourse:
     """AoP over time in few points: seconds, value and bounds; None where there is none."""
 
     points: list[list[float | None]] = field(default_factory=list)
@@ -137,7 +137,7 @@ class SummarySink:
         note: words of the source that must be seen with the picture, or "".
     """
 
-    def __init__(self, folder: Path, course: Course, *, draws: bool, is_still: bool, note: str) -> None:
+    def __init__(self, folder: Path, course: SummaryCourse, *, draws: bool, is_still: bool, note: str) -> None:
         self._course = course
         self._folder, self._draws, self._is_still, self._note = folder, draws, is_still, note
         self._best: Measurement | None = None
@@ -201,7 +201,7 @@ def _score(measurement: Measurement) -> float:
     return (measurement.plane_probability or 0.0) * (quality or 0.0)
 
 
-def write_summary(folder: Path, row: Row, course: Course) -> None:
+def write_summary(folder: Path, row: Row, course: SummaryCourse) -> None:
     """Writes `summary.json`, by which a folder of results is known to be whole.
 
     Raises:

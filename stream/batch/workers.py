@@ -260,7 +260,7 @@ def work(connection: Connection[Any, Any], options: SessionOptions, threads: int
 def _worked(
     job: Job, connection: Connection[Any, Any], options: SessionOptions, engine: Any, threads: int, clock: Clock
 ) -> Measured | Failed:
-    from stream.batch.measuring import measure
+    from stream.batch.measuring import measure_job
 
     told_ns = 0
 
@@ -271,7 +271,7 @@ def _worked(
             connection.send(Progress(job, frames, total))
 
     try:
-        return Measured(job, measure(job, options=options, engine=engine, threads=threads, advance=advance))
+        return Measured(job, measure_job(job, options=options, engine=engine, threads=threads, advance=advance))
     except PartumError as error:
         return Failed(job, error)
     except Exception as error:  # noqa: BLE001 - the edge of a recording: it costs this one

@@ -37,6 +37,6 @@ class QueueIntake:
         """Its file stays until it was answered."""
 
 
-def key_of(recording: Recording) -> str:
+def recording_key(recording: Recording) -> str:
     """The key in the queue of a recording that this made."""
     return recording.path.rpartition("/")[2].removesuffix(".dcm")

@@ -19,7 +19,7 @@ from stream.common.clock import MonotonicClock
 from stream.common.errors import ExtraMissing, OptionError, OutputError
 from stream.measurement.protocols import check_orientation
 from stream.outputs.manifest import NOTICE
-from stream.receiver.intake import QueueIntake, key_of
+from stream.receiver.intake import QueueIntake, recording_key
 from stream.receiver.outbox import Outbox
 from stream.receiver.peers import Peer, check_title
 from stream.receiver.queue import ReceivedQueue
@@ -126,7 +126,7 @@ def _answerer(
     """What happens to a received object when its result is there: it is answered, or nothing more."""
 
     def published(recording: Recording, row: Row, folder: Path) -> None:
-        key = key_of(recording)
+        key = recording_key(recording)
         if outbox is not None and row["state"] == COMPLETE and row.get("measured"):
             outbox.add(key, folder)
             return

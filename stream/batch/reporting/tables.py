@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 CSV, PARQUET = "summary.csv", "summary.parquet"
 
 
-def write_csv(folder: Path, rows: Sequence[Row]) -> None:
+def write_csv_summary(folder: Path, rows: Sequence[Row]) -> None:
     """Writes the table; a value that does not exist is an empty cell.
 
     Raises:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from calibration.studies.anchored_symphysis import anchored_aop
-from calibration.studies.tracking import Recorded, as_text, judge, simulated
+from calibration.studies.tracking import Recorded, judge, simulated, tracking_text
 from stream.measurement.biometry import Landmarks
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def test_later_and_offline_values_are_righter_than_the_filters() -> None:
     spread = {"mean_absolute_deg": 0.7, "bias_deg": 0.1, "inside": 0.95}
     pushes = {"judged": 9, "true": 10, "found that are none": 0, "found at rest": 0, "hours at rest": 1.0}
     kinds = dict.fromkeys(("simulated courses", "animated frames", "phantoms"), table)
-    text = as_text({**kinds, "pushes": pushes | {"peak": spread, "difference": spread}})
+    text = tracking_text({**kinds, "pushes": pushes | {"peak": spread, "difference": spread}})
     assert "| filter |" in text
 
 

@@ -12,13 +12,13 @@ import pyarrow.parquet
 import pytest
 
 from engines.errors import InferenceError
-from stream.batch.backlog import MOST_CRASHES, Backlog
+from stream.batch.backlog import MOST_CRASHES, JobBacklog
 from stream.batch.finding import Finder
 from stream.batch.measuring import is_final
 from stream.batch.reporting.progress import BatchProgress
-from stream.batch.reporting.tables import write_csv, write_parquet
+from stream.batch.reporting.tables import write_csv_summary, write_parquet
 from stream.batch.store import ResultStore
-from stream.batch.summary import COLUMNS, Course, Row, write_summary
+from stream.batch.summary import COLUMNS, Row, SummaryCourse, write_summary
 from stream.batch.workers import Failed, Measured, WorkerLost
 from stream.common.clock import ManualClock
 from stream.common.errors import OptionError, OutputError, SourceTruncated, SourceUnavailable, SourceUnreadable
@@ -30,8 +30,8 @@ def store_in(folder: Path, *, resume: bool = True, **asked: Any) -> ResultStore:
     return ResultStore(folder, asked={**ASKED, **asked}, resume=resume)
 
 
-def backlog_of(store: ResultStore, clock: ManualClock, *, goes_on: bool = False) -> Backlog:
-    return Backlog(store, BatchProgress(clock=clock), clock=clock, goes_on=goes_on, ended=lambda recording: None)
+def backlog_of(store: ResultStore, clock: ManualClock, *, goes_on: bool = False) -> JobBacklog:
+    return JobBacklog(store, BatchProgress(clock=clock), clock=clock, goes_on=goes_on, ended=lambda recording: None)
 
 
 def files(folder: Path, **contents: str) -> list[str]:
@@ -50,11 +50,11 @@ def measured(job: Any, **facts: Any) -> Measured:
         "measured_share": 0.6667,
         **facts,
     }
-    write_summary(job.folder, row, Course())
+    write_summary(job.folder, row, SummaryCourse())
     return Measured(job, row)
 
 
-def jobs_of(backlog: Backlog) -> list[Any]:
+def jobs_of(backlog: JobBacklog) -> list[Any]:
     found = []
     while job := backlog.next_job():
         found.append(job)
@@ -178,7 +178,7 @@ def test_a_full_disk_ends_a_batch_and_is_waited_for_by_one_that_watches(tmp_path
 
 def test_the_tables_hold_the_same_with_types(tmp_path: Path) -> None:
     rows: list[Row] = [{"source": "a\udcff.mp4", "state": "complete", "frames": 3, "aop_deg": 120.5}, {"source": "b"}]
-    write_csv(tmp_path, rows)
+    write_csv_summary(tmp_path, rows)
     assert write_parquet(tmp_path, rows) == ""
     with (tmp_path / "summary.csv").open(encoding="utf-8", newline="") as file:
         first, second = csv.DictReader(file)
