@@ -27,7 +27,7 @@ from stream.sources.demo import DEMO_CLIP
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SETS = {"3 s": (72, 6), "14 s": (336, 3)}
+SETS = {"3 s": (72, 20), "14 s": (336, 8)}
 """Frames of a recording, and how many recordings, by their length."""
 
 
