@@ -24,7 +24,7 @@ from stream.outputs.recorder import Recorder
 from stream.outputs.results_folder import prepare_folder
 from stream.outputs.run_log import begin_log, seal_log
 from stream.outputs.smoothed_table import SmoothedTable
-from stream.outputs.tables import CsvTable, JsonLinesTable
+from stream.outputs.tables import RecordTables
 from stream.outputs.web.board import Board
 from stream.outputs.web.state import display_state
 from stream.pipeline.pipeline import Pipeline
@@ -198,8 +198,7 @@ class SourceRun:
         options, info, out = self.options, self.source.info, self.out
         note = "  ".join(word for word in (info.note, self.engine.spec.warning) if word)
         title = f"{options.name}, {options.protocol}"
-        yield lambda: JsonLinesTable(out / "measurements.jsonl")
-        yield lambda: CsvTable(out / "measurements.csv")
+        yield lambda: RecordTables(out)
         if options.smooth:
             yield lambda: SmoothedTable(out / "smoothed.csv", noise=options.noise or AOP_NOISE_DEG)
         if not options.tables_only and not options.stills:

@@ -10,10 +10,12 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from engines.closing import close_after, close_all
 from stream.common.atomic_file import write_error
 from stream.pipeline.record_fields import flatten, record_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from stream.pipeline.record import Measurement
@@ -73,7 +75,11 @@ class JsonLinesTable:
         self._lines = LineWriter(path)
 
     def write(self, measurement: Measurement) -> None:
-        self._lines.add(json.dumps(record_of(measurement), allow_nan=False) + "\n")
+        self.add(record_of(measurement))
+
+    def add(self, record: Mapping[str, object]) -> None:
+        """Writes a record that was made already."""
+        self._lines.add(json.dumps(record, allow_nan=False) + "\n")
 
     def close(self) -> None:
         self._lines.close()
@@ -87,14 +93,38 @@ class CsvTable:
         self._has_header = False
 
     def write(self, measurement: Measurement) -> None:
-        row = flatten(record_of(measurement))
+        self.add(record_of(measurement))
+
+    def add(self, record: Mapping[str, object]) -> None:
+        """Writes a record that was made already."""
+        row = flatten(record)
         text = io.StringIO()
-        writer = csv.DictWriter(text, list(row), lineterminator="\n")
+        writer = csv.writer(text, lineterminator="\n")
         if not self._has_header:
-            writer.writeheader()
+            writer.writerow(row)
             self._has_header = True
-        writer.writerow(row)
+        writer.writerow(row.values())
         self._lines.add(text.getvalue())
 
     def close(self) -> None:
         self._lines.close()
+
+
+class RecordTables:
+    """`measurements.jsonl` and `measurements.csv` in a folder, of one record for each frame."""
+
+    def __init__(self, folder: Path) -> None:
+        self._lines = JsonLinesTable(folder / "measurements.jsonl")
+        try:
+            self._columns = CsvTable(folder / "measurements.csv")
+        except BaseException as error:
+            close_after(error, self._lines.close)
+            raise
+
+    def write(self, measurement: Measurement) -> None:
+        record = record_of(measurement)
+        self._lines.add(record)
+        self._columns.add(record)
+
+    def close(self) -> None:
+        close_all(self._lines.close, self._columns.close)

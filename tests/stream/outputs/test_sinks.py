@@ -86,6 +86,18 @@ def test_a_film_that_cannot_be_encoded_is_told_and_taken_away(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_both_tables_together_are_those_of_each_alone(measurements: list[Measurement], tmp_path: Path) -> None:
+    names = {"measurements.jsonl": tables.JsonLinesTable, "measurements.csv": tables.CsvTable}
+    both = tables.RecordTables(tmp_path)
+    for name, make in names.items():
+        with closing(make(tmp_path / f"alone-{name}")) as alone:
+            write_all(alone, measurements)
+    with closing(both):
+        write_all(both, measurements)
+    for name in names:
+        assert (tmp_path / name).read_bytes() == (tmp_path / f"alone-{name}").read_bytes()
+
+
 @pytest.mark.parametrize("sink", [tables.JsonLinesTable, tables.CsvTable])
 def test_a_full_disk_leaves_whole_lines(
     measurements: list[Measurement], tmp_path: Path, sink: type[tables.JsonLinesTable | tables.CsvTable]
