@@ -13,6 +13,7 @@ from result_files import PROTOCOLS, RESULTS, paragraph, read, results, source, t
 from speed_tables import (
     batch,
     engines_speed,
+    limited_results,
     live_ages,
     parts_speed,
     peers_speed,
@@ -290,6 +291,7 @@ def blocks() -> dict[str, Callable[[], str]]:
         gpu_headline,
         stream_speed,
         stream_limits,
+        limited_results,
         stream_costs,
         peers_speed,
         live_ages,

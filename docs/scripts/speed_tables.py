@@ -8,6 +8,8 @@ from result_files import PROTOCOLS, RESULTS, paragraph, read, results, source, t
 
 KINDS = {"": "VNNI"} | ({"_avx2": "AVX2"} if (RESULTS / "stream_asap_avx2.json").exists() else {})
 """Of results that exist for two kinds of processor: the ending of the file's name, and the instructions."""
+KEPT_TO = "OV_CPU_MAX_ISA=AVX2 ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2"
+"""What keeps OpenVINO, oneDNN and torch to AVX2; in front of a command."""
 
 
 def parts_speed() -> str:
@@ -91,6 +93,15 @@ def stream_limits() -> str:
         "frames/s",
     )
     return table(head, rows)
+
+
+def limited_results() -> str:
+    """The result files of runs that were kept to an older processor's instructions, with their commands."""
+    rows = [
+        (f"`{path.name}`", f"the command of `{path.name.replace('_avx2', '')}`, with that `--out`, behind `{KEPT_TO}`")
+        for path in sorted(RESULTS.glob("*_avx2.json"))
+    ]
+    return table(("file", "command"), rows) if rows else "There are none yet."
 
 
 def stream_costs() -> str:
