@@ -87,15 +87,13 @@ def test_a_film_that_cannot_be_encoded_is_told_and_taken_away(
 
 
 def test_both_tables_together_are_those_of_each_alone(measurements: list[Measurement], tmp_path: Path) -> None:
-    names = {"measurements.jsonl": tables.JsonLinesTable, "measurements.csv": tables.CsvTable}
-    both = tables.RecordTables(tmp_path)
-    for name, make in names.items():
-        with closing(make(tmp_path / f"alone-{name}")) as alone:
-            write_all(alone, measurements)
-    with closing(both):
-        write_all(both, measurements)
-    for name in names:
-        assert (tmp_path / name).read_bytes() == (tmp_path / f"alone-{name}").read_bytes()
+    lines, columns = tables.JsonLinesTable(tmp_path / "alone.jsonl"), tables.CsvTable(tmp_path / "alone.csv")
+    with closing(lines), closing(columns), closing(tables.RecordTables(tmp_path)) as both:
+        for measurement in measurements:
+            for table in (lines, columns, both):
+                table.write(measurement)
+    for name in ("jsonl", "csv"):
+        assert (tmp_path / f"measurements.{name}").read_bytes() == (tmp_path / f"alone.{name}").read_bytes()
 
 
 @pytest.mark.parametrize("sink", [tables.JsonLinesTable, tables.CsvTable])
