@@ -86,11 +86,13 @@ class Proxy:
         return getattr(self._real, name)
 
 
+def break_request(engine: Any, at: int) -> None:
+    request, frame = engine._free.get_nowait()
+    engine._free.put((Proxy(request, infer=FailsAt(request.infer, at)), frame))
+
+
 BROKEN: dict[str, Callable[[Any, int], None]] = {
-    "openvino": lambda engine, at: (
-        (request := engine._free.get_nowait())
-        and engine._free.put((Proxy(request[0], infer=FailsAt(request[0].infer, at)), request[1]))
-    ),
+    "openvino": break_request,
     "onnxruntime": lambda engine, at: setattr(
         engine, "_session", Proxy(engine._session, run=FailsAt(engine._session.run, at))
     ),
