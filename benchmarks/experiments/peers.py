@@ -33,6 +33,7 @@ from engines.registry import DEFAULT_MODEL, load_engine
 from engines.sharing import BorrowedEngine
 from stream.common.clock import MonotonicClock
 from stream.common.opencv_threads import one_opencv_thread
+from stream.inference.engine_trial import load_judged_engine
 from stream.measurement.protocols import PROTOCOLS, measure
 from stream.phantom.source import PhantomSource
 
@@ -141,7 +142,7 @@ def _loops(clip: Path, frames: int, paper_frames: int) -> dict[str, Callable[[],
     paper, paper_side = _paper_network()
     torch_engine = load_engine(DEFAULT_MODEL, "torch")
     onnx_engine = load_engine(DEFAULT_MODEL, "onnxruntime")
-    ours = load_engine(throughput=True)
+    ours = load_judged_engine(throughput=True, labels=True)
     side = torch_engine.spec.height
 
     def through(engine: Any) -> Segment:

@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+from engines.selection.machine import this_machine
+
 RESULTS = Path(__file__).parent.parent / "results"
 ISA_LIMITS = ("OV_CPU_MAX_ISA", "ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY")
 """Variables of the environment that keep OpenVINO's own kernels, oneDNN (in OpenVINO and torch) and torch's own kernels
@@ -94,15 +96,7 @@ def _gpu() -> str | None:
 def _instructions() -> dict[str, object]:
     """Whether the processor multiplies bytes in one step (VNNI), and what keeps the runtimes to fewer instructions."""
     limits = {name: os.environ[name] for name in ISA_LIMITS if name in os.environ}
-    return {"vnni": bool(_flags() & {"avx512_vnni", "avx_vnni"}), "limited_to": limits}
-
-
-def _flags() -> set[str]:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return set()
-    return next((set(line.partition(":")[2].split()) for line in lines if line.startswith("flags")), set())
+    return {"vnni": not {"avx512_vnni", "avx_vnni"}.isdisjoint(this_machine().instructions), "limited_to": limits}
 
 
 def _first_line(path: Path) -> str | None:
