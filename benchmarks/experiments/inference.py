@@ -123,16 +123,19 @@ def _engines(options: BenchOptions) -> tuple[dict[str, Engine], dict[str, Path],
         models = [options.model or default_model(backend)]
         if options.model is None and models[0] != DEFAULT_MODEL:
             models.append(DEFAULT_MODEL)
+        errors: list[EngineError] = []
         for model in models:
             try:
                 engine = load_engine(model, backend, device=options.device, threads=options.threads)
-            except EngineError as error:
-                if options.backends:
-                    raise
-                left_out[backend] = str(error)
-                break
+            except EngineError as error:  # an INT8 model may be wrong on this CPU where the float one is not
+                errors.append(error)
+                continue
             found[engine.name] = engine
             models_of[engine.name] = Path(model)
+        if errors:
+            left_out[backend] = "; ".join(dict.fromkeys(map(str, errors)))
+        if options.backends and len(errors) == len(models):
+            raise errors[0]
     if not found:
         raise EngineError(f"no engine can run here: {'; '.join(left_out.values())}")
     return found, models_of, left_out
