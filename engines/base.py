@@ -221,6 +221,26 @@ class Prediction:
             if name in given:
                 array[chosen] = given[name]
 
+    def mirrored(self, images: NDArray[np.uint8]) -> Self:
+        """What these answers are of, seen in a mirror: answers to the mirrored images, as answers to `images`.
+
+        Convention: x becomes `width - 1 - x`, the cosine of a direction and the orientation's log odds change sign.
+
+        Args:
+            images: (B, 1, H, W), each the mirror image of one that was answered.
+        """
+        turned = {name: array.copy() for name, array in self.arrays.items()}
+        for name, array in turned.items():
+            if name == "ps_axis":
+                is_read = array.any(axis=2)  # where there was nothing to look at all is 0, and stays so
+                array[..., 0] *= -1
+                array[..., 2:6:2] = np.where(is_read[..., None], images.shape[-1] - 1 - array[..., 2:6:2], 0)
+            elif name == "normal_logit":
+                turned[name] = -array
+            elif array.ndim > 1:
+                turned[name] = np.ascontiguousarray(array[..., ::-1])
+        return type(self)(**turned, images=images, engine=self.engine)
+
     @property
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All outputs, by name: one row for each image."""

@@ -32,11 +32,9 @@ if TYPE_CHECKING:
     from engines.selection.choice import Choice, Trial
 
 WEIGHTS = Path(__file__).parent / "weights"
-DEFAULT_MODEL = WEIGHTS / "psfh_unet.onnx"
+DEFAULT_MODEL = WEIGHTS / "psfh_lite0.onnx"
 """The model that ships with the package, in float32: what engines of every precision are made from."""
-DEFAULT_INT8_MODEL = WEIGHTS / "psfh_unet.int8.onnx"
-"""The same model quantised, for CPUs: unsigned activations with zero points."""
-DEFAULT_SIGNED_MODEL = WEIGHTS / "psfh_unet.int8-signed.onnx"
+DEFAULT_INT8_MODEL = WEIGHTS / "psfh_lite0.int8.onnx"
 """The same model quantised with signed, symmetric activations, which TensorRT takes and every other runtime too."""
 
 AUTO, TENSORRT = "auto", "tensorrt"

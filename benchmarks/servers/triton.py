@@ -1,7 +1,7 @@
 """Throughput and latency of a model on a Triton server, by Triton's own client: so many streams at once, closed loop.
 
     tritonserver --model-repository repository
-    python -m benchmarks.servers.triton triton://127.0.0.1:8001/psfh_unet
+    python -m benchmarks.servers.triton triton://127.0.0.1:8001/psfh_lite0
 
 Writes `results/triton.json`. Each stream sends a frame, waits for its answer and sends the next. What the server says
 of itself over the same time stands beside it: the mean batch that it made of waiting frames, and where time went.

@@ -31,7 +31,7 @@ from stream.app.options.values import FileOrName, Folder
 @click.option(
     "--network",
     type=FileOrName("calibration/learning/configs"),
-    default="lite0.toml",
+    default="default.toml",
     show_default=True,
     help="Configuration of the mask network.",
 )

@@ -32,9 +32,9 @@ from stream.app.options.values import FilePath, Folder, OneOf, Whole
 @click.option(
     "--activations",
     type=OneOf(["signed", "unsigned"]),
-    default="signed",
+    default="unsigned",
     show_default=True,
-    help="signed runs everywhere, TensorRT too; unsigned is finer, for CPUs.",
+    help="unsigned is finer, and right on CPUs without VNNI; TensorRT's build makes signed ones of it.",
 )
 @click.option("--force", is_flag=True, help="Write a refused model all the same; every output will say so.")
 def quantize_command(

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 @command(
     "train",
-    help="Train the network that CONFIG describes: a TOML file, or the name of one that ships, as lite0.toml.",
-    examples=("partum train lite0.toml --data DATA", "partum train mine.toml --data DATA -o runs/mine"),
+    help="Train the network that CONFIG describes: a TOML file, or the name of one that ships, as default.toml.",
+    examples=("partum train default.toml --data DATA", "partum train mine.toml --data DATA -o runs/mine"),
 )
 @click.argument("config", type=FileOrName("calibration/learning/configs"))
 @click.option(

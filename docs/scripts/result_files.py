@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
+REPOSITORY = Path(__file__).resolve().parents[2]
+RESULTS = REPOSITORY / "benchmarks" / "results"
+WEIGHTS = REPOSITORY / "engines" / "weights"
 LINK = "{results}"
 PROTOCOLS = ("robust", "iugc2024", "fhps2023")
 
@@ -21,6 +23,12 @@ def read(name: str) -> Any:
 
 def results(name: str) -> Any:
     return read(name)["results"]
+
+
+def quantisation_report() -> Any:
+    """What `partum quantize` left beside the quantised model that ships."""
+    (path,) = WEIGHTS.glob("*.int8.json")
+    return json.loads(path.read_text())
 
 
 def source(name: str) -> str:

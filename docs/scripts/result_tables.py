@@ -6,10 +6,10 @@ folder of the result files, as seen from the document.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gpu_tables import gpu_headline, gpu_speed
-from result_files import PROTOCOLS, RESULTS, paragraph, read, results, source, table
+from result_files import PROTOCOLS, RESULTS, paragraph, quantisation_report, read, results, source, table
 from speed_tables import (
     batch,
     engines_speed,
@@ -31,29 +31,29 @@ def of_errors(errors: dict[str, float]) -> str:
 
 
 def headline() -> str:
-    """The five rows of the README."""
+    """The rows of the README."""
     folds, asap, paced = read("cross_validation"), results("stream_asap"), results("stream_30hz")
-    bands = folds.get("axis of both", folds["axis of the mask"])["errors"]
-    errors, dice = bands["all"], {part: of["dice"] for part, of in folds["masks"].items()}
+    bands = folds["axis of both"]["errors"]
+    errors, dice, gate = bands["all"], {part: of["dice"] for part, of in folds["masks"].items()}, folds["gate"]
     engine = read("bench_model")["engines"]["openvino int8 CPU"]
     latency = paced["latency_ms"]
-    judged = f"{errors['frames']} frames of other groups, {len(folds['folds'])} of 5 folds"
-    val = read("psfhs_val")
     return table(
         ("what", "value", "from"),
         [
             (
-                "the model that ships, before its last training step, which takes in these frames too: AoP error by"
-                " `fhps2023` on PSFHS val, which shares patients with train: mean / median / 95th percentile; Dice of"
-                " PS, FH",
-                f"{of_errors(_aop_error(val, 'fhps2023'))} degrees; {_dice(val['overall'], 'ps')},"
-                f" {_dice(val['overall'], 'fh')}",
-                source("psfhs_val"),
+                f"AoP error by `fhps2023`, out of fold, {errors['frames']} frames in {errors['groups']} groups: mean /"
+                " median / 95th percentile",
+                f"{of_errors(errors)} degrees; {bands['>=140']['mean']:.1f} on average where AoP is 140 and more",
+                source("cross_validation"),
             ),
             (
-                f"the networks that will follow it, likewise, but on {judged}",
-                f"{of_errors(errors)} degrees, {bands['>=140']['mean']:.1f} on average where AoP is 140 and more;"
-                f" {dice['ps']:.3f}, {dice['fh']:.3f}",
+                "Dice of PS, of FH, of both as one, likewise",
+                ", ".join(f"{dice[part]:.3f}" for part in ("ps", "fh", "all")),
+                source("cross_validation"),
+            ),
+            (
+                "frames that pass the plane gate, likewise: PSFHS; the same with the PS filled with tissue",
+                f"{_percent(gate['psfhs'])}; {_percent(gate['PS filled with tissue'])}",
                 source("cross_validation"),
             ),
             (
@@ -75,74 +75,57 @@ def headline() -> str:
     )
 
 
+def _percent(kind: dict[str, float]) -> str:
+    return f"{kind['pass and measured']:.1%}"
+
+
 def cross_validation() -> str:
     """All tables of the study, as its command wrote them."""
     text = (RESULTS / "cross_validation.md").read_text().strip()
     return text.removesuffix("Research use only, not a medical device.").strip()
 
 
-def validation_dice() -> str:
-    found = read("psfhs_val")
-    parts = {"all": found["overall"]} | {f"look {name}": part for name, part in found["by_look"].items()}
-    return table(
-        ("PSFHS val", "frames", "Dice PS", "Dice FH", "Dice of both as one"),
-        [
-            (name, str(part["frames"]), *(_dice(part, region) for region in ("ps", "fh", "all")))
-            for name, part in parts.items()
-        ],
+def out_of_fold() -> str:
+    """The figures of the model card: errors by band, masks, plane gate."""
+    folds = read("cross_validation")
+    rows = [
+        (band, str(of["frames"]), of_errors(of), f"{of['bias']:+.1f}")
+        for band, of in folds["axis of both"]["errors"].items()
+    ]
+    errors = table(("drawn AoP", "frames", "AoP error, degrees: mean / median / p95", "bias"), rows)
+    regions = {"ps": "PS", "fh": "FH", "all": "both as one"}
+    dice = ", ".join(f"{regions[part]} {of['dice']:.3f}" for part, of in folds["masks"].items())
+    gate = "; ".join(f"{kind} {_percent(of)}" for kind, of in folds["gate"].items() if isinstance(of, dict))
+    text = f"Dice: {dice}. Frames that pass the plane gate and are measured: {gate} ({source('cross_validation')})."
+    return f"{errors}\n\n{paragraph(text)}"
+
+
+def quantisation() -> str:
+    """What INT8 changes, from the report beside the quantised model."""
+    found = quantisation_report()["acceptance"]
+    rows = [
+        (f"`{protocol}`", *(f"{found['aop_delta_deg'][protocol][statistic]:.2f}" for statistic in ("mean", "p95")))
+        for protocol in PROTOCOLS
+    ]
+    text = (
+        f"Dice of PS {found['dice']['ps']:.3f}, of FH {found['dice']['fh']:.3f}; {found['plane_flips']:.1%} of the"
+        f" {found['frames']} frames change their plane verdict."
     )
-
-
-def _dice(part: dict[str, Any], region: str) -> str:
-    return f"{part['segmentation'][region]['dice']['mean']:.3f}"
-
-
-def _aop_error(found: dict[str, Any], protocol: str) -> dict[str, float]:
-    error: dict[str, float] = found["overall"]["protocols"][protocol]["ungated"]["aop_deg"]["absolute_error"]
-    return error
-
-
-def validation_angles() -> str:
-    found = read("psfhs_val")
-    rows = []
-    for protocol in PROTOCOLS:
-        error = _aop_error(found, protocol)
-        numbers = [f"{error[statistic]:.1f}" for statistic in ("mean", "median", "p95")]
-        measured = found["overall"]["protocols"][protocol]["ungated"]["measured"]
-        rows.append((f"`{protocol}`", *numbers, f"{measured} of {found['overall']['frames']}"))
-    head = ("absolute AoP error, degrees", "mean", "median", "95th percentile", "frames measured")
-    return table(head, rows)
-
-
-def validation_int8() -> str:
-    found = read("psfhs_val_int8")
-    dice = f"Dice PS {_dice(found['overall'], 'ps')}, FH {_dice(found['overall'], 'fh')}"
-    errors = of_errors(_aop_error(found, "robust"))
-    return paragraph(
-        f"The same model in INT8: {dice}; AoP error by `robust` {errors} degrees ({source('psfhs_val_int8')})."
-    )
+    return f"{table(('AoP by', 'changes by, degrees: mean', '95th percentile'), rows)}\n\n{paragraph(text)}"
 
 
 def simulated_recordings() -> str:
-    found = results("accuracy")["simulated_recordings"].values()
+    found = results("simulated")["recordings"].values()
     bias = [each["aop_bias_deg"] for each in found]
-    covered = [100 * each["interval_coverage"] for each in found]
+    covered = {
+        name: [100 * each[f"{name}_coverage"] for each in found if each[f"{name}_coverage"] is not None]
+        for name in ("repeatability", "absolute")
+    }
+    shares = [f"the {name} interval in {min(each):.0f} to {max(each):.0f} %" for name, each in covered.items() if each]
     return paragraph(
         f"On {len(bias)} simulated recordings the tracked AoP is off by {min(bias):+.1f} to {max(bias):+.1f} degrees"
-        f" on average, and its 95 % interval holds the true value in {min(covered):.0f} to {max(covered):.0f} % of"
-        f" frames: the interval does not know the bias of the network ({source('accuracy')})."
+        f" on average. The true value lies within {', and within '.join(shares)} of frames ({source('simulated')})."
     )
-
-
-def plane_gate() -> str:
-    found = results("accuracy")
-    rows = [
-        (kind, str(of["frames"]), str(of["called_standard"]), str(of["measured"]))
-        for kind, of in found["plane_gate_on_held_out_frames"].items()
-    ]
-    auc = f"AUC of the plane logit on the labelled planes among them: {found['plane_auc_on_held_out_planes']:.2f}."
-    head = ("held-out frames, each alone", "frames", "called standard", "measured")
-    return f"{table(head, rows)}\n\n{auc}"
 
 
 def protocol_differences() -> str:
@@ -280,11 +263,9 @@ def blocks() -> dict[str, Callable[[], str]]:
     made = (
         headline,
         cross_validation,
-        validation_dice,
-        validation_angles,
-        validation_int8,
+        out_of_fold,
+        quantisation,
         simulated_recordings,
-        plane_gate,
         parts_speed,
         engines_speed,
         gpu_speed,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 SCHEME = "triton"
 DEFAULT_PORT = 8001
-EXAMPLE = "triton://gpu-server:8001/psfh_unet?timeout=1&patience=10"
+EXAMPLE = "triton://gpu-server:8001/psfh_lite0?timeout=1&patience=10"
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
 
 _log = logging.getLogger(__name__)

@@ -82,7 +82,7 @@ class Variant:
     """One way to run a model on this CPU.
 
     Attributes:
-        name: `openvino bf16 psfh_unet.onnx`, by which it is known in the file.
+        name: `openvino bf16 psfh_lite0.onnx`, by which it is known in the file.
         backend: that runs it.
         file: the model.
         hint: the precision its back-end is asked for; None leaves that to it.

@@ -97,14 +97,30 @@ def letterbox_for(frame: Frame, spec: ModelSpec) -> Letterbox:
 def infer_frame(engine: Engine, frame: Frame) -> tuple[Letterbox, Prediction]:
     """The engine's answer to one frame, a batch of one, and how the frame was fitted in.
 
+    A standard plane that the network calls mirrored is asked for again the normal way round, so that a picture and its
+    mirror image are measured alike. Mirrored displays are rare, and cost the network twice.
+
     Raises:
         InferenceError: the engine failed, or answered something else.
     """
     letterbox = letterbox_for(frame, engine.spec)
     images = letterbox.apply(frame.image)[None, None]
+    prediction = _infer(engine, images)
+    if _looks_mirrored(prediction) and prediction.plane_logit[0] >= engine.spec.plane_logit_threshold:
+        turned = _infer(engine, np.ascontiguousarray(images[..., ::-1]))
+        if not _looks_mirrored(turned):
+            prediction = turned.mirrored(images)
+    return letterbox, prediction
+
+
+def _infer(engine: Engine, images: NDArray[np.uint8]) -> Prediction:
     prediction = engine.infer(images)
     check_answer(prediction, images, engine=engine.name)
-    return letterbox, prediction
+    return prediction
+
+
+def _looks_mirrored(prediction: Prediction) -> bool:
+    return prediction.normal_logit is not None and bool(prediction.normal_logit[0] < 0)
 
 
 @lru_cache(maxsize=8)

@@ -18,7 +18,7 @@ from engines.backends.openvino import OpenVinoEngine
 from engines.backends.torch import TorchEngine
 from engines.errors import EngineUnavailable, ModelMismatch
 from engines.onnx.model_file import read_model_file
-from engines.registry import DEFAULT_INT8_MODEL, DEFAULT_MODEL, DEFAULT_SIGNED_MODEL, load_runtime
+from engines.registry import DEFAULT_INT8_MODEL, DEFAULT_MODEL, load_runtime
 from stream.common.errors import OptionError
 from tests.conftest import REPOSITORY
 
@@ -78,16 +78,14 @@ def test_a_hint_that_is_passed_over_in_silence_is_found_out(monkeypatch: pytest.
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "precision", "runs"),
-    [(DEFAULT_MODEL, "fp32", "fp32"), (DEFAULT_INT8_MODEL, "fp32", "int8"), (DEFAULT_SIGNED_MODEL, None, "int8")],
+    [(DEFAULT_MODEL, "fp32", "fp32"), (DEFAULT_INT8_MODEL, "fp32", "int8")],
 )
 def test_openvino_says_what_it_compiled(model: Path, precision: Any, runs: str) -> None:
     with OpenVinoEngine(read_model_file(model), precision=precision) as engine:
         assert (engine.description.precision, engine.name) == (runs, f"openvino {runs} CPU")
 
 
-@pytest.mark.parametrize(
-    ("model", "runs"), [(DEFAULT_MODEL, "fp32"), (DEFAULT_INT8_MODEL, "int8"), (DEFAULT_SIGNED_MODEL, "int8")]
-)
+@pytest.mark.parametrize(("model", "runs"), [(DEFAULT_MODEL, "fp32"), (DEFAULT_INT8_MODEL, "int8")])
 def test_onnx_runtime_says_what_it_made_of_the_graph(model: Path, runs: str) -> None:
     with load_runtime(read_model_file(model), "onnxruntime") as engine:
         assert (engine.description.precision, engine.name) == (runs, f"onnxruntime {runs} CPU")
@@ -116,7 +114,7 @@ def test_torch_that_computes_in_another_type_is_refused(monkeypatch: pytest.Monk
     with pytest.raises(EngineUnavailable, match="fp32 was asked for, but it runs bf16"):
         TorchEngine(read_model_file(DEFAULT_MODEL))
     monkeypatch.undo()
-    with pytest.raises(ModelMismatch, match="runs float32 models, and psfh_unet is int8") as caught:
+    with pytest.raises(ModelMismatch, match="runs float32 models, and psfh_lite0 is int8") as caught:
         load_runtime(read_model_file(DEFAULT_INT8_MODEL), "torch")
     assert len(str(caught.value)) < 200
 
@@ -182,7 +180,7 @@ def test_models_of_others_beside_an_int8_one_are_passed_over(few_frames: None, t
 @pytest.mark.slow
 def test_a_reference_that_is_not_the_models_is_named(few_frames: None, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="was made from"):
-        run_build(BuildRequest(model=DEFAULT_INT8_MODEL, backend="openvino", reference=DEFAULT_SIGNED_MODEL))
+        run_build(BuildRequest(model=DEFAULT_INT8_MODEL, backend="openvino", reference=DEFAULT_INT8_MODEL))
     (tmp_path / "x.onnx").write_bytes(b"somebody else's")
     with pytest.raises(ModelMismatch, match=r"x\.onnx"):
         run_build(BuildRequest(model=DEFAULT_INT8_MODEL, backend="openvino", reference=tmp_path / "x.onnx"))

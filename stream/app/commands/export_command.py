@@ -37,7 +37,7 @@ class GpuNumbers(click.ParamType[tuple[int, ...]]):
     examples=(
         "partum export runs/mine/best.pt -o model.onnx",
         "partum export model.onnx --triton repository --instances 2",
-        "partum export ~/.cache/partum/engines/psfh_unet-fp16-0123456789abcdef.engine --triton repository",
+        "partum export ~/.cache/partum/engines/psfh_lite0-fp16-0123456789abcdef.engine --triton repository",
     ),
 )
 @click.argument("source", type=FilePath(path_type=Path))

@@ -236,7 +236,7 @@ def test_runs_are_named_and_hold_out_their_fold() -> None:
 
 def test_what_ships_learns_from_all_frames_by_the_same_recipe() -> None:
     assert [run.name for run in find_runs(["mask-all", "refinement-all"])] == ["mask-all", "refinement-all"]
-    recipe = load_config("lite0.toml")
+    recipe = load_config("default.toml")
     config = held_out(recipe, None)
     assert not any(source.folds for source in config.train)
     assert [source.path for source in config.validation] == ["phantom:"]

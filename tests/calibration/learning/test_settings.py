@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, fields, is_dataclass, replace
+from dataclasses import asdict, is_dataclass, replace
 from inspect import signature
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
@@ -78,32 +78,10 @@ def test_the_papers_configuration_is_the_papers() -> None:
     assert config.late_classification.epoch > 0
 
 
-def test_the_longer_configuration_changes_the_course_alone() -> None:
-    default, longer = load_config("default.toml"), load_config("longer.toml")
-    course = ("seed", "early_epochs", "epochs", "learning_rate", "warm_up_steps")
-    assert replace(longer, **{name: getattr(default, name) for name in course}) == default
-
-
-def test_the_final_configuration_goes_on_from_the_default_one() -> None:
-    default, milder, final = (load_config(f"{name}.toml") for name in ("default", "milder", "final"))
-    assert final.network == milder.network == default.network
-    assert final.augmentation == milder.augmentation
-    for entry in fields(milder.augmentation):
-        effect, before = (getattr(config.augmentation, entry.name) for config in (milder, default))
-        if isinstance(effect, Effect):
-            assert replace(effect, p=0) == replace(before, p=0)
-            assert effect.p in (before.p, pytest.approx(before.p / 2, abs=0.006))
-    assert {source.path for source in final.train} == {source.path for source in default.train}
-    assert [source.split for source in final.train if source.path == "psfhs"] == [""]
-    assert not [source for source in final.validation if source.path == "psfhs"]
-    kept_out = [source for source in default.validation if source.path != "psfhs"]
-    assert list(final.validation) == kept_out  # what is said of the plane gate holds for both
-
-
 def test_a_file_may_extend_a_shipped_one(tmp_path: Path) -> None:
     mine = load_config(written(tmp_path, 'extends = "default.toml"\nseed = 99\n'))
     assert mine == replace(load_config("default.toml"), seed=99)
-    shipped = "default.toml, final.toml, lite0.toml, longer.toml, milder.toml, paper.toml"
+    shipped = "default.toml, paper.toml"
     with pytest.raises(ConfigError, match=rf"extends: 'mine.toml' is none of {shipped}"):
         load_config(written(tmp_path, 'extends = "mine.toml"\n'))
 
@@ -189,7 +167,7 @@ def test_a_network_that_is_no_table_is_named(tmp_path: Path) -> None:
 def test_a_missing_file_is_named_and_never_replaced_by_a_shipped_one(tmp_path: Path) -> None:
     with pytest.raises(
         ConfigError,
-        match=r"nosuch\.toml: no such file; .*default.*final.*lite0.*longer.*milder.*paper\.toml",
+        match=r"nosuch\.toml: no such file; .*default.*paper\.toml",
     ):
         load_config("nosuch.toml")
     with pytest.raises(ConfigError, match="no such file"):

@@ -20,7 +20,7 @@ from engines.errors import ModelMismatch
 from engines.onnx.export import export_checkpoint
 from engines.onnx.model_file import read_model_file
 from engines.onnx.training_frames import find_training_frames, read_signatures, write_training_frames
-from engines.registry import DEFAULT_INT8_MODEL, DEFAULT_MODEL, DEFAULT_SIGNED_MODEL, WEIGHTS, load_engine
+from engines.registry import DEFAULT_INT8_MODEL, DEFAULT_MODEL, WEIGHTS, load_engine
 from tests.samples.training_data import SIDE, make_data, small_config, write_masks, write_pictures
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def test_the_file_is_of_one_model_and_of_int8_ones_made_from_it(model: Path, tmp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", [DEFAULT_MODEL, DEFAULT_INT8_MODEL, DEFAULT_SIGNED_MODEL], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [DEFAULT_MODEL, DEFAULT_INT8_MODEL], ids=lambda path: path.name)
 def test_the_models_that_ship_say_what_they_were_trained_on(path: Path) -> None:
     found = find_training_frames(read_model_file(path).spec, WEIGHTS)
     assert found is not None

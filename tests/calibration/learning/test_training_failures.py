@@ -87,6 +87,6 @@ def test_a_fold_that_diverges_does_not_keep_the_others_from_their_end(
     monkeypatch.setattr(folds, "train", train)
     runs = [FoldRun("mask", fold) for fold in range(4)]
     with pytest.raises(TrainingError, match=r"mask-1 did not end \(and so mask-3\): step 7: the loss is nan; lower"):
-        train_folds(runs, data=tmp_path, out=tmp_path, network="lite0.toml", refinement="refinement.toml")
+        train_folds(runs, data=tmp_path, out=tmp_path, network="default.toml", refinement="refinement.toml")
     assert begun == ["mask-0", "mask-1", "mask-2", "mask-3"]
     assert "mask-3: step 7: the loss is nan" in capsys.readouterr().err

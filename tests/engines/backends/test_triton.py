@@ -162,7 +162,7 @@ def test_where_no_server_is_the_error_says_so() -> None:
     ],
 )
 def test_an_address_that_cannot_be_meant_is_refused_with_an_example(uri: str) -> None:
-    with pytest.raises(ModelNotFound, match=r"write triton://gpu-server:8001/psfh_unet"):
+    with pytest.raises(ModelNotFound, match=r"write triton://gpu-server:8001/psfh_lite0"):
         TritonAddress.parse(uri)
 
 

@@ -49,7 +49,7 @@ def test_only_what_convolutions_read_is_in_8_bits(precision: LowPrecision, kind:
             assert known[node.input[1]].dtype == np.float16
             assert known[node.input[2]].dtype == eight
         if node.op_type == QUANTISE:
-            assert makers[node.input[0]].op_type not in ("Conv", DEQUANTISE)
+            assert makers[node.input[0]].op_type != DEQUANTISE
         if node.op_type == DEQUANTISE:
             assert {user.op_type for user in model.graph.node if node.output[0] in user.input} == {"Conv"}
         if node.op_type == "Conv" and any(entry.name == "group" and entry.i > 1 for entry in node.attribute):

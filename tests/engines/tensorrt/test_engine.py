@@ -146,7 +146,7 @@ def test_a_gpu_that_this_tensorrt_has_no_engines_for_is_named(model: ModelFile, 
 def test_a_file_in_another_precision_than_asked_for_is_refused(tensorrt: TensorRt) -> None:
     for precision, asked in (("fp32", "fp16"), ("bf16", "fp16"), ("int8", "fp8"), ("fp8", "int8")):
         content, spec = default_in(precision), read_model_file(DEFAULT_MODEL).spec
-        with pytest.raises(BuildError, match=f"reads psfh_unet as {precision}, where {asked} was asked"):
+        with pytest.raises(BuildError, match=f"reads psfh_lite0 as {precision}, where {asked} was asked"):
             build_engine(content, spec, BuildOptions(capability=AFAR), precision=asked, tensorrt=tensorrt)
 
 

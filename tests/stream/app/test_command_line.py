@@ -74,7 +74,7 @@ def test_facts_of_a_model_are_not_cut_on_a_narrow_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "60")
-    model = REPOSITORY / "engines" / "weights" / "psfh_unet.int8.onnx"
+    model = REPOSITORY / "engines" / "weights" / "psfh_lite0.int8.onnx"
     partum.main(["info", str(model)])
     lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines() if len(line.split()) > 1)
     assert len(lines["sha256"]) == 64
@@ -263,8 +263,8 @@ def test_files_are_completed_by_the_shell(words: str) -> None:
 @pytest.mark.parametrize("words", ["train ", "folds --network "])
 def test_names_of_shipped_configurations_are_completed_beside_files(words: str) -> None:
     found = completions(words)
-    assert {("default.toml", "plain"), ("lite0.toml", "plain"), ("", "file")} <= set(found)
-    assert completions(f"{words}lit") == [("lite0.toml", "plain"), ("lit", "file")]
+    assert {("default.toml", "plain"), ("paper.toml", "plain"), ("", "file")} <= set(found)
+    assert completions(f"{words}pap") == [("paper.toml", "plain"), ("pap", "file")]
     assert completions("folds --refinement ") == [("refinement.toml", "plain"), ("", "file")]
 
 

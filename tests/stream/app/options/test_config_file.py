@@ -299,7 +299,7 @@ def test_config_shows_what_holds_and_where_it_is_from(home: Path, capsys: pytest
 def test_config_gives_no_secret_away(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("partum.toml").write_text(
         '[attach]\nsources = ["rtsp://nurse:SEKRET@10.0.0.7/live"]\n[web]\ntoken = "SEKRET"\n'
-        '[analysis]\nmodel = "triton://nurse:SEKRET@10.0.0.7:8001/psfh_unet"\n'
+        '[analysis]\nmodel = "triton://nurse:SEKRET@10.0.0.7:8001/psfh_lite0"\n'
     )
     for words in ([], ["--json"], ["attach"]):
         partum.main(["config", *words])
