@@ -23,7 +23,7 @@ _SCHEME = re.compile(
 """Schemes that are known; another may be a mistyped one, or a password."""
 _PATH_WORD = re.compile(
     "(?:amp|api|aspx?|av|avc|axis|cam|cameras?|cgi|ch|channels?|codec|default|dev|encoder|feeds?|flv|h|hevc|high|hls|images?"
-    "|imager|img|in|index|input|jpe?g|live|low|main|media|mjpe?g|mkv|mov|mp4|mpeg|mpegts|m3u8|nph|octet|out|output"
+    "|imager|img|in|index|input|jpe?g|lite|live|low|main|media|mjpe?g|mkv|mov|mp4|mpeg|mpegts|m3u8|nph|octet|out|output"
     "|picture|play|preview|primary|probe|profile|psfh|pub|realmonitor|reconstruction|screen|sdp|secondary|signal"
     "|snapshot|source|stream|streaming|streams|sub|test|track|trackid|ts|tv|ultrasound|unet|unicast|us|v|videos?|view"
     r"|webcam)?\d{0,3}",
