@@ -18,7 +18,7 @@ from engines.backends.onnxruntime import OnnxRuntimeEngine
 from engines.errors import EngineUnavailable
 from engines.onnx.model_file import ModelFile, read_model_file
 from engines.preprocess import Letterbox
-from engines.registry import DEFAULT_MODEL, DEFAULT_SIGNED_MODEL, load_runtime
+from engines.registry import DEFAULT_INT8_MODEL, DEFAULT_MODEL, load_runtime
 from engines.sharing import SharedEngine
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def measure_tensorrt(report: Report, precision: str) -> None:
         raise EngineUnavailable(why)
     if precision not in (possible := possible_precisions(tensorrt.name, device.compute_capability)):
         raise EngineUnavailable(f"{device} runs {', '.join(possible)} under {tensorrt.name}, not {precision}")
-    model = read_model_file(DEFAULT_SIGNED_MODEL if precision in ("int8", "fp8") else DEFAULT_MODEL)
+    model = read_model_file(DEFAULT_INT8_MODEL if precision in ("int8", "fp8") else DEFAULT_MODEL)
     key = engine_key(model, tensorrt, device, batch=(BATCHES[0], BATCHES[-2], BATCHES[-1]), precision=precision)
     began = time.monotonic()
     graph = graph_for(model, key, device.compute_capability)
