@@ -35,7 +35,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 DEFAULT_MODEL = WEIGHTS / "psfh_lite0.onnx"
 """The model that ships with the package, in float32: what engines of every precision are made from."""
 DEFAULT_INT8_MODEL = WEIGHTS / "psfh_lite0.int8.onnx"
-"""The same model quantised with signed, symmetric activations, which TensorRT takes and every other runtime too."""
+"""The same model quantised, with unsigned activations, for CPUs; TensorRT's build makes signed ones of it."""
 
 AUTO, TENSORRT = "auto", "tensorrt"
 CPU = "cpu"
