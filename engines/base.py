@@ -232,7 +232,7 @@ class Prediction:
         turned = {name: array.copy() for name, array in self.arrays.items()}
         for name, array in turned.items():
             if name == "ps_axis":
-                is_read = array.any(axis=2)  # where there was nothing to look at all is 0, and stays so
+                is_read = np.abs(array).max(axis=2) > 0  # where there was nothing to look at all is 0, and stays so
                 array[..., 0] *= -1
                 array[..., 2:6:2] = np.where(is_read[..., None], images.shape[-1] - 1 - array[..., 2:6:2], 0)
             elif name == "normal_logit":
