@@ -27,7 +27,7 @@ from stream.sources.demo import DEMO_CLIP
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SETS = {"3 s": (72, 20), "14 s": (336, 8)}
+SETS = {"3 s": (72, 20), "14 s": (336, 4)}
 """Frames of a recording, and how many recordings, by their length."""
 
 
@@ -78,7 +78,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             found[name] = compare_with_replays(frames, count, Path(folder))
             Console(stderr=True).print(f"{name}: {found[name]}")
-    write_result("batch", found, command="python -m benchmarks.experiments.batch")
+        write_result("batch", found, command="python -m benchmarks.experiments.batch")
 
 
 if __name__ == "__main__":
