@@ -138,7 +138,7 @@ def few_frames(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_what_is_built_and_judged_is_what_was_asked_for(few_frames: None, precision: str, runs: str) -> None:
     try:
-        report = run_build(BuildRequest(backend="openvino", precision=precision))
+        report = run_build(BuildRequest(backend="openvino", precision=precision, force=True))
     except EngineUnavailable as error:
         if precision == "bf16" and "no bfloat16" in str(error):
             pytest.skip("this CPU has no bfloat16, and says so")
