@@ -42,21 +42,27 @@ def replay_differences(run: RecordedRun, *, source: str | None = None, engine: E
             f"{run.folder}: was measured by the model {str(run.model.get('sha256'))[:12]}, and the one here is"
             f" {engine.spec.sha256[:12]}; install the version that the run names"
         )
-    found: dict[str, tuple[int, int]] = {}
+    found: dict[str, tuple[int, int, float]] = {}
     count = 0
     for measurement in islice(_measured_again(run, engine, source), len(run)):
         written, now = run.table.record(count), record_of(measurement)
         for name in (now.keys() & written.keys()) - set(CLOCK_FIELDS):
             if now[name] != written[name]:
-                first, times = found.get(name, (count, 0))
-                found[name] = first, times + 1
+                first, times, most = found.get(name, (count, 0, 0.0))
+                found[name] = first, times + 1, max(most, _apart(written[name], now[name]))
         count += 1
     differences = [
-        f"{name}: differs in {times} frames, first in frame {first}" for name, (first, times) in found.items()
+        f"{name}: differs in {times} frames, first in frame {first}" + (f", by {most:.4g} at most" if most else "")
+        for name, (first, times, most) in found.items()
     ]
     if count != len(run):
         differences.append(f"the recording has {count} frames, where the run has {len(run)}")
     return tuple(sorted(differences))
+
+
+def _apart(written: object, now: object) -> float:
+    """How far two numbers are apart; 0 where one is none."""
+    return abs(now - written) if isinstance(written, float) and isinstance(now, float) else 0.0
 
 
 def _engine_of(run: RecordedRun) -> Engine:

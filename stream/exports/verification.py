@@ -53,7 +53,8 @@ def verify_run(folder: Path, *, source: Path | None = None) -> Verification:
     end = next((entry for entry in reversed(entries) if entry.get("event") == "end"), None)
     if end is None and not faults:
         faults.append(f"{LOG_NAME}: says nothing of the run's end: it still runs, was killed, or the log was cut off")
-    notes += [f"{name}: is not in the log; added after the run" for name in _not_listed(folder, known.keys())]
+    if end is not None:  # else the log does not say what the run wrote after its last entry
+        notes += [f"{name}: is not in the log; added after the run" for name in _not_listed(folder, known.keys())]
     if end is not None and source is not None:
         _compare_source(source, end.get("source_sha256"), faults, notes)
     return Verification(files=intact, faults=tuple(faults), notes=tuple(notes))
@@ -68,10 +69,9 @@ def read_log(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
     path = folder / LOG_NAME
     try:
         data = path.read_bytes()
-    except FileNotFoundError:
-        raise RunUnreadable(
-            f"{folder}: has no {LOG_NAME}; it is no run, or of a version before 0.7, which kept none"
-        ) from None
+    except (FileNotFoundError, NotADirectoryError):
+        lack = f"has no {LOG_NAME}: it is no run, or of an earlier version, which kept none"
+        raise RunUnreadable(f"{folder}: {lack if folder.is_dir() else 'no such folder; check the path'}") from None
     except OSError as error:
         raise RunUnreadable(f"{path}: cannot be read ({error.strerror})") from error
     entries: list[dict[str, Any]] = []

@@ -170,20 +170,23 @@ def engine_of_run(
 ) -> Engine:
     """An engine with the model and precision that a run was measured with: another precision may read other numbers.
 
-    A float model runs in float32 where this machine does not run the run's precision.
+    So may an engine that spreads one frame over the cores where the run's took frames side by side: it sums in another
+    order. A float model runs in float32 where this machine does not run the run's precision.
 
     Raises:
         EngineError: see `stream.inference.engine_trial.load_judged_engine`.
     """
     named = run.options.get("model")
     facts = run.manifest.get("engine_facts")
-    precision = facts.get("precision") if isinstance(facts, dict) else None
+    facts = facts if isinstance(facts, dict) else {}
+    precision, parallel = facts.get("precision"), facts.get("parallel")
     load = partial(
         load_judged_engine,
         None if named in (None, DEFAULT_MODEL) else str(named),
         backend,
         device=device,
         early_exit=early_exit,
+        throughput=isinstance(parallel, int) and parallel > 1,
     )
     if precision not in PRECISIONS:
         return load()
