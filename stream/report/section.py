@@ -253,7 +253,8 @@ def _facts(run: RunContent, made: datetime) -> Iterator[tuple[str, str]]:
     yield "Orientation", _orientation(run)
     yield "Model", f"{model.get('name')}, sha256 {model.get('sha256')}"
     yield "Network ran on", str(manifest.get("engine"))
-    yield "Plane threshold", str(model.get("plane_threshold"))
+    threshold = model.get("plane_threshold")
+    yield "Plane threshold", f"{threshold:.3f}" if isinstance(threshold, float) else str(threshold)
     yield "Processed", f"{moment(recorded.started.astimezone(made.tzinfo))}, {recorded.status}"
     versions = manifest.get("versions") or {}
     yield "Versions", ", ".join(f"{name} {version}" for name, version in versions.items() if version)

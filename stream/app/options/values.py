@@ -101,6 +101,13 @@ class Whole(click.IntRange):
 
     name = "n"
 
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            int(value)
+        except ValueError:
+            self.fail(f"{value!r} is no whole number", param, ctx)
+        return int(super().convert(value, param, ctx))
+
 
 class Number(click.FloatRange):
     """A number of a range; NaN and infinity, which Python reads as numbers, are none."""
@@ -108,6 +115,10 @@ class Number(click.FloatRange):
     name = "x"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            float(value)
+        except ValueError:
+            self.fail(f"{value!r} is no number", param, ctx)
         number = float(super().convert(value, param, ctx))
         if not math.isfinite(number):
             self.fail(f"{value!r} is no number that can be counted with", param, ctx)

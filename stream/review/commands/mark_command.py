@@ -22,7 +22,7 @@ from stream.outputs.marks import MarkKind
 )
 @click.argument("run", type=Folder(path_type=Path))
 @click.option("--at", "time_s", type=Number(min=0), metavar="SECONDS", help="When, from the first frame.")
-@click.option("--kind", type=OneOf(MarkKind), default=MarkKind.MARK, show_default=True, help="What is marked.")
+@click.option("--kind", type=OneOf(MarkKind), default=MarkKind.MARK.value, show_default=True, help="What is marked.")
 @click.option("--note", type=Text(), default=None, help="Words to it, 200 letters at most.")
 @click.option(
     "--file", type=FilePath(path_type=Path), help="CSV file with the columns time_s, kind, note; in the place of --at."
@@ -47,4 +47,4 @@ def mark_command(
     recorded = RecordedRun(run, unfinished=unfinished)
     axis = time_axis(recorded.table.numbers("pts_s"), recorded.table.counts("segment"))
     lines = add_marks(recorded, axis, marks, by=by)
-    click.echo(f"{len(lines)} marks added to {run / 'marks.jsonl'}")
+    click.echo(f"{len(lines)} {'mark' if len(lines) == 1 else 'marks'} added to {run / 'marks.jsonl'}")
