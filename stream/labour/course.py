@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from stream.common.errors import RunUnreadable, TrackError
 from stream.pipeline.record import FrameState
 from stream.tracking.kalman import FilterNoise
 from stream.tracking.smoother import smooth_course
@@ -23,16 +24,21 @@ def aop_course(table: RunTable, *, noise: FilterNoise = AOP_NOISE_DEG) -> Smooth
         noise: what the filter assumes; `run_noise` says what the run did.
 
     Raises:
-        TrackError: time goes back within a segment.
+        RunUnreadable: the records hold what no run writes, such as a time that goes back within a segment.
     """
-    return smooth_course(
-        table.numbers("pts_s"),
-        table.numbers("aop_raw_deg"),
-        quality=table.numbers("quality"),
-        refused=table.is_in(FrameState.REFUSED),
-        segment=table.counts("segment"),
-        noise=noise,
-    )
+    try:
+        return smooth_course(
+            table.numbers("pts_s"),
+            table.numbers("aop_raw_deg"),
+            quality=table.numbers("quality"),
+            refused=table.is_in(FrameState.REFUSED),
+            segment=table.counts("segment"),
+            noise=noise,
+        )
+    except TrackError as error:
+        raise RunUnreadable(
+            f"{table.path}: was changed, or is damaged ({error}); see what differs by: partum verify"
+        ) from error
 
 
 def run_noise(run: RecordedRun) -> FilterNoise:

@@ -65,6 +65,11 @@ class RunTable:
     def __len__(self) -> int:
         return len(self._offsets)
 
+    @property
+    def path(self) -> Path:
+        """Of the file that the rows were read from."""
+        return self._path
+
     def numbers(self, column: str) -> NDArray[np.float64]:
         """(N,) values of a column of `measurements.csv`; NaN where there is none. Raises KeyError for another name."""
         if column in self._counts:

@@ -166,6 +166,11 @@ class RunContent:
     def is_measured(self) -> NDArray[np.bool_]:
         return self._table.is_in(FrameState.MEASURED)
 
+    @property
+    def is_still(self) -> bool:
+        """It is one frame: there is nothing to follow, and its reading stands alone, without an interval."""
+        return len(self.run) == 1
+
     @cached_property
     def counts(self) -> Counter[str]:
         """How many frames had each state."""
@@ -210,11 +215,15 @@ class RunContent:
 
     def rest(self, part: Part) -> Value | None:
         """AoP between the pushes of a part; where it has none, over all that was measured of it."""
+        if self.is_still:
+            return self._of_frame("aop_raw_deg", "°")
         is_rest = resting(self.course, part.pushes)[part.rows]
         return self._typical(part.rows[is_rest & self.is_measured[part.rows]], "aop", "deg", "°")
 
     def hsd(self, part: Part) -> Value | None:
         """The shortest HSD at rest, in millimetres where there is a scale."""
+        if self.is_still:
+            return self._of_frame("hsd_min_raw_mm", " mm") or self._of_frame("hsd_min_raw_px", " px")
         rows = part.rows[resting(self.course, part.pushes)[part.rows] & self.is_measured[part.rows]]
         return self._typical(rows, "hsd_min", "mm", " mm") or self._typical(rows, "hsd_min", "px", " px")
 
@@ -272,7 +281,7 @@ class RunContent:
         """Frames to be shown, and of what each is: the best of each push, and of the rest; at most `MOST_PICTURES`."""
         found: list[tuple[int, str]] = []
         for part in self.parts:
-            rest = part.rows[resting(self.course, part.pushes)[part.rows]]
+            rest = part.rows if self.is_still else part.rows[resting(self.course, part.pushes)[part.rows]]
             best = self._surest(rest, 1 if part.pushes else 4)
             found += [(row, "at rest" if part.pushes else "") for row in best]
             found += [
@@ -307,6 +316,11 @@ class RunContent:
             absolute=self._interval(rows, f"{name}_absolute", unit),
             repeatability=self._interval(rows, name, unit),
         )
+
+    def _of_frame(self, column: str, shown: str) -> Value | None:
+        """What was read from the one frame of a still."""
+        value = self._median(np.flatnonzero(self.is_measured), column)
+        return None if value is None else Value(value=value, unit=shown)
 
     def _interval(self, rows: Rows, name: str, unit: str) -> tuple[float, float] | None:
         low, high = (self._median(rows, f"{name}_{bound}95_{unit}") for bound in ("lo", "hi"))

@@ -46,7 +46,8 @@ def run_section(run: RunContent, *, made: datetime) -> Facts:
         "lines": _lines(run, made),
         "alerts": list(_alerts(run)),
         "summary": _summary(run),
-        "has_frames": bool(len(run.run)),
+        "has_course": len(run.run) > 1,
+        "typical": "in this frame" if run.is_still else "median",
         "has_outlines": bool(run.pictures) and not run.why_no_outlines,
         "why_no_outlines": run.why_no_outlines,
         "parts": parts,
@@ -93,7 +94,7 @@ def _alerts(run: RunContent) -> Iterator[Mapping[str, str]]:
     if not total:
         yield alert("No frame was read.", "There is nothing to report.")
     elif total == 1:
-        yield alert("One frame only.", "A single frame has no course: its value is that of the frame alone.")
+        yield alert("One frame only.", "It has no course: values are read from it alone, without an interval.")
     if total and not run.is_measured.any():
         yield alert("Nothing could be measured.", "The table below says why; there is no value of AoP and HSD.")
     if len(run.parts) > 1:

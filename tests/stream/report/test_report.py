@@ -181,6 +181,8 @@ def test_runs_of_no_frame_and_of_one_say_so(tmp_path: Path, count: int) -> None:
     text = Balance(page_of(run)).text
     assert ("No frame was read." in text) is (count == 0)
     assert ("One frame only." in text) is (count == 1)
+    assert f"{run.table.numbers('aop_raw_deg')[0]:.0f}°" in text if count else "in this frame" not in text
+    assert "nothing was measured" not in text
     assert "nan" not in text.lower()
 
 
