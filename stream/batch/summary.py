@@ -12,6 +12,7 @@ import cv2
 from stream.common.atomic_file import write_atomic
 from stream.outputs.manifest import NOTICE
 from stream.outputs.pictures.drawing import PICTURE_PX, Painter
+from stream.outputs.run_log import log_file_change
 from stream.pipeline.record import FrameState
 from stream.tracking.tracker import EstimateStatus
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from stream.pipeline.statistics import RunStatistics
 
 SCHEMA = "partum.batch.recording/1"
-FILE, PICTURE = "summary.json", "thumbnail.jpg"
+FILE, PICTURE, STILL = "summary.json", "thumbnail.jpg", "overlay.png"
 COMPLETE, FAILED = "complete", "failed"
 JPEG_QUALITY = 85
 MOST_POINTS = 240
@@ -162,7 +163,7 @@ class SummarySink:
         _, coded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
         write_atomic(self._folder / PICTURE, coded.tobytes())
         if self._is_still:
-            write_atomic(self._folder / "overlay.png", cv2.imencode(".png", canvas)[1].tobytes())
+            write_atomic(self._folder / STILL, cv2.imencode(".png", canvas)[1].tobytes())
 
     def best_facts(self) -> Row:
         """Which frame is the best, and its scale; of a recording without a measured one, the scale of its first."""
@@ -202,13 +203,14 @@ def _score(measurement: Measurement) -> float:
 
 
 def write_summary(folder: Path, row: Row, course: SummaryCourse) -> None:
-    """Writes `summary.json`, by which a folder of results is known to be whole.
+    """Writes `summary.json`, by which a folder of results is known to be whole; enters it and pictures into the log.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: it cannot be written, or the log cannot.
     """
     facts = {"schema": SCHEMA, "notice": NOTICE, "row": row, "course": course.points}
     write_atomic(folder / FILE, (json.dumps(facts, allow_nan=False) + "\n").encode())
+    log_file_change(folder, *(name for name in (FILE, PICTURE, STILL) if (folder / name).exists()))
 
 
 def read_summary(folder: Path) -> dict[str, Any] | None:

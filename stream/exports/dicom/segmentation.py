@@ -75,8 +75,8 @@ def segmentation_of(
         software_versions=version,
         device_serial_number="0",
         content_label="PS_AND_HEAD",
-        content_description="Pubic symphysis and fetal head, as measured",
-        series_description="Symphysis and head",
+        content_description="Symphysis and fetal head, as measured; research use only",
+        series_description="Symphysis and head, research use only",
     )
     found.PatientOrientation = ""  # not known, and required of pictures without a place in the patient
     _refer_to(found, header, frame_number)

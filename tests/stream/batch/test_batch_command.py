@@ -130,6 +130,7 @@ def test_once_more_measures_nothing(done: tuple[Path, int, str, str]) -> None:
 
 
 def test_stills_have_no_track(tmp_path: Path) -> None:
+    from stream.exports.verification import verify_run
     from tests.fakes.doubles import picture
 
     write_images(tmp_path / "stills", [picture(), waves(1, height=50, width=70)[0]])
@@ -142,6 +143,8 @@ def test_stills_have_no_track(tmp_path: Path) -> None:
         assert (rows[name]["frames"], rows[name]["aop_lo95_deg"]) == ("1", "")
         files = {path.name for path in (tmp_path / "out" / rows[name]["name"]).iterdir()}
         assert "overlay.png" in files
+        checked = verify_run(tmp_path / "out" / rows[name]["name"])
+        assert (checked.faults, checked.notes) == ((), ()), "the log has every file"
         assert not files & {"overlay.mp4", "trend.png"}
 
 
