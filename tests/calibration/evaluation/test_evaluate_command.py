@@ -23,11 +23,11 @@ from calibration.errors import DataSetError
 from calibration.evaluation.metrics import dice
 from calibration.evaluation.report import FILES, SCHEMA
 from engines.errors import ModelNotFound, RemoteError
-from engines.registry import load_engine
 from stream.app.commands.measure_command import measure_command
 from stream.common.errors import OptionError, OutputError
 from stream.frames.frame import Frame
-from stream.inference.frame_analyzer import FrameAnalyzer, letterbox_for
+from stream.inference.engine_trial import load_judged_engine
+from stream.inference.frame_analyzer import FrameAnalyzer, infer_frame
 from stream.measurement.protocols import PROTOCOLS, measure
 from stream.phantom.render import render
 from stream.phantom.sample import sample_scene
@@ -113,15 +113,14 @@ def test_the_table_agrees_with_the_masks_and_with_the_pipeline(run: tuple[Result
     _, out = run
     rows = {row["name"]: row for row in table(out)}
     assert list(rows) == [f"scan{index}" for index in range(STANDARD + OTHER)]
-    with load_engine() as engine:
+    with load_judged_engine() as engine:  # the one that the command takes here
         for name, row in rows.items():
             image, truth = grey(phantoms / "images" / f"{name}.png"), grey(phantoms / "masks" / f"{name}.png")
             found = grey(out / "masks" / f"{name}.png")
             if (truth == 2).any():
                 assert float(row["fh_dice"]) == pytest.approx(dice(found == 2, truth == 2), abs=1e-6)
             frame = Frame(image=image, index=0, pts=0, time_base=Fraction(1, 25), captured_ns=0)
-            letterbox = letterbox_for(frame, engine.spec)
-            prediction = engine.infer(letterbox.apply(image)[None, None])
+            letterbox, prediction = infer_frame(engine, frame)
             for protocol in PROTOCOLS:
                 analyzer = FrameAnalyzer.of(engine.spec, protocol=protocol)
                 reading = analyzer.analyze(frame, letterbox, prediction)

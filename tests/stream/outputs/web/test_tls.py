@@ -109,7 +109,7 @@ def test_bad_certificate_files_are_one_clear_error(
 def test_a_client_that_never_ends_its_tls_handshake_is_let_go(
     certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stream.outputs.web.server.REQUEST_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("stream.outputs.web.service.REQUEST_TIMEOUT_S", 0.3)
     with serving(tls_cert=certificate[0], tls_key=certificate[1]) as server:
         for words in (b"", b"\x16\x03\x01\x02\x00", b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 100):
             with socket.create_connection(("127.0.0.1", port_of(server)), timeout=10) as connection:
