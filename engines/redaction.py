@@ -4,7 +4,7 @@ Only what is known to be harmless is kept: a known scheme, host and port, words 
 number of a device, the size of a screen. Everything else becomes `***`, because there is no place in an address where
 no camera takes a password: before the host, in the path (`/user=admin_password=...`), in the query, behind `#`.
 
-    >>> redacted("rtsp://nurse:secret@10.0.0.7:554/live/ch1?key=secret")
+    >>> redact("rtsp://nurse:secret@10.0.0.7:554/live/ch1?key=secret")
     'rtsp://***@10.0.0.7:554/live/ch1?***'
 """
 
@@ -45,7 +45,8 @@ _DEVICE_OPTIONS = re.compile(
 )
 _SCREEN = re.compile(r"(:\d{1,3}(\.\d{1,2})?)?/?((?<!\d)\d{1,5}x\d{1,5}\+\d{1,5}\+\d{1,5})?")
 _PHANTOM = re.compile(
-    r"(?:[?&](?:(?:seed|duration|rate|size|aop)=[\d./]{1,20}|(?:pushes|offplane|mirrored|speckle)=(?:on|off)))*"
+    r"(?:[?&](?:(?:seed|duration|rate|size|aop)=[\d./]{1,20}|(?:pushes|offplane|mirrored|speckle)="
+    r"(?:on|off|true|false|yes|no|[01])))*"
 )
 
 

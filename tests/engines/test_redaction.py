@@ -127,6 +127,7 @@ def test_an_address_without_its_scheme_shows_no_password(address: str) -> None:
         ("screen::1/1280x960+100+50", "screen::1/1280x960+100+50"),
         ("screen:", "screen:"),
         ("phantom:?seed=3&duration=30", "phantom:?seed=3&duration=30"),
+        ("phantom:?aop=95&offplane=true", "phantom:?aop=95&offplane=true"),
         ("triton://gpu:8001/psfh_lite0", "triton://gpu:8001/psfh_lite0"),
     ],
 )  # fmt: skip

@@ -291,6 +291,8 @@ def test_refusals_come_before_minutes_are_spent(tmp_path: Path, monkeypatch: pyt
         write_report([run.folder], tmp_path / "a.pdf", made=MADE)
     with pytest.raises(OutputError, match="is a folder"):
         write_report([run.folder], tmp_path, made=MADE)
+    with pytest.raises(OptionError, match="a file of the run"):
+        write_report([run.folder], run.folder / "run.json", made=MADE)
     with pytest.raises(OptionError, match="single run"):
         write_report([run.folder] * 2, tmp_path / "a.html", made=MADE, source="x")
     with pytest.raises(RunUnreadable, match="not the folder of a run"):
