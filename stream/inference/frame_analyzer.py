@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Self
 
-import cv2
 import numpy as np
 
 from engines.base import check_answer
@@ -17,9 +16,18 @@ from stream.frames.frame import SegmentCause
 from stream.frames.reason import Reason
 from stream.frames.regions import Point
 from stream.frames.segments import SegmentCounter
+from stream.inference.label_grid import (
+    FrameMask,
+    LabelGrid,
+    biometry_in_frame,
+    network_grid,
+    outlines_of,
+    resample_labels,
+    resample_logits,
+    square_of,
+)
 from stream.measurement.absolute_interval import AbsoluteInterval
-from stream.measurement.biometry import Biometry, Landmarks, MoveEnds, Orientation, Outlines
-from stream.measurement.contours import largest_contour, smooth_outline
+from stream.measurement.biometry import Biometry, MoveEnds, Orientation, Outlines
 from stream.measurement.convexity import convex_labels, unchanged_share
 from stream.measurement.expected_error import ErrorModel, error_features, ps_peak
 from stream.measurement.orientation_memory import OrientationMemory
@@ -31,43 +39,6 @@ if TYPE_CHECKING:
 
     from engines.base import Engine, ModelSpec, Prediction
     from stream.frames.frame import Frame
-
-DRAWN_SMOOTHING_SHARE = 0.03
-"""Smoothing of outlines that are shown: the pieces are convex hulls, whose straight sides a person would not draw."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabelGrid:
-    """A raster of labels over a frame: x_frame = (x_grid + 0.5 - left) / scale_x - 0.5, likewise y."""
-
-    width: int
-    height: int
-    scale_x: float
-    scale_y: float
-    left: float = 0.0
-    top: float = 0.0
-
-    def to_frame(self, point: Point) -> Point:
-        """Grid pixels to frame pixels."""
-        return (
-            (point[0] + 0.5 - self.left) / self.scale_x - 0.5,
-            (point[1] + 0.5 - self.top) / self.scale_y - 0.5,
-        )
-
-    def from_frame(self, point: Point) -> Point:
-        """The inverse of `to_frame`."""
-        return (
-            (point[0] + 0.5) * self.scale_x + self.left - 0.5,
-            (point[1] + 0.5) * self.scale_y + self.top - 0.5,
-        )
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class FrameMask:
-    """What was segmented: (H, W) uint8 on the network's raster, 1 = PS, 2 = FH, one convex piece each."""
-
-    labels: NDArray[np.uint8]
-    grid: LabelGrid
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -178,7 +149,7 @@ def logits_in_frame(frame: Frame, letterbox: Letterbox, prediction: Prediction) 
     if not prediction.class_logits.size:
         raise ModelMismatch("the engine answers labels, and logits are needed here; load it without labels")
     own = LabelGrid(width=width, height=height, scale_x=1.0, scale_y=1.0)
-    return _resampled_logits(prediction.class_logits[0], network_grid(letterbox), own)
+    return resample_logits(prediction.class_logits[0], network_grid(letterbox), own)
 
 
 class FrameAnalyzer:
@@ -272,9 +243,9 @@ class FrameAnalyzer:
             biometry = Biometry(protocol=self._protocol, reason=Reason.UNCALIBRATED)
         elif side := self._side_px:
             if self._is_normal(_normal_log_odds(prediction)):
-                square = _square_of(frame, side)
+                square = square_of(frame, side)
                 symphysis = _symphysis(labels, prediction, Orientation.NORMAL)
-                squeezed = _resampled(prediction.class_logits[0], network, square)
+                squeezed = resample_labels(prediction.class_logits[0], network, square)
                 move_ends = self._correction(symphysis, network, square)
                 biometry = biometry_in_frame(measure(squeezed, protocol=self._protocol, move_ends=move_ends), square)
                 biometry = self._judged(biometry, symphysis, labels, prediction)
@@ -415,75 +386,3 @@ def _symphysis(labels: NDArray[np.uint8], prediction: Prediction, read_as: Orien
 def _normal_log_odds(prediction: Prediction) -> float:
     """The network's own word on the orientation; 0 where it has none."""
     return 0.0 if prediction.normal_logit is None else float(prediction.normal_logit[0])
-
-
-def _square_of(frame: Frame, side: int) -> LabelGrid:
-    """The square of a challenge protocol, to which a frame is squeezed."""
-    height, width = frame.image.shape
-    return LabelGrid(width=side, height=side, scale_x=side / width, scale_y=side / height)
-
-
-def network_grid(letterbox: Letterbox) -> LabelGrid:
-    """The raster of the network's input over the frame that was fitted into it."""
-    left, top, _, _ = letterbox.content
-    scale_x, scale_y = letterbox.scale
-    return LabelGrid(
-        width=letterbox.width, height=letterbox.height, scale_x=scale_x, scale_y=scale_y, left=left, top=top
-    )
-
-
-def _resampled(logits: NDArray[np.float32], network: LabelGrid, target: LabelGrid) -> NDArray[np.uint8]:
-    """Labels on another grid over the frame: logits are interpolated once, straight from the network's."""
-    return convex_labels(class_labels(_resampled_logits(logits, network, target), target.height, target.width))
-
-
-def _resampled_logits(logits: NDArray[np.float32], network: LabelGrid, target: LabelGrid) -> NDArray[np.float32]:
-    ratio_x, ratio_y = logits.shape[2] / network.width, logits.shape[1] / network.height
-    zoom_x = network.scale_x / target.scale_x * ratio_x
-    zoom_y = network.scale_y / target.scale_y * ratio_y
-    # Pixel centres: x_logits + 0.5 = ((x_target + 0.5) / target.scale * network.scale + left) * ratio.
-    to_logits = np.array(
-        [
-            [zoom_x, 0.0, 0.5 * zoom_x + network.left * ratio_x - 0.5],
-            [0.0, zoom_y, 0.5 * zoom_y + network.top * ratio_y - 0.5],
-        ]
-    )
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    size = (target.width, target.height)
-    resampled = np.empty((len(logits), target.height, target.width), np.float32)
-    for plane, into in zip(logits, resampled, strict=True):
-        cv2.warpAffine(plane, to_logits, size, dst=into, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    return resampled
-
-
-def biometry_in_frame(biometry: Biometry, grid: LabelGrid) -> Biometry:
-    """Moves the landmarks from grid pixels to frame pixels; lengths are in the caller's unit already."""
-    found = biometry.landmarks
-    if found is None:
-        return biometry
-    feet = [grid.to_frame(foot) if foot else None for foot in (found.hsd_min_foot, found.hsd_perp_foot)]
-    return replace(
-        biometry,
-        landmarks=Landmarks(
-            ps_superior=grid.to_frame(found.ps_superior),
-            ps_inferior=grid.to_frame(found.ps_inferior),
-            tangent=grid.to_frame(found.tangent),
-            hsd_min_foot=feet[0],
-            hsd_perp_foot=feet[1],
-        ),
-    )
-
-
-def outlines_of(mask: FrameMask) -> Outlines:
-    """The smooth outlines of a mask, in pixels of the frame, for drawing."""
-    return Outlines(lambda code: _outline(mask.labels, code, mask.grid))
-
-
-def _outline(labels: NDArray[np.uint8], code: int, grid: LabelGrid) -> NDArray[np.float32]:
-    """The smooth outline of a structure's largest piece, (N, 2) xy in frame pixels; (0, 2) where there is none."""
-    contour = largest_contour(labels == code)
-    if contour is None:
-        return np.empty((0, 2), np.float32)
-    points = smooth_outline(contour, pixel_size=(1.0, 1.0), share=DRAWN_SMOOTHING_SHARE)
-    outline = (points + 0.5 - (grid.left, grid.top)) / (grid.scale_x, grid.scale_y) - 0.5
-    return np.asarray(outline, dtype=np.float32)

@@ -15,7 +15,7 @@ from stream.outputs.masks import MASKS_NAME, MASKS_SCHEMA, read_mask_line
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from stream.inference.frame_analyzer import FrameMask
+    from stream.inference.label_grid import FrameMask
     from stream.labour.recorded_run import RecordedRun
 
 

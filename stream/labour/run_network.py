@@ -15,7 +15,8 @@ from engines.errors import EngineUnavailable, PartumError
 from engines.registry import AUTO, PRECISIONS
 from stream.common.errors import RunUnreadable
 from stream.inference.engine_trial import load_judged_engine
-from stream.inference.frame_analyzer import FrameAnalyzer, infer_frame, outlines_of
+from stream.inference.frame_analyzer import FrameAnalyzer, infer_frame
+from stream.inference.label_grid import outlines_of
 from stream.labour.run_masks import RunMasks, mask_in_frame
 from stream.measurement.biometry import Orientation
 from stream.measurement.protocols import find_protocol
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from engines.base import Engine
     from stream.frames.frame import Frame
-    from stream.inference.frame_analyzer import FrameMask, LabelGrid
+    from stream.inference.label_grid import FrameMask, LabelGrid
     from stream.labour.recorded_run import RecordedRun
     from stream.measurement.biometry import Landmarks, Outlines
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from stream.inference.frame_analyzer import FrameMask, LabelGrid
+from stream.inference.label_grid import FrameMask, LabelGrid
 from stream.outputs.manifest import NOTICE
 from stream.outputs.tables import LineWriter
 from stream.outputs.threaded import ThreadedSink

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from stream.frames.frame import Frame
     from stream.frames.reason import Reason
-    from stream.inference.frame_analyzer import FrameMask
+    from stream.inference.label_grid import FrameMask
     from stream.measurement.biometry import Biometry, Landmarks
     from stream.pipeline.stages import Stage
     from stream.tracking.tracker import Estimate

@@ -11,7 +11,7 @@ import numpy as np
 
 from stream.common.errors import OptionError
 from stream.frames.reason import Reason
-from stream.inference.frame_analyzer import biometry_in_frame
+from stream.inference.label_grid import biometry_in_frame
 from stream.labour.edits import EditedReading
 from stream.measurement.biometry import LANDMARK_NAMES, Biometry, Orientation
 from stream.measurement.protocols import find_protocol, measure
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from stream.frames.frame import Frame
     from stream.frames.regions import Point
-    from stream.inference.frame_analyzer import LabelGrid
+    from stream.inference.label_grid import LabelGrid
     from stream.labour.run_network import SegmentedFrame
     from stream.measurement.biometry import MoveEnds
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stream.common.errors import RunUnreadable
-from stream.inference.frame_analyzer import FrameMask, LabelGrid
+from stream.inference.label_grid import FrameMask, LabelGrid
 from stream.labour.run_masks import RunMasks, mask_in_frame
 from stream.measurement.biometry import Orientation
 from stream.measurement.protocols import measure

@@ -22,7 +22,7 @@ from websockets.typing import Origin
 from stream.common.clock import ManualClock, MonotonicClock
 from stream.common.errors import OptionError, OutputError
 from stream.frames.reason import Reason
-from stream.inference.frame_analyzer import LabelGrid, _outline
+from stream.inference.label_grid import LabelGrid, outline_of
 from stream.measurement.biometry import Outlines
 from stream.outputs.marks import MarkFile
 from stream.outputs.web.board import Board
@@ -211,7 +211,7 @@ def disc_of(radius_px: float, side_px: int = 256) -> NDArray[np.uint8]:
 def test_outlines_on_their_way_to_the_page_are_sub_pixel(measurements: list[Measurement]) -> None:
     """The outline of a disc of labels lies on its circle: the pixel's steps are gone, and so is their inset."""
     grid = LabelGrid(width=256, height=256, scale_x=1.0, scale_y=1.0)
-    outline = _outline(disc_of(60.0) * 2, 2, grid)
+    outline = outline_of(disc_of(60.0) * 2, 2, grid)
     drawn = replace(measurements[20], outlines=Outlines(lambda code: outline))
     points = np.array(page_message(snapshot(drawn))["drawing"]["fh"])
     assert len(points) == OUTLINE_POINTS
