@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from abc import ABC, abstractmethod
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -24,7 +25,7 @@ PAGE = Path(__file__).parent / "page"
 """Files of the live page; the style sheet and what draws are every page's."""
 
 
-class WebService:
+class WebService(ABC):
     """Runs from `__enter__` to `__exit__`.
 
     Args:
@@ -75,9 +76,9 @@ class WebService:
         self._server.should_exit = True
         self._thread.join()
 
+    @abstractmethod
     def routes(self) -> list[Any]:
         """What is served, as Starlette's routes."""
-        raise NotImplementedError
 
     def background(self) -> list[asyncio.Task[None]]:
         """Tasks that run beside the service; called in its loop."""
