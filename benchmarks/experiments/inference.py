@@ -26,6 +26,7 @@ from engines.backends.openvino import OpenVinoEngine
 from engines.errors import EngineError
 from engines.onnx.model_file import read_model_file
 from engines.registry import AUTO, BACKENDS, DEFAULT_MODEL, default_model, load_engine
+from stream.inference.engine_trial import EngineTrial
 from stream.measurement.protocols import DEFAULT_PROTOCOL
 from stream.outputs.manifest import NOTICE
 
@@ -126,7 +127,7 @@ def _engines(options: BenchOptions) -> tuple[dict[str, Engine], dict[str, Path],
         errors: list[EngineError] = []
         for model in models:
             try:
-                engine = load_engine(model, backend, device=options.device, threads=options.threads)
+                engine = _load(model, backend, options)
             except EngineError as error:  # an INT8 model may be wrong on this CPU where the float one is not
                 errors.append(error)
                 continue
@@ -139,6 +140,12 @@ def _engines(options: BenchOptions) -> tuple[dict[str, Engine], dict[str, Path],
     if not found:
         raise EngineError(f"no engine can run here: {'; '.join(left_out.values())}")
     return found, models_of, left_out
+
+
+def _load(model: Path, backend: str, options: BenchOptions) -> Engine:
+    """An INT8 model is judged on this CPU first, as `partum stream` judges it."""
+    trial = EngineTrial() if read_model_file(model).spec.precision == "int8" else None
+    return load_engine(model, backend, device=options.device, threads=options.threads, trial=trial)
 
 
 def _latencies(
