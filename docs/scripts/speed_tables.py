@@ -158,5 +158,5 @@ def batch() -> str:
         for length, each in found.items()
         if isinstance(each, dict)
     ]
-    head = ("each is", "recordings", "`replay` of one after the other, s", "`batch`, s", "throughput, times")
+    head = ("each is", "recordings", "`replay` of one after the other", "`batch`", "throughput, times")
     return f"On {found['cores']} cores, films included, from {source('batch')}:\n\n{table(head, rows)}"
