@@ -40,8 +40,12 @@ class ConfigFile:
     tables: Mapping[str, Any]
 
     @classmethod
-    def read(cls, path: Path) -> ConfigFile:
+    def read(cls, path: Path, *, mend: str = "mend that, or give --no-config") -> ConfigFile:
         """Reads it; what its keys mean is looked at by `check`.
+
+        Args:
+            path: of the file.
+            mend: what is said to who gave one that cannot be read.
 
         Raises:
             OptionError: it cannot be read, or is no TOML.
@@ -50,7 +54,7 @@ class ConfigFile:
             text = path.read_text(encoding="utf-8-sig")  # editors of some systems begin a file with a mark
             return cls(path, text, tomllib.loads(text))
         except OSError as error:
-            raise OptionError(f"{path}: cannot be read ({error.strerror}); mend that, or give --no-config") from error
+            raise OptionError(f"{path}: cannot be read ({error.strerror}); {mend}") from error
         except UnicodeDecodeError as error:
             line = error.object[: error.start].count(b"\n") + 1
             raise OptionError(f"{path}:{line}: is no text in UTF-8, as TOML is; save it as UTF-8") from error
@@ -234,6 +238,23 @@ def _check_table(
             raise OptionError(f"{place}: [{table}] {key} is {seen[key_of(parameter)]} again; leave one out")
         seen[key_of(parameter)] = key
         _value(file, table, key, value, parameter)
+
+
+def table_values(
+    file: ConfigFile, table: str, content: Mapping[str, Any], known: Mapping[str, click.Parameter]
+) -> dict[str, Any]:
+    """What a table says, checked and as the types of its options make it, by the names of their parameters.
+
+    Raises:
+        OptionError: a key is unknown, or a value is none that its option takes; names file, line and key.
+    """
+    _check_table(file, table, content, known)
+    found: dict[str, Any] = {}
+    for parameter in known.values():
+        if key := _spelled(content, key_of(parameter)):
+            given = _value(file, table, key, content[key], parameter)
+            found[str(parameter.name)] = parameter.type_cast_value(click.Context(click.Command(table)), given)
+    return found
 
 
 def _table_of(key: str) -> str:

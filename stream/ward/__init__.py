@@ -1,0 +1,1 @@
+"""Several live feeds on one server: a process for each, one engine for all, and what keeps them running."""
