@@ -30,7 +30,7 @@ from stream.app.options.shared import AnalysisOptions, SourceOptions
 from stream.common.errors import OptionError
 from stream.common.text import did_you_mean
 from stream.measurement.protocols import check_orientation
-from stream.sources import LIVE_SCHEMES, open_live
+from stream.sources import DEVICE_SCHEMES, LIVE_SCHEMES, open_live
 from stream.ward.tables import FeedTable, LimitsTable, MetricsTable, RecordingTable, TokensTable, WallTable
 
 if TYPE_CHECKING:
@@ -214,11 +214,11 @@ def _is_live(source: str) -> bool:
 
 
 def _check_source(source: str, is_live: bool, where: str) -> None:
-    """What can be known of a source without asking its peer."""
+    """What can be known of a source without asking its peer; a device may be plugged in later."""
     try:
-        if is_live:
+        if is_live and source.partition(":")[0].lower() not in DEVICE_SCHEMES:
             open_live(source).close()
-        elif not source.startswith("phantom:") and not os.path.exists(source):
+        elif not is_live and not source.startswith("phantom:") and not os.path.exists(source):
             raise OptionError(f"{source}: no such file or folder")
     except OptionError as error:
         raise OptionError(f"{where}: {error}") from error
