@@ -201,7 +201,13 @@ def _feed(file: ConfigFile, table: str, name: str, content: Mapping[str, Any], a
     source = {each: values[each] for each in _OF_A_FEED if each in values}
     shared = {each.name: getattr(analysis, each.name) for each in fields(analysis)}
     options = SessionOptions(
-        **shared, **source, source=own.source, live=is_live, overlay=False, pace=None if is_live else own.pace
+        **shared,
+        **source,
+        source=own.source,
+        live=is_live,
+        overlay=False,
+        loop=not is_live,
+        pace=None if is_live else own.pace,
     )
     return FeedConfig(name=name, label=label, options=options, rate_hz=own.rate_hz, force=own.force)
 
