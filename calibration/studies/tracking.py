@@ -251,6 +251,9 @@ def _overlap_s(one: Push, other: Push) -> float:
 
 def _push_errors(each: Recorded, true: Push, found: Push) -> tuple[float, float, float, float]:
     """Errors of peak and difference against the true course's own percentile and rest, and half their intervals."""
+    assert true.rest is not None  # of pushes that were found, none lacks a level
+    assert found.peak is not None
+    assert found.difference is not None
     inside = (each.t_s >= true.start_s) & (each.t_s <= true.end_s)
     peak = float(np.percentile(each.truth[inside], 95))
     return (

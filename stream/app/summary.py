@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from stream.app.run import SourceRun
 
 
+NOT_FOLLOWED = "  (too few that agree to be followed)"
+
+
 def print_summary(run: SourceRun) -> None:
     """The short table a run ends with, on stdout."""
     options, statistics, engine = run.options, run.statistics, run.engine
@@ -56,7 +59,10 @@ def print_summary(run: SourceRun) -> None:
             table.add_row("  repeatability, 95 %", f"{low:.1f} to {high:.1f}{unit}")
     alone = statistics.aop_raw_deg.quantile(0.5)
     if alone is not None and statistics.typical("aop_deg") is None:
-        table.add_row("AoP of single frames, median", f"{alone:.1f}°  (too few that agree to be followed)")
+        is_one = statistics.states["measured"] == 1
+        label, why = ("AoP of this frame", "") if is_one else ("AoP of single frames, median", NOT_FOLLOWED)
+        table.add_row(label, f"{alone:.1f}°{why}")
+        table.add_row("  absolute, 95 %", _absolute(statistics.typical_raw_absolute))
     # As fast as possible, frames wait for the slowest stage: that time is part of their latency.
     queued = "" if options.pace or options.live else "  (as fast as possible: waiting included)"
     spread = [statistics.latency_ms.quantile(share) for share in (0.5, 0.9, 0.99)]

@@ -14,7 +14,7 @@ from stream.outputs.manifest import NOTICE
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from stream.exports.summary import ExportedFrame, Quantity, RunSummary
+    from stream.exports.summary import ExportedFrame, Quantity, ReviewedFrame, RunSummary
     from stream.labour.pushes import Push
 
     Resource = dict[str, Any]
@@ -30,7 +30,7 @@ DEVICE = "partum"
 
 
 def fhir_bundle(summary: RunSummary) -> Resource:
-    """A collection of Observations: of each exported frame, of each push, and of the run's counts of frames.
+    """A collection of Observations: of each exported frame, push and review, and of the run's counts of frames.
 
     The subject is left out: whoever files them says whose they are. A replayed recording does not say when it was
     scanned, so its Observations have no `effective`.
@@ -38,6 +38,7 @@ def fhir_bundle(summary: RunSummary) -> Resource:
     resources = [
         *(each for frame in summary.frames for each in _of_frame(summary, frame)),
         *(each for number, push in enumerate(summary.pushes, 1) for each in _of_push(summary, number, push)),
+        *(_of_review(summary, review) for review in summary.reviews),
         *_counts(summary),
     ]
     return {
@@ -60,7 +61,7 @@ def _observation(
         "category": [CATEGORY],
         "code": _concept(code),
         "issued": _instant(summary),
-        "note": [{"text": NOTICE}],
+        "note": [{"text": each} for each in (NOTICE, summary.changes) if each],
         "device": {"reference": f"#{DEVICE}"},
         "component": [*components, *_trace(summary)],
     }
@@ -102,8 +103,35 @@ def _of_push(summary: RunSummary, number: int, push: Push) -> Iterator[Resource]
         {"code": _concept(code), "valueQuantity": _amount(value, "s")}
         for code, value in (("PUSH_START", push.start_s), ("PUSH_END", push.end_s))
     ]
-    whole = _observation(summary, f"push {number}", "PUSH", time_s=push.start_s, components=times)
+    origin = {
+        "code": _concept("PUSH_ORIGIN"),
+        "valueCodeableConcept": _concept("PUSH_MARKED" if push.marked else "PUSH_FOUND"),
+    }
+    whole = _observation(summary, f"push {number}", "PUSH", time_s=push.start_s, components=[*times, origin])
+    if not members:
+        yield whole | {"valueInteger": number}
+        return
     yield whole | {"hasMember": members, "valueInteger": number}
+
+
+def _of_review(summary: RunSummary, review: ReviewedFrame) -> Resource:
+    """What a person said of a frame, with what was read automatically beside it; who, and when."""
+    components: list[Resource] = [
+        *(
+            {"code": _concept(each.name.upper()), "valueQuantity": _amount(each.value, each.unit)}
+            for each in (*review.values, *review.automatic)
+        ),
+        {"code": _concept("FRAME"), "valueInteger": review.index},
+        {"code": _concept("TIME"), "valueQuantity": _amount(review.time_s, "s")},
+    ]
+    if review.reason:
+        components.append({"code": _concept("REASON"), "valueString": review.reason})
+    key = f"review {review.index} {review.edited_utc}"
+    found = _observation(summary, key, "REVIEW", time_s=review.time_s, components=components)
+    found |= {"issued": review.edited_utc, "performer": [{"display": review.by}], "valueString": review.kind}
+    if review.note:
+        found["note"] = [*found["note"], {"authorString": review.by, "text": review.note}]
+    return found
 
 
 def _counts(summary: RunSummary) -> Iterator[Resource]:

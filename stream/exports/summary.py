@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stream.common.errors import OptionError, RunUnreadable
+from stream.exports.verification import changes_of, said_of_changes
 from stream.frames.frame import SegmentCause
-from stream.labour.course import aop_course, run_noise
-from stream.labour.pushes import find_pushes, resting
+from stream.labour.course import aop_course, run_noise, run_pushes
+from stream.labour.edits import edits_in_force
+from stream.labour.pushes import resting
 from stream.measurement.biometry import LANDMARK_NAMES
 from stream.outputs.results_folder import RESULTS
 from stream.outputs.run_log import configuration_sha256
 from stream.pipeline.record import FrameState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from stream.labour.pushes import Push
@@ -34,7 +36,8 @@ class Quantity:
     """A number of a frame or a push.
 
     Attributes:
-        name: `aop`, `aop_raw`, `hsd_min`, `hsd_perp`, `rest`, `peak`, `difference`.
+        name: `aop`, `aop_raw`, `hsd_min`, `hsd_perp`, `rest`, `peak`, `difference`; of a review `aop_revised`,
+            `hsd_min_revised`, `hsd_perp_revised`, and beside them `aop_raw`, `hsd_min_raw`.
         unit: `deg`, `mm` or `px`.
         value: in that unit.
         repeatability: the 95 % interval of what the same scan would give again; None where there is none.
@@ -70,6 +73,33 @@ class ExportedFrame:
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class ReviewedFrame:
+    """What a person said of a frame, beside what was read automatically.
+
+    Attributes:
+        index: of the frame in the run.
+        time_s: its presentation time.
+        kind: `confirm`, `points` or `outlines`.
+        by: who.
+        edited_utc: when, ISO 8601.
+        note: words of the person, or "".
+        reason: why there are no values; None where there are, or where the automatic ones were confirmed.
+        values: as corrected; empty where the automatic ones were confirmed.
+        automatic: as read from this frame alone; empty where it was not measured.
+    """
+
+    index: int
+    time_s: float
+    kind: str
+    by: str
+    edited_utc: str
+    note: str
+    reason: str | None
+    values: Sequence[Quantity]
+    automatic: Sequence[Quantity]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class RunSummary:
     """See the module.
 
@@ -79,6 +109,8 @@ class RunSummary:
         configuration_sha256: of what its numbers depend on.
         pushes: in order.
         frames: best frame of each push, best frame at rest, and those asked for.
+        reviews: frames that a person confirmed or corrected, in order.
+        changes: that files of the run were changed after it, for people; empty where they were not.
     """
 
     run: RecordedRun
@@ -86,6 +118,8 @@ class RunSummary:
     configuration_sha256: str
     pushes: Sequence[Push]
     frames: Sequence[ExportedFrame]
+    reviews: Sequence[ReviewedFrame]
+    changes: str = ""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -119,7 +153,7 @@ def summarise(run: RecordedRun, *, also: Sequence[int] = ()) -> RunSummary:
         TrackError: time goes back within a segment.
     """
     course = aop_course(run.table, noise=run_noise(run))
-    pushes = find_pushes(course, quality=run.table.numbers("quality"))
+    pushes = run_pushes(run, course)
     roles: dict[int, str] = {}
     for number, push in enumerate(pushes, 1):
         if push.best_row is not None:
@@ -139,7 +173,33 @@ def summarise(run: RecordedRun, *, also: Sequence[int] = ()) -> RunSummary:
         configuration_sha256=configuration_sha256(run.manifest),
         pushes=pushes,
         frames=[frame_numbers(run, index, role) for index, role in sorted(roles.items())],
+        reviews=[_reviewed(edit) for edit in edits_in_force(run).values()],
+        changes=said_of_changes(changes_of(run.folder)),
     )
+
+
+def _reviewed(edit: Mapping[str, Any]) -> ReviewedFrame:
+    values, automatic = edit["values"], edit["automatic"]
+    names = ("aop", *LENGTHS)
+    return ReviewedFrame(
+        index=int(edit["index"]),
+        time_s=float(edit["pts_s"]),
+        kind=str(edit["kind"]),
+        by=str(edit["by"]),
+        edited_utc=str(edit["edited_utc"]),
+        note=str(edit.get("note") or ""),
+        reason=edit.get("reason"),
+        values=[each for name in names for each in _in_one_unit(name, f"{name}_revised", values)],
+        automatic=[each for name in names for each in _in_one_unit(f"{name}_raw", f"{name}_raw", automatic)],
+    )
+
+
+def _in_one_unit(stem: str, name: str, values: Mapping[str, Any]) -> Iterator[Quantity]:
+    """A number of an edit by its name without unit, in degrees, else in millimetres, else in pixels; or nothing."""
+    for unit in ("deg", "mm", "px"):
+        if (value := values.get(f"{stem}_{unit}")) is not None:
+            yield Quantity(name=name, unit=unit, value=float(value))
+            return
 
 
 def run_id_of(run: RecordedRun) -> str:
@@ -211,7 +271,7 @@ def _quantities(run: RecordedRun, index: int) -> Iterator[Quantity]:
     if math.isfinite(value := number("aop_deg")):
         absolute = bounds("aop_absolute", "deg")
         yield Quantity(name="aop", unit="deg", value=value, repeatability=bounds("aop", "deg"), absolute=absolute)
-    yield Quantity(name="aop_raw", unit="deg", value=number("aop_raw_deg"))
+    yield Quantity(name="aop_raw", unit="deg", value=number("aop_raw_deg"), absolute=bounds("aop_raw_absolute", "deg"))
     for name in LENGTHS:
         unit = "mm" if math.isfinite(number(f"{name}_raw_mm")) else "px"
         if math.isfinite(value := number(f"{name}_{unit}")):
@@ -219,9 +279,16 @@ def _quantities(run: RecordedRun, index: int) -> Iterator[Quantity]:
 
 
 def push_quantities(push: Push) -> Sequence[Quantity]:
-    """Rest, peak and difference of a push, with the intervals of repeatability."""
+    """Rest, peak and difference of a push, with their intervals; those that it has."""
     levels = {"rest": push.rest, "peak": push.peak, "difference": push.difference}
     return [
-        Quantity(name=name, unit="deg", value=level.value, repeatability=(level.lo95, level.hi95))
+        Quantity(
+            name=name,
+            unit="deg",
+            value=level.value,
+            repeatability=(level.lo95, level.hi95),
+            absolute=level.absolute,
+        )
         for name, level in levels.items()
+        if level
     ]

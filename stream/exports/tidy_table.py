@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from stream.common.atomic_file import write_error
 from stream.exports.summary import run_id_of
-from stream.labour.course import aop_course, run_noise
+from stream.exports.verification import changes_of
+from stream.labour.course import aop_course, run_noise, run_pushes
 from stream.labour.edits import edits_in_force
-from stream.labour.pushes import find_pushes
 from stream.outputs.run_log import configuration_sha256
 from stream.tracking.tracker import EstimateStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from stream.labour.pushes import Push
@@ -54,7 +54,7 @@ def write_pushes(runs: Sequence[RecordedRun], path: Path) -> int:
 def frame_rows(run: RecordedRun) -> Iterator[Row]:
     """The rows of a run's frames, with the columns of `FRAME_COLUMNS`; None where there is no value."""
     table, course, edits = run.table, aop_course(run.table, noise=run_noise(run)), edits_in_force(run)
-    pushes, facts = _pushes(run), _facts(run)
+    pushes, facts = run_pushes(run, course), _facts(run)
     marks: dict[int, list[str]] = {}
     for mark in run.marks:
         marks.setdefault(int(mark["index"]), []).append(str(mark.get("kind") or "mark"))
@@ -70,31 +70,48 @@ def frame_rows(run: RecordedRun) -> Iterator[Row]:
             values |= get(row)
         for name, series in (("", course.value), ("_lo95", course.lo95), ("_hi95", course.hi95)):
             values[f"aop_smoothed{name}_deg"] = _finite(float(series[row]))
-        edit = edits.get(row)
-        values["edit"] = edit["kind"] if edit else None
-        values["aop_edited_deg"] = edit["values"]["aop_deg"] if edit else None
-        values["hsd_min_edited_mm"] = edit["values"]["hsd_min_mm"] if edit else None
-        yield values
+        yield values | _edited(edits.get(row))
+
+
+def _edited(edit: Mapping[str, Any] | None) -> Row:
+    """What a reviewer said of a frame, beside its automatic values; empty where nobody said anything."""
+    if edit is None:
+        return dict.fromkeys(EDITED)
+    numbers = {f"{stem}_edited_{unit}": edit["values"].get(f"{stem}_{unit}") for stem, unit in TRACKED}
+    said = {"edit": edit["kind"], "edited_by": edit["by"], "edited_utc": edit["edited_utc"]}
+    return said | {"edit_reason": edit.get("reason"), "edit_note": edit.get("note")} | numbers
 
 
 def push_rows(run: RecordedRun) -> Iterator[Row]:
     """The rows of a run's pushes, with the columns of `PUSH_COLUMNS`."""
-    for number, push in enumerate(_pushes(run), 1):
-        levels = {"rest": push.rest, "peak": push.peak, "difference": push.difference}
-        values: Row = _facts(run) | {"push": number, "start_s": push.start_s, "end_s": push.end_s}
-        for name, level in levels.items():
-            values[f"{name}_deg"] = level.value
-            values[f"{name}_lo95_deg"], values[f"{name}_hi95_deg"] = level.lo95, level.hi95
+    facts, course = _facts(run), aop_course(run.table, noise=run_noise(run))
+    for number, push in enumerate(run_pushes(run, course), 1):
+        marked, found = push.marked, push.found_s if push.marked else (push.start_s, push.end_s)
+        values: Row = dict.fromkeys(PUSH_COLUMNS) | facts
+        values |= {"push": number, "segment": push.segment, "start_s": push.start_s, "end_s": push.end_s}
+        values |= {"origin": "marked" if marked else "found", "marked_by": marked.by if marked else None}
+        if found:
+            values |= {"found_start_s": found[0], "found_end_s": found[1]}
+        for name, level in {"rest": push.rest, "peak": push.peak, "difference": push.difference}.items():
+            if level:
+                bounds = (level.value, level.lo95, level.hi95, *(level.absolute or (None, None)))
+                values |= {f"{name}{bound}_deg": value for bound, value in zip(BOUNDS, bounds, strict=True)}
         yield values | {"best_index": push.best_row, "measured": push.measured, "is_whole": push.is_whole}
 
 
 COPIED = (
     *("index", "pts_s", "segment", "segment_cause", "state", "reason", "protocol", "plane_probability", "quality"),
-    *("track", "track_age_s", "aop_raw_deg", "hsd_min_raw_px", "hsd_min_raw_mm", "hsd_perp_raw_px", "hsd_perp_raw_mm"),
+    *("track", "track_age_s", "aop_raw_deg", "aop_raw_absolute_lo95_deg", "aop_raw_absolute_hi95_deg"),
+    *("hsd_min_raw_px", "hsd_min_raw_mm", "hsd_perp_raw_px", "hsd_perp_raw_mm"),
     *("mirrored", "spacing_x_mm", "spacing_y_mm"),
 )
 """Columns that are as in `measurements.csv`."""
-OF_RUN = ("run", "started_utc", "model_sha256", "configuration_sha256")
+OF_RUN = ("run", "started_utc", "model_sha256", "configuration_sha256", "is_changed")
+EDITED = (
+    *("edit", "edited_by", "edited_utc", "edit_reason", "edit_note"),
+    *(f"{stem}_edited_{unit}" for stem, unit in TRACKED),
+)
+"""Columns of what a reviewer did."""
 
 
 def _columns_tracked(stem: str, unit: str) -> Iterator[str]:
@@ -109,12 +126,12 @@ FRAME_COLUMNS = (
     *("push", "mark"),
     *(column for stem, unit in TRACKED for column in _columns_tracked(stem, unit)),
     *("aop_smoothed_deg", "aop_smoothed_lo95_deg", "aop_smoothed_hi95_deg"),
-    *("edit", "aop_edited_deg", "hsd_min_edited_mm"),
+    *EDITED,
 )
 PUSH_COLUMNS = (
     *OF_RUN,
-    *("push", "start_s", "end_s"),
-    *(f"{name}{bound}_deg" for name in ("rest", "peak", "difference") for bound in BOUNDS[:3]),
+    *("push", "segment", "start_s", "end_s", "origin", "marked_by", "found_start_s", "found_end_s"),
+    *(f"{name}{bound}_deg" for name in ("rest", "peak", "difference") for bound in BOUNDS),
     *("best_index", "measured", "is_whole"),
 )
 
@@ -149,10 +166,6 @@ def _getter(run: RecordedRun, name: str) -> Callable[[int], Any]:
     return lambda row: _finite(float(series[row]))
 
 
-def _pushes(run: RecordedRun) -> Sequence[Push]:
-    return find_pushes(aop_course(run.table, noise=run_noise(run)), quality=run.table.numbers("quality"))
-
-
 def _holds(push: Push, time_s: float, segment: int) -> bool:
     return push.segment == segment and push.start_s <= time_s <= push.end_s
 
@@ -163,6 +176,7 @@ def _facts(run: RecordedRun) -> Row:
         "started_utc": run.manifest["started_utc"],
         "model_sha256": run.model.get("sha256"),
         "configuration_sha256": configuration_sha256(run.manifest),
+        "is_changed": bool(changes_of(run.folder)),
     }
 
 

@@ -1,4 +1,7 @@
-"""`partum verify`: whether the files of a run are, to the byte, those that its log has."""
+"""`partum verify`: whether the files of a run are, to the byte, those that its log has.
+
+Reports, reviews and exports ask the same of the files that they read (`changes_of`), and say so where one is not.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,13 @@ from stream.common.errors import RunUnreadable
 from stream.outputs.run_log import LOG_NAME, LOG_SCHEMA, NO_HASH, file_sha256, sealed_line, source_sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
+READ = ("run.json", "measurements.jsonl", "masks.jsonl", "marks.jsonl", "edits.jsonl", "recording/")
+"""Files of a run that numbers are read from, by the beginnings of their names."""
+ADDED_BY_HAND = ("masks.jsonl", "marks.jsonl", "edits.jsonl")
+"""Those of them that count where they are there at all."""
 EARLIER = "earlier-"
 """Folders of runs before this one; each has its own log."""
 
@@ -58,6 +65,37 @@ def verify_run(folder: Path, *, source: Path | None = None) -> Verification:
     if end is not None and source is not None:
         _compare_source(source, end.get("source_sha256"), faults, notes)
     return Verification(files=intact, faults=tuple(faults), notes=tuple(notes))
+
+
+def changes_of(folder: Path) -> tuple[str, ...]:
+    """What of the files that numbers are read from is not as the run's log has it, one line each.
+
+    Empty where all is as it was written, and of a run that an earlier version wrote, which kept no log.
+    """
+    if not (folder / LOG_NAME).exists():
+        return ()
+    try:
+        entries, faults = read_log(folder)
+    except RunUnreadable as error:
+        return (str(error),)
+    known = {str(entry["path"]): entry for entry in entries if entry.get("event") == "file"}
+    read = {name: entry for name, entry in known.items() if name.startswith(READ)}
+    faults += [f"{name} {fault}" for name, entry in read.items() if (fault := _fault_of_file(folder / name, entry))]
+    if any(entry.get("event") == "end" for entry in entries):
+        faults += [
+            f"{name} is not in the run's log"
+            for name in ADDED_BY_HAND
+            if name not in known and (folder / name).exists()
+        ]
+    return tuple(faults)
+
+
+def said_of_changes(faults: Sequence[str]) -> str:
+    """The same in a sentence for people; empty where there is none."""
+    if not faults:
+        return ""
+    more = f"; and {len(faults) - 3} more" if len(faults) > 3 else ""
+    return f"This run was changed after it was written: {'; '.join(faults[:3])}{more}. See: partum verify"
 
 
 def read_log(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:

@@ -1,4 +1,4 @@
-"""Pushes and rest, found from the smoothed course of AoP itself.
+"""Pushes and rest, found from the smoothed course of AoP itself, or between times that a person marked.
 
 A push is a rise of AoP above the rest just before it, and its fall. Its peak is the 95th percentile of the smoothed
 course between start and end, never a maximum of single readings, which only says how wrong the worst one was.
@@ -7,8 +7,8 @@ course between start and end, never a maximum of single readings, which only say
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -47,11 +47,31 @@ _ERROR_LASTS_S = 0.7  # errors of the smoothed course are alike for about so lon
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
-    """A value in degrees with its 95 % interval of repeatability: what the same scan would give again."""
+    """A value in degrees with its 95 % intervals.
+
+    Attributes:
+        lo95, hi95: of repeatability: what the same scan would give again.
+        absolute: where an expert would put it; None where it is not known.
+    """
 
     value: float
     lo95: float
     hi95: float
+    absolute: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkedSpan:
+    """A push as a person marked it: its start and its end, on the clock of a segment's frames.
+
+    Attributes:
+        by: who marked its start; None where nobody said so.
+    """
+
+    start_s: float
+    end_s: float
+    segment: int
+    by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,26 +79,31 @@ class Push:
     """One push.
 
     Attributes:
-        start_s, end_s: where the course leaves the rest, and is back at it (`EDGE_SHARE`); on the clock of the course.
-        rest: AoP before it.
-        peak: `PEAK_PERCENTILE` of the smoothed course from start to end.
+        start_s, end_s: where the course leaves the rest, and is back at it (`EDGE_SHARE`), or as marked; on the clock
+            of the course.
+        rest: AoP before it; None of a marked push where no frame was measured near it.
+        peak: `PEAK_PERCENTILE` of the smoothed course from start to end; None likewise.
         difference: peak less rest. A bias that all frames of the patient share is not in it.
         best_row: row of the course of its best frame: of those whose value lies in the peak's interval the one with
             the best reading; None where no frame there was measured.
         measured: frames in it whose reading was accepted.
         is_whole: it was seen from rest to rest: not cut by the recording's start or end, or a long gap.
         segment: of the frames.
+        marked: the marks that its times are of; None of one that was found in the course.
+        found_s: of a marked one, start and end of what was found in the course there; None where nothing was.
     """
 
     start_s: float
     end_s: float
-    rest: Level
-    peak: Level
-    difference: Level
+    rest: Level | None
+    peak: Level | None
+    difference: Level | None
     best_row: int | None
     measured: int
     is_whole: bool
     segment: int
+    marked: MarkedSpan | None = None
+    found_s: tuple[float, float] | None = None
 
     @property
     def duration_s(self) -> float:
@@ -104,6 +129,54 @@ def find_pushes(course: SmoothedCourse, *, quality: Series | None = None) -> lis
                 pushes.append(push)
                 free_s = push.end_s
     return pushes
+
+
+def with_marked(
+    found: Sequence[Push], spans: Sequence[MarkedSpan], course: SmoothedCourse, *, quality: Series | None = None
+) -> list[Push]:
+    """All pushes of a recording in order: those that were marked, and those that were found where none was marked.
+
+    A push that was found within a marked one is the same: the times are then those of the marks, its levels are taken
+    between them, and what was found stays beside them (`Push.found_s`).
+
+    Args:
+        found: by `find_pushes`.
+        spans: that were marked; they do not overlap.
+        course: both lie in.
+        quality: as of `find_pushes`.
+    """
+    pushes = [push for push in found if not any(_overlap(push, span) for span in spans)]
+    for span in spans:
+        same = [push for push in found if _overlap(push, span)]
+        before = [each.end_s for each in spans if each.segment == span.segment and each.end_s <= span.start_s]
+        before += [each.end_s for each in pushes if each.segment == span.segment and each.end_s <= span.start_s]
+        push = _of_span(course, span, free_s=max(before, default=-math.inf), quality=quality)
+        found_s = (min(each.start_s for each in same), max(each.end_s for each in same)) if same else None
+        pushes.append(replace(push, found_s=found_s))
+    order = {int(number): place for place, number in enumerate(dict.fromkeys(course.segment.tolist()))}
+    return sorted(pushes, key=lambda push: (order.get(push.segment, len(order)), push.start_s))
+
+
+def _overlap(push: Push, span: MarkedSpan) -> bool:
+    return push.segment == span.segment and push.start_s < span.end_s and span.start_s < push.end_s
+
+
+def _of_span(course: SmoothedCourse, span: MarkedSpan, *, free_s: float, quality: Series | None) -> Push:
+    """A marked push: its levels by the stretch of the course that covers most of it; none where no stretch does."""
+
+    def covered_s(rows: NDArray[np.intp]) -> float:
+        return float(min(course.t_s[rows[-1]], span.end_s) - max(course.t_s[rows[0]], span.start_s))
+
+    runs = [rows for rows in _runs(course) if course.segment[rows[0]] == span.segment]
+    rows = max(runs, key=covered_s, default=None)
+    if rows is None or covered_s(rows) <= 0:
+        levels: dict[str, Any] = {"rest": None, "peak": None, "difference": None, "best_row": None, "measured": 0}
+        is_whole = False
+    else:
+        piece = _Piece(course, rows, *_grid(course.t_s[rows], course.value[rows]))
+        levels = piece.levels(span.start_s, span.end_s, free_s=free_s, quality=quality)
+        is_whole = bool(course.t_s[rows[0]] <= span.start_s and span.end_s <= course.t_s[rows[-1]])
+    return Push(start_s=span.start_s, end_s=span.end_s, segment=span.segment, marked=span, is_whole=is_whole, **levels)
 
 
 def resting(course: SmoothedCourse, pushes: Sequence[Push]) -> NDArray[np.bool_]:
@@ -193,6 +266,26 @@ class _Piece:
             segment=int(self.course.segment[self.rows[0]]),
         )
 
+    def levels(self, start: float, end: float, *, free_s: float, quality: Series | None) -> dict[str, Any]:
+        """Levels, best frame and measured frames between two times, whatever the course does there."""
+        rest, peak, difference = self._rest(start, end, free_s), None, None
+        inside = np.flatnonzero((self.times >= start) & (self.times <= end))
+        if len(inside) and len(self._between(start, end)):
+            values = self.values[inside]
+            low = min(rest[0], float(values.max())) if rest else float(values.min())
+            high = inside[values >= (low + values.max()) / 2]
+            peak = self._peak(start, end, int(high[0]), int(high[-1]))
+        if rest and peak:
+            difference = peak[0] - rest[0], math.hypot(peak[1], rest[1])
+        best, measured = self._best(start, end, peak, quality) if peak else (None, 0)
+        return {
+            "rest": rest and _bounded(*rest),
+            "peak": peak and _bounded(*peak),
+            "difference": difference and _bounded(*difference),
+            "best_row": best,
+            "measured": measured,
+        }
+
     def _start(self, up: int, top: float, free_s: float) -> float:
         """Where the course leaves the rest, on the way up."""
         before = np.flatnonzero((self.times >= max(free_s, self.times[up] - REST_S)) & (self.times < self.times[up]))
@@ -225,6 +318,7 @@ class _Piece:
         mean = _moving_mean(self.values, (down + 1 - up) // 2)
         inside = (self.times >= start) & (self.times <= end)
         seen = self._between(self.times[up], self.times[down])
+        seen = seen if len(seen) else self._between(start, end)
         return float(np.percentile(mean[inside], PEAK_PERCENTILE)), self._deviation(seen, share=0.5)
 
     def _between(self, from_s: float, to_s: float) -> NDArray[np.intp]:

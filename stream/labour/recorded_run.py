@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stream.common.errors import RunUnreadable
+from stream.common.errors import OptionError, RunUnreadable
 from stream.labour.run_table import RunTable, check_schema
 from stream.outputs import manifest
 from stream.outputs.marks import MARK_SCHEMA
@@ -108,6 +108,25 @@ class RecordedRun:
     def edits(self, *, schema: str) -> Sequence[Mapping[str, Any]]:
         """What was corrected in review, in order; empty where nothing was. Read anew at each call."""
         return read_json_lines(self.folder / EDITS, schema=schema)
+
+
+def open_runs(folders: Sequence[Path], *, unfinished: bool = False) -> Sequence[RecordedRun]:
+    """Several runs, in the order given.
+
+    Raises:
+        OptionError: one is given twice, by whatever path, or is a copy of another: it would count twice.
+        RunUnreadable: see `RecordedRun`.
+    """
+    runs: list[RecordedRun] = []
+    known: dict[str, Path] = {}
+    for folder in folders:
+        run = RecordedRun(folder, unfinished=unfinished)
+        same = str(run.manifest.get("run_id") or folder.resolve())
+        if same in known:
+            raise OptionError(f"{folder}: is the same run as {known[same]}; name each run once")
+        known[same] = folder
+        runs.append(run)
+    return runs
 
 
 def read_json_lines(path: Path, *, schema: str) -> Sequence[dict[str, Any]]:

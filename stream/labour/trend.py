@@ -40,19 +40,21 @@ class RestCourse:
     Attributes:
         t_s: middle of each block, seconds on a clock that all recordings of the day share.
         value: median of the smoothed course outside of pushes, degrees.
+        typical: AoP at rest over the whole recording, as it is told of it; None takes the mean of the blocks.
     """
 
     t_s: Series
     value: Series
+    typical: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trend:
-    """Change of AoP at rest, with its 95 % interval.
+    """Change of AoP at rest, with its 95 % interval of repeatability.
 
     Attributes:
         slope_deg_per_h: degrees per hour.
-        lo95, hi95: of that.
+        lo95, hi95: of that: what scans of the same labour would give again; a bias that they share is not in it.
         recordings: it rests on; with several, that the probe was placed anew for each counts in the interval.
         span_s: from the first block to the last.
     """
@@ -64,28 +66,31 @@ class Trend:
     span_s: float
 
 
-def rest_course(course: SmoothedCourse, pushes: Sequence[Push], *, start_s: float = 0.0) -> RestCourse:
+def rest_course(
+    course: SmoothedCourse, pushes: Sequence[Push], *, start_s: float = 0.0, typical: float | None = None
+) -> RestCourse:
     """The rest of one recording.
 
     Args:
         course: of AoP in degrees.
         pushes: found in it.
         start_s: of the recording's clock on the day's clock, seconds.
+        typical: see `RestCourse`.
     """
     rest = resting(course, pushes)
     t_s, value = course.t_s[rest], course.value[rest]
     blocks = np.floor(t_s / BLOCK_S)
     found = [(t_s[blocks == each].mean(), np.median(value[blocks == each])) for each in np.unique(blocks)]
     table = np.array(found, np.float64).reshape(-1, 2)
-    return RestCourse(t_s=table[:, 0] + start_s, value=table[:, 1])
+    return RestCourse(t_s=table[:, 0] + start_s, value=table[:, 1], typical=typical)
 
 
 def fit_trend(recordings: Sequence[RestCourse]) -> Trend | None:
     """Fits the trend of a recording, or of several of a day; None where there is too little to say anything.
 
     Convention: of one recording a straight line through its blocks by least squares, the interval by Student's t with
-    the residuals' autocorrelation allowed for. Of several a line through their means, each with its own deviation and
-    `PLACEMENT_SD_DEG`, widened where they scatter more than that.
+    the residuals' autocorrelation allowed for. Of several a line through the value that is told of each, with its own
+    deviation and `PLACEMENT_SD_DEG`, widened where they scatter more than that.
     """
     known = [each for each in recordings if len(each.t_s)]
     if len(known) > 1:
@@ -109,7 +114,7 @@ def _within(rest: RestCourse) -> Trend:
 
 def _over_recordings(recordings: Sequence[RestCourse]) -> Trend | None:
     x = np.array([rest.t_s.mean() / 3600.0 for rest in recordings])
-    y = np.array([rest.value.mean() for rest in recordings])
+    y = np.array([rest.value.mean() if rest.typical is None else rest.typical for rest in recordings])
     own = np.array([rest.value.var(ddof=1) / len(rest.value) if len(rest.value) > 1 else 0.0 for rest in recordings])
     weights = 1.0 / (own + PLACEMENT_SD_DEG**2)
     off = x - np.average(x, weights=weights)

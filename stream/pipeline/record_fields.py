@@ -100,6 +100,25 @@ def _tracked(name: str, meaning: str, unit: str, *, track: str, has_absolute: bo
             )
 
 
+def _raw_absolute() -> Iterator[RecordField]:
+    """Where an expert would put AoP, by this frame alone: all that a still picture has."""
+
+    def number(measurement: Measurement, *, sign: int) -> float | None:
+        read = measurement.biometry
+        if read is None or read.aop_deg is None or read.absolute_half_deg is None:
+            return None
+        return _rounded(read.aop_deg + sign * read.absolute_half_deg)
+
+    for sign, (_, name, meaning) in zip((-1, 1), _absolute_bounds("aop_raw", "deg"), strict=True):
+        yield RecordField(
+            name=f"{name}_deg",
+            meaning=meaning,
+            form=NUMBER_OR_NULL,
+            value=partial(number, sign=sign),
+            null_in=_NOT_MEASURED,
+        )
+
+
 def _length(name: str, meaning: str) -> Iterator[RecordField]:
     """HSD in one of its two forms: read and tracked, in pixels and in millimetres."""
 
@@ -207,6 +226,7 @@ RECORD_FIELDS: tuple[RecordField, ...] = (
         null_in=_NOT_MEASURED,
         form_in={FrameState.MEASURED: NUMBER},
     ),
+    *_raw_absolute(),
     *_tracked(
         "aop",
         "Tracked angle of progression, degrees",

@@ -14,6 +14,8 @@ from stream.pipeline.stages import Stage
 from stream.tracking.tracker import EstimateStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from stream.pipeline.record import Measurement
 
 
@@ -88,7 +90,9 @@ class RunStatistics:
             for name in ("aop_deg", "hsd_min_px", "hsd_min_mm")
             for bound in ("", "/lo95", "/hi95")
         }
-        self._absolute = [LogHistogram(least=0.1, most=1e4, growth=5e-4) for _ in range(2)]
+        self._absolute, self._raw_absolute = (
+            [LogHistogram(least=0.1, most=1e4, growth=5e-4) for _ in range(2)] for _ in range(2)
+        )
 
     def add(self, measurement: Measurement) -> None:
         """Counts one frame's result."""
@@ -106,6 +110,9 @@ class RunStatistics:
             self.stage_ms[stage].add(spent_ms)
         if measurement.biometry and measurement.biometry.aop_deg is not None:
             self.aop_raw_deg.add(measurement.biometry.aop_deg)
+            if (half := measurement.biometry.absolute_half_deg) is not None:
+                for bounds, sign in zip(self._raw_absolute, (-1, 1), strict=True):
+                    bounds.add(measurement.biometry.aop_deg + sign * half)
         scale = measurement.mm_per_px
         for name, estimate, unit in (
             ("aop_deg", measurement.aop, 1.0),
@@ -140,8 +147,12 @@ class RunStatistics:
     @property
     def typical_absolute(self) -> tuple[float, float] | None:
         """Median bounds of the absolute interval of AoP; None where it is not known."""
-        low, high = (bounds.quantile(0.5) for bounds in self._absolute)
-        return None if low is None or high is None else (round(low, 1), round(high, 1))
+        return _middle(self._absolute)
+
+    @property
+    def typical_raw_absolute(self) -> tuple[float, float] | None:
+        """The same of AoP as read from single frames."""
+        return _middle(self._raw_absolute)
 
     @property
     def summary(self) -> str:
@@ -167,6 +178,12 @@ class RunStatistics:
             "latency_ms": _shares(self.latency_ms),
             "stage_ms": {str(stage): _shares(times) for stage, times in self.stage_ms.items()},
         }
+
+
+def _middle(bounds: Sequence[LogHistogram]) -> tuple[float, float] | None:
+    """The medians of an interval's ends."""
+    low, high = (each.quantile(0.5) for each in bounds)
+    return None if low is None or high is None else (round(low, 1), round(high, 1))
 
 
 def _shares(times: LogHistogram) -> dict[str, float | None]:

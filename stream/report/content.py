@@ -13,16 +13,17 @@ import numpy as np
 
 from engines.errors import PartumError
 from stream.common.errors import StreamError
+from stream.exports.verification import changes_of, said_of_changes
 from stream.frames.frame import SegmentCause
-from stream.labour.course import aop_course, run_noise
-from stream.labour.pushes import REST_S, find_pushes, resting
+from stream.labour.course import aop_course, run_noise, run_pushes
+from stream.labour.pushes import resting
 from stream.labour.run_pictures import RunPictures
 from stream.labour.time_axis import TimeAxis, time_axis
 from stream.labour.trend import fit_trend, rest_course
 from stream.measurement.biometry import LANDMARK_NAMES, Landmarks
 from stream.pipeline.record import FrameState
 from stream.report.pictures import draw_frame
-from stream.report.values import Value, clock
+from stream.report.values import NONE, Value, clock
 from stream.tracking.smoother import SmoothedCourse
 
 if TYPE_CHECKING:
@@ -88,19 +89,21 @@ class RunContent:
         return uri if self.run.is_live or uri.startswith("phantom:") else PurePath(uri).name
 
     def load_pictures(self, network: RunNetwork, source: str | None = None) -> None:
-        """Draws the best frames; where the pictures cannot be had, `why_no_pictures` says why.
+        """Draws the best frames; where the run's own pictures cannot be had, `why_no_pictures` says why.
 
         Args:
             network: of the run, for outlines.
             source: where the run's source has moved to.
         """
         chosen = self.best_rows()
-        if not chosen:
+        if not chosen and source is None:
             return
         try:
             with RunPictures(self.run, source=source) as pictures:
                 frames = [(pictures[row], row, what) for row, what in chosen]
         except StreamError as error:
+            if source is not None:  # it was named for its pictures
+                raise
             self.why_no_pictures = f"Not shown: {error}."
             return
         self.pictures = [self._picture(frame, row, what, self._outlines(network, frame)) for frame, row, what in frames]
@@ -120,11 +123,11 @@ class RunContent:
     def _picture(self, frame: Frame, row: int, what: str, outlines: Outlines | None) -> dict[str, str]:
         mirrored = bool(self._table.words("mirrored")[row])
         landmarks = self.landmarks(row)
-        aop = self._typical(np.array([row]), "aop", "deg", "°")
-        hsd = self._typical(np.array([row]), "hsd_min", "mm", " mm")
+        rows = np.array([row])
+        tracked, hsd = self._typical(rows, "aop", "deg", "°"), self._typical(rows, "hsd_min", "mm", " mm")
+        aop = tracked or self._typical(rows, "aop_raw", "deg", "°")
         title = clock(self.axis.time_s[row]) + (f", {what}" if what else "")
-        alone = self._table.numbers("aop_raw_deg")[row]
-        said = [f"AoP {aop.shown(0)}" if aop else f"AoP of this frame alone {alone:.0f}°"]
+        said = [f"AoP{'' if tracked else ' of this frame alone'} {aop.shown(0) if aop else NONE}"]
         if aop and aop.absolute:
             said.append(f"absolute {aop.range(aop.absolute, 0)}")
         if aop and aop.repeatability:
@@ -159,8 +162,13 @@ class RunContent:
 
     @cached_property
     def pushes(self) -> Sequence[Push]:
-        """All of the run, in order."""
-        return find_pushes(self.course, quality=np.nan_to_num(self.quality)) if len(self.run) else ()
+        """All of the run, marked and found, in order."""
+        return run_pushes(self.run, self.course)
+
+    @cached_property
+    def changes(self) -> str:
+        """That files of the run were changed after it, for people; empty where they were not."""
+        return said_of_changes(changes_of(self.run.folder))
 
     @cached_property
     def is_measured(self) -> NDArray[np.bool_]:
@@ -168,7 +176,7 @@ class RunContent:
 
     @property
     def is_still(self) -> bool:
-        """It is one frame: there is nothing to follow, and its reading stands alone, without an interval."""
+        """It is one frame: there is nothing to follow, and its reading stands alone."""
         return len(self.run) == 1
 
     @cached_property
@@ -216,34 +224,22 @@ class RunContent:
     def rest(self, part: Part) -> Value | None:
         """AoP between the pushes of a part; where it has none, over all that was measured of it."""
         if self.is_still:
-            return self._of_frame("aop_raw_deg", "°")
+            return self._typical(part.rows, "aop_raw", "deg", "°")
         is_rest = resting(self.course, part.pushes)[part.rows]
         return self._typical(part.rows[is_rest & self.is_measured[part.rows]], "aop", "deg", "°")
 
     def hsd(self, part: Part) -> Value | None:
         """The shortest HSD at rest, in millimetres where there is a scale."""
         if self.is_still:
-            return self._of_frame("hsd_min_raw_mm", " mm") or self._of_frame("hsd_min_raw_px", " px")
+            rows = part.rows
+            return self._typical(rows, "hsd_min_raw", "mm", " mm") or self._typical(rows, "hsd_min_raw", "px", " px")
         rows = part.rows[resting(self.course, part.pushes)[part.rows] & self.is_measured[part.rows]]
         return self._typical(rows, "hsd_min", "mm", " mm") or self._typical(rows, "hsd_min", "px", " px")
 
     def peak(self, part: Part) -> Value | None:
         """AoP at the peak of the part's pushes: of the push in the middle, by its peak."""
-        ordered = sorted(part.pushes, key=lambda push: push.peak.value)
-        return self.push_values(ordered[(len(ordered) - 1) // 2])[1] if ordered else None
-
-    def push_values(self, push: Push) -> tuple[Value, Value, Value]:
-        """Rest, peak and difference of a push; an error that all its frames share is in the first two alone."""
-        course = self.course
-        start_s, end_s = push.start_s - REST_S, push.end_s
-        rows = np.flatnonzero((course.t_s >= start_s) & (course.t_s <= end_s) & (course.segment == push.segment))
-        interval = self._interval(rows, "aop_absolute", "deg")
-        half = None if interval is None else (interval[1] - interval[0]) / 2
-        return (
-            level_value(push.rest, half_deg=half),
-            level_value(push.peak, half_deg=half),
-            level_value(push.difference, is_change=True),
-        )
+        peaks = sorted((push.peak for push in part.pushes if push.peak), key=lambda peak: peak.value)
+        return level_value(peaks[(len(peaks) - 1) // 2]) if peaks else None
 
     def rest_course(self, part: Part, *, start_s: float = 0.0) -> RestCourse:
         """AoP at rest over a part, on the axis of the run.
@@ -266,7 +262,8 @@ class RunContent:
             )
             for push in part.pushes
         ]
-        return rest_course(course, pushes, start_s=start_s)
+        rest = self.rest(part)
+        return rest_course(course, pushes, start_s=start_s, typical=rest.value if rest else None)
 
     def slope(self, part: Part) -> Value | None:
         """How AoP at rest changes, in degrees an hour; None where too little of it was seen."""
@@ -306,7 +303,7 @@ class RunContent:
         return chosen
 
     def _typical(self, rows: Rows, name: str, unit: str, shown: str) -> Value | None:
-        """The median of the tracked values of frames, with the medians of both their intervals."""
+        """The median of a quantity of frames, with the medians of its intervals, as far as it has them."""
         value = self._median(rows, f"{name}_{unit}")
         if value is None:
             return None
@@ -316,11 +313,6 @@ class RunContent:
             absolute=self._interval(rows, f"{name}_absolute", unit),
             repeatability=self._interval(rows, name, unit),
         )
-
-    def _of_frame(self, column: str, shown: str) -> Value | None:
-        """What was read from the one frame of a still."""
-        value = self._median(np.flatnonzero(self.is_measured), column)
-        return None if value is None else Value(value=value, unit=shown)
 
     def _interval(self, rows: Rows, name: str, unit: str) -> tuple[float, float] | None:
         low, high = (self._median(rows, f"{name}_{bound}95_{unit}") for bound in ("lo", "hi"))
@@ -351,14 +343,14 @@ def trend_value(trend: Trend) -> Value:
     return Value(value=trend.slope_deg_per_h, unit="°/h", repeatability=(trend.lo95, trend.hi95), is_change=True)
 
 
-def level_value(level: Level, *, half_deg: float | None = None, is_change: bool = False) -> Value:
-    """An AoP of a push, with its intervals.
+def level_value(level: Level | None, *, is_change: bool = False) -> Value | None:
+    """An AoP of a push, with its intervals; None where there is none.
 
     Args:
-        level: value and repeatability.
-        half_deg: half the width of the absolute interval of the frames it rests on; None where that is not known.
+        level: of the push.
         is_change: it is the difference of two.
     """
-    absolute = None if half_deg is None else (level.value - half_deg, level.value + half_deg)
+    if level is None:
+        return None
     interval = (level.lo95, level.hi95)
-    return Value(value=level.value, unit="°", absolute=absolute, repeatability=interval, is_change=is_change)
+    return Value(value=level.value, unit="°", absolute=level.absolute, repeatability=interval, is_change=is_change)

@@ -10,9 +10,12 @@ import numpy as np
 from stream.common.text import to_printable
 from stream.frames.reason import Reason
 from stream.labour.edits import EditKind, edits_in_force
+from stream.labour.run_marks import marked_pushes
 from stream.outputs.marks import WEB_PAGE, MarkKind
+from stream.outputs.run_log import LOG_NAME
 from stream.pipeline.record import FrameState
 from stream.report.charts import draw_run
+from stream.report.content import level_value
 from stream.report.run_chart import chart_key, chart_words, run_chart
 from stream.report.values import NONE, clock, duration, moment, percent
 from stream.report.wording import (
@@ -57,7 +60,7 @@ def run_section(run: RunContent, *, made: datetime) -> Facts:
         "pictures": run.pictures,
         "why_no_pictures": run.why_no_pictures,
         "shares": list(_shares(run)),
-        "marks": [_mark(run, mark, made) for mark in run.run.marks],
+        "marks": list(_marks(run, made)),
         "edits": [_edit(run, edit, made) for edit in edits_in_force(run.run).values()],
         "facts": list(_facts(run, made)),
     }
@@ -84,6 +87,8 @@ def _alerts(run: RunContent) -> Iterator[Mapping[str, str]]:
         return {"title": title, "text": to_printable(text)}
 
     manifest, total = run.run.manifest, len(run.run)
+    if run.changes:
+        yield alert("Do not trust these numbers.", f"{run.changes}.")
     if note := run.run.source.get("note"):
         yield alert("About the pictures.", f"{note}.")
     if mark := manifest.get("engine_mark"):
@@ -94,7 +99,7 @@ def _alerts(run: RunContent) -> Iterator[Mapping[str, str]]:
     if not total:
         yield alert("No frame was read.", "There is nothing to report.")
     elif total == 1:
-        yield alert("One frame only.", "It has no course: values are read from it alone, without an interval.")
+        yield alert("One frame only.", "It has no course: values are read from it alone, without repeatability.")
     if total and not run.is_measured.any():
         yield alert("Nothing could be measured.", "The table below says why; there is no value of AoP and HSD.")
     if len(run.parts) > 1:
@@ -133,12 +138,17 @@ def _summary(run: RunContent) -> str:
     if run.reasons:
         reason, count = run.reasons.most_common(1)[0]
         words.append(f"The commonest reason against it: {_text(reason)} ({percent(count, total)}).")
-    whole = len(run.pushes)
-    if measured:
-        words.append(
-            "No push was found." if not whole else f"{whole} {'push was' if whole == 1 else 'pushes were'} found."
-        )
+    marked = sum(push.marked is not None for push in run.pushes)
+    found = len(run.pushes) - marked
+    if marked:
+        words.append(f"{_count_of_pushes(marked)} marked.")
+    if measured and (found or not marked):
+        words.append(f"{_count_of_pushes(found)} found." if found else "No push was found.")
     return " ".join(words)
+
+
+def _count_of_pushes(count: int) -> str:
+    return f"{count} {'push was' if count == 1 else 'pushes were'}"
 
 
 def _text(reason: str) -> str:
@@ -164,17 +174,28 @@ def _part(run: RunContent, part: Part, number: int) -> Facts:
 
 def _push(run: RunContent, push: Push) -> Facts:
     start, end = (run.axis.of(time, push.segment) for time in (push.start_s, push.end_s))
-    rest, peak, difference = run.push_values(push)
     inside = (run.axis.time_s >= start) & (run.axis.time_s <= end)
     return {
         "name": f"{run.pushes.index(push) + 1}{'' if push.is_whole else ' (cut off)'}",
         "time": f"{clock(start)} to {clock(end)}",
+        "origin": _origin(run, push),
         "lasts": duration(end - start),
-        "rest": rest,
-        "peak": peak,
-        "difference": difference,
+        "rest": level_value(push.rest),
+        "peak": level_value(push.peak),
+        "difference": level_value(push.difference, is_change=True),
         "measured": percent(push.measured, int(inside.sum())),
     }
+
+
+def _origin(run: RunContent, push: Push) -> str:
+    """Whether a push was found or marked; of a marked one also what was found there."""
+    if push.marked is None:
+        return "found"
+    by = to_printable(push.marked.by or WEB_PAGE)
+    if push.found_s is None:
+        return f"marked by {by}; none found"
+    found = " to ".join(clock(run.axis.of(time, push.segment)) for time in push.found_s)
+    return f"marked by {by}; found {found}"
 
 
 def _shares(run: RunContent) -> Iterator[Facts]:
@@ -203,14 +224,16 @@ def _shares(run: RunContent) -> Iterator[Facts]:
         yield share(known.text, count, colour, MEANINGS[known])
 
 
-def _mark(run: RunContent, mark: Mapping[str, Any], made: datetime) -> Mapping[str, str]:
-    by = mark.get("by") or WEB_PAGE
-    return {
-        "time": clock(run.axis.of(mark["pts_s"], mark["segment"])),
-        "kind": MarkKind(mark.get("kind", MarkKind.MARK)).text,
-        "note": to_printable(str(mark.get("note") or "")),
-        "set": f"{by}, {_when(mark['marked_utc'], made)}",
-    }
+def _marks(run: RunContent, made: datetime) -> Iterator[Mapping[str, str]]:
+    lone = marked_pushes(run.run.marks).lone
+    for mark in run.run.marks:
+        why = lone.get(mark["mark"])
+        yield {
+            "time": clock(run.axis.of(mark["pts_s"], mark["segment"])),
+            "kind": MarkKind(mark.get("kind", MarkKind.MARK)).text + (f" (makes no push: {why})" if why else ""),
+            "note": to_printable(str(mark.get("note") or "")),
+            "set": to_printable(f"{mark.get('by') or WEB_PAGE}, {_when(mark['marked_utc'], made)}"),
+        }
 
 
 def _edit(run: RunContent, edit: Mapping[str, Any], made: datetime) -> Mapping[str, str]:
@@ -228,7 +251,7 @@ def _edit(run: RunContent, edit: Mapping[str, Any], made: datetime) -> Mapping[s
         "aop_reviewed": "confirmed" if is_confirmed else _number(values.get("aop_deg"), "°", why),
         "hsd": _number(automatic.get(f"hsd_min_raw_{unit}"), f" {unit}"),
         "hsd_reviewed": "confirmed" if is_confirmed else _number(values.get(f"hsd_min_{unit}"), f" {unit}"),
-        "by": f"{edit['by']}, {_when(edit['edited_utc'], made)}",
+        "by": to_printable(f"{edit['by']}, {_when(edit['edited_utc'], made)}"),
     }
 
 
@@ -260,7 +283,14 @@ def _facts(run: RunContent, made: datetime) -> Iterator[tuple[str, str]]:
     versions = manifest.get("versions") or {}
     yield "Versions", ", ".join(f"{name} {version}" for name, version in versions.items() if version)
     yield "Results folder", to_printable(recorded.folder.resolve().name)
+    yield "Files of the run", _files(run)
     yield "Schema of the records", str((recorded.table.words("schema") or ["-"])[0])
+
+
+def _files(run: RunContent) -> str:
+    if not (run.run.folder / LOG_NAME).exists():
+        return "not compared: the run kept no log"
+    return "changed after the run" if run.changes else "as they were written, by the run's log"
 
 
 def _rate(run: RunContent) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from stream.common.atomic_file import write_atomic
 from stream.common.errors import OptionError, OutputError
 from stream.exports.summary import check_out
-from stream.labour.recorded_run import RecordedRun
+from stream.labour.recorded_run import open_runs
 from stream.labour.run_network import RunNetwork
 from stream.report.content import RunContent
 from stream.report.day import day_section, timed_runs
@@ -44,8 +44,10 @@ def write_report(
         unfinished: runs that never ended are taken as far as they came.
 
     Raises:
-        OptionError: options that contradict each other, a time that is none, or `out` is a file of a run itself.
-        RunUnreadable: a folder holds no run that can be read.
+        OptionError: options that contradict each other, a time that is none, a run given twice, or `out` is a file of a
+            run itself.
+        RunUnreadable: a folder holds no run that can be read, or `source` is not what the run measured.
+        SourceError: `source` cannot be read.
         ExtraMissing: there is no browser to print with.
         OutputError: the report cannot be written.
     """
@@ -59,7 +61,7 @@ def write_report(
         raise OutputError(f"{out}: is a folder; name the HTML file, such as {out / 'report.html'}")
     if pdf:
         find_browser()  # said before minutes are spent
-    recorded = [RecordedRun(folder, unfinished=unfinished) for folder in folders]
+    recorded = open_runs(folders, unfinished=unfinished)
     check_out(out, *recorded)
     runs = [RunContent(run) for run in recorded]
     timed = timed_runs(runs, times, made=made)

@@ -10,7 +10,9 @@ import numpy as np
 
 from stream.common.text import to_printable
 from stream.frames.reason import Reason
+from stream.labour.course import run_pushes
 from stream.labour.edits import edits_in_force
+from stream.labour.run_marks import marked_pushes
 from stream.outputs.manifest import NOTICE
 from stream.report.charts import thin
 from stream.report.run_chart import picture_changes, refused_spans
@@ -46,17 +48,17 @@ class ReviewMessages:
     def run(self) -> dict[str, Any]:
         """The whole run: its times, course, pushes, marks and edits."""
         content, axis = self._content, self._content.axis
-        model = self._run.model
+        model, note = self._run.model, str(self._run.source.get("note") or "")
         return {
             "notice": NOTICE,
             "name": to_printable(content.name),
-            "note": to_printable(str(self._run.source.get("note") or "")),
+            "note": to_printable("  ".join(each for each in (content.changes, note) if each)),
             "frames": len(self._run),
             "time_s": np.round(axis.time_s, 3).tolist(),
             "trend": self._trend(),
             "refused": [[round(start, 3), round(end, 3)] for start, end in refused_spans(content)],
             "changes": [[round(time_s, 3), words] for time_s, words in picture_changes(content)],
-            "pushes": self._pushes(),
+            "pushes": self.pushes(),
             "best": [row for row, _ in content.best_rows()],
             "marks": self.marks(),
             "edits": self.edited_rows(),
@@ -69,15 +71,18 @@ class ReviewMessages:
         }
 
     def marks(self) -> list[dict[str, Any]]:
-        """All marks, in seconds of the axis."""
+        """All marks, in seconds of the axis; of a start or an end that makes no push, why."""
+        marks = self._run.read_marks()
+        lone = marked_pushes(marks).lone
         return [
             {
                 "time_s": round(self._content.axis.of(mark["pts_s"], mark["segment"]), 3),
                 "kind": mark.get("kind", "mark"),
                 "note": mark.get("note"),
                 "by": mark.get("by"),
+                "lone": lone.get(mark["mark"]),
             }
-            for mark in self._run.read_marks()
+            for mark in marks
         ]
 
     def edited_rows(self) -> list[int]:
@@ -153,10 +158,11 @@ class ReviewMessages:
         first, second = (empty if each is None else each for each in (first, second))
         return np.where(np.isfinite(first), first, second)
 
-    def _pushes(self) -> list[dict[str, Any]]:
+    def pushes(self) -> list[dict[str, Any]]:
+        """Pushes, marked and found, in seconds of the axis; marks that were set meanwhile count."""
         axis = self._content.axis
         found = []
-        for number, push in enumerate(self._content.pushes, 1):
+        for number, push in enumerate(run_pushes(self._run, self._content.course), 1):
             start, end = (axis.of(time_s, push.segment) for time_s in (push.start_s, push.end_s))
             row = int(np.searchsorted(axis.time_s, start)) if push.best_row is None else push.best_row
             found.append({"name": str(number), "start_s": round(start, 3), "end_s": round(end, 3), "row": row})

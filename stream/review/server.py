@@ -202,7 +202,7 @@ class ReviewServer(WebService):
             )
         return {"line": line, "edits": self._messages.edited_rows()}
 
-    def _mark(self, row: int, content: Any) -> list[dict[str, Any]]:
+    def _mark(self, row: int, content: Any) -> dict[str, Any]:
         mark = TypedMark(
             time_s=float(self._content.axis.time_s[row]),
             kind=parse_kind(str(content.get("kind"))),
@@ -211,7 +211,7 @@ class ReviewServer(WebService):
         by = plain_text(str(content.get("by") or "")) or WEB_PAGE
         with self._writing:
             add_marks(self._content.run, self._content.axis, [mark], by=by)
-        return self._messages.marks()
+            return {"marks": self._messages.marks(), "pushes": self._messages.pushes()}
 
 
 async def _content_of(request: Any) -> dict[str, Any]:

@@ -47,6 +47,7 @@ def open_review(
 
     Raises:
         RunUnreadable: the folder holds no run that can be read.
+        SourceError: `source` cannot be opened.
         OutputError: the address cannot be listened on.
     """
     run = RecordedRun(folder, unfinished=unfinished)
@@ -59,6 +60,8 @@ def open_review(
                 yield pictures[row]
 
     try:
+        if source is not None:  # it was named for its pictures
+            RunPictures(run, source=source).close()
         with (
             PictureStore(frames) as pictures,
             ReviewServer(content, pictures, network, settings=settings, listening=listening) as server,

@@ -83,7 +83,7 @@ def export_dicom(
     if not is_one_patient:
         check_one_patient(run)
     summary = summarise(run, also=also)
-    if not summary.frames:
+    if not summary.frames and not summary.reviews:
         raise RunUnreadable(
             f"{run.folder}: no frame of it was measured, so there is nothing to export; partum report says why"
         )
@@ -113,7 +113,7 @@ class _Writing:
 
     def __init__(self, run: RecordedRun, summary: RunSummary, study: Study, out: Path) -> None:
         self.run, self.summary, self.study, self.out = run, summary, study, out
-        self.done = DicomExport(notes=[study.note] if study.note else [])
+        self.done = DicomExport(notes=[note for note in (summary.changes, study.note) if note])
         self.version = metadata.version("partum")
         self.captured: dict[int, Dataset] = {}
         self.has_text = run.options.get("sector") == "whole"
@@ -168,6 +168,8 @@ class _Writing:
             with RunPictures(self.run, source=source) as pictures:
                 return {frame.index: pictures[frame.index] for frame in self.summary.frames}
         except (RunUnreadable, SourceError) as error:
+            if source is not None:  # it was named for its pictures
+                raise
             self.done.notes.append(f"without pictures: {error}")
             return {}
 

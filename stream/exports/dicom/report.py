@@ -17,6 +17,7 @@ from highdicom.sr import (
     NumContentItem,
     ObservationContext,
     ObserverContext,
+    QualitativeEvaluation,
     SourceImageForRegion,
     TextContentItem,
     TrackingIdentifier,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence as Several
 
     from stream.exports.dicom.study import Study
-    from stream.exports.summary import ExportedFrame, Quantity, RunSummary
+    from stream.exports.summary import ExportedFrame, Quantity, ReviewedFrame, RunSummary
     from stream.labour.pushes import Push
 
     Find = Callable[[int], tuple[Dataset, int | None, tuple[int, int]] | None]
@@ -175,6 +176,11 @@ def _push_group(number: int, push: Push, algorithm: AlgorithmIdentification) -> 
             *(each for quantity in push_quantities(push) for each in _measured(quantity)),
             Measurement(name=private("FRAMES_MEASURED"), value=push.measured, unit=UNITS["1"]),
         ],
+        qualitative_evaluations=[
+            QualitativeEvaluation(
+                name=private("PUSH_ORIGIN"), value=private("PUSH_MARKED" if push.marked else "PUSH_FOUND")
+            )
+        ],
     )
 
 
@@ -195,25 +201,46 @@ def _run_group(summary: RunSummary, algorithm: AlgorithmIdentification) -> Measu
 
 
 def _remarks(summary: RunSummary) -> Iterator[ContainerContentItem | TextContentItem]:
-    """What the template has no place for: the notice, and marks."""
-    yield TextContentItem(name=private("NOTICE"), value=f"{NOTICE}.", relationship_type="CONTAINS")
-    if not summary.run.marks:
-        return
-    marks = ContainerContentItem(name=private("MARKS"), relationship_type="CONTAINS")
-    marks.ContentSequence = Sequence([_mark(mark) for mark in summary.run.marks])
-    yield marks
+    """What the template has no place for: the notice, marks, and what a person said of frames."""
+    yield _text("NOTICE", f"{NOTICE}.", "CONTAINS")
+    if summary.changes:
+        yield _text("NOTICE", summary.changes, "CONTAINS")
+    for name, items in (("MARKS", map(_mark, summary.run.marks)), ("REVIEWS", map(_review, summary.reviews))):
+        if inside := list(items):
+            container = ContainerContentItem(name=private(name), relationship_type="CONTAINS")
+            container.ContentSequence = Sequence(inside)
+            yield container
 
 
 def _mark(mark: Mapping[str, Any]) -> TextContentItem:
     words = [str(mark.get("kind") or "mark"), str(mark.get("note") or "")]
-    item = TextContentItem(
-        name=private("MARK"), value=": ".join(word for word in words if word), relationship_type="CONTAINS"
-    )
-    time = NumContentItem(
-        name=private("TIME"), value=float(mark["pts_s"]), unit=UNITS["s"], relationship_type="HAS PROPERTIES"
-    )
-    item.ContentSequence = Sequence([time])
+    item = _text("MARK", ": ".join(word for word in words if word), "CONTAINS")
+    item.ContentSequence = Sequence([_number("TIME", float(mark["pts_s"]), "s")])
     return item
+
+
+def _review(review: ReviewedFrame) -> TextContentItem:
+    """What a person said of a frame; who, when, and the automatic values beside it."""
+    item = _text("REVIEW", ": ".join(word for word in (review.kind, review.note) if word), "CONTAINS")
+    item.ContentSequence = Sequence(
+        [
+            _text("REVIEWER", review.by, "HAS PROPERTIES"),
+            _text("REVIEWED", review.edited_utc, "HAS PROPERTIES"),  # readers of DICOM's own form lose the time zone
+            _number("FRAME", review.index, "1"),
+            _number("TIME", review.time_s, "s"),
+            *(_number(each.name.upper(), each.value, each.unit) for each in (*review.values, *review.automatic)),
+            *([_text("REASON", review.reason, "HAS PROPERTIES")] if review.reason else []),
+        ]
+    )
+    return item
+
+
+def _text(name: str, value: str, relation: str) -> TextContentItem:
+    return TextContentItem(name=private(name), value=value, relationship_type=relation)
+
+
+def _number(name: str, value: float, unit: str) -> NumContentItem:
+    return NumContentItem(name=private(name), value=value, unit=UNITS[unit], relationship_type="HAS PROPERTIES")
 
 
 def _without_image(study: Study) -> Dataset:

@@ -34,7 +34,7 @@ def mark_command(
 ) -> None:
     """See the command's help text above."""
     from stream.labour.recorded_run import RecordedRun
-    from stream.labour.run_marks import TypedMark, add_marks, read_marks
+    from stream.labour.run_marks import TypedMark, add_marks, marked_pushes, read_marks
     from stream.labour.time_axis import time_axis
 
     if (file is None) == (time_s is None):
@@ -48,3 +48,8 @@ def mark_command(
     axis = time_axis(recorded.table.numbers("pts_s"), recorded.table.counts("segment"))
     lines = add_marks(recorded, axis, marks, by=by)
     click.echo(f"{len(lines)} {'mark' if len(lines) == 1 else 'marks'} added to {run / 'marks.jsonl'}")
+    there = recorded.read_marks()
+    lone = marked_pushes(there).lone
+    for mark in (mark for mark in there if mark["mark"] in lone):
+        time_s = axis.of(mark["pts_s"], mark["segment"])
+        click.echo(f"{mark['kind']} at {time_s:.1f} s makes no push: {lone[mark['mark']]}")

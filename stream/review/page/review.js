@@ -284,12 +284,18 @@ const save = () => {
 
 async function mark(kind, note = "") {
   try {
-    view.run.marks = await keepMark(view.row, { kind, note, by: $("by").value.trim() });
-    say(`Mark ${view.run.marks.length} kept at ${clock(view.run.time_s[view.row])}`, false);
+    Object.assign(view.run, await keepMark(view.row, { kind, note, by: $("by").value.trim() }));
+    const lone = kind === "push_start" && view.run.marks.at(-1).lone;
+    say(`Mark ${view.run.marks.length} kept at ${clock(view.run.time_s[view.row])}${lone ? ": now mark the end of the push" : ""}`, false);
+    showPushes();
     draw();
   } catch (error) {
     say(`Mark not kept: ${error.message}`, true);
   }
+}
+
+function showPushes() {
+  for (const id of ["push-before", "push-after"]) $(id).disabled = !view.run.pushes.length;
 }
 
 function writeNote(isOpen) {
@@ -406,7 +412,7 @@ try {
   set($("note"), view.run.note);
   $("scrub").max = Math.max(0, view.run.frames - 1);
   line.setAttribute("aria-label", inWords(view.run));
-  for (const id of ["push-before", "push-after"]) $(id).disabled = !view.run.pushes.length;
+  showPushes();
   $("best").disabled = !view.run.best.length;
   if (view.run.frames) go(view.run.best[0] ?? 0);
   else showState({ state: "empty", reason: "the run holds no frame" });

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import warnings
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +22,13 @@ pydicom = pytest.importorskip("pydicom", reason="needs partum[dicom]")
 from stream.common.errors import OptionError, RunUnreadable, SourceUnreadable  # noqa: E402
 from stream.exports.codes import PRIVATE, SCHEME  # noqa: E402
 from stream.exports.dicom.export import export_dicom  # noqa: E402
-from stream.labour.course import aop_course  # noqa: E402
-from stream.labour.pushes import find_pushes  # noqa: E402
+from stream.labour.course import aop_course, run_pushes  # noqa: E402
+from stream.labour.edits import EditedReading, EditKind, add_edit  # noqa: E402
 from stream.labour.recorded_run import RecordedRun  # noqa: E402
 from stream.labour.run_marks import TypedMark, add_marks  # noqa: E402
 from stream.labour.run_masks import RunMasks, mask_in_frame  # noqa: E402
 from stream.labour.time_axis import time_axis  # noqa: E402
+from stream.outputs.marks import MarkKind  # noqa: E402
 from tests.conftest import REPOSITORY  # noqa: E402
 from tests.fakes.doubles import picture  # noqa: E402
 from tests.samples.dicom_files import native  # noqa: E402
@@ -43,7 +45,11 @@ OF_SOURCE = {"StudyInstanceUID": STUDY, "SeriesInstanceUID": SERIES, "PatientID"
 def made(tmp_path_factory: pytest.TempPathFactory) -> RecordedRun:
     run = finished_run(tmp_path_factory.mktemp("made"), 60, masks=True)
     axis = time_axis(run.table.numbers("pts_s"), run.table.counts("segment"))
-    add_marks(run, axis, [TypedMark(time_s=0.4, note="head visible")], by="test")
+    pushing = [TypedMark(time_s=0.8, kind=MarkKind.PUSH_START), TypedMark(time_s=2.0, kind=MarkKind.PUSH_END)]
+    add_marks(run, axis, [TypedMark(time_s=0.4, note="head visible"), *pushing], by="test")
+    reading = EditedReading(moved=["tangent"], values={"aop_deg": 141.5, "hsd_min_mm": 12.0})
+    add_edit(run, 7, EditKind.POINTS, by="Dr B", size_px=(128, 128), reading=reading, note="caput")
+    add_edit(run, 8, EditKind.OUTLINES, by="Dr B", size_px=(128, 128), reading=EditedReading(reason="no_fh"))
     return RecordedRun(run.folder)
 
 
@@ -120,8 +126,29 @@ def test_each_number_leads_back_to_model_and_configuration(made: RecordedRun, ex
 
 def test_marks_and_the_notice_are_in_the_report(exported: Path) -> None:
     found = [item for path, item in items(pydicom.dcmread(exported / "report.dcm")) if path[-1] in ("MARK", "NOTICE")]
-    assert [item.TextValue for item in found] == ["Research use only, not a medical device.", "mark: head visible"]
+    said = [item.TextValue for item in found]
+    assert said[:2] == ["Research use only, not a medical device.", "mark: head visible"]
+    assert said[2:] == ["push_start", "push_end"]
     assert float(found[1].ContentSequence[0].MeasuredValueSequence[0].NumericValue) == pytest.approx(0.4)
+
+
+def test_what_a_person_said_of_a_frame_stands_beside_the_automatic_value(made: RecordedRun, exported: Path) -> None:
+    report = pydicom.dcmread(exported / "report.dcm")
+    reviews = [item for path, item in items(report) if path[-1] == "REVIEW"]
+    assert [item.TextValue for item in reviews] == ["points: caput", "outlines"]
+    found = numbers(reviews[0])
+    assert (found["FRAME"], found["AOP_REVISED"], found["HSD_MIN_REVISED"]) == (7, 141.5, 12.0)
+    assert found["AOP_RAW"] == pytest.approx(made.table.record(7)["aop_raw_deg"], abs=5e-4)
+    words = [item.TextValue for _, item in items(reviews[1]) if item.ValueType == "TEXT"]
+    assert (words[0], words[2]) == ("Dr B", "no_fh")
+    assert datetime.fromisoformat(words[1]).tzinfo is not None
+
+
+def test_a_marked_push_is_in_the_report_as_such(exported: Path) -> None:
+    push = groups(pydicom.dcmread(exported / "report.dcm"))["push 1"]
+    assert (numbers(push)["PUSH_START"], numbers(push)["PUSH_END"]) == (0.8, 2.0)
+    (origin,) = [item for path, item in items(push) if path[-1] == "PUSH_ORIGIN"]
+    assert origin.ConceptCodeSequence[0].CodeValue == "PUSH_MARKED"
 
 
 def test_the_polyline_lies_on_the_frame_that_was_measured(made: RecordedRun, exported: Path) -> None:
@@ -200,12 +227,21 @@ def test_pictures_that_were_taken_whole_are_marked_and_left_out_of_an_anonymous_
 def test_a_push_is_in_the_report_also_where_there_are_no_pictures(tmp_path: Path) -> None:
     run = with_push(finished_run(tmp_path / "made", 170))
     done = export_dicom(run, tmp_path / "out")
-    assert "without pictures" in done.notes[1], "the times in the records are not those of the pictures any more"
+    assert "was changed after it was written" in done.notes[0]
+    assert "without pictures" in done.notes[2], "the times in the records are not those of the pictures any more"
     assert [path.name for path in done.files] == ["report.dcm"]
     found = groups(pydicom.dcmread(done.files[0]))
-    push = find_pushes(aop_course(run.table), quality=run.table.numbers("quality"))[0]
+    (push,) = run_pushes(run, aop_course(run.table))
+    assert push.rest is not None
+    assert push.peak is not None
+    assert push.peak.absolute is not None
     values = numbers(found["push 1"])
-    for code, value in (("PUSH_START", push.start_s), ("REST", push.rest.value), ("PEAK REP_HI95", push.peak.hi95)):
+    for code, value in (
+        ("PUSH_START", push.start_s),
+        ("REST", push.rest.value),
+        ("PEAK REP_HI95", push.peak.hi95),
+        ("PEAK ABS_HI95", push.peak.absolute[1]),
+    ):
         assert values[code] == pytest.approx(value, abs=1e-3), code
     assert push.best_row is not None
     best = numbers(found[f"frame {push.best_row}"])
@@ -322,4 +358,5 @@ def test_the_private_codes_are_documented() -> None:
     page = (REPOSITORY / "docs" / "exports.md").read_text()
     listed = dict(re.findall(r"^\| `([A-Z0-9_]+)` \| (.+?) \|", page, re.MULTILINE))
     assert listed == PRIVATE
+    assert all(len(code) <= 16 and len(meaning) <= 64 for code, meaning in PRIVATE.items())  # what DICOM holds
     assert f"`{SCHEME}`" in page

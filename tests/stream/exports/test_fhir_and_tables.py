@@ -86,6 +86,9 @@ def test_a_push_has_its_levels_as_members(made: RecordedRun) -> None:
     levels = [observations(bundle, code)[0] for code in ("REST", "PEAK", "DIFFERENCE")]
     assert [each["reference"] for each in whole["hasMember"]] == [f"urn:uuid:{each['id']}" for each in levels]
     assert levels[2]["valueQuantity"]["value"] == pytest.approx(15, abs=1)
+    assert component(whole, "PUSH_ORIGIN")["valueCodeableConcept"]["coding"][0]["code"] == "PUSH_FOUND"
+    bounds = component(levels[1], "ABS_95")["valueRange"]
+    assert bounds["high"]["value"] - bounds["low"]["value"] == pytest.approx(24, abs=1e-3)
 
 
 def test_the_same_export_twice_has_the_same_identifiers(made: RecordedRun) -> None:
@@ -132,12 +135,31 @@ def test_a_day_is_one_table_of_all_its_runs(made: RecordedRun, gaps: RecordedRun
 def test_an_edit_stands_beside_the_automatic_value(gaps: RecordedRun, tmp_path: Path) -> None:
     before = gaps.table.numbers("aop_deg")[7]
     reading = EditedReading(moved=["tangent"], values={"aop_deg": 141.5, "hsd_min_mm": 12.0})
-    add_edit(gaps, 7, EditKind.POINTS, by="test", size_px=(128, 128), reading=reading)
+    add_edit(gaps, 7, EditKind.POINTS, by="Dr B", note="caput", size_px=(128, 128), reading=reading)
     write_frames([gaps], tmp_path / "frames.csv")
     table = pd.read_csv(tmp_path / "frames.csv")
-    assert table.loc[7, ["edit", "aop_edited_deg", "hsd_min_edited_mm"]].tolist() == ["points", 141.5, 12.0]
+    columns = ["edit", "edited_by", "aop_edited_deg", "hsd_min_edited_mm"]
+    assert table.loc[7, columns].tolist() == ["points", "Dr B", 141.5, 12.0]
+    assert table.loc[7, "edited_utc"].startswith("20")
     assert table.loc[7, "aop_deg"] == pytest.approx(before, abs=1e-6)
     assert math.isnan(table.loc[8, "aop_edited_deg"])
+    assert not table["is_changed"].any()
+    bundle = fhir_bundle(summarise(gaps))
+    (review,) = observations(bundle, "REVIEW")
+    assert component(review, "AOP_REVISED")["valueQuantity"]["value"] == 141.5
+    assert component(review, "AOP_RAW")["valueQuantity"]["value"] == gaps.table.record(7)["aop_raw_deg"]
+    assert (review["valueString"], review["performer"]) == ("points", [{"display": "Dr B"}])
+    assert review["issued"] == table.loc[7, "edited_utc"]
+    assert review["note"][-1] == {"authorString": "Dr B", "text": "caput"}
+    bundles = pytest.importorskip("fhir.resources.R4B.bundle", reason="needs fhir.resources")
+    bundles.Bundle.model_validate(json.loads(json.dumps(bundle)))
+
+
+def test_a_run_that_was_changed_says_so_in_every_file(made: RecordedRun, tmp_path: Path) -> None:
+    write_pushes([made], tmp_path / "pushes.csv")  # its records were rewritten
+    assert pd.read_csv(tmp_path / "pushes.csv")["is_changed"].tolist() == [True]
+    notes = fhir_bundle(summarise(made))["entry"][0]["resource"]["note"]
+    assert "changed after it was written: measurements.jsonl has" in notes[1]["text"]
 
 
 @pytest.mark.parametrize(("count", "off_plane"), [(0, range(0)), (1, range(0)), (3, range(3))])

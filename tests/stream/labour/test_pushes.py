@@ -10,7 +10,7 @@ import pytest
 from calibration.fitting.courses import Degradation, degrade_course
 from calibration.fitting.courses import aop_course as true_course
 from stream.labour.course import aop_course
-from stream.labour.pushes import find_pushes, resting
+from stream.labour.pushes import MarkedSpan, find_pushes, resting, with_marked
 from stream.tracking.smoother import SmoothedCourse, smooth_course
 from tests.samples.finished_runs import finished_run
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from stream.labour.pushes import Push
+    from stream.labour.pushes import Level, Push
 
     Series = NDArray[np.float64]
 
@@ -34,6 +34,11 @@ def course_of(t_s: Series, value: Series, *, std: float = 0.05, segment: Series 
     )
 
 
+def level(found: Level | None) -> Level:
+    assert found is not None
+    return found
+
+
 def push_at(t_s: Series, start_s: float, *, height: float = 14.0, plateau_s: float = 8.0) -> Series:
     """A rise of 2 s, a plateau, a fall of 2 s."""
     up, down = (np.clip((t_s - at) / 2.0, 0.0, 1.0) for at in (start_s, start_s + 2.0 + plateau_s))
@@ -46,9 +51,9 @@ def test_a_push_has_its_levels_times_and_best_frame() -> None:
     quality[np.searchsorted(t_s, 26.0)] = 0.9
     quality[np.searchsorted(t_s, 50.0)] = 1.0  # the best of all, but at rest
     (push,) = find_pushes(course_of(t_s, 118.0 + push_at(t_s, 20.0)), quality=quality)
-    assert push.rest.value == pytest.approx(118.0, abs=0.1)
-    assert push.peak.value == pytest.approx(132.0, abs=0.2)
-    assert push.difference.value == pytest.approx(14.0, abs=0.3)
+    assert level(push.rest).value == pytest.approx(118.0, abs=0.1)
+    assert level(push.peak).value == pytest.approx(132.0, abs=0.2)
+    assert level(push.difference).value == pytest.approx(14.0, abs=0.3)
     assert push.start_s == pytest.approx(20.0, abs=0.6)
     assert push.end_s == pytest.approx(32.0, abs=0.8)
     assert push.best_row == np.searchsorted(t_s, 26.0)
@@ -77,14 +82,53 @@ def test_pushes_of_badly_measured_courses_are_found_and_their_levels_are_right()
         pairs = matches(true, found)
         expected, seen = expected + len(true), seen + len(pairs)
         assert len(found) == len(pairs), "a push that is none"
-        peaks += [other.peak.value - one.peak.value for one, other in pairs]
-        differences += [other.difference.value - one.difference.value for one, other in pairs]
-        inside += [other.difference.lo95 <= one.difference.value <= other.difference.hi95 for one, other in pairs]
+        peaks += [level(other.peak).value - level(one.peak).value for one, other in pairs]
+        rises = [(level(one.difference), level(other.difference)) for one, other in pairs]
+        differences += [other.value - one.value for one, other in rises]
+        inside += [other.lo95 <= one.value <= other.hi95 for one, other in rises]
     assert expected > 25
     assert seen >= 0.95 * expected
     assert np.mean(np.abs(peaks)) <= 1.0
+    assert np.mean(np.abs(differences)) <= 1.6  # at 8 Hz; a pause of 3 s holds few independent readings of rest
     assert abs(np.mean(differences)) <= 1.0
     assert np.mean(inside) >= 0.9
+
+
+def test_a_marked_push_is_a_push_by_its_marks_and_what_was_found_there_stays_beside_it() -> None:
+    t_s = np.arange(0.0, 90.0, 0.04)
+    course = course_of(t_s, 118.0 + push_at(t_s, 20.0) + push_at(t_s, 60.0))
+    first, second = find_pushes(course)
+    both = with_marked([first, second], [MarkedSpan(start_s=19.0, end_s=34.0, segment=0, by="A")], course)
+    assert [(push.marked is not None, push.found_s) for push in both] == [
+        (True, (first.start_s, first.end_s)),
+        (False, None),
+    ]
+    assert (both[0].start_s, both[0].end_s, both[0].is_whole) == (19.0, 34.0, True)
+    assert level(both[0].peak).value == pytest.approx(132.0, abs=0.3)
+    assert level(both[0].rest).value == pytest.approx(118.0, abs=0.1)
+    assert both[0].best_row is not None
+    assert 22.0 <= t_s[both[0].best_row] <= 30.0
+    assert both[1] == second
+
+
+def test_a_marked_push_of_a_weak_rise_has_levels_and_one_that_nobody_measured_has_none() -> None:
+    t_s = np.arange(0.0, 90.0, 0.04)
+    value = 118.0 + push_at(t_s, 20.0, height=3.0)
+    value[t_s > 50] = np.nan
+    course = course_of(t_s, value)
+    spans = [
+        MarkedSpan(start_s=20.0, end_s=32.0, segment=0),
+        MarkedSpan(start_s=45.0, end_s=55.0, segment=0),
+        MarkedSpan(start_s=60.0, end_s=70.0, segment=0),
+        MarkedSpan(start_s=60.0, end_s=70.0, segment=7),
+    ]
+    weak, cut_off, unseen, elsewhere = with_marked([], spans, course)
+    assert level(weak.difference).value == pytest.approx(3.0, abs=0.2)
+    assert (weak.is_whole, cut_off.is_whole) == (True, False)
+    assert level(cut_off.peak).value == pytest.approx(118.0, abs=0.1)
+    for push in (unseen, elsewhere):
+        assert (push.rest, push.peak, push.difference, push.best_row, push.measured) == (None, None, None, None, 0)
+    assert not resting(course, [weak])[(t_s > 21) & (t_s < 31)].any()
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import pytest
 from stream.common.errors import OptionError, RunUnreadable
 from stream.labour.edits import EditedReading, EditKind, add_edit, edits_in_force, read_edits
 from stream.labour.recorded_run import RecordedRun
-from stream.labour.run_marks import TypedMark, add_marks, frame_at, read_marks
+from stream.labour.run_marks import TypedMark, add_marks, frame_at, marked_pushes, read_marks
 from stream.labour.time_axis import CUT_PAUSE_S, time_axis
 from stream.outputs.marks import LONGEST_NOTE, MarkKind, parse_kind, plain_text
 from tests.samples.finished_runs import finished_run
@@ -71,6 +71,7 @@ def test_a_file_of_marks_is_read_or_refused_by_its_line(tmp_path: Path) -> None:
         ("time_s,kind\nx,mark\n", "line 2: 'x' is no time"),
         ("time_s,kind\n1,mark\n2,pusch\n", "line 3: 'pusch' is no kind of mark"),
         ("", "no column time_s"),
+        ("time_s,kind,note\n", "holds no mark"),
     ):
         path.write_text(text, encoding="utf-8")
         with pytest.raises(OptionError, match=said):
@@ -80,6 +81,60 @@ def test_a_file_of_marks_is_read_or_refused_by_its_line(tmp_path: Path) -> None:
         read_marks(path)
     with pytest.raises(OptionError, match="No such file"):
         read_marks(tmp_path / "none.csv")
+
+
+def marks_of(*kinds_and_times: tuple[str, float] | tuple[str, float, int]) -> list[dict[str, object]]:
+    """Marks in the order in which they were set: kind, time, segment."""
+    return [
+        {"mark": number, "kind": mark[0], "pts_s": mark[1], "segment": mark[2] if len(mark) > 2 else 0}
+        for number, mark in enumerate(kinds_and_times, 1)
+    ]
+
+
+START, END = "push_start", "push_end"
+
+
+@pytest.mark.parametrize(
+    ("marks", "spans", "lone"),
+    [
+        ([(START, 1), (END, 4), ("note", 5), (START, 6), (END, 9)], [(1, 4), (6, 9)], []),
+        ([(END, 9), (START, 6), (END, 4), (START, 1)], [(1, 4), (6, 9)], []),  # set in any order
+        ([(START, 1), (START, 2), (END, 4)], [(2, 4)], [1]),  # the second mends the first
+        ([(START, 1), (START, 2), (END, 4), (END, 6)], [(2, 4)], [1, 4]),  # nested: the inner one
+        ([(END, 1), (START, 4)], [], [1, 2]),  # reversed
+        ([(START, 4), (END, 4)], [], [1, 2]),  # of no length
+        ([(START, 1)], [], [1]),
+        ([(START, 1, 0), (END, 4, 1)], [], [1, 2]),  # the picture became another one between
+        ([("mark", 1), ("note", 2)], [], []),
+        ([], [], []),
+    ],
+)
+def test_a_start_and_the_next_end_are_a_push_and_what_is_left_over_makes_none(
+    marks: list[tuple[str, float]], spans: list[tuple[float, float]], lone: list[int]
+) -> None:
+    found = marked_pushes(marks_of(*marks))
+    assert [(span.start_s, span.end_s) for span in found.spans] == spans
+    assert sorted(found.lone) == lone
+
+
+def test_an_end_that_would_have_no_start_is_refused_and_a_start_waits_for_its_end(tmp_path: Path) -> None:
+    run = finished_run(tmp_path, 12)
+    axis = axis_of(run)
+
+    def set_marks(*marks: tuple[MarkKind, float]) -> None:
+        add_marks(run, axis, [TypedMark(kind=kind, time_s=time_s) for kind, time_s in marks], by="A")
+
+    with pytest.raises(OptionError, match=r"end of a push at 0\.2 s would have no start"):
+        set_marks((MarkKind.PUSH_END, 0.2))
+    assert not (run.folder / "marks.jsonl").exists()
+    set_marks((MarkKind.PUSH_START, 0.1))
+    assert marked_pushes(run.read_marks()).lone == {1: "no end after it"}
+    set_marks((MarkKind.PUSH_END, 0.3))
+    assert len(marked_pushes(run.read_marks()).spans) == 1
+    for wrong in ((MarkKind.PUSH_END, 0.2), (MarkKind.PUSH_END, 0.4)):  # within a push, and behind it
+        with pytest.raises(OptionError, match="would have no start"):
+            set_marks(wrong)
+    assert len(run.read_marks()) == 2
 
 
 @pytest.mark.parametrize("time_s", [-1.0, 99.0, float("nan"), float("inf")])

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from engines.errors import EngineUnavailable
-from stream.common.errors import ExtraMissing, OptionError, OutputError, RunUnreadable
+from stream.common.errors import ExtraMissing, OptionError, OutputError, RunUnreadable, SourceError
 from stream.frames.reason import Reason
 from stream.labour.edits import EditedReading, EditKind, add_edit
 from stream.labour.recorded_run import RecordedRun
@@ -23,7 +23,7 @@ from stream.measurement.protocols import PROTOCOLS
 from stream.outputs.marks import MarkKind
 from stream.report import pdf
 from stream.report.charts import MOST_POINTS, thin
-from stream.report.content import RunContent
+from stream.report.content import RunContent, level_value
 from stream.report.day import day_section, timed_runs
 from stream.report.document import render_report
 from stream.report.values import Value, clock, duration, percent
@@ -285,6 +285,44 @@ def test_several_runs_are_ordered_by_the_time_they_were_scanned(tmp_path: Path) 
             timed_runs(runs, times, made=MADE)
 
 
+def test_the_change_over_a_day_is_that_of_the_values_in_its_table(tmp_path: Path) -> None:
+    def shifted(by_deg: float) -> Any:
+        def change(record: dict[str, Any]) -> None:
+            record["aop_raw_deg"] = 110.0 + by_deg + 3.0 * (record["index"] % 2)
+            record["aop_deg"] = record["aop_raw_deg"] + (2.0 if record["index"] < 20 else 0.0)
+
+        return change
+
+    runs = [RunContent(rewritten(finished_run(tmp_path / str(deg), 40), shifted(deg))) for deg in (0.0, 9.0)]
+    timed = timed_runs(runs, ["2026-11-26T08:00", "2026-11-26T11:00"], made=MADE)
+    day = day_section(timed)
+    first, second = (row["rest"].value for row in day["rows"])
+    assert day["slope"].value == pytest.approx((second - first) / 3, abs=1e-3)
+
+
+def test_a_run_is_taken_once_and_a_source_that_is_named_must_be_there(tmp_path: Path) -> None:
+    run = finished_run(tmp_path, 12)
+    out = tmp_path / "report.html"
+    (tmp_path / "link").symlink_to(run.folder)
+    for twice in ([run.folder, run.folder], [run.folder, tmp_path / "link"]):
+        with pytest.raises(OptionError, match="is the same run as"):
+            write_report(twice, out, made=MADE)
+    with pytest.raises(SourceError, match="nosuch"):
+        write_report([run.folder], out, made=MADE, source=str(tmp_path / "nosuch"))
+    assert not out.exists()
+
+
+def test_a_run_that_was_changed_says_so_first(tmp_path: Path) -> None:
+    run = finished_run(tmp_path, 12)
+    assert "as they were written, by the run's log" in Balance(page_of(run)).text
+    path = run.folder / "measurements.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"quality": 0.', b'"quality": 0.1', 1))
+    text = Balance(page_of(RecordedRun(run.folder))).text
+    assert "changed after it was written: measurements.jsonl has" in text
+    (run.folder / "run-log.jsonl").unlink()
+    assert "not compared: the run kept no log" in page_of(RecordedRun(run.folder))
+
+
 def test_refusals_come_before_minutes_are_spent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = finished_run(tmp_path, 6)
     with pytest.raises(OptionError, match="name the HTML file"):
@@ -352,11 +390,25 @@ def with_a_push(record: dict[str, Any]) -> None:
         record[f"aop_absolute_{bound}_deg"] = record["aop_deg"] + 11 * sign
 
 
+def test_a_marked_push_is_told_apart_from_one_that_was_found(tmp_path: Path) -> None:
+    run = rewritten(finished_run(tmp_path, 60), with_a_push)
+    times = [(MarkKind.PUSH_START, 6.0), (MarkKind.PUSH_END, 14.5), (MarkKind.PUSH_START, 20.0)]
+    marks = [TypedMark(kind=kind, time_s=time_s) for kind, time_s in times]
+    add_marks(run, RunContent(run).axis, marks, by="Dr A")
+    text = Balance(render_report([RunContent(RecordedRun(run.folder))], made=MADE)).text
+    assert "1 push was marked." in text
+    assert re.search(r"0:06 to 0:14 marked by Dr A; found 0:06 to 0:1", text)
+    assert "push starts (makes no push: no end after it)" in text
+
+
 def test_a_push_has_its_row_its_frame_and_both_intervals(tmp_path: Path) -> None:
     content = RunContent(rewritten(finished_run(tmp_path, 60), with_a_push))
     (part,) = content.parts
     (push,) = part.pushes
-    rest, peak, difference = content.push_values(push)
+    rest, peak, difference = (level_value(each) for each in (push.rest, push.peak, push.difference))
+    assert rest is not None
+    assert peak is not None
+    assert difference is not None
     assert [rest.value, peak.value] == pytest.approx([110, 130], abs=1)
     assert list(peak.absolute or ()) == pytest.approx([peak.value - 11, peak.value + 11], abs=0.1)
     assert difference.value == pytest.approx(20, abs=1)

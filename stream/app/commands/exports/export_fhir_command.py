@@ -32,6 +32,9 @@ def export_fhir_command(run: Path, out: Path, frames: tuple[int, ...], one_patie
     check_out(out, recorded)
     if not one_patient:
         check_one_patient(recorded)
-    bundle = fhir_bundle(summarise(recorded, also=frames))
+    summary = summarise(recorded, also=frames)
+    bundle = fhir_bundle(summary)
     write_json(out, bundle)
+    if summary.changes:
+        click.echo(summary.changes, err=True)
     click.echo(f"written: {len(bundle['entry'])} Observations in {out}")

@@ -22,8 +22,11 @@ from stream.app.options.values import FilePath, Folder
 def export_masks_command(run: Path, out: Path, source: str | None) -> None:
     """See the command's help text above."""
     from stream.exports.training_masks import export_masks
+    from stream.exports.verification import changes_of, said_of_changes
     from stream.labour.recorded_run import RecordedRun
 
+    if said := said_of_changes(changes_of(run)):
+        click.echo(said, err=True)
     written = export_masks(RecordedRun(run), out, source=source)
     for note in written.notes:
         click.echo(note)

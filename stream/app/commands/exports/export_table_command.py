@@ -27,9 +27,13 @@ def export_table_command(runs: tuple[Path, ...], out: Path, by: str, unfinished:
     """See the command's help text above."""
     from stream.exports.summary import check_out
     from stream.exports.tidy_table import write_frames, write_pushes
-    from stream.labour.recorded_run import RecordedRun
+    from stream.exports.verification import changes_of, said_of_changes
+    from stream.labour.recorded_run import open_runs
 
-    read = [RecordedRun(run, unfinished=unfinished) for run in dict.fromkeys(runs)]
+    read = open_runs(runs, unfinished=unfinished)
     check_out(out, *read)
     count = write_frames(read, out) if by == "frame" else write_pushes(read, out)
+    for run in read:
+        if said := said_of_changes(changes_of(run.folder)):
+            click.echo(f"{run.folder}: {said}", err=True)
     click.echo(f"written: {count} rows in {out}")

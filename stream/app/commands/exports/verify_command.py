@@ -10,6 +10,7 @@ import click
 from stream.app.command import command
 from stream.app.exit_codes import ExitCode
 from stream.app.options.values import FilePath, Whole
+from stream.common.errors import OptionError
 
 
 @command(
@@ -28,6 +29,8 @@ def verify_command(context: click.Context, run: Path, replay: bool, frame: int |
     from stream.exports.verification import verify_run
     from stream.labour.recorded_run import RecordedRun
 
+    if source and not source.startswith("phantom:") and not Path(source).exists():
+        raise OptionError(f"--source {source}: no such file or folder; name where the recording is now")
     found = verify_run(run, source=Path(source) if source else _source_of(run))
     faults = list(found.faults)
     if replay and not faults:
