@@ -18,9 +18,10 @@ from engines.errors import EngineUnavailable, ModelNotFound
 from engines.onnx.model_file import read_model_file
 from engines.redaction import looks_like_address, redact
 from engines.runtime import check_precision, gpu_index
-from engines.selection.choice import ChoiceStore, Reference
+from engines.selection.choice import THROUGHPUT, USES, ChoiceStore
 from engines.selection.cpu import CpuRequest, cpu_candidates, cpu_choice, float_model_of
 from engines.selection.failover import Candidate, FailoverEngine
+from engines.selection.measuring import Reference
 from engines.tensorrt.cache import cache_folder
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from engines.base import Engine
     from engines.onnx.model_file import ModelFile
     from engines.runtime import RuntimeEngine
-    from engines.selection.choice import Choice, Trial
+    from engines.selection.choice import Choice
+    from engines.selection.measuring import Trial
 
 WEIGHTS = Path(__file__).parent / "weights"
 DEFAULT_MODEL = WEIGHTS / "psfh_lite0.onnx"
@@ -286,17 +288,19 @@ def _cpu_request(backends: Sequence[str], request: _Request) -> CpuRequest:
     )
 
 
-def default_choice(trial: Trial, *, throughput: bool = False, is_anew: bool = False) -> Choice | None:
-    """What `auto` goes by on this CPU with the model that ships; None where nothing was measured yet.
+def default_choices(trial: Trial, *, is_anew: bool = False) -> dict[str, Choice | None]:
+    """What `auto` goes by on this CPU with the model that ships, by use; None where nothing was measured yet.
 
     Args:
         trial: as of `load_engine`.
-        throughput: likewise.
         is_anew: measures now, and keeps what is found.
     """
-    request = _Request(path=None, throughput=throughput, trial=trial)
     there = [name for name, runtime in _RUNTIMES.items() if runtime.has_variants and not _missing(runtime)]
-    return cpu_choice(_cpu_request(there, request), trial, request.store, is_anew=is_anew)
+    asked = {use: _Request(path=None, throughput=mode == THROUGHPUT, trial=trial) for mode, use in USES.items()}
+    return {
+        use: cpu_choice(_cpu_request(there, request), trial, request.store, is_anew=is_anew)
+        for use, request in asked.items()
+    }
 
 
 def _shipped_for(backend: str) -> tuple[Path, ...]:

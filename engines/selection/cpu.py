@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from engines.errors import EngineError
 from engines.onnx.model_file import read_model_file
-from engines.selection.choice import LATENCY, THROUGHPUT, Reference, Variant, choice_key, choose
+from engines.selection.choice import LATENCY, THROUGHPUT, USES, choice_key, choose
 from engines.selection.failover import Candidate
 from engines.selection.machine import this_machine
+from engines.selection.measuring import Reference, Variant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 
     from engines.base import Engine
     from engines.onnx.model_file import ModelFile
-    from engines.selection.choice import Choice, ChoiceStore, Trial
+    from engines.selection.choice import Choice, ChoiceStore
     from engines.selection.machine import Machine
+    from engines.selection.measuring import Trial
 
 HINTS = {"openvino": ("bf16", "fp32")}
 """The precisions in which a back-end may run a float model; others run it in float32."""
@@ -110,7 +112,7 @@ def _chosen(
     by_name = {variant.name: variant for variant in variants}
     taken = [by_name[entry.variant] for entry in choice.usable if entry.variant in by_name]
     if choice.is_new:
-        use = "recordings and several feeds" if request.throughput else "a live feed"
+        use = USES[request.how["mode"]]
         notices = [f"measured once on this machine ({machine.name}) for {use}: {choice.line}"] if choice.tried else []
     else:
         notices = [f"not run on this machine ({machine.name}): {entry.line}" for entry in choice.refused]

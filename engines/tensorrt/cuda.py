@@ -205,9 +205,8 @@ def cuda_error(status: str, function: str) -> InferenceError | EngineUnavailable
     if status == "cudaErrorMemoryAllocation":
         return OutOfDeviceMemory(f"{where}: the GPU's memory is full; end other programs on it, or use a smaller batch")
     if status in ("cudaErrorInsufficientDriver", "cudaErrorNoDevice", "cudaErrorInvalidDevice"):
-        return EngineUnavailable(
-            f"{where}: no usable NVIDIA GPU; install or update its driver, or use another back-end"
-        )
+        # Short: every start says it where TensorRT is installed on a machine that has none.
+        return EngineUnavailable(f"no usable NVIDIA GPU ({status}); install or update its driver")
     if status in ("cudaErrorDevicesUnavailable", "cudaErrorDeviceUnavailable"):
         return EngineUnavailable(f"{where}: another process has taken the GPU; end it, or use another back-end")
     if status in ("cudaErrorNoKernelImageForDevice", "cudaErrorUnsupportedPtxVersion"):

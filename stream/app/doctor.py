@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import av
 
 from engines.inventory import list_backends
-from engines.registry import default_choice
+from engines.registry import TENSORRT, default_choices
 from engines.runtime import available_cores
 from engines.tensorrt.cache import EngineCache
 from stream.app.options.config_file import ConfigFile, check, places
@@ -91,18 +91,23 @@ def _engines() -> Iterator[Finding]:
         mend="" if usable else "; ".join(entry.reason for entry in found),
         is_needed=True,
     )
+    yield from (
+        Finding(name=TENSORRT, found=f"{entry.version}, not used: {entry.reason}")
+        for entry in found
+        if entry.backend == TENSORRT and entry.version and entry.reason
+    )
 
 
 def _choice() -> Iterator[Finding]:
-    choice = default_choice(EngineTrial())
-    if choice is None:
-        yield Finding(name="taken on this CPU", found="not measured yet: a second or a few at the first start")
-        return
-    yield Finding(
-        name="taken on this CPU",
-        found=choice.line,
-        mend="" if choice.usable else "no engine is right on this CPU; install another back-end: partum engines",
-    )
+    for use, choice in default_choices(EngineTrial()).items():
+        if choice is None:
+            yield Finding(name=f"taken for {use}", found="not measured yet: a second or a few at the first start")
+            continue
+        yield Finding(
+            name=f"taken for {use}",
+            found=choice.line,
+            mend="" if choice.usable else "no engine is right on this CPU; install another back-end: partum engines",
+        )
 
 
 def _folders() -> Iterator[Finding]:

@@ -28,7 +28,6 @@ from stream.outputs.tables import RecordTables
 from stream.outputs.web.board import Board
 from stream.outputs.web.state import display_state
 from stream.pipeline.pipeline import Pipeline
-from stream.pipeline.statistics import RunStatistics
 from stream.sources import open_live, open_source
 from stream.sources.live.base import LiveSource
 from stream.sources.wrappers import LoopedSource, PacedSource
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from stream.app.options.session_options import SessionOptions
     from stream.outputs.base import Sink
     from stream.outputs.pictures.overlay import FilmCoding
+    from stream.pipeline.statistics import RunStatistics
     from stream.preprocessing.preprocessor import Preprocessor
     from stream.sources.base import FrameSource
 
@@ -64,7 +64,6 @@ class SourceRun:
     Attributes:
         out: the folder of its results.
         board: what the web page shows of it.
-        statistics: what became of its frames.
         error: what ended it, where that was an error.
     """
 
@@ -82,7 +81,6 @@ class SourceRun:
     ) -> None:
         self._more_sinks, self._film = tuple(more_sinks), film
         self.options, self.engine, self.source, self.preprocessor = options, engine, source, preprocessor
-        self.statistics = RunStatistics()
         self.error: BaseException | None = None
         self._interrupted = threading.Event()
         with ExitStack() as stack:
@@ -115,6 +113,11 @@ class SourceRun:
         """Ends the source; what is under way is still measured and written. From any thread, or a signal handler."""
         self._interrupted.set()
         self.source.close()
+
+    @property
+    def statistics(self) -> RunStatistics:
+        """What became of its frames."""
+        return self.board.statistics
 
     @property
     def is_interrupted(self) -> bool:
@@ -191,7 +194,6 @@ class SourceRun:
         ):
             for measurement in pipeline:
                 sinks.write(measurement)
-                self.statistics.add(measurement)
                 advance()
 
     def _sinks(self) -> Iterator[Callable[[], Sink]]:

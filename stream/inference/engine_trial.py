@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -21,7 +22,7 @@ import cv2
 import numpy as np
 
 from engines.registry import AUTO, load_engine
-from engines.selection.choice import Verdict
+from engines.selection.measuring import Verdict
 from stream.frames.frame import Frame
 from stream.inference.frame_analyzer import FrameAnalyzer, infer_frame
 from stream.measurement.protocols import DEFAULT_PROTOCOL
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
 
     from engines.base import Engine, ModelSpec, Prediction
     from engines.preprocess import Letterbox
-    from engines.selection.choice import Reference
+    from engines.selection.measuring import Reference
+
+    _Asked = tuple[Frame, Letterbox, Prediction]
 
 FRAMES = Path(__file__).with_name("trial_frames.jpg")
 """Frames of `SIDE_PX` in a grid."""
@@ -41,7 +44,9 @@ ANSWERS = Path(__file__).with_name("trial_answers.json")
 ANSWERS_SCHEMA = "partum.trial/1"
 SIDE_PX = 256
 TIMED_FIRST = 6
-"""After so many frames an engine may be given up as too slow, at the first that shows it to be."""
+"""So many frames, all of them too slow, are enough to give an engine up."""
+HEAT = 8
+"""Frames that a heat times."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +84,7 @@ class Answer:
 
 
 class EngineTrial:
-    """A `engines.selection.choice.Trial`: departures from the float32 model in AoP, verdicts and measurability.
+    """A `engines.selection.measuring.Trial`: departures from the float32 model in AoP, verdicts and measurability.
 
     Args:
         frames: (N, H, W) uint8; None takes those that are stored.
@@ -108,43 +113,20 @@ class EngineTrial:
         Args:
             engine: on trial; stays open.
             reference: its float32 model, started only where its answers are not stored.
-            most_ms: an engine whose median frame takes longer is given up after `TIMED_FIRST` frames or more.
+            most_ms: an engine whose first `TIMED_FIRST` frames all take longer is given up.
         """
-        asked, times = self._asked(engine, most_ms)
-        ms = median(times)
+        asked, times = _asked(engine, self._frames, most_ms)
         if len(asked) < len(self._frames):
-            return Verdict(ms=ms, is_complete=False)
+            return Verdict(ms=min(times), is_complete=False)
         if reference.sha256 not in self._answers:
             with reference.load() as exact:
                 self._answers[reference.sha256] = answers_of(exact, self._frames)
         given = [_answer(engine.spec, *each) for each in asked]
-        return _compared(given, self._answers[reference.sha256], LIMITS[engine.description.precision], ms)
+        return _compared(given, self._answers[reference.sha256], LIMITS[engine.description.precision], median(times))
 
-    def _asked(self, engine: Engine, most_ms: float) -> tuple[list[tuple[Frame, Letterbox, Prediction]], list[float]]:
-        """Predictions, and their times in milliseconds; fewer than there are frames where it is too slow.
-
-        An engine that runs frames side by side is given as many as it takes; a frame's time is then its share of all.
-        """
-        if engine.description.parallel > 1:
-            return self._asked_side_by_side(engine)
-        asked: list[tuple[Frame, Letterbox, Prediction]] = []
-        times: list[float] = []
-        for frame in map(_frame_of, self._frames):
-            began = time.perf_counter()
-            found = infer_frame(engine, frame)
-            times.append(1e3 * (time.perf_counter() - began))
-            asked.append((frame, *found))
-            if len(times) >= TIMED_FIRST and median(times) > most_ms:
-                break
-        return asked, times
-
-    def _asked_side_by_side(self, engine: Engine) -> tuple[list[tuple[Frame, Letterbox, Prediction]], list[float]]:
-        frames = [_frame_of(image) for image in self._frames]
-        with ThreadPoolExecutor(engine.description.parallel, thread_name_prefix="partum-trial") as pool:
-            began = time.perf_counter()
-            found = list(pool.map(partial(infer_frame, engine), frames))
-            ms = 1e3 * (time.perf_counter() - began) / len(frames)
-        return [(frame, *each) for frame, each in zip(frames, found, strict=True)], [ms]
+    def time_ms(self, engine: Engine) -> float:
+        """Time of a frame in milliseconds: the median of `HEAT`, or the share of each where they run side by side."""
+        return median(_asked(engine, self._frames[:HEAT], math.inf)[1])
 
 
 def load_judged_engine(
@@ -211,6 +193,30 @@ def stored_answers() -> dict[str, list[Answer]]:
 def frames_digest() -> str:
     """Of the pixels of `stored_frames`, as this machine's decoder gives them."""
     return hashlib.sha256(stored_frames().tobytes()).hexdigest()
+
+
+def _asked(engine: Engine, images: NDArray[np.uint8], most_ms: float) -> tuple[list[_Asked], list[float]]:
+    """Predictions, and their times in milliseconds; fewer than there are images where it is too slow.
+
+    An engine that runs frames side by side is given as many as it takes; a frame's time is then its share of all.
+    """
+    frames = [_frame_of(image) for image in images]
+    if engine.description.parallel > 1:
+        with ThreadPoolExecutor(engine.description.parallel, thread_name_prefix="partum-trial") as pool:
+            began = time.perf_counter()
+            found = list(pool.map(partial(infer_frame, engine), frames))
+            ms = 1e3 * (time.perf_counter() - began) / len(frames)
+        return [(frame, *each) for frame, each in zip(frames, found, strict=True)], [ms]
+    asked: list[_Asked] = []
+    times: list[float] = []
+    for frame in frames:
+        began = time.perf_counter()
+        one = infer_frame(engine, frame)
+        times.append(1e3 * (time.perf_counter() - began))
+        asked.append((frame, *one))
+        if len(times) == TIMED_FIRST and min(times) > most_ms:
+            break
+    return asked, times
 
 
 def _frame_of(image: NDArray[np.uint8]) -> Frame:

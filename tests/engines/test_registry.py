@@ -15,7 +15,7 @@ from engines.backends.torch import TorchEngine
 from engines.base import EngineDescription
 from engines.errors import EngineUnavailable, ModelNotFound
 from engines.registry import BACKENDS, DEFAULT_MODEL, available_engines, load_engine
-from engines.selection.choice import Verdict
+from engines.selection.measuring import Verdict
 from tests.conftest import REPOSITORY
 from tests.fakes.tiny_model import HEIGHT, WIDTH, tiny_model
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from engines.base import Engine
     from engines.onnx.model_file import ModelFile
-    from engines.selection.choice import Reference
+    from engines.selection.measuring import Reference
 
 RUNTIMES = ("openvino", "onnxruntime", "torch", "onnx", "tensorrt", "tensorrt_rtx", "cuda", "tritonclient")
 HERE = ("openvino", "onnxruntime", "torch")
@@ -163,6 +163,9 @@ class Judge:
         with reference.load() as exact:
             assert exact.description.precision == "fp32"
         return Verdict(ms=1.0, refusal=self._refusal)
+
+    def time_ms(self, engine: Engine) -> float:
+        raise AssertionError("there is nothing to choose from")
 
 
 def test_what_a_gpu_computes_in_less_than_float32_is_compared_first(

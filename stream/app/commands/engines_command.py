@@ -22,16 +22,12 @@ from stream.app.command import command, json_option
 def engines_command(measure: bool, as_json: bool) -> None:
     """See the command's help text above."""
     from engines.inventory import list_backends
-    from engines.registry import default_choice
+    from engines.registry import default_choices
     from engines.tensorrt.cache import EngineCache, rejection_reason
     from stream.inference.engine_trial import EngineTrial
 
     cache = EngineCache()
-    trial = EngineTrial()
-    choices = {
-        use: default_choice(trial, throughput=throughput, is_anew=measure)
-        for use, throughput in (("a live feed", False), ("recordings and several feeds", True))
-    }
+    choices = default_choices(EngineTrial(), is_anew=measure)
     back_ends, built = list_backends(), cache.entries()
     if as_json:
         facts = {

@@ -7,15 +7,17 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from engines.base import EngineDescription
 from engines.onnx.model_file import ModelFile
-from engines.selection.choice import ChoiceStore, Reference, Variant, Verdict, choose
+from engines.selection.choice import ChoiceStore, choose
 from engines.selection.cpu import CpuRequest, cpu_candidates
 from engines.selection.machine import Machine, this_machine
+from engines.selection.measuring import Reference, Variant, Verdict
 from tests.conftest import REPOSITORY
 from tests.fakes.doubles import SPEC, GreyLevelEngine
 from tests.fakes.tiny_model import tiny_model
@@ -30,18 +32,30 @@ WITHOUT = replace(WITH_VNNI, instructions=("avx2",))
 
 
 class Measured:
-    """A trial whose findings are given, by the name of the engine; counts how often it is asked."""
+    """A trial whose findings are given, by the name of the engine; counts how often it is asked.
+
+    `slowed` are the times that heats take of an engine on a busy machine, where they are not those of its verdict.
+    """
 
     digest = "trial"
 
     def __init__(self, **found: Verdict) -> None:
         self._found = found
         self.asked: list[str] = []
+        self.slowed: dict[str, list[float | Exception]] = {}
 
     def judge(self, engine: Engine, reference: Reference, *, most_ms: float) -> Verdict:
         verdict = self._found[engine.description.backend]
         self.asked.append(engine.description.backend)
         return verdict if verdict.ms <= most_ms else replace(verdict, is_complete=False, refusal="", aop_p95_deg=None)
+
+    def time_ms(self, engine: Engine) -> float:
+        name = engine.description.backend
+        if name not in self.slowed:
+            return self._found[name].ms
+        if isinstance(time := self.slowed[name].pop(0), Exception):
+            raise time
+        return time
 
 
 def engine_called(name: str) -> GreyLevelEngine:
@@ -86,8 +100,50 @@ def test_the_fastest_of_those_that_are_right_is_taken(tmp_path: Path) -> None:
 
 
 def test_times_that_are_a_tie_leave_the_order(tmp_path: Path) -> None:
-    trial = Measured(first=right(10.0), second=right(9.7), third=right(9.6))
+    trial = Measured(first=right(10.0), second=right(9.7), third=right(9.2))
     assert taken([variant("first"), variant("second"), variant("third")], trial, tmp_path)[0] == "first"
+
+
+def test_other_work_on_the_machine_does_not_change_what_is_taken(tmp_path: Path) -> None:
+    variants = [variant("fast"), variant("slow")]
+    for fast, slow in (
+        ([90, 5, 70, 60, 80], [9, 9, 9, 9, 9]),  # the preferred one was unlucky in most heats
+        ([50, 60, 55, 70, 65], [90, 99, 98, 120, 110]),  # all of them were
+        ([10, 10, 30, 10, 30], [9.5, 9.5, 9.5, 9.5, 9.5]),  # nothing is certain
+    ):
+        trial = Measured(fast=right(7), slow=right(9))
+        trial.slowed = {"fast": list(fast), "slow": list(slow)}
+        choice = choose(variants, trial, WITH_VNNI, ChoiceStore(tmp_path), is_anew=True)
+        assert [entry.variant for entry in choice.usable] == ["fast", "slow"]
+        assert [entry.ms for entry in choice.usable] == [min(fast), min(slow)]
+
+
+def test_one_that_was_faster_in_all_heats_but_one_is_taken(tmp_path: Path) -> None:
+    trial = Measured(first=right(5), second=right(7))  # the first call was slow
+    trial.slowed = {"first": [10, 10, 10, 10, 10], "second": [9, 40, 9, 9, 9]}
+    assert taken([variant("first"), variant("second")], trial, tmp_path) == ["second", "first"]
+    assert trial.slowed == {"first": [], "second": []}
+
+
+def test_an_engine_that_fails_in_a_heat_is_passed_over(tmp_path: Path) -> None:
+    trial = Measured(first=right(5), second=right(7))
+    trial.slowed = {"first": [5, RuntimeError("out of threads")]}
+    choice = choose([variant("first"), variant("second")], trial, WITH_VNNI, ChoiceStore(tmp_path))
+    assert [entry.variant for entry in choice.usable] == ["second"]
+    assert choice.tried[-1].refusal == "out of threads"
+
+
+def test_every_engine_is_closed_when_all_is_measured(tmp_path: Path) -> None:
+    started: list[GreyLevelEngine] = []
+
+    def load(name: str) -> Engine:
+        started.append(engine_called(name))
+        return started[-1]
+
+    variants = [replace(variant(name), load=partial(load, name)) for name in ("right", "wrong", "late")]
+    trial = Measured(right=right(5), wrong=wrong(6), late=right(90))
+    choose(variants, trial, WITH_VNNI, ChoiceStore(tmp_path))
+    assert [engine.closed for engine in started] == [True, True, True]
 
 
 def test_an_int8_engine_that_is_too_slow_to_be_compared_never_runs(tmp_path: Path) -> None:

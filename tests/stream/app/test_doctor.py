@@ -9,6 +9,8 @@ import pytest
 
 import partum
 from engines.inventory import Availability
+from engines.selection.choice import Choice
+from engines.selection.measuring import Tried
 from stream.app import doctor
 from stream.app.doctor import examine, possible_sources
 
@@ -46,6 +48,29 @@ def test_without_an_engine_it_fails_and_says_what_to_install(
     monkeypatch.setattr(doctor, "list_backends", lambda: missing)
     assert run("doctor") == 1
     assert "pip install 'partum'" in capsys.readouterr().out
+
+
+def test_what_was_measured_for_one_use_is_told_for_that_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = Choice(tried=(Tried(variant="x", engine="openvino int8 CPU", ms=3.3, aop_p95_deg=0.8),))
+    wrong = Choice(tried=(Tried(variant="x", engine="openvino int8 CPU", ms=3.3, refusal="AoP moves"),))
+    monkeypatch.setattr(doctor, "list_backends", list)
+    monkeypatch.setattr(doctor, "default_choices", lambda _: {"live": None, "recordings": measured, "other": wrong})
+    found = named(examine())
+    assert found["taken for live"].found.startswith("not measured yet")
+    assert found["taken for recordings"].found.startswith("openvino int8 CPU: 3.3 ms, AoP within 0.80 degrees")
+    assert not found["taken for live"].mend + found["taken for recordings"].mend
+    assert "install another back-end" in found["taken for other"].mend
+
+
+def test_why_an_installed_tensorrt_is_not_used_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = [
+        Availability("tensorrt", "tensorrt_rtx 1.7.1", (), "no usable NVIDIA GPU (cudaErrorNoDevice)"),
+        Availability("openvino", "2026.4", ("CPU",), ""),
+    ]
+    monkeypatch.setattr(doctor, "list_backends", lambda: there)
+    assert named(examine())["tensorrt"].found == (
+        "tensorrt_rtx 1.7.1, not used: no usable NVIDIA GPU (cudaErrorNoDevice)"
+    )
 
 
 @pytest.mark.parametrize(

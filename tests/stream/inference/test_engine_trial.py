@@ -16,7 +16,7 @@ from engines.base import Engine
 from engines.errors import EngineUnavailable
 from engines.onnx.model_file import read_model_file
 from engines.registry import DEFAULT_MODEL, load_engine
-from engines.selection.choice import Reference
+from engines.selection.measuring import Reference
 from stream.inference.engine_trial import EngineTrial, answers_of, load_judged_engine, stored_answers, stored_frames
 from tests.conftest import REPOSITORY
 from tests.fakes.doubles import GreyLevelEngine, picture
