@@ -274,6 +274,8 @@ class EngineDescription:
         shared: several streams ask it (`engines.sharing`).
         parallel: calls of `infer` that it runs side by side, from a thread each; a further one waits. More than 1 makes
             more frames a second, and each of them takes longer.
+        threads: CPU cores that it may keep busy; another number sums in another order, so last digits may differ. None
+            where the network runs elsewhere than on this CPU.
     """
 
     backend: str
@@ -283,6 +285,7 @@ class EngineDescription:
     early_exit: bool = False
     shared: bool = False
     parallel: int = 1
+    threads: int | None = None
 
     @property
     def name(self) -> str:

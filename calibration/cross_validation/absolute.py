@@ -10,6 +10,7 @@ import numpy as np
 
 from calibration.cross_validation.quality import fit_errors, fused_errors
 from calibration.data.bands import BANDS
+from calibration.evaluation.statistics.resampling import mean_interval
 from stream.measurement.absolute_interval import MOST_SCALE, AbsoluteInterval, position
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ of one group are not so many errors; yet it is frames of which the interval must
 POWERS, GROWTHS = (0.2, 0.35, 0.5, 0.75, 1.0), (0.1, 0.25, 0.4)
 """What the width's dependence on the expected error and on AoP is chosen from."""
 _MISS_COSTS = 2 / 0.05
+DIFFERENCE = "difference of two frames"
+DIFFERENCE_DEG = (7.0, 25.0)
+"""Differences of AoP between two frames of a group that are judged: as between rest and peak of a push."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -116,7 +120,11 @@ def fitted_absolute(by_protocol: Mapping[str, Readings]) -> dict[str, dict[str, 
 
 
 def absolute_table(readings: Readings) -> dict[str, dict[str, Any]]:
-    """How often intervals fitted on the other folds hold the drawn value: overall, and by drawn and by found AoP."""
+    """How often intervals fitted on the other folds hold the drawn value: overall, and by drawn and by found AoP.
+
+    The last row is of differences between two frames of a group, within the intervals of both as if these shared no
+    error.
+    """
     half = np.full(len(readings.found), np.nan)
     for fold in np.unique(readings.folds):
         own = readings.folds == fold
@@ -130,7 +138,22 @@ def absolute_table(readings: Readings) -> dict[str, dict[str, Any]]:
     for name, angle in (("drawn", readings.drawn), ("found", readings.found)):
         for band, low, high in BANDS:
             table[f"{name} {band}"] = _row(readings, inside, half, (angle >= low) & (angle < high))
-    return table
+    return table | {DIFFERENCE: _differences(readings, half)}
+
+
+def _differences(readings: Readings, half: Series) -> dict[str, Any]:
+    """How often the difference of two frames of a group errs by no more than both half widths, added as squares."""
+    error = readings.found - readings.drawn
+    inside, widths, groups = [], [], []
+    for group in np.unique(readings.groups):
+        rows = np.flatnonzero(readings.groups == group)
+        apart = readings.found[rows][:, None] - readings.found[rows][None, :]
+        above, below = np.nonzero((apart >= DIFFERENCE_DEG[0]) & (apart < DIFFERENCE_DEG[1]))
+        width = np.hypot(half[rows[above]], half[rows[below]])
+        inside.append(np.abs(error[rows[above]] - error[rows[below]]) <= width)
+        widths.append(width)
+        groups.append(np.full(len(above), group))
+    return _figures(*map(np.concatenate, (inside, widths, groups)))
 
 
 def _expected(fitted_on: Readings, frames: Readings) -> Series:
@@ -140,14 +163,18 @@ def _expected(fitted_on: Readings, frames: Readings) -> Series:
 
 
 def _row(readings: Readings, inside: NDArray[np.bool_], half: Series, chosen: NDArray[np.bool_]) -> dict[str, Any]:
-    frames = int(chosen.sum())
-    if not frames:
+    return _figures(inside[chosen], half[chosen], readings.groups[chosen])
+
+
+def _figures(inside: NDArray[np.bool_], half: Series, groups: NDArray[np.str_]) -> dict[str, Any]:
+    if not len(inside):
         return {"frames": 0}
     return {
-        "frames": frames,
-        "groups": len(set(readings.groups[chosen].tolist())),
-        "inside": float(inside[chosen].mean()),
-        "half_deg": float(half[chosen].mean()),
+        "frames": len(inside),
+        "groups": len(set(groups.tolist())),
+        "inside": float(inside.mean()),
+        "interval": mean_interval(inside.astype(float), groups.tolist()),
+        "half_deg": float(half.mean()),
     }
 
 

@@ -100,8 +100,10 @@ def _quality(content: Mapping[str, Any]) -> str:
 def _absolute(tables: Mapping[str, Any]) -> str:
     rows = [[part, *(_inside_cell(table[part]) for table in tables.values())] for part in next(iter(tables.values()))]
     title = (
-        "Frames whose drawn AoP lies in the absolute 95 % interval fitted on the other folds, and half its mean width,"
-        " degrees; frames, groups.\n"
+        "Frames whose drawn AoP lies in the absolute 95 % interval fitted on the other folds (95 % interval of that"
+        " share over groups), and half its mean width, degrees; frames, groups. The last row: pairs of frames of one"
+        " group whose AoP differs by as much as in a push; their difference, within the intervals of both as if they"
+        " shared no error.\n"
     )
     return f"{title}\n{markdown_table(['AoP', *tables], rows)}"
 
@@ -109,7 +111,10 @@ def _absolute(tables: Mapping[str, Any]) -> str:
 def _inside_cell(figures: Mapping[str, Any]) -> str:
     if not figures["frames"]:
         return "none"
-    return f"{100 * figures['inside']:.1f} %, {figures['half_deg']:.1f}; {figures['frames']}, {figures['groups']}"
+    around = "({:.1f} to {:.1f})".format(*(100 * end for end in figures["interval"])) if figures["interval"] else ""
+    return (
+        f"{100 * figures['inside']:.1f} % {around}, {figures['half_deg']:.1f}; {figures['frames']}, {figures['groups']}"
+    )
 
 
 def _error_cell(figures: Mapping[str, Any]) -> str:

@@ -95,9 +95,9 @@ class OnnxRuntimeEngine(RuntimeEngine):
             raise model_rejected(BACKEND, spec, error) from error
         if self._session.get_providers()[0] != wanted:  # it falls back to the CPU without a word
             raise EngineUnavailable(f"back-end {BACKEND}: {wanted} cannot start here; is there a GPU and its driver?")
-        super().__init__(
-            EngineDescription(backend=BACKEND, precision=runs, device=_device_name(provider, device)), spec
-        )
+        threads = options.intra_op_num_threads if provider == "cpu" else None
+        name = _device_name(provider, device)
+        super().__init__(EngineDescription(backend=BACKEND, precision=runs, device=name, threads=threads), spec)
         self._warm_up()
 
     def _run(self, images: NDArray[np.uint8]) -> tuple[NDArray[Any], ...]:

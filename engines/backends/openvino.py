@@ -100,7 +100,8 @@ class OpenVinoEngine(RuntimeEngine):
             raise model_rejected(BACKEND, model.spec, error) from error
         if precision is not None and spec.precision != "int8":
             check_precision(BACKEND, asked=precision, runs=runs)
-        super().__init__(EngineDescription(backend=BACKEND, precision=runs, device="CPU", parallel=parallel), spec)
+        description = EngineDescription(backend=BACKEND, precision=runs, device="CPU", parallel=parallel, threads=cores)
+        super().__init__(description, spec)
         self._free: SimpleQueue[tuple[Any, NDArray[np.uint8]]] = SimpleQueue()
         for _ in range(parallel):
             request, frame = compiled.create_infer_request(), np.zeros(frame_shape, np.uint8)

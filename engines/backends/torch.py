@@ -59,9 +59,6 @@ class TorchEngine(RuntimeEngine):
         spec = variant_spec(model.spec, heads_only=heads_only, labels=labels)
         is_gpu = device.startswith("cuda")
         precision = "fp16" if is_gpu else "fp32"
-        super().__init__(
-            EngineDescription(backend=BACKEND, precision=precision, device=device.upper(), compiled=compiled), spec
-        )
         try:
             import torch
         except ImportError as error:
@@ -72,6 +69,14 @@ class TorchEngine(RuntimeEngine):
             raise EngineUnavailable(f"back-end {BACKEND}-cuda: torch finds {found}; use torch, or another back-end")
         if threads is not None:
             torch.set_num_threads(threads)
+        description = EngineDescription(
+            backend=BACKEND,
+            precision=precision,
+            device=device.upper(),
+            compiled=compiled,
+            threads=None if is_gpu else torch.get_num_threads(),
+        )
+        super().__init__(description, spec)
         self._torch: Any = torch
         network: Any = rebuilt(model)
         network.decodes = not heads_only

@@ -61,7 +61,7 @@ def _observation(
         "category": [CATEGORY],
         "code": _concept(code),
         "issued": _instant(summary),
-        "note": [{"text": each} for each in (NOTICE, summary.changes) if each],
+        "note": [{"text": each} for each in (NOTICE, *summary.notices)],
         "device": {"reference": f"#{DEVICE}"},
         "component": [*components, *_trace(summary)],
     }

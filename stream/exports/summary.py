@@ -122,6 +122,11 @@ class RunSummary:
     changes: str = ""
 
     @property
+    def notices(self) -> Sequence[str]:
+        """What must be said with every number, beside that it is for research alone."""
+        return [each for each in (self.changes, self.run.made_note) if each]
+
+    @property
     def counts(self) -> dict[str, int]:
         """Frames read, measured, refused, dropped."""
         each = {str(state): int(self.run.table.is_in(state).sum()) for state in FrameState}

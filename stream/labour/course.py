@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -87,20 +88,25 @@ def _absolute_half(table: RunTable) -> NDArray[np.float64]:
 def _with_absolute(push: Push, course: SmoothedCourse, half_deg: NDArray[np.float64]) -> Push:
     """The push with absolute intervals of its levels: as wide as those of the frames that they rest on.
 
-    A mean of frames is not righter than a frame: they share most of their error. The difference of two levels has no
-    absolute interval of its own: how far the error of rest and peak is the same differs from patient to patient.
+    A mean of frames is not righter than a frame: they share most of their error. The difference is as wide as if rest
+    and peak shared none of theirs: on drawn frames of one group, what they share hardly drops out (last row of the
+    table that `calibration/cross_validation/absolute.py` makes).
     """
 
     def known(from_s: float, to_s: float) -> NDArray[np.float64]:
         inside = half_deg[(course.segment == push.segment) & (course.t_s >= from_s) & (course.t_s <= to_s)]
         return np.asarray(inside[np.isfinite(inside)])
 
-    def wide(level: Level | None, halves: NDArray[np.float64]) -> Level | None:
-        if level is None or not len(halves):
+    def wide(level: Level | None, half: float | None) -> Level | None:
+        if level is None or half is None:
             return level
-        half = max(float(np.median(halves)), (level.hi95 - level.lo95) / 2)
+        half = max(half, (level.hi95 - level.lo95) / 2)
         return replace(level, absolute=(level.value - half, level.value + half))
 
+    def half_of(halves: NDArray[np.float64]) -> float | None:
+        return float(np.median(halves)) if len(halves) else None
+
     before, after = known(push.start_s - REST_S, push.start_s), known(push.end_s, push.end_s + REST_S)
-    peak = wide(push.peak, known(push.start_s, push.end_s))
-    return replace(push, rest=wide(push.rest, before if len(before) else after), peak=peak)
+    rest, peak = half_of(before if len(before) else after), half_of(known(push.start_s, push.end_s))
+    both = None if rest is None or peak is None else math.hypot(rest, peak)
+    return replace(push, rest=wide(push.rest, rest), peak=wide(push.peak, peak), difference=wide(push.difference, both))

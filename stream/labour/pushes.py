@@ -83,7 +83,7 @@ class Push:
             of the course.
         rest: AoP before it; None of a marked push where no frame was measured near it.
         peak: `PEAK_PERCENTILE` of the smoothed course from start to end; None likewise.
-        difference: peak less rest. A bias that all frames of the patient share is not in it.
+        difference: peak less rest.
         best_row: row of the course of its best frame: of those whose value lies in the peak's interval the one with
             the best reading; None where no frame there was measured.
         measured: frames in it whose reading was accepted.

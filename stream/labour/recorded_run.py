@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 RUNNING = "running"
+MADE = ("ANIMATED", "SIMULATED")
+"""How the note of a source begins whose pictures are not of one scan of a person: the demonstration, a phantom."""
 MANIFEST, TABLE, MARKS, EDITS = "run.json", "measurements.jsonl", "marks.jsonl", "edits.jsonl"
 NO_RUN = "is not the folder of a run; name the one that `partum replay` or `partum attach` wrote"
 
@@ -85,6 +87,13 @@ class RecordedRun:
     def source(self) -> Mapping[str, Any]:
         """What was read: uri, kind, width, height, frame_rate_declared_hz, spacing_mm, note."""
         return self.manifest["source"]  # type: ignore[no-any-return]
+
+    @property
+    def made_note(self) -> str:
+        """What must be said of pictures that were animated or simulated; empty of a recording of a person."""
+        note = str(self.source.get("note") or "")
+        said = f"{note}. Its rises of AoP are made as well: none is a push of a woman"
+        return said if note.startswith(MADE) else ""
 
     @property
     def model(self) -> Mapping[str, Any]:

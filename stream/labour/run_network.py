@@ -13,6 +13,7 @@ import numpy as np
 
 from engines.errors import EngineUnavailable, PartumError
 from engines.registry import AUTO, PRECISIONS
+from engines.runtime import available_cores
 from stream.common.errors import RunUnreadable
 from stream.inference.engine_trial import load_judged_engine
 from stream.inference.frame_analyzer import FrameAnalyzer, infer_frame
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from stream.measurement.biometry import Landmarks, Outlines
 
 DEFAULT_MODEL = "default"
+MOST_THREADS = 1024
 """How `run.json` names the model that ships."""
 SAME_PX = 3.0
 """Landmarks of the run and of the network today may be so far apart, in pixels of the network: runtimes round
@@ -171,8 +173,9 @@ def engine_of_run(
 ) -> Engine:
     """An engine with the model and precision that a run was measured with: another precision may read other numbers.
 
-    So may an engine that spreads one frame over the cores where the run's took frames side by side: it sums in another
-    order. A float model runs in float32 where this machine does not run the run's precision.
+    So may an engine that spreads one frame over the cores where the run's took frames side by side, or that takes
+    another number of cores: it sums in another order. A float model runs in float32 where this machine does not run the
+    run's precision.
 
     Raises:
         EngineError: see `stream.inference.engine_trial.load_judged_engine`.
@@ -180,7 +183,7 @@ def engine_of_run(
     named = run.options.get("model")
     facts = run.manifest.get("engine_facts")
     facts = facts if isinstance(facts, dict) else {}
-    precision, parallel = facts.get("precision"), facts.get("parallel")
+    precision, parallel, threads = (facts.get(name) for name in ("precision", "parallel", "threads"))
     load = partial(
         load_judged_engine,
         None if named in (None, DEFAULT_MODEL) else str(named),
@@ -188,6 +191,7 @@ def engine_of_run(
         device=device,
         early_exit=early_exit,
         throughput=isinstance(parallel, int) and parallel > 1,
+        threads=threads if _is_other_count(threads) else None,
     )
     if precision not in PRECISIONS:
         return load()
@@ -197,3 +201,8 @@ def engine_of_run(
         if precision in ("int8", "fp32"):
             raise
         return load(precision="fp32")
+
+
+def _is_other_count(threads: object) -> bool:
+    """Whether a run took another number of cores than an engine here takes by itself."""
+    return isinstance(threads, int) and 1 <= threads <= MOST_THREADS and threads != available_cores()

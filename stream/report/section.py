@@ -89,7 +89,7 @@ def _alerts(run: RunContent) -> Iterator[Mapping[str, str]]:
     manifest, total = run.run.manifest, len(run.run)
     if run.changes:
         yield alert("Do not trust these numbers.", f"{run.changes}.")
-    if note := run.run.source.get("note"):
+    if note := run.run.made_note or run.run.source.get("note"):
         yield alert("About the pictures.", f"{note}.")
     if mark := manifest.get("engine_mark"):
         yield alert("About the network.", f"{mark}.")

@@ -48,7 +48,7 @@ class ReviewMessages:
     def run(self) -> dict[str, Any]:
         """The whole run: its times, course, pushes, marks and edits."""
         content, axis = self._content, self._content.axis
-        model, note = self._run.model, str(self._run.source.get("note") or "")
+        model, note = self._run.model, self._run.made_note or str(self._run.source.get("note") or "")
         return {
             "notice": NOTICE,
             "name": to_printable(content.name),

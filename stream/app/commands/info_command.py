@@ -16,11 +16,18 @@ from stream.app.options.values import FilePath
 ENGINE = ".engine"
 
 
-@command("info", help="What a model file (.onnx) or a built engine (.engine) is.", examples=("partum info model.onnx",))
-@click.argument("file", type=FilePath(path_type=Path))
+@command(
+    "info",
+    help="What a model file (.onnx) or a built engine (.engine) is; without FILE, the model that ships.",
+    examples=("partum info", "partum info model.onnx"),
+)
+@click.argument("file", type=FilePath(path_type=Path), required=False)
 @json_option
-def info_command(file: Path, as_json: bool) -> None:
+def info_command(file: Path | None, as_json: bool) -> None:
     """See the command's help text above."""
+    from engines.registry import DEFAULT_MODEL
+
+    file = file or DEFAULT_MODEL
     facts = _engine_facts(file) if file.suffix == ENGINE else _model_facts(file)
     if as_json:
         click.echo(json.dumps(facts, indent=2))

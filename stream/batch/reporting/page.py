@@ -141,7 +141,7 @@ def _links(folder: Path | None) -> str:
 
 
 def _course(folder: Path | None) -> str:
-    """AoP over time as a line in its 95 % interval; the axis is the same for all recordings."""
+    """AoP over time as a line in its 95 % interval of repeatability; the axis is the same for all recordings."""
     facts = read_summary(folder) if folder else None
     points = (facts or {}).get("course") or []
     shown = [point for point in points if point[1] is not None]
@@ -157,7 +157,7 @@ def _course(folder: Path | None) -> str:
         outline = [(x, high) for x, _, _, high in at] + [(x, low) for x, _, low, _ in reversed(at)]
         bands += "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in outline) + "Z"
     values = [point[1] for point in shown]
-    words = f"AoP over {last - first:.0f} s, from {min(values):.0f} to {max(values):.0f}°"
+    words = f"AoP over {last - first:.0f} s, from {min(values):.0f} to {max(values):.0f}°; band: repeatability"
     return "".join(
         [
             f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT + 14}" role="img" aria-label="{words}">',

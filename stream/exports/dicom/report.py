@@ -203,8 +203,8 @@ def _run_group(summary: RunSummary, algorithm: AlgorithmIdentification) -> Measu
 def _remarks(summary: RunSummary) -> Iterator[ContainerContentItem | TextContentItem]:
     """What the template has no place for: the notice, marks, and what a person said of frames."""
     yield _text("NOTICE", f"{NOTICE}.", "CONTAINS")
-    if summary.changes:
-        yield _text("NOTICE", summary.changes, "CONTAINS")
+    for notice in summary.notices:
+        yield _text("NOTICE", notice, "CONTAINS")
     for name, items in (("MARKS", map(_mark, summary.run.marks)), ("REVIEWS", map(_review, summary.reviews))):
         if inside := list(items):
             container = ContainerContentItem(name=private(name), relationship_type="CONTAINS")

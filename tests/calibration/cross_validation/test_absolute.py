@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from calibration.cross_validation.absolute import Readings, absolute_table, fit_absolute, fitted_absolute
+from calibration.cross_validation.absolute import DIFFERENCE, Readings, absolute_table, fit_absolute, fitted_absolute
 from stream.measurement.absolute_interval import AbsoluteInterval
 from stream.measurement.expected_error import FEATURES
 
@@ -43,6 +43,17 @@ def test_it_holds_on_the_other_folds_overall_and_in_each_band() -> None:
         table[f"drawn {band}"]["frames"] for band in ("<100", "100-120", "120-140", ">=140")
     )
     assert table["drawn >=140"]["half_deg"] > table["drawn <100"]["half_deg"]
+    low, high = table["drawn >=140"]["interval"]
+    assert low < table["drawn >=140"]["inside"] < high
+
+
+def test_a_difference_of_two_frames_is_held_by_both_intervals_whatever_they_share() -> None:
+    table = absolute_table(simulated(1))[DIFFERENCE]
+    assert table["frames"] > 500
+    assert table["inside"] > 0.97  # of a group's error most is the same in both, and drops out
+    apart = simulated(1)
+    alone = replace(apart, groups=np.arange(len(apart.groups)).astype(str))
+    assert absolute_table(alone)[DIFFERENCE] == {"frames": 0}
 
 
 def test_the_width_follows_the_expected_error() -> None:

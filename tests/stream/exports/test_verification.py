@@ -8,6 +8,7 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -17,6 +18,7 @@ from stream.common.errors import OptionError, RunUnreadable
 from stream.exports.replay_check import replay_differences
 from stream.exports.trace import trace_frame
 from stream.exports.verification import read_log, verify_run
+from stream.labour import run_network
 from stream.labour.edits import EditKind, add_edit
 from stream.labour.recorded_run import RecordedRun
 from stream.labour.run_marks import TypedMark, add_marks
@@ -150,6 +152,18 @@ def test_a_replay_of_other_pictures_differs_and_says_where(made: RecordedRun, tm
     assert "the recording has 5 frames, where the run has 6" in replay_differences(
         made, source=str(fewer), engine=engine_of_runs()
     )
+
+
+@pytest.mark.parametrize(("recorded", "taken"), [(3, 3), (None, None), (0, None), ("3", None), (10**9, None)])
+def test_the_network_runs_on_as_many_cores_as_it_did(
+    made: RecordedRun, monkeypatch: pytest.MonkeyPatch, recorded: object, taken: int | None
+) -> None:
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr(run_network, "available_cores", lambda: 2)
+    monkeypatch.setattr(run_network, "load_judged_engine", lambda *_, **options: asked.update(options))
+    monkeypatch.setitem(made.manifest["engine_facts"], "threads", recorded)
+    run_network.engine_of_run(made)
+    assert asked["threads"] == taken
 
 
 def test_another_model_is_not_compared(made: RecordedRun) -> None:
