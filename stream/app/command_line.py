@@ -20,7 +20,7 @@ from stream.app.command import CommandGroup, config_option
 from stream.app.exit_codes import ExitCode
 from stream.app.options.config_option import remember_config
 from stream.common.errors import OptionError
-from stream.common.text import did_you_mean
+from stream.common.text import did_you_mean, on_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -179,5 +179,5 @@ def _fail(error: BaseException, code: ExitCode, message: str, given: Sequence[st
     No address of the words `given` is shown with a password in it, whoever wrote the message.
     """
     log.debug("traceback", exc_info=error)
-    click.echo(f"partum: {redact_text(' '.join(message.split()), *given)}", err=True)
+    click.echo(f"partum: {on_one_line(redact_text(' '.join(message.split()), *given))}", err=True)
     sys.exit(code)

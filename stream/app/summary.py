@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from stream.common.text import to_printable
+from stream.common.text import on_one_line
 from stream.outputs.manifest import NOTICE
 from stream.pipeline.throughput import overload_message
 
@@ -24,7 +24,7 @@ def print_summary(run: SourceRun) -> None:
     options, statistics, engine = run.options, run.statistics, run.engine
     table = Table(
         title=escape(
-            to_printable(f"{'demonstration clip' if options.source is None else run.source.info.uri}, {engine.name}")
+            on_one_line(f"{'demonstration clip' if options.source is None else run.source.info.uri}, {engine.name}")
         ),
         title_justify="left",
         show_header=False,
@@ -32,9 +32,9 @@ def print_summary(run: SourceRun) -> None:
     if engine.spec.warning:
         table.add_row("attention", escape(engine.spec.warning))
     for line in statistics.engine_changes:
-        table.add_row("engine", escape(to_printable(line)))
+        table.add_row("engine", escape(on_one_line(line)))
     if run.source.info.note:
-        table.add_row("note", escape(to_printable(run.source.info.note)))
+        table.add_row("note", escape(on_one_line(run.source.info.note)))
     table.add_row("frames in", str(statistics.frames_in))
     table.add_row("measured", str(statistics.states["measured"]))
     table.add_row("refused", str(statistics.states["refused"]))
@@ -70,7 +70,7 @@ def print_summary(run: SourceRun) -> None:
         table.add_row("latency p50 / p90 / p99", " / ".join(f"{value:.1f}" for value in spread) + f" ms{queued}")
     if run.board.marks_s:
         table.add_row("marks", f"{len(run.board.marks_s)} in marks.jsonl")
-    table.add_row("results", escape(to_printable(str(run.out))))
+    table.add_row("results", escape(on_one_line(str(run.out))))
     console = Console()
     console.print(table)
     console.print(NOTICE)

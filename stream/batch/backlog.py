@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import deque
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from engines.errors import EngineError
@@ -41,6 +43,8 @@ class _Waiting:
     tries: int = 0
     crashes: int = 0
     not_before_ns: int = 0
+    alike: list[_Waiting] = field(default_factory=list)
+    """Others of the same content, which wait for its result."""
 
 
 class JobBacklog:
@@ -77,7 +81,8 @@ class JobBacklog:
     def add(self, recordings: Iterable[Recording]) -> None:
         """More to do."""
         for recording in recordings:
-            self._unread.pop(recording.source, None)
+            for source in (recording.source, recording.unpacked[1]):
+                self._unread.pop(source, None)
             self._progress.add(recording.source, size_of(recording))
             self._waiting.append(_Waiting(recording))
 
@@ -94,7 +99,7 @@ class JobBacklog:
     @property
     def unfinished(self) -> int:
         """How many wait, or are being measured."""
-        return len(self._waiting) + len(self._under_way)
+        return len(self._waiting) + sum(1 + len(each.alike) for each in self._under_way.values())
 
     @property
     def failed(self) -> Mapping[str, Row]:
@@ -144,12 +149,15 @@ class JobBacklog:
         except OutputError as error:
             if not self._goes_on:
                 raise
+            shutil.rmtree(event.job.folder, ignore_errors=True)
             self._try_later(waiting, error)
             return
         self._failed.pop(event.job.sha256, None)
         self._progress.end(recording.source, event.row)
         self._published(recording, event.row, folder)
         self._ended(recording)
+        for each in waiting.alike:
+            self._skip(each, event.job.sha256)
 
     def _job(self, waiting: _Waiting) -> Job | None:
         recording = waiting.recording
@@ -161,43 +169,73 @@ class JobBacklog:
             self._progress.end(recording.source, row)
             self._ended(recording)
             return None
-        folder = self._store.work_folder(sha256[:DIGITS]) if self._is_new(sha256) else None
+        is_new = sha256 not in self._store and sha256 not in self._under_way
+        folder = self._store.work_folder(sha256[:DIGITS]) if is_new else None
         self._store.note_input(recording.source, stamp, sha256)
+        self._unread.pop(recording.source, None)
+        if folder is not None:
+            self._under_way[sha256] = waiting
+            return Job(recording, sha256, stamp, folder)
         if sha256 in self._store:
-            self._published(recording, self._store.row_of(sha256), self._store.folder_of(sha256))
-        if folder is None:
-            self._progress.skip(recording.source)
-            self._ended(recording)
-            return None
-        self._under_way[sha256] = waiting
-        return Job(recording, sha256, stamp, folder)
+            self._skip(waiting, sha256)
+        else:
+            self._under_way[sha256].alike.append(waiting)
+        return None
 
-    def _is_new(self, sha256: str) -> bool:
-        return sha256 not in self._store and sha256 not in self._under_way
+    def _skip(self, waiting: _Waiting, sha256: str) -> None:
+        """A recording whose content has a result."""
+        self._published(waiting.recording, self._store.row_of(sha256), self._store.folder_of(sha256))
+        self._progress.skip(waiting.recording.source)
+        self._ended(waiting.recording)
 
     def _fail(self, waiting: _Waiting, event: Failed) -> None:
         """Nothing of a failed try stays but its row; a machine that fails is given time, or ends the batch."""
         recording, error = waiting.recording, event.error
-        self._failed[event.job.sha256] = _failure(recording, str(error)) | {"sha256": event.job.sha256}
+        shutil.rmtree(event.job.folder, ignore_errors=True)
+        row = _failure(recording, str(error))
+        if _has_changed(event.job):  # the error is of this input, not of the content it had
+            with suppress(OutputError):  # of a full disk; it is noted anew when it is looked at again
+                self._store.forget_input(recording.source)
+            self._unread[recording.source] = row
+            self._waiting.extend(waiting.alike)
+            waiting.alike = []
+        else:
+            self._failed[event.job.sha256] = row = row | {"sha256": event.job.sha256}
         waiting.crashes += event.has_crashed
         if event.has_crashed and waiting.crashes < MOST_CRASHES:
-            self._waiting.append(waiting)
+            self._retry(waiting)
             return
         if self._goes_on and not event.has_crashed:
             self._try_later(waiting, error)
             return
-        self._progress.end(recording.source, self._failed[event.job.sha256])
+        self._progress.end(recording.source, row)
         self._ended(recording)
+        for each in waiting.alike:
+            self._progress.skip(each.recording.source)
+            self._ended(each.recording)
         if isinstance(error, (OutputError, EngineError)):
             self.fatal = error
+
+    def _retry(self, waiting: _Waiting) -> None:
+        """Puts a recording back, and those of the same content behind it."""
+        alike, waiting.alike = waiting.alike, []
+        self._waiting.extend([waiting, *alike])
 
     def _try_later(self, waiting: _Waiting, error: PartumError) -> None:
         first_s, most_s = RETRY_S
         waiting.not_before_ns = self._clock.now_ns() + round(min(first_s * 2**waiting.tries, most_s) * 1e9)
         waiting.tries += 1
-        self._waiting.append(waiting)
+        self._retry(waiting)
         self._progress.say(f"{error}; tried again later")
 
 
 def _failure(recording: Recording, error: str) -> Row:
     return {"source": recording.source, "state": FAILED, "error": error}
+
+
+def _has_changed(job: Job) -> bool:
+    """Whether the files of a recording are others than those that were to be measured."""
+    try:
+        return stamp_of(job.recording) != job.stamp
+    except SourceError:
+        return True

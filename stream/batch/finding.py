@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 RECORDED, RESULTS, BATCH = "frames.jsonl", ("run.json", "measurements.jsonl"), "batch.json"
 """Files that mark a folder as a recording, as the results of a run, and as those of a batch."""
-NO_PICTURES = "DICOM without pictures"
+NO_PICTURES, NO_FILES = "DICOM without pictures", "pipes and devices"
 _DATA_SUFFIXES = frozenset({".raw", ".zraw"})
 
 
@@ -124,8 +124,9 @@ class Finder:
             self._find_path(Path(given), found)
         elif glob.has_magic(given):
             named = sorted(glob.glob(os.path.expanduser(given), recursive=True), key=natural_key)
-            for path in named:
-                self._find_path(Path(path), found)
+            for path in map(Path, named):
+                if not self._is_left_out(path):
+                    self._find_path(path, found)
             if not named:
                 found.bad.append(BadInput(given, f"{given}: names no file; check the pattern", is_empty=True))
         elif looks_like_address(given):
@@ -133,6 +134,9 @@ class Finder:
             found.bad.append(BadInput(shown, f"{shown}: is no recording; a live feed is watched by: partum attach"))
         else:
             found.bad.append(BadInput(given, f"{given}: no such file or folder; check the path"))
+
+    def _is_left_out(self, path: Path) -> bool:
+        return self._leave_out is not None and path.resolve() == self._leave_out
 
     def _find_list(self, name: str, found: Found) -> None:
         """The inputs that a text file lists, one a line, relative to its folder; `#` begins a remark."""
@@ -181,10 +185,10 @@ class Finder:
     def _walk(self, folder: Path, found: Found, seen: set[Path]) -> None:
         """The recordings of a folder and of those below it; links that lead in a circle are followed once."""
         real = folder.resolve()
-        if real in seen or real == self._leave_out or (folder / BATCH).is_file():
+        if real in seen or real == self._leave_out or os.path.isfile(folder / BATCH):
             return
         seen.add(real)
-        if (folder / RECORDED).is_file():
+        if os.path.isfile(folder / RECORDED):
             found.recordings.append(Recording(str(folder), str(folder)))
             return
         try:
@@ -192,13 +196,23 @@ class Finder:
         except OSError as error:
             found.bad.append(BadInput(str(folder), f"{folder}: cannot be listed ({error.strerror}); check permissions"))
             return
-        if not all((folder / name).is_file() for name in RESULTS):  # else its film and plot are not recordings
-            self._add_files(folder, [each for each in entries if each.is_file()], found)
+        if not all(os.path.isfile(folder / name) for name in RESULTS):  # else its film and plot are not recordings
+            self._add_files(folder, [each for each in entries if os.path.isfile(each)], found)
         for each in entries:
-            if each.is_dir():
+            if os.path.isdir(each):
                 self._walk(each, found, seen)
-            elif not each.exists():
-                found.bad.append(BadInput(str(each), f"{each}: a link that leads nowhere"))
+            elif not os.path.isfile(each):
+                self._add_neither(each, found)
+
+    def _add_neither(self, path: Path, found: Found) -> None:
+        """An entry of a folder that is neither a file nor a folder, or cannot be looked at."""
+        try:
+            path.stat()
+        except OSError as error:
+            why = "a link that leads nowhere" if os.path.islink(path) else f"cannot be read ({error.strerror})"
+            found.bad.append(BadInput(str(path), f"{path}: {why}; check it, and its permissions"))
+        else:
+            found.passed_over[NO_FILES] += 1
 
     def _add_files(self, folder: Path, files: Sequence[Path], found: Found) -> None:
         by_kind: dict[SourceKind | None, list[Path]] = {}
@@ -239,7 +253,7 @@ class Finder:
             facts = self._facts(file)
             if facts.count == 0:
                 found.passed_over[NO_PICTURES] += 1
-            elif facts.count == 1 and not self._stills:
+            elif facts.count == 1 and facts.series and not self._stills:
                 series.setdefault(facts.series, []).append(file)
             else:
                 found.recordings.append(Recording(str(file), str(file)))

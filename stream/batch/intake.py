@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from stream.batch.content import stamp_of
 from stream.batch.finding import BadInput, Found
-from stream.common.errors import SourceError
+from stream.common.errors import OutputError, SourceError
 from stream.sources.files.archive import unpack
 
 if TYPE_CHECKING:
@@ -80,13 +80,26 @@ class InputIntake:
             try:
                 unpack(Path(archive.path), folder)
             except SourceError as error:
+                shutil.rmtree(folder, ignore_errors=True)
                 found.bad.append(BadInput(archive.source, str(error)))
+                continue
+            except OutputError as error:
+                shutil.rmtree(folder, ignore_errors=True)
+                self._has_no_room(archive, error, found)
                 continue
             inside = self._finder.find_unpacked(folder, archive)
             self._unpacked[str(folder)] = len(inside.recordings)
             found.add(inside)
         found.archives = []
         return found
+
+    def _has_no_room(self, archive: Recording, error: OutputError, found: Found) -> None:
+        """An archive was not unpacked for want of the disk, which will not get better.
+
+        Raises:
+            OutputError: that.
+        """
+        raise error
 
 
 class WatchingIntake(InputIntake):
@@ -131,6 +144,13 @@ class WatchingIntake(InputIntake):
         ready.bad = [each for each in seen.bad if each.error not in self._told and not each.is_empty]
         self._told |= {each.error for each in ready.bad}
         return self._expanded(ready)
+
+    def _has_no_room(self, archive: Recording, error: OutputError, found: Found) -> None:
+        """It is tried again; that is told once."""
+        self._handed.pop(archive.source, None)
+        if archive.source not in self._told:
+            found.bad.append(BadInput(archive.source, str(error)))
+        self._told.add(archive.source)
 
     def _settled(self, recordings: Iterable[Recording], now_ns: int) -> Iterable[Recording]:
         for recording in recordings:

@@ -13,7 +13,7 @@ import click
 
 from stream.app.signals import stopped_by_signals
 from stream.batch.backlog import JobBacklog
-from stream.batch.finding import Finder
+from stream.batch.finding import BATCH, Finder
 from stream.batch.intake import SETTLE_S, InputIntake, WatchingIntake
 from stream.batch.reporting.page import write_page
 from stream.batch.reporting.progress import BatchProgress
@@ -90,15 +90,14 @@ def run_batch(options: BatchOptions) -> None:
         KeyboardInterrupt: Ctrl-C, after table and page were written.
     """
     check_orientation(options.session.protocol, options.session.orientation)
-    if options.out.resolve() in [Path(each).resolve() for each in options.inputs]:
-        raise OptionError(f"{options.out}: is an input too; choose another --out")
+    inputs = _without(options.out, options.inputs)
     clock = MonotonicClock()
     with ResultStore(options.out, asked=options.asked, resume=options.resume, named=options.named) as store:
         finder = Finder(stills=options.session.stills, leave_out=options.out)
         intake = (
-            WatchingIntake(options.inputs, finder, store.work_folder, clock=clock, settle_s=options.settle_s)
+            WatchingIntake(inputs, finder, store.work_folder, clock=clock, settle_s=options.settle_s)
             if options.watch
-            else InputIntake(options.inputs, finder, store.work_folder)
+            else InputIntake(inputs, finder, store.work_folder)
         )
         with BatchProgress(clock=clock) as progress:
             batch = Batch(intake, store, progress, options.session, clock=clock, jobs=options.jobs)
@@ -108,6 +107,18 @@ def run_batch(options: BatchOptions) -> None:
     if signal.SIGINT in signals:
         raise KeyboardInterrupt
     batch.raise_for_failures()
+
+
+def _without(out: Path, inputs: Sequence[str]) -> Sequence[str]:
+    """The inputs without the folder of the results, which a shell's `*` names too once it is there.
+
+    Raises:
+        OptionError: the results would go where the only input is.
+    """
+    others = [each for each in inputs if Path(each).resolve() != out.resolve()]
+    if len(others) < len(inputs) and not (others and (out / BATCH).is_file()):
+        raise OptionError(f"{out}: is an input too; choose another --out")
+    return others
 
 
 class Batch:
@@ -190,8 +201,9 @@ class Batch:
         """What came of it, for people."""
         rows = self.rows
         complete = sum(row["state"] == COMPLETE for row in rows)
+        measured = sum(bool(row.get("measured")) for row in rows)
         same = sum(row["same_content"].count("; ") + 1 for row in rows if row.get("same_content"))
-        said = [f"{self._store.folder}: {complete} of {len(rows)} recordings measured"]
+        said = [f"{self._store.folder}: {complete} of {len(rows)} recordings done, {measured} with a measurement"]
         if same:
             said.append(f"{same} more of the same content")
         return "\n".join([", ".join(said), *self._notes, NOTICE])

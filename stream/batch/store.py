@@ -127,6 +127,14 @@ class ResultStore:
             self._log.add(json.dumps({"source": source, "stamp": stamp, "sha256": sha256}) + "\n")
             self._inputs[source] = stamp, sha256
 
+    def forget_input(self, source: str) -> None:
+        """Notes that the content of an input is not known any longer.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        self.note_input(source, "", "")
+
     def work_folder(self, name: str) -> Path:
         """An empty folder for what is not whole yet.
 

@@ -33,6 +33,8 @@ STALL_S = 600.0
 """A worker that has finished no frame for so long is stuck: it is ended, and costs its recording."""
 TELL_S = 0.25
 """A worker tells how far it is at most so often."""
+MOST_LOST = 3
+"""So many processes in a row may end at their start, where one was there before: as for want of memory."""
 MOST_JOBS = 16
 """Without `--jobs`: each holds an engine of its own, on a GPU too."""
 
@@ -98,6 +100,7 @@ class WorkerPool:
     def __init__(self, jobs: int, options: SessionOptions, *, clock: Clock) -> None:
         self._options, self._clock = options, clock
         self._threads = max(1, available_cores() // jobs)
+        self._may_be_lost = 0
         self._workers = [self._start() for _ in range(jobs)]
 
     def __enter__(self) -> WorkerPool:
@@ -163,7 +166,7 @@ class WorkerPool:
                 worker.heard_ns = self._clock.now_ns()
                 if isinstance(event, PartumError):
                     raise event
-                worker.is_ready = True
+                worker.is_ready, self._may_be_lost = True, MOST_LOST
                 if isinstance(event, (Measured, Failed)):
                     worker.job = None
                 found.append(event)
@@ -180,7 +183,11 @@ class WorkerPool:
         code = worker.process.exitcode
         worker.end()
         if not worker.is_ready:
-            raise EngineUnavailable(f"a process that should measure ended at its start ({_how(code)}); try --jobs 1")
+            self._may_be_lost -= 1
+            if self._may_be_lost < 0:
+                raise EngineUnavailable(
+                    f"a process that should measure ended at its start ({_how(code)}); try --jobs 1"
+                )
         if worker.job is None:
             return []
         source = worker.job.recording.source

@@ -17,6 +17,14 @@ def to_printable(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
+def on_one_line(text: str) -> str:
+    r"""The same, with escapes in the place of what moves the cursor of a terminal or turns its writing round.
+
+    Worked value: a file named `a`, a new line and `b` is shown as `a\nb`.
+    """
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in to_printable(text))
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """What was probably meant: ` Did you mean 'replay'?`, or nothing."""
     nearest = get_close_matches(word, list(known), n=1)

@@ -55,4 +55,5 @@ class ThreadedSink:
 
     def _raise(self) -> None:
         if self._error is not None:
-            raise OutputError(f"{self._path}: the {self._what} cannot be written ({self._error})") from self._error
+            said = getattr(self._error, "strerror", None) or self._error
+            raise OutputError(f"{self._path}: the {self._what} cannot be written ({said})") from self._error

@@ -53,6 +53,7 @@ def _file(number: int) -> str:
 
 def _page(store: ResultStore, rows: Sequence[Row], part: Sequence[Row], number: int, count: int) -> str:
     complete = sum(row["state"] == COMPLETE for row in rows)
+    measured = sum(bool(row.get("measured")) for row in rows)
     frames = sum(row.get("frames") or 0 for row in rows)
     pages = "".join(
         f'<a href="{_file(other)}"{" aria-current=page" if other == number else ""}>{other + 1}</a>'
@@ -65,7 +66,7 @@ def _page(store: ResultStore, rows: Sequence[Row], part: Sequence[Row], number: 
             f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
             f"<title>Partum: {len(rows)} recordings</title><style>{_STYLE.read_text(encoding='utf-8')}</style></head>",
             f"<body><header><h1>{len(rows)} recordings</h1>",
-            f"<p>{complete} measured, {len(rows) - complete} failed, {frames} frames."
+            f"<p>{complete} done, {len(rows) - complete} failed, {measured} with a measurement, {frames} frames."
             ' All numbers: <a href="summary.csv">summary.csv</a></p>',
             f'<p class="use">{NOTICE}</p>',
             f"<nav aria-label=Pages>{pages}</nav>" if count > 1 else "",

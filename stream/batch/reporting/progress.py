@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from stream.common.text import to_printable
+from stream.common.text import on_one_line
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -86,7 +86,7 @@ class BatchProgress:
 
     def say(self, line: str) -> None:
         """A line, above the bar where there is one."""
-        self._console.print(to_printable(line), markup=False, highlight=False, soft_wrap=True)
+        self._console.print(on_one_line(line), markup=False, highlight=False, soft_wrap=True)
 
     def _update(self) -> None:
         self._progress.update(

@@ -95,7 +95,7 @@ class OverlayVideo:
             else:
                 self._partial.unlink(missing_ok=True)
         except OSError as error:
-            raise OutputError(f"{self._path}: the film cannot be written ({error})") from error
+            raise OutputError(f"{self._path}: the film cannot be written ({error.strerror})") from error
 
     def _open(self) -> OutputContainer:
         try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import lzma
+import os
 import shutil
 import struct
 import tempfile
@@ -13,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from stream.common.atomic_file import write_error
 from stream.common.errors import SourceError, SourceUnreadable
 from stream.sources.base import join_notes
 from stream.sources.files.kinds import SourceKind, count_by_suffix, is_image, is_recording, kind_of
@@ -49,6 +52,7 @@ class ArchiveSource(SourceWrapper):
 
         Raises:
             SourceUnreadable: it is damaged, encrypted or too large, or holds no recording.
+            OutputError: there is no room for what is in it.
         """
         self._path = path
         self._folder = tempfile.TemporaryDirectory(prefix="partum-")
@@ -86,20 +90,25 @@ def unpack(path: Path, folder: Path) -> None:
 
     Raises:
         SourceUnreadable: it is damaged, encrypted or too large.
+        OutputError: there is no room for what is in it.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            members = _members(path, archive, folder)
+            members = _members(path, archive)
+            if sum(member.file_size for member in members) > shutil.disk_usage(folder).free:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             for member in members:
                 archive.extract(member, folder)
     except SourceUnreadable:
         raise
     except _DAMAGE as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise write_error(folder, error) from error
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "damaged, cut off or encrypted"
         raise SourceUnreadable(f"{path}: cannot be unpacked ({reason}); unpack it by hand") from error
 
 
-def _members(path: Path, archive: zipfile.ZipFile, folder: Path) -> list[zipfile.ZipInfo]:
+def _members(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     """The files in it, without what systems leave there."""
     members = [
         member
@@ -110,8 +119,7 @@ def _members(path: Path, archive: zipfile.ZipFile, folder: Path) -> list[zipfile
     if len(names) < len(members):
         raise SourceUnreadable(f"{path}: holds {len(members)} files under {len(names)} names; unpack it by hand")
     total = sum(member.file_size for member in members)
-    allowed = min(MAX_RATIO * path.stat().st_size + _SPARE_BYTES, shutil.disk_usage(folder).free)
-    if total > allowed or len(members) > MAX_MEMBERS:
+    if total > MAX_RATIO * path.stat().st_size + _SPARE_BYTES or len(members) > MAX_MEMBERS:
         raise SourceUnreadable(
             f"{path}: unpacks to {total >> 20} MB in {len(members)} files, more than is taken; unpack it by hand"
         )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -15,8 +18,12 @@ from stream.batch.finding import Finder, Found
 from stream.batch.intake import InputIntake, WatchingIntake
 from stream.batch.recordings import Form
 from stream.common.clock import ManualClock
+from stream.common.errors import OutputError
 from tests.samples.dicom_files import native, smooth
 from tests.samples.source_files import waves, write_images, write_waves
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SECOND = 1_000_000_000
 
@@ -60,6 +67,9 @@ def test_globs_lists_and_overlaps_name_each_recording_once(exams: Path, tmp_path
     listed.write_text("# of today\nexams/loop2.mp4\n\nphantom:?seed=2&duration=1\n")
     found = find(f"{exams}/*.mp4", f"@{listed}", exams / "loop2.mp4")
     assert names(found, exams) == ["loop2.mp4", "loop10.mp4", "phantom:?seed=2&duration=1"]
+    (exams / "out").mkdir()
+    found = find(f"{exams}/*o*", leave_out=exams / "out")
+    assert (len(found.recordings), found.bad) == (2, []), "a pattern names the folder of the results too"
 
 
 @pytest.mark.parametrize(
@@ -77,6 +87,37 @@ def test_what_names_nothing_is_told_and_the_rest_is_found(exams: Path, given: st
     (bad,) = found.bad
     assert said in bad.error
     assert "secret" not in bad.source + bad.error
+
+
+def test_what_may_not_be_read_costs_itself() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for each in ("closed", "locked"):
+            (folder / each).mkdir()
+            write_waves(folder / each / "inside.mp4", 1)
+        write_waves(folder / "loop.mp4", 1)
+        (folder / "circle").symlink_to("circle")
+        os.mkfifo(folder / "pipe.mp4")
+        folder.chmod(0o755)
+        (folder / "closed").chmod(0o000)
+        (folder / "locked").chmod(0o444)
+        is_root = os.geteuid() == 0
+        try:
+            if is_root:
+                os.seteuid(65534)
+            found = find(folder)
+        finally:
+            if is_root:
+                os.seteuid(0)
+            (folder / "closed").chmod(0o755)
+            (folder / "locked").chmod(0o755)
+    assert names(found, folder) == ["loop.mp4"]
+    assert {Path(bad.source).name: bad.error.partition(": ")[2].partition(";")[0] for bad in found.bad} == {
+        "circle": "a link that leads nowhere",
+        "closed": "cannot be listed (Permission denied)",
+        "inside.mp4": "cannot be read (Permission denied)",
+    }
+    assert found.passed_over == {"pipes and devices": 1}
 
 
 def test_an_empty_folder_is_told(tmp_path: Path) -> None:
@@ -119,6 +160,9 @@ def test_loops_and_series_of_a_dicom_folder(tmp_path: Path) -> None:
     with found.recordings[-1].open(clock=ManualClock(), spacing=None) as source:
         assert len(list(source)) == 3
     assert len(find(folder, stills=True).recordings) == 6
+    native(folder / "of no series", smooth(1, 16, 16, seed=9))
+    native(folder / "of none too", smooth(1, 16, 16, seed=10))
+    assert {"of no series", "of none too"} < set(names(find(folder), folder)), "nothing says that they belong together"
 
 
 def test_a_stack_and_the_file_of_its_data_are_one_recording(tmp_path: Path) -> None:
@@ -145,12 +189,17 @@ def test_content_counts_and_not_the_name(exams: Path) -> None:
     assert len(set(hashes.values())) == 4
 
 
-def unpacking(tmp_path: Path, *inputs: Path) -> InputIntake:
+def folders_in(tmp_path: Path) -> Callable[[str], Path]:
     def new_folder(name: str) -> Path:
+        shutil.rmtree(tmp_path / name, ignore_errors=True)
         (tmp_path / name).mkdir()
         return tmp_path / name
 
-    return InputIntake([str(each) for each in inputs], Finder(), new_folder)
+    return new_folder
+
+
+def unpacking(tmp_path: Path, *inputs: Path) -> InputIntake:
+    return InputIntake([str(each) for each in inputs], Finder(), folders_in(tmp_path))
 
 
 def test_an_archive_is_searched_as_a_folder_is(exams: Path, tmp_path: Path) -> None:
@@ -176,6 +225,28 @@ def test_a_broken_archive_is_told(tmp_path: Path) -> None:
     found = unpacking(tmp_path, tmp_path / "study.zip").poll()
     assert not found.recordings
     assert "cannot be unpacked" in found.bad[0].error
+
+
+def test_an_archive_that_finds_no_room_is_not_at_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive, clock = tmp_path / "study.zip", ManualClock()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("loop.mp4", b"moving")
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=0))
+    with pytest.raises(OutputError, match="No space left"):
+        unpacking(tmp_path, archive).poll()
+    intake = WatchingIntake([str(archive)], Finder(), folders_in(tmp_path), clock=clock, settle_s=1)
+
+    def look(times: int) -> Found:
+        found = Found()
+        for _ in range(times):
+            clock.advance(SECOND)
+            found.add(intake.poll())
+        return found
+
+    assert ["No space left" in each.error for each in look(9).bad] == [True], "it is told once"
+    monkeypatch.undo()
+    assert len(look(5).recordings) == 1
 
 
 def test_a_watched_recording_is_handed_on_when_it_has_stopped_growing_once(tmp_path: Path) -> None:

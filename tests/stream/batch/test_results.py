@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import shutil
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pyarrow.parquet
 import pytest
+from rich.console import Console
 
 from engines.errors import InferenceError
 from stream.batch.backlog import MOST_CRASHES, JobBacklog
@@ -126,6 +128,33 @@ def test_an_input_that_was_written_on_has_the_result_of_what_it_is_now(tmp_path:
         assert [row["frames"] for row in store.rows()] == [12]
 
 
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_a_file_that_changes_while_it_is_measured_costs_itself_and_not_others_of_its_content(
+    tmp_path: Path, is_gone: bool
+) -> None:
+    inputs = files(tmp_path / "in", a="one", b="one", c="one")
+    with store_in(tmp_path / "out") as store:
+        backlog = backlog_of(store, ManualClock())
+        backlog.add(Finder().find(inputs).recordings)
+        (first,) = jobs_of(backlog)
+        assert backlog.unfinished == 3
+        if is_gone:
+            Path(inputs[0]).unlink()
+        else:
+            files(tmp_path / "in", a="another")
+        backlog.take(Failed(first, SourceUnavailable("a.mp4: was written to")))
+        assert not first.folder.exists(), "nothing of it stays on the disk"
+        (second,) = jobs_of(backlog)
+        assert second.sha256 == first.sha256
+        backlog.take(measured(second))
+        assert backlog.unfinished == 0
+        rows = [*store.rows(backlog.failed), *backlog.unread]
+    assert [(row["state"], Path(row["source"]).name, row.get("same_content", "")) for row in rows] == [
+        ("complete", "b.mp4", inputs[2]),
+        ("failed", "a.mp4", ""),
+    ]
+
+
 @pytest.mark.parametrize(
     ("error", "is_files_own"),
     [
@@ -187,6 +216,13 @@ def test_the_tables_hold_the_same_with_types(tmp_path: Path) -> None:
     table = pyarrow.parquet.read_table(tmp_path / "summary.parquet")
     assert table.column("frames").to_pylist() == [3, None]
     assert str(table.schema.field("aop_deg").type) == "double"
+
+
+def test_a_name_neither_breaks_a_line_nor_commands_a_terminal() -> None:
+    said = io.StringIO()
+    progress = BatchProgress(clock=ManualClock(), console=Console(file=said))
+    progress.say("a\nb\x1b[31m\u202e\udcff é👶.mp4: no [bold]video[/]")
+    assert said.getvalue() == "a\\nb\\x1b[31m\\u202e� é👶.mp4: no [bold]video[/]\n"
 
 
 def test_without_pyarrow_the_table_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
