@@ -78,6 +78,7 @@ COMMANDS = {
     "attach": ("stream.app.commands", "Watch a live feed: AoP and HSD as they are scanned."),
     "batch": ("stream.batch.commands", "Run many recordings through the pipeline; resumes, or watches folders."),
     "receive": ("stream.receiver.commands", "Be a DICOM node: measure what scanners store, and answer."),
+    "ward": ("stream.ward.commands", "Run several feeds on one server: a process for each, one engine for all."),
     "measure": ("stream.app.commands", "Measure AoP and HSD on a folder of existing masks."),
     "report": ("stream.report.commands", "Make a report of finished runs, for paper: course, pushes, limits."),
     "review": ("stream.review.commands", "Look at a finished run in a browser: mark it, confirm and correct frames."),

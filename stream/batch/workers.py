@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from engines.errors import EngineUnavailable, PartumError
 from engines.runtime import available_cores
+from stream.common.child_process import exit_text, ignore_terminal_signals
 from stream.common.errors import StreamError
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ class WorkerPool:
             self._may_be_lost -= 1
             if self._may_be_lost < 0:
                 raise EngineUnavailable(
-                    f"a process that should measure ended at its start ({_how(code)}); try --jobs 1"
+                    f"a process that should measure ended at its start ({exit_text(code)}); try --jobs 1"
                 )
         if worker.job is None:
             return []
@@ -194,7 +194,7 @@ class WorkerPool:
         why = (
             f"no frame was finished for {STALL_S:.0f} s"
             if code is None
-            else f"the process that measured it ended ({_how(code)})"
+            else f"the process that measured it ended ({exit_text(code)})"
         )
         error = WorkerLost(f"{source}: {why}; measure it alone by: partum replay")
         return [Failed(worker.job, error, has_crashed=True)]
@@ -218,22 +218,9 @@ class _Worker:
         self.process.join()
 
 
-def _how(code: int | None) -> str:
-    """How a process ended: `killed by SIGKILL, as for want of memory`."""
-    if code is None or code >= 0:
-        return f"exit code {code}"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
-    return f"killed by {name}{', as for want of memory' if name == 'SIGKILL' else ''}"
-
-
 def work(connection: Connection[Any, Any], options: SessionOptions, threads: int) -> None:
     """A worker's life: loads an engine, measures what it is given, and ends with its parent."""
-    for number in ("SIGINT", "SIGHUP"):  # a terminal sends them to all; the parent decides what they mean
-        if hasattr(signal, number):
-            signal.signal(getattr(signal, number), signal.SIG_IGN)
+    ignore_terminal_signals()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
     import cv2

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from stream.common.errors import OptionError
 from stream.common.text import did_you_mean
@@ -66,6 +66,15 @@ def plain_text(text: str) -> str | None:
     """What a person typed as one line without control characters, cut to `LONGEST_NOTE`; None where nothing is left."""
     kept = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
     return kept[:LONGEST_NOTE] or None
+
+
+class MarkSink(Protocol):
+    """What keeps a viewer's marks."""
+
+    def add(self, measurement: Measurement, kind: MarkKind = MarkKind.MARK, *, note: str = "") -> None:
+        """Raises OutputError where it cannot be kept."""
+
+    def close(self) -> None: ...
 
 
 class MarkFile:

@@ -88,6 +88,7 @@ class FeedView:
         aop: degrees; None unless a number may be shown.
         hsd: millimetres; None likewise, and without a scale.
         age_s: of its newest result since capture, in seconds; None before the first, or while it does not run.
+        latency_p99_ms: from capture to result, the 99th percentile since its process began; None before the first.
         measured_hz, arriving_hz: frames a second, over the last three seconds: measured, and arriving at all.
         frames: since its process began, by what became of them: `measured`, `refused`, `dropped`.
         is_overloaded: the machine drops more than a few of its frames for want of time.
@@ -108,6 +109,7 @@ class FeedView:
     aop: NumberView | None = None
     hsd: NumberView | None = None
     age_s: float | None = None
+    latency_p99_ms: float | None = None
     measured_hz: float = 0.0
     arriving_hz: float = 0.0
     frames: dict[str, int] = field(default_factory=dict)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from stream.common.clock import Clock
-    from stream.outputs.marks import MarkFile
+    from stream.outputs.marks import MarkSink
     from stream.outputs.web.trend import TrendPoint
     from stream.pipeline.record import Measurement
     from stream.preprocessing.preprocessor import Preprocessor
@@ -51,7 +51,7 @@ class Board:
         name: str = "",
         facts: Mapping[str, Any] | None = None,
         preprocessor: Preprocessor | None = None,
-        marks: MarkFile | None = None,
+        marks: MarkSink | None = None,
         remedies: Sequence[str] = (),
     ) -> None:
         self._mark_file = marks

@@ -1,0 +1,149 @@
+"""The keeper of a feed's process, and what the wall shows of it."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from stream.pipeline.record import STALE_S
+from stream.ward.admission import FeedLoad
+from stream.ward.keeper import Keeper, KeeperLimits
+from stream.ward.view import FeedPage, FeedView, NumberView, ProcessState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stream.common.clock import Clock
+    from stream.ward.config import FeedConfig
+    from stream.ward.keeper import Child
+    from stream.ward.tables import LimitsTable
+
+WINDOW_S = 10.0
+"""What a feed takes of the processor is that of so many seconds."""
+FEWEST_FRAMES = 60
+"""From so many frames on it is known what one takes."""
+
+
+class FeedKeeper(Keeper):
+    """A feed's.
+
+    Args:
+        config: of the feed.
+        spawn: starts its process.
+        limits: of the ward.
+        clock: of the ward.
+        told: takes lines for the log.
+    """
+
+    def __init__(
+        self,
+        config: FeedConfig,
+        spawn: Callable[[], Child],
+        *,
+        limits: LimitsTable,
+        clock: Clock,
+        told: Callable[[str], None],
+    ) -> None:
+        super().__init__(
+            config.name,
+            spawn,
+            limits=KeeperLimits(limits.stuck_s, limits.memory_mb),
+            clock=clock,
+            told=told,
+            progress=lambda beat: sum(beat["frames"].values()) if beat.get("is_there") else None,
+        )
+        self.config = config
+        self._said = ("", "")
+        self._said_ns = self.since_ns
+        self._spent: deque[tuple[int, float, int]] = deque()
+        self._cpu_s: float | None = None
+        self._cores = 0.0
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it has not been admitted yet."""
+        return self.child is None and self.state in (ProcessState.STARTING, ProcessState.REFUSED)
+
+    def use(self, limits: LimitsTable) -> None:
+        """Other limits, from now on."""
+        self.limits = KeeperLimits(limits.stuck_s, limits.memory_mb)
+
+    def load(self, config: FeedConfig) -> FeedLoad:
+        """What it asks of the machine: what it was seen to take, where it ran for long enough."""
+        return FeedLoad(config.rate_hz, self._cpu_s)
+
+    def step(self) -> None:
+        before = self.beat
+        super().step()
+        if self.beat and self.beat is not before:
+            self._measure()
+        said = (str(self.state), str(self.beat.get("shown", "")))
+        if said != self._said:
+            self._said, self._said_ns = said, self._clock.now_ns()
+
+    def view(self, config: FeedConfig) -> FeedView:
+        """Its state now.
+
+        Args:
+            config: what holds now: its label may be another.
+        """
+        now_ns = self._clock.now_ns()
+        beat = self.beat if self.state is ProcessState.RUNNING else {}
+        silent_s = (now_ns - self._heard_ns) / 1e9
+        is_stale = silent_s > STALE_S
+        age_s = beat.get("age_s")
+        reason = self.reason or str(beat.get("reason", ""))
+        return FeedView(
+            name=config.name,
+            label=config.label,
+            state=self.state,
+            shown="" if not beat else "delayed" if is_stale else str(beat["shown"]),
+            reason=f"no sign of life for {silent_s:.0f} s" if beat and is_stale else reason,
+            since_s=(now_ns - self._said_ns) / 1e9,
+            restarts=self.restarts,
+            next_start_s=self.next_start_s,
+            aop=None if is_stale else _number(beat.get("aop"), silent_s),
+            hsd=None if is_stale else _number(beat.get("hsd"), silent_s),
+            age_s=None if age_s is None else float(age_s) + silent_s,
+            latency_p99_ms=beat.get("latency_p99_ms"),
+            measured_hz=0.0 if is_stale else float(beat.get("measured_hz", 0.0)),
+            arriving_hz=0.0 if is_stale else float(beat.get("arriving_hz", 0.0)),
+            frames=dict(beat.get("frames", {})),
+            is_overloaded=bool(beat.get("is_overloaded")),
+            cores=self._cores if beat else 0.0,
+            memory_mb=float(beat.get("memory_mb", 0.0)),
+            recording=str(beat.get("recording", "off")),
+            page=self._page() if self.state is ProcessState.RUNNING else None,
+        )
+
+    def _page(self) -> FeedPage | None:
+        said = self.ready
+        return FeedPage(host=said["host"], port=said["port"], token=said["token"]) if "token" in said else None
+
+    def _measure(self) -> None:
+        """What a frame takes of the processor, over the last seconds."""
+        beat, now_ns = self.beat, self._clock.now_ns()
+        done = int(beat["frames"].get("measured", 0)) + int(beat["frames"].get("refused", 0))
+        if self._spent and done < self._spent[-1][2]:  # another process
+            self._spent.clear()
+        self._spent.append((now_ns, float(beat["cpu_s"]), done))
+        first_ns, first_s, first = self._spent[0]
+        if now_ns > first_ns:
+            self._cores = (beat["cpu_s"] - first_s) / ((now_ns - first_ns) / 1e9)
+        if done - first >= FEWEST_FRAMES:
+            self._cpu_s = (beat["cpu_s"] - first_s) / (done - first)
+        while now_ns - self._spent[0][0] > WINDOW_S * 1e9:
+            self._spent.popleft()
+
+
+def _number(said: dict[str, Any] | None, silent_s: float) -> NumberView | None:
+    if not said:
+        return None
+    return NumberView(
+        value=float(said["value"]),
+        low=float(said["low"]),
+        high=float(said["high"]),
+        interval=str(said["interval"]),
+        is_fresh=bool(said["is_fresh"]),
+        age_s=float(said["age_s"]) + silent_s,
+    )

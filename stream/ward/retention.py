@@ -1,0 +1,190 @@
+"""How long what was written stays: by age, by size, and by what the disk has left; the oldest goes first.
+
+Only folders that a feed's process made are ever touched (`stream.ward.processes.parts`): they are known by the form of
+their names. The one that a feed is writing is never deleted.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from stream.ward.processes.parts import folder_bytes
+from stream.ward.view import RecordingView
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from stream.ward.tables import RecordingTable
+
+LOOK_S = 2.0
+"""The disk is looked at so often."""
+SETTLED_S = 60.0
+"""A part that has not changed for so long is not measured again."""
+ROOM_AGAIN = 1.1
+"""Writing goes on when so many times the reserve is free, so that it does not stop and go."""
+GB = 1e9
+_PART = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{6}")
+_RUNNING = b'"status": "running"'
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPart:
+    """A part on the disk.
+
+    Attributes:
+        path: its folder.
+        size: bytes.
+        ended_s: when it was last written to, seconds since 1970.
+        is_open: a feed is writing it.
+    """
+
+    path: Path
+    size: int
+    ended_s: float
+    is_open: bool
+
+
+def parts_to_delete(
+    parts: Sequence[KeptPart], options: RecordingTable, *, now_s: float, free_bytes: int
+) -> Iterator[KeptPart]:
+    """The parts that must go, the oldest first.
+
+    Args:
+        parts: all there are.
+        options: hours, size and reserve.
+        now_s: seconds since 1970.
+        free_bytes: of the disk.
+    """
+    total = sum(part.size for part in parts)
+    for part in sorted((each for each in parts if not each.is_open), key=lambda each: each.path.name):
+        is_old = now_s - part.ended_s > options.keep_hours * 3600
+        if not is_old and total <= options.keep_gb * GB and free_bytes >= options.reserve_gb * GB:
+            continue
+        yield part
+        total -= part.size
+        free_bytes += part.size
+
+
+class Retention:
+    """Looks after the folder of all feeds; `look` does it once, `run` in a thread until `close`.
+
+    Args:
+        options: folder, hours, size and reserve.
+        hold: told True when writing must stop for want of room, False when it may go on.
+        told: takes lines for the log.
+        free_bytes: of the disk that a folder is on.
+        now: the time of day.
+    """
+
+    def __init__(
+        self,
+        options: RecordingTable,
+        *,
+        hold: Callable[[bool], None],
+        told: Callable[[str], None],
+        free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        assert options.folder is not None
+        self.folder, self._options = options.folder, options
+        self._hold, self._told, self._free_bytes, self._now = hold, told, free_bytes, now
+        self._settled: dict[Path, KeptPart] = {}
+        self._is_held = False
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="partum-retention", daemon=True)
+        self.view = RecordingView(
+            state="on", quota_bytes=round(options.keep_gb * GB), reserve_bytes=round(options.reserve_gb * GB)
+        )
+
+    def start(self) -> None:
+        """Looks now, and then every `LOOK_S`."""
+        self._thread.start()
+
+    def close(self) -> None:
+        self._done.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def use(self, options: RecordingTable) -> None:
+        """Other hours, size or reserve of the same folder."""
+        self._options = options
+
+    def look(self) -> None:
+        """Deletes what must go, and says whether there is room."""
+        options = self._options
+        parts = list(self._parts())
+        deleted = 0
+        try:
+            free = self._free_bytes(self.folder)
+            for part in parts_to_delete(parts, options, now_s=self._now().timestamp(), free_bytes=free):
+                shutil.rmtree(part.path)
+                self._settled.pop(part.path, None)
+                parts.remove(part)
+                deleted += 1
+            free = self._free_bytes(self.folder)
+            fault = ""
+        except OSError as error:
+            free, fault = self.view.free_bytes, f"{self.folder}: cannot be looked after ({error.strerror or error})"
+        used = sum(part.size for part in parts)
+        reason = fault or self._why_held(used, free)
+        self.view = replace(
+            self.view,
+            state="stopped" if reason else "on",
+            reason=reason,
+            used_bytes=used,
+            free_bytes=free,
+            quota_bytes=round(options.keep_gb * GB),
+            reserve_bytes=round(options.reserve_gb * GB),
+            deleted=self.view.deleted + deleted,
+        )
+        if bool(reason) != self._is_held:
+            self._is_held = bool(reason)
+            self._told(f"recording stopped: {reason}" if reason else "recording goes on: there is room again")
+        self._hold(self._is_held)
+
+    def _why_held(self, used: int, free: int) -> str:
+        reserve = self._options.reserve_gb * GB * (ROOM_AGAIN if self._is_held else 1.0)
+        if free < reserve:
+            return f"{free / GB:.1f} GB of the disk are free, and reserve_gb = {self._options.reserve_gb:g} stay so"
+        if used > self._options.keep_gb * GB:
+            return f"what is being written is larger than keep_gb = {self._options.keep_gb:g}"
+        return ""
+
+    def _run(self) -> None:
+        while True:
+            self.look()
+            if self._done.wait(LOOK_S):
+                return
+
+    def _parts(self) -> Iterator[KeptPart]:
+        """Every part of every feed, also of feeds that are no more."""
+        with suppress(OSError):
+            for feed in sorted(each for each in self.folder.iterdir() if each.is_dir()):
+                names = sorted(path for path in feed.iterdir() if _PART.fullmatch(path.name))
+                for path in names:
+                    with suppress(OSError):  # it goes while it is looked at
+                        yield self._settled.get(path) or self._measured(path, is_newest=path == names[-1])
+
+    def _measured(self, path: Path, *, is_newest: bool) -> KeptPart:
+        files = list(path.iterdir())
+        ended_s = max((each.stat().st_mtime for each in (*files, path)), default=0.0)
+        part = KeptPart(path, folder_bytes(path), ended_s, is_open=is_newest and _is_running(path))
+        if not is_newest and self._now().timestamp() - ended_s > SETTLED_S:
+            self._settled[path] = part
+        return part
+
+
+def _is_running(path: Path) -> bool:
+    """Whether its run has not ended, as its manifest says; one without a manifest is just being made."""
+    try:
+        with (path / "run.json").open("rb") as file:
+            return _RUNNING in file.read(4096)
+    except OSError:
+        return True

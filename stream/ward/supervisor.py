@@ -1,0 +1,434 @@
+"""A ward: the engine's process, a process for each feed, and what becomes of them.
+
+    ward.toml --> Ward --> engine's keeper, a keeper for each feed, retention
+                   |
+                   '--> view(): what the wall shows
+
+One thread does everything, `run`; `stop`, `reload` and `view` may be called from others and from signal handlers.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engines.local.lane import listen
+from engines.registry import REMOTE
+from engines.runtime import available_cores
+from stream.common.clock import MonotonicClock
+from stream.common.errors import OptionError, OutputError
+from stream.common.folder_lock import locked_folder
+from stream.inference.frame_analyzer import needs_logits
+from stream.ward.admission import Admission
+from stream.ward.config import changed_feeds, read_ward_config
+from stream.ward.feed_keeper import FeedKeeper
+from stream.ward.keeper import Keeper, KeeperLimits
+from stream.ward.processes.capacity import Capacity
+from stream.ward.processes.engine import EngineTask, run_engine
+from stream.ward.processes.feed import FeedTask, run_feed
+from stream.ward.processes.link import HOLD, WRITE
+from stream.ward.processes.parts import PartOptions
+from stream.ward.retention import GB, Retention
+from stream.ward.spawning import SpawnedChild
+from stream.ward.view import CapacityView, EngineView, ProcessState, RecordingView, WardView
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from stream.app.options.session_options import SessionOptions
+    from stream.common.clock import Clock
+    from stream.ward.admission import FeedLoad
+    from stream.ward.config import FeedConfig, WardConfig
+
+TICK_S = 0.2
+ASK_AGAIN_S = 5.0
+"""A feed that was refused is looked at again so often: what the others really take is known by then."""
+SHARE_OF_QUOTA = 4
+"""A part is at most this part of what a feed's share of the quota is, so that there is always one that can go."""
+
+
+class Ward:
+    """A `stream.ward.view.WardStatus`. A context manager.
+
+    Args:
+        config: of the ward.
+        told: takes lines for the log.
+        clock: tells pauses and silence.
+
+    Raises:
+        OutputError: the folder for recordings, or for the engine's socket, cannot be had.
+    """
+
+    def __init__(self, config: WardConfig, *, told: Callable[[str], None], clock: Clock | None = None) -> None:
+        self._config, self._told = config, told
+        self._clock = clock or MonotonicClock()
+        self._began_ns = self._clock.now_ns()
+        self._cores = available_cores()
+        self._lock = threading.RLock()
+        self._feeds: dict[str, FeedKeeper] = {}
+        self._leaving: list[FeedKeeper] = []
+        self._engine: Keeper | None = None
+        self._capacity: Capacity | None = None
+        self._remote_name = ""
+        self._retention: Retention | None = None
+        self._is_held = self._is_to_be_held = False
+        self._asked_ns = 0
+        self._stops = 0
+        self._is_reloading = False
+        self._reloads, self._reload_error = 0, ""
+        self._wake_read, self._wake_write = os.pipe()
+        with ExitStack() as stack:
+            stack.callback(os.close, self._wake_write)
+            stack.callback(os.close, self._wake_read)
+            self._folder_lock = stack.enter_context(ExitStack())
+            self._listening, self._socket_path = _listen(stack)
+            self._begin_retention(config)
+            stack.callback(self._end_all)
+            self._stack = stack.pop_all()
+
+    def __enter__(self) -> Ward:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def config(self) -> WardConfig:
+        return self._config
+
+    def stop(self) -> None:
+        """Ends everything in good order; called again, at once."""
+        self._stops += 1
+        self._wake()
+
+    def reload(self) -> None:
+        """Reads `ward.toml` again, soon."""
+        self._is_reloading = True
+        self._wake()
+
+    def run(self) -> None:
+        """Runs until it was stopped and all has ended."""
+        is_stopping = False
+        while True:
+            with self._lock:
+                if self._stops > 1:
+                    return
+                if self._stops and not is_stopping:
+                    is_stopping = True
+                    self._told("stopping: what is under way is written")
+                    self._leave(set(self._feeds))
+                if self._is_reloading:
+                    self._is_reloading = False
+                    if not is_stopping:
+                        self._reload()
+                self._step(is_stopping=is_stopping)
+                if is_stopping and not self._leaving:
+                    return
+                heard = [self._wake_read, *self._connections()]
+            for each in wait(heard, TICK_S):
+                if each == self._wake_read:
+                    os.read(self._wake_read, 64)
+
+    def view(self) -> WardView:
+        with self._lock:
+            now_ns = self._clock.now_ns()
+            waiting = {keeper.config.name: keeper for keeper in self._leaving}
+            keepers = [self._feeds.get(name) or waiting.get(name) for name in self._config.feeds]
+            return WardView(
+                feeds=tuple(keeper.view(self._config.feeds[keeper.config.name]) for keeper in keepers if keeper),
+                engine=self._engine_view(now_ns),
+                capacity=self._capacity_view(),
+                recording=RecordingView() if self._retention is None else self._retention.view,
+                up_s=(now_ns - self._began_ns) / 1e9,
+                reloads=self._reloads,
+                reload_error=self._reload_error,
+            )
+
+    def _wake(self) -> None:
+        with suppress(OSError):
+            os.write(self._wake_write, b"!")
+
+    def _connections(self) -> list[Any]:
+        keepers = [*self._feeds.values(), *self._leaving, *([self._engine] if self._engine else [])]
+        return [keeper.child.connection for keeper in keepers if isinstance(keeper.child, SpawnedChild)]
+
+    def _step(self, *, is_stopping: bool) -> None:
+        self._pass_hold_on()
+        for keeper in [*self._leaving, *self._feeds.values()]:
+            if self._engine is not None and self._engine.state is not ProcessState.RUNNING:
+                keeper.excuse()
+            keeper.step()
+        self._leaving = [keeper for keeper in self._leaving if not keeper.is_over]
+        if self._engine is not None:
+            self._step_engine(self._engine)
+        if is_stopping:
+            return
+        if self._engine is None and not self._remote_name and not self._leaving:
+            self._begin_engine()
+        busy = {keeper.config.name for keeper in self._leaving}
+        for name, feed in self._config.feeds.items():
+            if name not in self._feeds and name not in busy:
+                self._feeds[name] = self._feed_keeper(feed)
+        self._admit()
+
+    def _begin_engine(self) -> None:
+        options = next(iter(self._config.feeds.values())).options
+        task = EngineTask(
+            options=options,
+            listening=None if self._is_remote else self._listening,
+            is_measured=self._capacity is None,
+            parent=os.getpid(),
+        )
+        self._engine = Keeper(
+            "engine",
+            lambda: SpawnedChild(run_engine, replace(task, is_measured=self._capacity is None), name="partum-engine"),
+            limits=KeeperLimits(self._config.limits.stuck_s, float("inf")),
+            clock=self._clock,
+            told=self._told,
+            # It gets on as long as no frame waits: one that waits for long is what a hanging device looks like.
+            progress=lambda beat: beat.get("frames") if beat.get("waiting_s") else None,
+        )
+        self._engine.begin()
+
+    def _step_engine(self, engine: Keeper) -> None:
+        was_running = engine.state is ProcessState.RUNNING
+        engine.step()
+        if was_running or engine.state is not ProcessState.RUNNING:
+            return
+        if engine.ready.get("capacity"):
+            self._capacity = Capacity(**engine.ready["capacity"])
+        name = str(engine.ready.get("engine", ""))
+        for notice in engine.ready.get("notices", ()):
+            self._told(f"engine: {notice}")
+        self._told(f"engine: {name}{self._capacity_line()}")
+        if self._is_remote:
+            self._remote_name = name
+            engine.kill()
+            self._engine = None
+
+    @property
+    def _is_remote(self) -> bool:
+        return str(self._config.analysis.model or "").startswith(REMOTE)
+
+    def _capacity_line(self) -> str:
+        if self._capacity is None:
+            return ""
+        found = self._capacity
+        work_ms = 1e3 * (found.engine_cpu_s + found.feed_cpu_s)
+        return f"; {found.engine_hz:.0f} frames a second alone, {work_ms:.1f} ms of work a frame, {self._cores} cores"
+
+    def _feed_keeper(self, feed: FeedConfig) -> FeedKeeper:
+        recording = self._config.recording
+        parts = None
+        if recording.folder is not None:
+            share = recording.keep_gb * GB / len(self._config.feeds) / SHARE_OF_QUOTA
+            parts = PartOptions(
+                folder=recording.folder / feed.name,
+                pictures=recording.pictures,
+                longest_s=60 * recording.part_minutes,
+                most_bytes=max(1, round(share)),
+            )
+        task = FeedTask(
+            name=feed.name,
+            label=feed.label,
+            options=feed.options,
+            engine=None if self._is_remote else self._socket_path,
+            parts=parts,
+            parent=os.getpid(),
+        )
+        return FeedKeeper(
+            feed,
+            lambda: self._spawn_feed(task),
+            limits=self._config.limits,
+            clock=self._clock,
+            told=self._told,
+        )
+
+    def _spawn_feed(self, task: FeedTask) -> SpawnedChild:
+        child = SpawnedChild(run_feed, task, name=f"partum-{task.name}")
+        if self._is_held:
+            child.send(HOLD)
+        return child
+
+    def _admit(self) -> None:
+        """Starts the feeds that the machine can carry, in the order of the file."""
+        waiting = [feed for feed in self._feeds.values() if feed.is_waiting]
+        if not waiting:
+            return
+        if self._capacity is None:
+            for feed in waiting:
+                feed.reason = "waits for the engine"
+            return
+        now_ns = self._clock.now_ns()
+        is_due = now_ns - self._asked_ns > ASK_AGAIN_S * 1e9
+        for feed in waiting:
+            if feed.state is ProcessState.REFUSED and not is_due:
+                continue
+            self._asked_ns = now_ns
+            admission = self._admission(self._capacity)
+            config = self._config.feeds[feed.config.name]
+            reason = "" if config.force else admission.refusal(self._loads(), feed.load(config))
+            if reason:
+                if feed.state is not ProcessState.REFUSED:
+                    self._told(f"{feed.name}: refused: {reason}")
+                feed.refuse(reason)
+            else:
+                feed.reason = ""
+                feed.begin()
+
+    def _admission(self, capacity: Capacity) -> Admission:
+        return Admission(capacity, cores=self._cores, deadline_ms=self._config.limits.deadline_ms)
+
+    def _loads(self) -> list[FeedLoad]:
+        return [feed.load(self._config.feeds[name]) for name, feed in self._feeds.items() if not feed.is_waiting]
+
+    def _reload(self) -> None:
+        """Takes the new `ward.toml`, or keeps the old one where it is wrong."""
+        try:
+            after = read_ward_config(self._config.path)
+            if after.recording.folder != self._config.recording.folder:
+                self._take_folder(after.recording.folder)
+        except (OptionError, OutputError) as error:
+            self._reload_error = str(error)
+            self._told(f"not reloaded, the old configuration holds: {error}")
+            return
+        before, self._config = self._config, after
+        self._reloads, self._reload_error = self._reloads + 1, ""
+        changed = changed_feeds(before, after)
+        if _engine_facts(before) != _engine_facts(after):
+            if self._engine is not None:
+                self._engine.kill()
+            self._engine, self._capacity, self._remote_name = None, None, ""
+        elif self._engine is not None:
+            self._engine.limits = KeeperLimits(after.limits.stuck_s, float("inf"))
+        self._leave(changed & set(self._feeds))
+        for feed in self._feeds.values():
+            feed.use(after.limits)
+        self._begin_retention(after)
+        self._asked_ns = 0
+        for notice in after.notices:
+            self._told(notice)
+        said = ", ".join(sorted(changed & {*before.feeds, *after.feeds})) or "none"
+        self._told(f"reloaded {after.path}; feeds that changed: {said}")
+
+    def _leave(self, names: set[str]) -> None:
+        for name in names:
+            keeper = self._feeds.pop(name)
+            keeper.stop()
+            self._leaving.append(keeper)
+
+    def _take_folder(self, folder: Path | None) -> None:
+        """Makes the folder of the recordings, and keeps other wards out of it.
+
+        Raises:
+            OutputError: it cannot be made, or another ward has it.
+        """
+        with ExitStack() as taken:
+            if folder is not None:
+                try:
+                    taken.enter_context(locked_folder(folder))
+                except BlockingIOError as error:
+                    raise OutputError(f"{folder}: another ward writes there; choose another folder") from error
+                except OSError as error:
+                    raise OutputError(
+                        f"{folder}: cannot be made ({error.strerror}); choose another folder of [recording]"
+                    ) from error
+            self._folder_lock.close()
+            self._folder_lock.push(taken.pop_all())
+
+    def _begin_retention(self, config: WardConfig) -> None:
+        recording = config.recording
+        if self._retention is not None and self._retention.folder == recording.folder:
+            self._retention.use(recording)
+            return
+        if self._retention is not None:
+            self._retention.close()
+            self._retention = None
+        elif recording.folder is not None:
+            self._take_folder(recording.folder)
+        if recording.folder is not None:
+            self._retention = Retention(recording, hold=self._hold, told=self._told)
+            self._retention.start()
+
+    def _hold(self, is_held: bool) -> None:
+        """Stops and resumes writing, soon; in the thread of the retention."""
+        if is_held != self._is_to_be_held:
+            self._is_to_be_held = is_held
+            self._wake()
+
+    def _pass_hold_on(self) -> None:
+        if self._is_held != self._is_to_be_held:
+            self._is_held = self._is_to_be_held
+            for feed in self._feeds.values():
+                if feed.child is not None:
+                    feed.child.send(HOLD if self._is_held else WRITE)
+
+    def _end_all(self) -> None:
+        """Ends what is left, at once."""
+        for keeper in [*self._feeds.values(), *self._leaving, *([self._engine] if self._engine else [])]:
+            keeper.kill()
+        if self._retention is not None:
+            self._retention.close()
+
+    def _engine_view(self, now_ns: int) -> EngineView:
+        engine = self._engine
+        if self._remote_name:
+            return EngineView(state=ProcessState.RUNNING, name=self._remote_name, is_remote=True)
+        if engine is None:
+            return EngineView(state=ProcessState.STARTING, is_remote=self._is_remote)
+        return EngineView(
+            state=engine.state,
+            name=str(engine.ready.get("engine", "")),
+            reason=engine.reason,
+            since_s=(now_ns - engine.since_ns) / 1e9,
+            restarts=engine.restarts,
+            is_remote=self._is_remote,
+        )
+
+    def _capacity_view(self) -> CapacityView:
+        deadline_ms = self._config.limits.deadline_ms
+        if self._capacity is None:
+            return CapacityView(cores=self._cores, deadline_ms=deadline_ms)
+        found = self._admission(self._capacity).outlook(self._loads())
+        return CapacityView(
+            cores=self._cores,
+            engine_hz=self._capacity.engine_hz,
+            work_ms=found.work_ms or 1e3 * (self._capacity.engine_cpu_s + self._capacity.feed_cpu_s),
+            load=found.load,
+            expected_ms=found.expected_ms,
+            deadline_ms=deadline_ms,
+        )
+
+
+def _listen(stack: ExitStack) -> tuple[socket.socket, str]:
+    """A socket in a folder that nobody else can enter; both go at the end."""
+    try:
+        folder = stack.enter_context(
+            tempfile.TemporaryDirectory(prefix="partum-", dir=os.environ.get("RUNTIME_DIRECTORY"))
+        )
+        path = str(Path(folder) / "engine")
+        return stack.enter_context(listen(path)), path
+    except OSError as error:
+        raise OutputError(
+            f"no socket can be made in {tempfile.gettempdir()} ({error.strerror or error}); set TMPDIR to a short path"
+        ) from error
+
+
+def _engine_facts(config: WardConfig) -> tuple[object, ...]:
+    """What the engine's process depends on."""
+    asked: SessionOptions | Any = config.analysis
+    return (
+        asked.model,
+        asked.backend,
+        asked.device,
+        asked.precision,
+        asked.early_exit,
+        needs_logits(asked.protocol),
+    )

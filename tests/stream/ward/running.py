@@ -1,0 +1,83 @@
+"""A ward that runs in a thread, or as the command; tests wait for states, and for no fixed time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Self
+
+from stream.ward.config import read_ward_config
+from stream.ward.supervisor import Ward
+from stream.ward.view import ProcessState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from stream.ward.view import FeedView, WardView
+
+LONGEST_S = 60.0
+ANALYSIS = '[analysis]\nbackend = "openvino"\nprecision = "fp32"\n'
+"""An engine of which nothing must be tried first."""
+
+
+def until(holds: Callable[[], object], *, what: str, seconds: float = LONGEST_S) -> None:
+    """Waits until something holds; fails with `what` was waited for."""
+    give_up_s = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < give_up_s, f"waited {seconds:.0f} s for {what}"
+        time.sleep(0.01)
+
+
+def write_config(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o600)
+    return path
+
+
+class RunningWard:
+    """A ward in a thread, whose processes are real."""
+
+    def __init__(self, path: Path) -> None:
+        self.lines: list[str] = []
+        self.path = path
+        self.ward = Ward(read_ward_config(path), told=self.lines.append)
+        self._thread = threading.Thread(target=self._run, name="partum-ward")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.ward.stop()
+        self._thread.join()
+
+    def _run(self) -> None:
+        with self.ward:
+            self.ward.run()
+
+    @property
+    def view(self) -> WardView:
+        return self.ward.view()
+
+    def feed(self, name: str) -> FeedView:
+        return next(feed for feed in self.view.feeds if feed.name == name)
+
+    def pid(self, name: str) -> int:
+        """Of a feed's process, or the engine's."""
+        keeper = self.ward._engine if name == "engine" else self.ward._feeds[name]
+        assert keeper is not None
+        assert keeper.child is not None
+        return keeper.child.pid
+
+    def until(self, holds: Callable[[WardView], object], *, what: str) -> None:
+        try:
+            until(lambda: holds(self.view), what=what)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.view}\n" + "\n".join(self.lines)) from None
+
+    def until_all_show(self, *shown: str) -> None:
+        self.until(lambda view: all(feed.shown in shown for feed in view.feeds), what=f"feeds that show {shown}")
+
+    def until_engine_is(self, state: ProcessState) -> None:
+        self.until(lambda view: view.engine.state is state, what=f"an engine that is {state}")

@@ -1,0 +1,233 @@
+"""A ward of published feeds: processes are killed, files changed, a disk filled, and the others do not notice."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from stream.ward.view import ProcessState
+from tests.conftest import REPOSITORY
+from tests.fakes.paced_rtsp import PacedRtspServer
+from tests.stream.ward.running import ANALYSIS, RunningWard, until, write_config
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from stream.ward.view import WardView
+
+NAMES = ("a", "b", "c", "d")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="a ward runs on Linux")]
+
+
+@pytest.fixture(scope="module")
+def scanner() -> Iterator[PacedRtspServer]:
+    server = PacedRtspServer()
+    yield server
+    server.close()
+
+
+def feeds_of(uri: str, names: tuple[str, ...] = NAMES, more: str = "") -> str:
+    return "".join(f'[feeds.{name}]\nsource = "{uri}"\nforce = true\n{more}' for name in names)
+
+
+@pytest.fixture(scope="module")
+def running(scanner: PacedRtspServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningWard]:
+    folder = tmp_path_factory.mktemp("ward")
+    text = feeds_of(scanner.uri) + ANALYSIS + '[recording]\nfolder = "kept"\nreserve_gb = 0\n'
+    with RunningWard(write_config(folder / "ward.toml", text)) as ward:
+        ward.until_all_show("live", "hold", "no plane")
+        yield ward
+
+
+def restarts(view: WardView) -> list[int]:
+    return [feed.restarts for feed in view.feeds]
+
+
+def frames(view: WardView) -> list[int]:
+    return [sum(feed.frames.values()) for feed in view.feeds]
+
+
+def test_every_feed_has_a_number_of_its_own(running: RunningWard) -> None:
+    running.until(lambda view: all(feed.aop for feed in view.feeds), what="numbers")
+    view = running.view
+    assert [feed.name for feed in view.feeds] == list(NAMES)
+    for feed in view.feeds:
+        assert feed.aop is not None
+        assert feed.aop.low < feed.aop.value < feed.aop.high
+        assert feed.age_s is not None
+        assert feed.recording == "on"
+        assert feed.page is not None
+        assert feed.page.token not in repr(view)
+    assert view.engine.state is ProcessState.RUNNING
+    assert view.engine.name == "openvino fp32 CPU"
+    assert view.capacity.engine_hz > 0
+    assert view.capacity.load > 0
+    assert len({feed.page.port for feed in view.feeds if feed.page}) == 4
+
+
+def test_a_feed_that_is_killed_comes_back_and_touches_no_other(running: RunningWard) -> None:
+    before, pids = running.view, [running.pid(name) for name in NAMES]
+    os.kill(pids[1], signal.SIGKILL)
+    running.until(lambda view: view.feeds[1].restarts == before.feeds[1].restarts + 1, what="a restart")
+    running.until_all_show("live", "hold", "no plane")
+    assert [running.pid(name) for name in NAMES if name != "b"] == [pids[0], *pids[2:]]
+    assert any("b: its process ended (killed by SIGKILL" in line for line in running.lines)
+    gained = [now - then for now, then in zip(frames(running.view), frames(before), strict=True)]
+    assert min(gained[0], gained[2], gained[3]) > 0
+
+
+def test_a_feed_that_hangs_is_replaced(running: RunningWard) -> None:
+    write_config(running.path, running.path.read_text() + "[limits]\nstuck = 1.5\n")
+    reloads = running.view.reloads
+    running.ward.reload()
+    running.until(lambda view: view.reloads > reloads, what="a reload")
+    count = running.view.feeds[2].restarts
+    os.kill(running.pid("c"), signal.SIGSTOP)
+    running.until(lambda view: view.feeds[2].shown in ("delayed", ""), what="a feed that shows no number")
+    assert running.feed("c").aop is None
+    running.until(lambda view: view.feeds[2].restarts == count + 1, what="a restart")
+    assert any("c: gave no sign of life for 1.5 s" in line for line in running.lines)
+    write_config(running.path, running.path.read_text().replace("stuck = 1.5", "stuck = 10"))
+    running.ward.reload()
+    running.until_all_show("live", "hold", "no plane")
+
+
+def test_an_engine_that_is_killed_comes_back_and_no_feed_ends(running: RunningWard) -> None:
+    before, pids = restarts(running.view), [running.pid(name) for name in NAMES]
+    count = running.view.engine.restarts
+    os.kill(running.pid("engine"), signal.SIGKILL)
+    running.until(lambda view: view.engine.restarts == count + 1, what="a restart of the engine")
+    running.until_engine_is(ProcessState.RUNNING)
+    after = frames(running.view)
+    running.until(
+        lambda view: all(now > then + 10 for now, then in zip(frames(view), after, strict=True)), what="frames"
+    )
+    assert restarts(running.view) == before
+    assert [running.pid(name) for name in NAMES] == pids
+
+
+def test_a_reload_touches_what_changed_and_a_wrong_file_nothing(running: RunningWard, scanner: PacedRtspServer) -> None:
+    text, pids = running.path.read_text(), {name: running.pid(name) for name in NAMES}
+    reloads = running.view.reloads
+    write_config(running.path, text.replace("[feeds.d]", "[feeds.d]\nsorce = 3"))
+    running.ward.reload()
+    running.until(lambda view: view.reload_error, what="an error")
+    assert "Did you mean 'source'?" in running.view.reload_error
+    assert "secret" not in "".join(running.lines)
+    assert {name: running.pid(name) for name in NAMES} == pids
+
+    write_config(running.path, text.replace("[feeds.d]", "[feeds.e]").replace("[feeds.a]", '[feeds.a]\nlabel = "A"'))
+    running.ward.reload()
+    running.until(lambda view: view.reloads == reloads + 1, what="a reload")
+    assert not running.view.reload_error
+    assert running.feed("a").label == "A"
+    running.until_all_show("live", "hold", "no plane")
+    assert [feed.name for feed in running.view.feeds] == ["a", "b", "c", "e"]
+    assert [running.pid(name) for name in "abc"] == [pids[name] for name in "abc"]
+    until(lambda: not Path(f"/proc/{pids['d']}").exists(), what="the end of the feed that is gone")
+
+
+def command(path: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "partum", "ward", str(path)], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True
+    )
+
+
+def children(pid: int) -> list[int]:
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def lines_in(folder: Path) -> int:
+    return sum(len(path.read_bytes().splitlines()) for path in folder.rglob("measurements.jsonl"))
+
+
+def test_sigterm_ends_all_with_everything_written_and_no_secret_shown(scanner: PacedRtspServer, tmp_path: Path) -> None:
+    text = feeds_of(scanner.uri, ("a", "b")) + ANALYSIS + '[recording]\nfolder = "kept"\npictures = true\n'
+    process = command(write_config(tmp_path / "ward.toml", text + "[web]\nport = 0\n"))
+    until(lambda: lines_in(tmp_path) > 20, what="frames on the disk")
+    pids = [process.pid, *children(process.pid)]
+    assert len(pids) >= 4
+    for pid in pids:
+        shown = Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
+        assert b"secret" not in shown
+    began_s = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert time.monotonic() - began_s < 10
+    assert process.returncode == 0, said
+    assert "secret" not in said
+    runs = [json.loads(path.read_text()) for path in tmp_path.rglob("run.json")]
+    assert [run["status"] for run in runs] == ["complete"] * 2
+    for path, run in zip(tmp_path.rglob("measurements.jsonl"), runs, strict=True):
+        assert len(path.read_bytes().splitlines()) == run["results"]["frames_in"]
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+def test_nothing_outlives_a_ward_that_is_killed(scanner: PacedRtspServer, tmp_path: Path) -> None:
+    process = command(
+        write_config(tmp_path / "ward.toml", feeds_of(scanner.uri, ("a",)) + ANALYSIS + "[web]\nport = 0\n")
+    )
+    until(lambda: len(children(process.pid)) >= 2, what="its processes")
+    pids = children(process.pid)
+    process.kill()
+    process.communicate()
+    until(
+        lambda: not [pid for pid in pids if Path(f"/proc/{pid}").exists()], what="the end of its processes", seconds=10
+    )
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if made.returncode:
+        pytest.skip("a small disk can be mounted by root alone")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=False)
+
+
+def test_a_full_disk_stops_the_recording_and_not_the_measurement(
+    scanner: PacedRtspServer, small_disk: Path, tmp_path: Path
+) -> None:
+    """A megabyte stays free: what others have on the disk leaves no room, and then does."""
+    text = feeds_of(scanner.uri, ("a",)) + ANALYSIS
+    text += f'[recording]\nfolder = "{small_disk}"\npictures = true\nreserve_gb = 0.001\n'
+    with RunningWard(write_config(tmp_path / "ward.toml", text)) as running:
+        running.until(lambda view: view.feeds[0].recording == "on" and view.feeds[0].aop, what="a recording")
+        (small_disk / "others").write_bytes(bytes(4_500_000))
+        running.until(lambda view: view.recording.state == "stopped", what="a recording that stops")
+        running.until(lambda view: view.feeds[0].recording != "on", what="a feed that writes nothing")
+        count = frames(running.view)[0]
+        running.until(lambda view: frames(view)[0] > count + 10, what="frames that are measured all the same")
+        assert running.view.recording.free_bytes > 0
+        assert len([line for line in running.lines if "recording stopped" in line]) == 1
+        assert running.view.feeds[0].restarts == 0
+        (small_disk / "others").unlink()
+        running.until(lambda view: view.feeds[0].recording == "on", what="a recording that goes on")
+
+
+def test_a_feed_that_the_machine_cannot_carry_is_refused_with_the_number(tmp_path: Path) -> None:
+    text = '[feeds.a]\nsource = "phantom:"\nforce = true\n[feeds.b]\nsource = "phantom:"\nrate = 240\n'
+    text += ANALYSIS + "[limits]\ndeadline_ms = 1\n"
+    with RunningWard(write_config(tmp_path / "ward.toml", text)) as running:
+        running.until(lambda view: view.feeds[1].state is ProcessState.REFUSED, what="a refusal")
+        assert "ms of work a frame" in running.feed("b").reason or "of this machine" in running.feed("b").reason
+        running.until(lambda view: view.feeds[0].shown == "replay", what="the other one")
+        assert len([line for line in running.lines if "b: refused:" in line]) == 1
+        write_config(running.path, text.replace("rate = 240", "rate = 240\nforce = true"))
+        running.ward.reload()
+        running.until(lambda view: view.feeds[1].shown == "replay", what="the one that was let in")
