@@ -24,13 +24,14 @@ from stream.app.command_line import program
 from stream.app.exit_codes import MEANINGS
 from stream.app.options.declare import as_option, declared_fields, key_of
 from stream.app.options.shared import SHARED
+from stream.ward.tables import TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from stream.app.options.declare import Declaration, Option
 
-DOCUMENTS = (REPOSITORY / "docs" / "command-line.md", REPOSITORY / "docs" / "configuration.md")
+DOCUMENTS = tuple(REPOSITORY / "docs" / name for name in ("command-line.md", "configuration.md", "ward.md"))
 BLOCK = re.compile(r"(<!-- reference: ([a-z-]+) -->\n).*?(<!-- /reference -->)", flags=re.DOTALL)
 WIDTH = 100
 """Of the help, in letters."""
@@ -69,21 +70,37 @@ def keys() -> str:
     return "\n\n".join(parts)
 
 
+def ward_keys() -> str:
+    """The tables of `ward.toml` that are its own, with every key."""
+    parts = []
+    for kind in TABLES:
+        cells = [_cells(as_option(each, kind, what.on[0]), what) for each, what in declared_fields(kind)]
+        rows = [f"| {' | '.join([key.replace('-', '_'), *rest])} |" for key, *rest in cells]
+        head = ["| key | value | default | meaning |", "|---|---|---|---|"]
+        parts.append("\n".join([f"### `[{kind.TABLE}]`", "", *head, *rows]))
+    return "\n\n".join(parts)
+
+
 def _key_row(option: Option, what: Declaration) -> str:
+    *cells, meaning = _cells(option, what)
+    return f"| {' | '.join([*cells, ', '.join(what.on), meaning])} |"
+
+
+def _cells(option: Option, what: Declaration) -> list[str]:
+    """Key, value, default and meaning."""
     context = click.Context(click.Command("partum"))
     value = "true, false" if option.is_flag else option.make_metavar(context).strip("[]").replace("|", ", ")
     value = f"list of {value}" if option.multiple else value
     default = what.shown_default or _toml(option.get_default(context))
     others = [f"{_toml(other)} of {name}" for name, other in what.defaults.items()]
-    cells = [f"`{key_of(option)}`", value, ", ".join([default, *others]), ", ".join(what.on), what.help]
-    return f"| {' | '.join(cells)} |"
+    return [f"`{key_of(option)}`", value, ", ".join([default, *others]), what.help]
 
 
 def _toml(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value or "")
 
 
-BLOCKS = {"helps": helps, "exit-codes": exit_codes, "keys": keys}
+BLOCKS = {"helps": helps, "exit-codes": exit_codes, "keys": keys, "ward-keys": ward_keys}
 
 
 def filled(document: Path) -> str:

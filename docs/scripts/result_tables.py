@@ -21,6 +21,7 @@ from speed_tables import (
     stream_limits,
     stream_speed,
 )
+from ward_tables import ward
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -277,6 +278,7 @@ def blocks() -> dict[str, Callable[[], str]]:
         peers_speed,
         live_ages,
         batch,
+        ward,
         protocol_differences,
         tracking,
         tracking_methods,

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound="OptionTable")
 
-FEEDS = "feeds"
+FEEDS, ENGINE = "feeds", "engine"
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,31})")
 _LONGEST_LABEL = 60
 _LEAST_TOKEN = 16
@@ -174,6 +174,8 @@ def _feeds(file: ConfigFile, analysis: AnalysisOptions) -> Mapping[str, FeedConf
                 f"{file.place(table)}: [feeds.{name}]: a name has letters, digits, - and _, at most 32, and begins with"
                 " a letter or digit; put other words into label"
             )
+        if name.lower() == ENGINE:
+            raise OptionError(f"{file.place(table)}: [feeds.{name}]: logs call the engine so; take another name")
         taken = next((other for other in found if other.lower() == name.lower()), None)
         if taken:
             raise OptionError(

@@ -26,7 +26,7 @@ from stream.common.errors import OptionError, OutputError
 from stream.common.folder_lock import locked_folder
 from stream.inference.frame_analyzer import needs_logits
 from stream.ward.admission import Admission
-from stream.ward.config import changed_feeds, read_ward_config
+from stream.ward.config import ENGINE, changed_feeds, read_ward_config
 from stream.ward.feed_keeper import FeedKeeper
 from stream.ward.keeper import Keeper, KeeperLimits
 from stream.ward.processes.capacity import Capacity
@@ -61,13 +61,21 @@ class Ward:
         config: of the ward.
         told: takes lines for the log.
         clock: tells pauses and silence.
+        on_reload: takes a new configuration first; where it raises OptionError or OutputError, the old one holds.
 
     Raises:
         OutputError: the folder for recordings, or for the engine's socket, cannot be had.
     """
 
-    def __init__(self, config: WardConfig, *, told: Callable[[str], None], clock: Clock | None = None) -> None:
-        self._config, self._told = config, told
+    def __init__(
+        self,
+        config: WardConfig,
+        *,
+        told: Callable[[str], None],
+        clock: Clock | None = None,
+        on_reload: Callable[[WardConfig], None] = lambda config: None,
+    ) -> None:
+        self._config, self._told, self.on_reload = config, told, on_reload
         self._clock = clock or MonotonicClock()
         self._began_ns = self._clock.now_ns()
         self._cores = available_cores()
@@ -151,6 +159,12 @@ class Ward:
                 reload_error=self._reload_error,
             )
 
+    def pids(self) -> dict[str, int]:
+        """Process ids, by the names of feeds, and `engine`; of those that run now."""
+        with self._lock:
+            keepers: dict[str, Keeper] = {**self._feeds, **({ENGINE: self._engine} if self._engine else {})}
+            return {name: keeper.child.pid for name, keeper in keepers.items() if keeper.child is not None}
+
     def _wake(self) -> None:
         with suppress(OSError):
             os.write(self._wake_write, b"!")
@@ -187,7 +201,7 @@ class Ward:
             parent=os.getpid(),
         )
         self._engine = Keeper(
-            "engine",
+            ENGINE,
             lambda: SpawnedChild(run_engine, replace(task, is_measured=self._capacity is None), name="partum-engine"),
             limits=KeeperLimits(self._config.limits.stuck_s, float("inf")),
             clock=self._clock,
@@ -293,6 +307,7 @@ class Ward:
         """Takes the new `ward.toml`, or keeps the old one where it is wrong."""
         try:
             after = read_ward_config(self._config.path)
+            self.on_reload(after)
             if after.recording.folder != self._config.recording.folder:
                 self._take_folder(after.recording.folder)
         except (OptionError, OutputError) as error:

@@ -65,10 +65,7 @@ class RunningWard:
 
     def pid(self, name: str) -> int:
         """Of a feed's process, or the engine's."""
-        keeper = self.ward._engine if name == "engine" else self.ward._feeds[name]
-        assert keeper is not None
-        assert keeper.child is not None
-        return keeper.child.pid
+        return self.ward.pids()[name]
 
     def until(self, holds: Callable[[WardView], object], *, what: str) -> None:
         try:

@@ -108,6 +108,7 @@ def test_secrets_that_others_can_read_are_noticed(tmp_path: Path) -> None:
         (FEED + "pictures = true\n", 3, "has no option 'pictures'"),
         (FEED + FEED.replace("feeds.a", "feeds.A"), 3, "would share a folder"),
         ('[feeds."a b"]\nsource = "rtsp://host/live"\n', None, "a name has letters, digits"),
+        (FEED.replace("feeds.a", "feeds.engine"), 1, "take another name"),
         ('[feeds]\na = "rtsp://host/live"\n', 2, "[feeds.a]"),
         ('[[feeds]]\nsource = "rtsp://host/live"\n', 1, "write [feeds.NAME]"),
         ("[feed.a]\n", 1, "Did you mean 'feeds'?"),
