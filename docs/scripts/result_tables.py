@@ -21,7 +21,6 @@ from speed_tables import (
     stream_limits,
     stream_speed,
 )
-from ward_tables import ward
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -278,7 +277,6 @@ def blocks() -> dict[str, Callable[[], str]]:
         peers_speed,
         live_ages,
         batch,
-        ward,
         protocol_differences,
         tracking,
         tracking_methods,

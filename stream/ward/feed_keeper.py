@@ -102,8 +102,8 @@ class FeedKeeper(Keeper):
             since_s=(now_ns - self._said_ns) / 1e9,
             restarts=self.restarts,
             next_start_s=self.next_start_s,
-            aop=None if is_stale else _number(beat.get("aop"), silent_s),
-            hsd=None if is_stale else _number(beat.get("hsd"), silent_s),
+            aop=_number(beat.get("aop"), silent_s),
+            hsd=_number(beat.get("hsd"), silent_s),
             age_s=None if age_s is None else float(age_s) + silent_s,
             latency_p99_ms=beat.get("latency_p99_ms"),
             measured_hz=0.0 if is_stale else float(beat.get("measured_hz", 0.0)),
@@ -137,7 +137,8 @@ class FeedKeeper(Keeper):
 
 
 def _number(said: dict[str, Any] | None, silent_s: float) -> NumberView | None:
-    if not said:
+    """A number of a beat, `silent_s` later; None where it has become too old to be shown."""
+    if not said or float(said["age_s"]) + silent_s > STALE_S:
         return None
     return NumberView(
         value=float(said["value"]),

@@ -117,7 +117,10 @@ class Keeper:
         self._started_ns = self._heard_ns = self._clock.now_ns()
         self._failed, self.beat, self.ready = "", {}, {}
         self._set(ProcessState.STARTING)
-        self.child = self._spawn()
+        try:
+            self.child = self._spawn()
+        except OSError as error:  # the machine has no memory, or no process left
+            self._restart(f"no process can be started ({error.strerror or error})")
 
     def refuse(self, reason: str) -> None:
         """Says that it is not started, and why."""

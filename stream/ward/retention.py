@@ -158,8 +158,14 @@ class Retention:
         return ""
 
     def _run(self) -> None:
+        fault = ""
         while True:
-            self.look()
+            try:
+                self.look()
+            except Exception as error:  # noqa: BLE001 - a thread's boundary: the disk must be looked after on and on
+                if str(error) != fault:
+                    fault = str(error)
+                    self._told(f"recordings cannot be looked after ({type(error).__name__}: {fault})")
             if self._done.wait(LOOK_S):
                 return
 

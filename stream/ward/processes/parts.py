@@ -13,7 +13,7 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from engines.base import Engine
     from stream.app.options.session_options import SessionOptions
     from stream.common.clock import Clock
+    from stream.frames.frame import Frame
     from stream.pipeline.record import Measurement
     from stream.sources.base import FrameSource
 
@@ -82,15 +83,26 @@ class Part:
         recorders = [lambda: Recorder(self.folder / "recording", note=note)] if options.pictures else []
         self._sinks = SinkGroup([lambda: RecordTables(self.folder), *recorders])
         self._marks = MarkFile(self.folder / "marks.jsonl")
+        self._first: Frame | None = None
 
     def write(self, measurement: Measurement) -> None:
         """Raises OutputError."""
-        self._sinks.write(measurement)
-        self._statistics.add(measurement)
+        self._first = self._first or measurement.frame
+        own = self._own(measurement)
+        self._sinks.write(own)
+        self._statistics.add(own)
 
     def mark(self, measurement: Measurement, kind: MarkKind, note: str) -> None:
         """Raises OutputError."""
-        self._marks.add(measurement, kind, note=note)
+        self._marks.add(self._own(measurement), kind, note=note)
+
+    def _own(self, measurement: Measurement) -> Measurement:
+        """The measurement as one of this run: its frames and its time begin at 0."""
+        frame, first = measurement.frame, self._first
+        if first is None or (not first.index and not first.pts):
+            return measurement
+        index, pts = max(0, frame.index - first.index), max(0, frame.pts - first.pts)
+        return replace(measurement, frame=replace(frame, index=index, pts=pts))
 
     def finish(self, status: str, error: str | None) -> None:
         """Closes all files, says how it ended, and enters the files into the log; as far as the disk lets it."""

@@ -47,7 +47,7 @@ def test_an_engine_on_another_device_has_its_own_limit() -> None:
 def test_what_a_feed_was_seen_to_take_goes_before_what_was_assumed() -> None:
     admission = Admission(CAPACITY, cores=2, deadline_ms=100)
     assert admission.refusal([FeedLoad(30.0, 0.05)], FeedLoad(30.0, 0.05))
-    assert not admission.refusal([], FeedLoad(30.0, 0.05))
+    assert not admission.refusal([], FeedLoad(30.0, 0.03))
 
 
 def test_a_machine_is_measured_in_a_moment() -> None:

@@ -43,6 +43,7 @@ class Bench:
 
     def __init__(self, **more: Any) -> None:
         self.clock = ManualClock()
+        self.error: OSError | None = None
         self.children: list[ToldChild] = []
         self.lines: list[str] = []
         self.keeper = Keeper(
@@ -56,6 +57,8 @@ class Bench:
         self.keeper.begin()
 
     def spawn(self) -> ToldChild:
+        if self.error is not None:
+            raise self.error
         self.children.append(ToldChild())
         return self.children[-1]
 
@@ -178,3 +181,15 @@ def test_one_that_is_asked_to_end_has_time_and_no_longer() -> None:
     slow.keeper.stop()
     assert slow.after(STOPPING_S + 0.1, beat()) is ProcessState.STOPPED
     assert slow.children[0].is_killed
+
+
+def test_a_machine_that_has_no_process_left_is_asked_again() -> None:
+    bench = Bench()
+    bench.runs()
+    bench.children[-1].code, bench.error = 1, OSError(11, "Resource temporarily unavailable")
+    bench.after(0.1)
+    assert bench.after(FIRST_PAUSE_S) is ProcessState.RESTARTING
+    assert bench.keeper.reason == "no process can be started (Resource temporarily unavailable)"
+    bench.error = None
+    assert bench.after(2 * FIRST_PAUSE_S) is ProcessState.STARTING
+    bench.runs()

@@ -15,6 +15,8 @@ import pytest
 
 from stream.ward.view import ProcessState
 from tests.conftest import REPOSITORY
+from tests.fakes.doubles import GreyLevelEngine
+from tests.fakes.kserve_server import KServeServer
 from tests.fakes.paced_rtsp import PacedRtspServer
 from tests.stream.ward.running import ANALYSIS, RunningWard, until, write_config
 
@@ -231,3 +233,15 @@ def test_a_feed_that_the_machine_cannot_carry_is_refused_with_the_number(tmp_pat
         write_config(running.path, text.replace("rate = 240", "rate = 240\nforce = true"))
         running.ward.reload()
         running.until(lambda view: view.feeds[1].shown == "replay", what="the one that was let in")
+
+
+def test_feeds_ask_a_server_where_the_model_is_on_one(tmp_path: Path) -> None:
+    pytest.importorskip("tritonclient.grpc")
+    with KServeServer(GreyLevelEngine()) as server:
+        text = f'[feeds.a]\nsource = "phantom:"\nforce = true\n[analysis]\nmodel = "{server.uri}"\n'
+        with RunningWard(write_config(tmp_path / "ward.toml", text)) as running:
+            running.until(lambda view: frames(view)[0] > 10, what="frames")
+            engine = running.view.engine
+            assert (engine.is_remote, engine.state, list(running.ward.pids())) == (True, ProcessState.RUNNING, ["a"])
+            assert engine.name.startswith("triton fp32 127.0.0.1:")
+            assert running.view.capacity.engine_hz > 0
