@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -12,6 +15,7 @@ from typing import TYPE_CHECKING
 import av
 
 from stream.phantom.source import PhantomSource
+from tests.conftest import REPOSITORY
 from tests.fakes.rtsp_server import RtspServer, packets_of
 
 if TYPE_CHECKING:
@@ -65,12 +69,25 @@ class PacedPackets(Sequence[bytes]):
                 sequence += 1
 
 
-class PacedRtspServer(RtspServer):
-    """Publishes until it is closed; `uri` may be read by several at once."""
+class PacedRtspServer:
+    """Publishes from a process of its own until it is closed; `uri` may be read by several at once."""
 
-    def __init__(self, pictures: Sequence[bytes] | None = None) -> None:
-        super().__init__(PacedPackets(pictures or scanned()))
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", __name__], cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self._process.stdout is not None
+        port = int(self._process.stdout.readline())
+        self.uri = f"rtsp://nurse:secret@127.0.0.1:{port}/live"
 
-    @property
-    def uri(self) -> str:
-        return f"rtsp://nurse:secret@127.0.0.1:{self.port}/live"
+    def close(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+if __name__ == "__main__":
+    server = RtspServer(PacedPackets(scanned()))
+    sys.stdout.write(f"{server.port}\n")
+    sys.stdout.flush()
+    sys.stdin.read()  # the test has ended
+    os._exit(0)

@@ -1,7 +1,8 @@
 """Measures `partum ward` on this machine; each part by itself, or all.
 
     python -m benchmarks.experiments.ward                          # all, for hours
-    python -m benchmarks.experiments.ward cost feeds
+    python -m benchmarks.experiments.ward cost
+    python -m benchmarks.experiments.ward feeds --way int8 --way "int8, AVX2"
     python -m benchmarks.experiments.ward killed --seconds 600
     python -m benchmarks.experiments.ward day --hours 24
     python -m benchmarks.experiments.ward lost --cycles 1000
@@ -27,7 +28,7 @@ from rich.console import Console
 from benchmarks.experiments.ward.endurance import measure_day, measure_lost
 from benchmarks.experiments.ward.engine_cost import measure_cost
 from benchmarks.experiments.ward.killed import measure_killed
-from benchmarks.experiments.ward.many_feeds import measure_feeds
+from benchmarks.experiments.ward.many_feeds import WAYS, measure_feeds
 from benchmarks.reporting.environment import RESULTS, describe_machine, write_result
 
 if TYPE_CHECKING:
@@ -41,12 +42,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help="cost, feeds, killed, day, lost; default all")
     parser.add_argument("--seconds", type=float, default=600.0, help="of killed, and a tenth of it for each of feeds")
+    parser.add_argument("--way", action="append", choices=WAYS, help="of feeds; default all")
     parser.add_argument("--hours", type=float, default=24.0, help="of feed time, of day")
     parser.add_argument("--cycles", type=int, default=1000, help="of lost")
     given = parser.parse_args()
     parts: Mapping[str, Callable[[], dict[str, object]]] = {
         "cost": measure_cost,
-        "feeds": lambda: measure_feeds(seconds=max(5.0, min(20.0, given.seconds / 10))),
+        "feeds": lambda: measure_feeds(seconds=max(5.0, min(20.0, given.seconds / 10)), ways=given.way or ()),
         "killed": lambda: measure_killed(seconds=given.seconds),
         "day": lambda: measure_day(hours=given.hours),
         "lost": lambda: measure_lost(cycles=given.cycles),
@@ -64,6 +66,8 @@ def main() -> None:
 def _write(name: str, found: dict[str, object]) -> None:
     path = RESULTS / "ward.json"
     before = json.loads(path.read_text(encoding="utf-8"))["results"] if path.exists() else {}
+    if name == "feeds":
+        found = before.get(name, {}) | found  # way by way
     write_result("ward", before | {name: found}, command=COMMAND)
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.experiments.ward.rig import RunningWard, Window, clip_at_30_hz, config_text, environment, write_config
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 LATE_MS = 100.0
 MOST_DROPPED = 0.01
-MOST_FEEDS = 12
+FEWEST_FEEDS, MOST_FEEDS = 2, 12
 AVX2 = {"OV_CPU_MAX_ISA": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
 WAYS: dict[str, tuple[str, dict[str, str]]] = {
     "int8": ("int8", {}),
@@ -21,7 +25,7 @@ WAYS: dict[str, tuple[str, dict[str, str]]] = {
 """Precision of the model that ships, and what keeps OpenVINO to older instructions."""
 
 
-def measure_feeds(*, seconds: float) -> dict[str, object]:
+def measure_feeds(*, seconds: float, ways: Sequence[str] = ()) -> dict[str, object]:
     """For each way, ages by the number of feeds, what admission says of each, and how many are carried.
 
     A number of feeds is carried where the 99th percentile of every feed's ages is within `LATE_MS`, and no feed drops
@@ -29,11 +33,13 @@ def measure_feeds(*, seconds: float) -> dict[str, object]:
 
     Args:
         seconds: that each number of feeds is looked at.
+        ways: of `WAYS`; none takes all.
     """
     found: dict[str, object] = {"seconds": seconds, "late_ms": LATE_MS, "most_dropped": MOST_DROPPED}
     with tempfile.TemporaryDirectory() as folder:
         clip = clip_at_30_hz(Path(folder) / "clip.mp4")
-        for name, (precision, variables) in WAYS.items():
+        for name in ways or WAYS:
+            precision, variables = WAYS[name]
             with environment(**variables):
                 found[name] = _measured(clip, Path(folder) / name.replace(", ", "-"), precision, seconds)
     return found
@@ -48,10 +54,10 @@ def _measured(clip: Path, folder: Path, precision: str, seconds: float) -> dict[
     def text(count: int) -> str:
         return config_text(clip, names[:count], folder=folder / "kept") + analysis
 
-    carried, admitted, engine = 0, 0, ""
-    with RunningWard(write_config(folder / "ward.toml", text(1))) as ward:
-        for count in range(1, MOST_FEEDS + 1):
-            if count > 1:
+    carried, admitted, engine = FEWEST_FEEDS - 1, FEWEST_FEEDS - 1, ""
+    with RunningWard(write_config(folder / "ward.toml", text(FEWEST_FEEDS))) as ward:
+        for count in range(FEWEST_FEEDS, MOST_FEEDS + 1):
+            if count > FEWEST_FEEDS:
                 write_config(ward.path, text(count))
                 ward.reload()
             ward.wait_until_all_run()

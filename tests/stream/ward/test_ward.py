@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -137,10 +138,15 @@ def test_a_reload_touches_what_changed_and_a_wrong_file_nothing(running: Running
     until(lambda: not Path(f"/proc/{pids['d']}").exists(), what="the end of the feed that is gone")
 
 
-def command(path: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "partum", "ward", str(path)], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True
-    )
+@contextmanager
+def command(path: Path) -> Iterator[subprocess.Popen[str]]:
+    words = [sys.executable, "-m", "partum", "ward", str(path)]
+    process = subprocess.Popen(words, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def children(pid: int) -> list[int]:
@@ -156,16 +162,16 @@ def lines_in(folder: Path) -> int:
 
 def test_sigterm_ends_all_with_everything_written_and_no_secret_shown(scanner: PacedRtspServer, tmp_path: Path) -> None:
     text = feeds_of(scanner.uri, ("a", "b")) + ANALYSIS + '[recording]\nfolder = "kept"\npictures = true\n'
-    process = command(write_config(tmp_path / "ward.toml", text + "[web]\nport = 0\n"))
-    until(lambda: lines_in(tmp_path) > 20, what="frames on the disk")
-    pids = [process.pid, *children(process.pid)]
-    assert len(pids) >= 4
-    for pid in pids:
-        shown = Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
-        assert b"secret" not in shown
-    began_s = time.monotonic()
-    process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
+    with command(write_config(tmp_path / "ward.toml", text + "[web]\nport = 0\n")) as process:
+        until(lambda: lines_in(tmp_path) > 20, what="frames on the disk")
+        pids = [process.pid, *children(process.pid)]
+        assert len(pids) >= 4
+        for pid in pids:
+            shown = Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
+            assert b"secret" not in shown
+        began_s = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
     assert time.monotonic() - began_s < 10
     assert process.returncode == 0, said
     assert "secret" not in said
@@ -177,16 +183,12 @@ def test_sigterm_ends_all_with_everything_written_and_no_secret_shown(scanner: P
 
 
 def test_nothing_outlives_a_ward_that_is_killed(scanner: PacedRtspServer, tmp_path: Path) -> None:
-    process = command(
-        write_config(tmp_path / "ward.toml", feeds_of(scanner.uri, ("a",)) + ANALYSIS + "[web]\nport = 0\n")
-    )
-    until(lambda: len(children(process.pid)) >= 2, what="its processes")
-    pids = children(process.pid)
-    process.kill()
-    process.communicate()
-    until(
-        lambda: not [pid for pid in pids if Path(f"/proc/{pid}").exists()], what="the end of its processes", seconds=10
-    )
+    text = feeds_of(scanner.uri, ("a",)) + ANALYSIS + "[web]\nport = 0\n"
+    with command(write_config(tmp_path / "ward.toml", text)) as process:
+        until(lambda: len(children(process.pid)) >= 3, what="its processes")
+        pids = children(process.pid)
+        process.kill()
+    until(lambda: not [pid for pid in pids if Path(f"/proc/{pid}").exists()], what="the end of its processes")
 
 
 @pytest.fixture
