@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import av
 
@@ -36,7 +36,7 @@ def scanned(side: int = 256) -> tuple[bytes, ...]:
     context.width, context.height, context.pix_fmt = side, side, "yuv420p"
     context.time_base, context.framerate, context.gop_size = Fraction(1, RATE_HZ), Fraction(RATE_HZ), RATE_HZ
     context.options = {"tune": "zerolatency", "preset": "ultrafast", "crf": "20"}
-    packets: list[av.Packet] = []
+    packets: list[av.Packet[Any]] = []
     with PhantomSource(f"phantom:?seed=3&size={side}&rate={RATE_HZ}&duration={COUNT / RATE_HZ}", clock=clock) as source:
         for number, frame in enumerate(source):
             picture = av.VideoFrame.from_ndarray(frame.image, format="gray").reformat(format="yuv420p")
