@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -42,10 +43,23 @@ def feeds_of(uri: str, names: tuple[str, ...] = NAMES, more: str = "") -> str:
 
 
 @pytest.fixture(scope="module")
-def running(scanner: PacedRtspServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningWard]:
-    folder = tmp_path_factory.mktemp("ward")
-    text = feeds_of(scanner.uri) + ANALYSIS + '[recording]\nfolder = "kept"\nreserve_gb = 0\n'
-    with RunningWard(write_config(folder / "ward.toml", text)) as ward:
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, bool]]:
+    """A folder, on a disk of 40 MB where that can be mounted, and whether it is."""
+    folder = tmp_path_factory.mktemp("disk")
+    words = ["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", str(folder)]
+    is_small = not subprocess.run(words, capture_output=True, check=False).returncode
+    yield folder, is_small
+    if is_small:
+        subprocess.run(["umount", "-l", str(folder)], check=False)
+
+
+@pytest.fixture(scope="module")
+def running(
+    scanner: PacedRtspServer, disk: tuple[Path, bool], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningWard]:
+    """A megabyte of the disk stays free."""
+    text = feeds_of(scanner.uri) + ANALYSIS + f'[recording]\nfolder = "{disk[0] / "kept"}"\nreserve_gb = 0.001\n'
+    with RunningWard(write_config(tmp_path_factory.mktemp("ward") / "ward.toml", text)) as ward:
         ward.until_all_show("live", "hold", "no plane")
         yield ward
 
@@ -138,6 +152,26 @@ def test_a_reload_touches_what_changed_and_a_wrong_file_nothing(running: Running
     until(lambda: not Path(f"/proc/{pids['d']}").exists(), what="the end of the feed that is gone")
 
 
+def test_a_full_disk_stops_the_recording_and_not_the_measurement(running: RunningWard, disk: tuple[Path, bool]) -> None:
+    folder, is_small = disk
+    if not is_small:
+        pytest.skip("a small disk can be mounted by root alone")
+    running.until(lambda view: all(feed.recording == "on" for feed in view.feeds), what="a recording")
+    before = restarts(running.view)
+    (folder / "others").write_bytes(bytes(shutil.disk_usage(folder).free - 900_000))
+    running.until(lambda view: view.recording.state == "stopped", what="a recording that stops")
+    running.until(lambda view: all(feed.recording != "on" for feed in view.feeds), what="feeds that write nothing")
+    count = frames(running.view)
+    running.until(
+        lambda view: all(now > then + 10 for now, then in zip(frames(view), count, strict=True)), what="frames"
+    )
+    assert running.view.recording.free_bytes > 0
+    assert len([line for line in running.lines if "recording stopped" in line]) == 1
+    (folder / "others").unlink()
+    running.until(lambda view: all(feed.recording == "on" for feed in view.feeds), what="a recording that goes on")
+    assert restarts(running.view) == before
+
+
 @contextmanager
 def command(path: Path) -> Iterator[subprocess.Popen[str]]:
     words = [sys.executable, "-m", "partum", "ward", str(path)]
@@ -160,7 +194,9 @@ def lines_in(folder: Path) -> int:
     return sum(len(path.read_bytes().splitlines()) for path in folder.rglob("measurements.jsonl"))
 
 
-def test_sigterm_ends_all_with_everything_written_and_no_secret_shown(scanner: PacedRtspServer, tmp_path: Path) -> None:
+def test_sigterm_ends_all_with_everything_written_and_no_password_shown(
+    scanner: PacedRtspServer, tmp_path: Path
+) -> None:
     text = feeds_of(scanner.uri, ("a", "b")) + ANALYSIS + '[recording]\nfolder = "kept"\npictures = true\n'
     with command(write_config(tmp_path / "ward.toml", text + "[web]\nport = 0\n")) as process:
         until(lambda: lines_in(tmp_path) > 20, what="frames on the disk")
@@ -168,7 +204,7 @@ def test_sigterm_ends_all_with_everything_written_and_no_secret_shown(scanner: P
         assert len(pids) >= 4
         for pid in pids:
             shown = Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
-            assert b"secret" not in shown
+            assert b"nurse" not in shown
         began_s = time.monotonic()
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=60)
@@ -185,62 +221,31 @@ def test_sigterm_ends_all_with_everything_written_and_no_secret_shown(scanner: P
 def test_nothing_outlives_a_ward_that_is_killed(scanner: PacedRtspServer, tmp_path: Path) -> None:
     text = feeds_of(scanner.uri, ("a",)) + ANALYSIS + "[web]\nport = 0\n"
     with command(write_config(tmp_path / "ward.toml", text)) as process:
-        until(lambda: len(children(process.pid)) >= 3, what="its processes")
+        until(lambda: len(children(process.pid)) >= 2, what="its processes")
         pids = children(process.pid)
         process.kill()
     until(lambda: not [pid for pid in pids if Path(f"/proc/{pid}").exists()], what="the end of its processes")
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(folder)], capture_output=True, check=False
-    )
-    if made.returncode:
-        pytest.skip("a small disk can be mounted by root alone")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=False)
-
-
-def test_a_full_disk_stops_the_recording_and_not_the_measurement(
-    scanner: PacedRtspServer, small_disk: Path, tmp_path: Path
+def test_a_feed_that_the_machine_cannot_carry_is_refused_with_the_number(
+    scanner: PacedRtspServer, tmp_path: Path
 ) -> None:
-    """A megabyte stays free: what others have on the disk leaves no room, and then does."""
-    text = feeds_of(scanner.uri, ("a",)) + ANALYSIS
-    text += f'[recording]\nfolder = "{small_disk}"\npictures = true\nreserve_gb = 0.001\n'
-    with RunningWard(write_config(tmp_path / "ward.toml", text)) as running:
-        running.until(lambda view: view.feeds[0].recording == "on" and view.feeds[0].aop, what="a recording")
-        (small_disk / "others").write_bytes(bytes(4_500_000))
-        running.until(lambda view: view.recording.state == "stopped", what="a recording that stops")
-        running.until(lambda view: view.feeds[0].recording != "on", what="a feed that writes nothing")
-        count = frames(running.view)[0]
-        running.until(lambda view: frames(view)[0] > count + 10, what="frames that are measured all the same")
-        assert running.view.recording.free_bytes > 0
-        assert len([line for line in running.lines if "recording stopped" in line]) == 1
-        assert running.view.feeds[0].restarts == 0
-        (small_disk / "others").unlink()
-        running.until(lambda view: view.feeds[0].recording == "on", what="a recording that goes on")
-
-
-def test_a_feed_that_the_machine_cannot_carry_is_refused_with_the_number(tmp_path: Path) -> None:
-    text = '[feeds.a]\nsource = "phantom:"\nforce = true\n[feeds.b]\nsource = "phantom:"\nrate = 240\n'
+    text = feeds_of(scanner.uri, ("a",)) + f'[feeds.b]\nsource = "{scanner.uri}"\nrate = 240\n'
     text += ANALYSIS + "[limits]\ndeadline_ms = 1\n"
     with RunningWard(write_config(tmp_path / "ward.toml", text)) as running:
         running.until(lambda view: view.feeds[1].state is ProcessState.REFUSED, what="a refusal")
-        assert "ms of work a frame" in running.feed("b").reason or "of this machine" in running.feed("b").reason
-        running.until(lambda view: view.feeds[0].shown == "replay", what="the other one")
+        running.until(lambda view: view.feeds[0].state is ProcessState.RUNNING, what="the other one")
+        reason = running.feed("b").reason
+        assert "ms of work a frame" in reason
+        assert "force = true" in reason
         assert len([line for line in running.lines if "b: refused:" in line]) == 1
-        write_config(running.path, text.replace("rate = 240", "rate = 240\nforce = true"))
-        running.ward.reload()
-        running.until(lambda view: view.feeds[1].shown == "replay", what="the one that was let in")
+        assert list(running.ward.pids()) == ["a", "engine"]
 
 
-def test_feeds_ask_a_server_where_the_model_is_on_one(tmp_path: Path) -> None:
+def test_feeds_ask_a_server_where_the_model_is_on_one(scanner: PacedRtspServer, tmp_path: Path) -> None:
     pytest.importorskip("tritonclient.grpc")
     with KServeServer(GreyLevelEngine()) as server:
-        text = f'[feeds.a]\nsource = "phantom:"\nforce = true\n[analysis]\nmodel = "{server.uri}"\n'
+        text = feeds_of(scanner.uri, ("a",)) + f'[analysis]\nmodel = "{server.uri}"\n'
         with RunningWard(write_config(tmp_path / "ward.toml", text)) as running:
             running.until(lambda view: frames(view)[0] > 10, what="frames")
             engine = running.view.engine
