@@ -145,7 +145,7 @@ class _Feed:
 
     def _make_writer(self, engine: Engine) -> PartWriter | None:
         from stream.common.clock import MonotonicClock
-        from stream.ward.processes.parts import Part, PartWriter
+        from stream.ward.processes.parts import RunPart, PartWriter
 
         parts, options = self._task.parts, self._task.options
         if parts is None:
@@ -153,7 +153,7 @@ class _Feed:
         with self._lock:
             self._writer = writer = PartWriter(
                 parts,
-                lambda: Part(parts, options, source=self._source, engine=engine),
+                lambda: RunPart(parts, options, source=self._source, engine=engine),
                 clock=MonotonicClock(),
                 is_live=self._drops,
             )

@@ -65,7 +65,7 @@ class PartOptions:
     most_bytes: int
 
 
-class Part:
+class RunPart:
     """A part: the folder of a run, from its first frame on.
 
     Raises:
@@ -132,11 +132,13 @@ class PartWriter:
         is_live: frames that the disk has no time for are left out; those of a recording wait.
     """
 
-    def __init__(self, options: PartOptions, begin: Callable[[], Part], *, clock: Clock, is_live: bool = True) -> None:
+    def __init__(
+        self, options: PartOptions, begin: Callable[[], RunPart], *, clock: Clock, is_live: bool = True
+    ) -> None:
         self._options, self._begin, self._clock = options, begin, clock
         self.state = ON
         """`on`, or why nothing is written."""
-        self._part: Part | None = None
+        self._part: RunPart | None = None
         self._lock = threading.Lock()
         self._began_ns = self._measured_ns = self._retry_ns = clock.now_ns()
         self._is_held, self._has_lost = False, False

@@ -16,7 +16,7 @@ from stream.exports.verification import verify_run
 from stream.outputs.marks import MarkKind
 from stream.pipeline.pipeline import Pipeline
 from stream.sources import open_source
-from stream.ward.processes.parts import ON, RETRY_S, WAITING, Part, PartMarks, PartOptions, PartWriter
+from stream.ward.processes.parts import ON, RETRY_S, WAITING, RunPart, PartMarks, PartOptions, PartWriter
 from tests.fakes.doubles import DrawnSource, GreyLevelEngine
 
 if TYPE_CHECKING:
@@ -43,10 +43,10 @@ class Feed:
         options = PartOptions(folder=folder, pictures=pictures, longest_s=longest_s, most_bytes=most_bytes)
         session = SessionOptions(source="rtsp://nurse:secret@host/live", live=True)
 
-        def begin() -> Part:
+        def begin() -> RunPart:
             if self.error is not None:
                 raise self.error
-            return Part(options, session, source=DrawnSource(1), engine=GreyLevelEngine())
+            return RunPart(options, session, source=DrawnSource(1), engine=GreyLevelEngine())
 
         self.writer = PartWriter(options, begin, clock=self.clock)
 
@@ -123,10 +123,10 @@ def test_a_disk_that_fails_in_mid_part_leaves_what_was_written(
 ) -> None:
     feed.write(*measurements[:2])
 
-    def full(self: Part, measurement: Measurement) -> None:
+    def full(self: RunPart, measurement: Measurement) -> None:
         raise OutputError("kept/room-1: cannot be written (No space left on device)")
 
-    monkeypatch.setattr(Part, "write", full)
+    monkeypatch.setattr(RunPart, "write", full)
     feed.write(measurements[2])
     feed.writer.close()
     assert "No space left" in feed.writer.state
@@ -153,14 +153,14 @@ def test_writing_that_is_held_ends_the_part_and_goes_on_with_another(
 def test_a_disk_that_lags_holds_up_nothing_and_the_gap_is_between_parts(
     measurements: list[Measurement], feed: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    go, entered, real = threading.Event(), threading.Event(), Part.write
+    go, entered, real = threading.Event(), threading.Event(), RunPart.write
 
-    def slow(self: Part, measurement: Measurement) -> None:
+    def slow(self: RunPart, measurement: Measurement) -> None:
         entered.set()
         assert go.wait(20)
         real(self, measurement)
 
-    monkeypatch.setattr(Part, "write", slow)
+    monkeypatch.setattr(RunPart, "write", slow)
     feed.writer.write(measurements[0])
     assert entered.wait(20)
     for _ in range(WAITING + 5):  # returns at once, whatever the disk does
