@@ -145,7 +145,7 @@ class _Feed:
 
     def _make_writer(self, engine: Engine) -> PartWriter | None:
         from stream.common.clock import MonotonicClock
-        from stream.ward.processes.parts import RunPart, PartWriter
+        from stream.ward.processes.parts import PartWriter, RunPart
 
         parts, options = self._task.parts, self._task.options
         if parts is None:

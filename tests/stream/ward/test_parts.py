@@ -16,7 +16,7 @@ from stream.exports.verification import verify_run
 from stream.outputs.marks import MarkKind
 from stream.pipeline.pipeline import Pipeline
 from stream.sources import open_source
-from stream.ward.processes.parts import ON, RETRY_S, WAITING, RunPart, PartMarks, PartOptions, PartWriter
+from stream.ward.processes.parts import ON, RETRY_S, WAITING, PartMarks, PartOptions, PartWriter, RunPart
 from tests.fakes.doubles import DrawnSource, GreyLevelEngine
 
 if TYPE_CHECKING:
