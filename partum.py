@@ -77,6 +77,7 @@ COMMANDS = {
     "replay": ("stream.app.commands", "Run a recording through the pipeline: AoP and HSD over time."),
     "attach": ("stream.app.commands", "Watch a live feed: AoP and HSD as they are scanned."),
     "batch": ("stream.batch.commands", "Run many recordings through the pipeline; resumes, or watches folders."),
+    "archive": ("stream.archive.commands", "Run an archive through the pipeline on a Ray cluster, into Parquet."),
     "receive": ("stream.receiver.commands", "Be a DICOM node: measure what scanners store, and answer."),
     "ward": ("stream.ward.commands", "Run several feeds on one server: a process for each, one engine for all."),
     "measure": ("stream.app.commands", "Measure AoP and HSD on a folder of existing masks."),

@@ -87,11 +87,7 @@ class ResultStore:
             OptionError: the results that are there were made with another model.
         """
         before = self._facts()
-        if before and before.get("model") not in (None, dict(model)):
-            raise OptionError(
-                f"{self.folder}: its results are of the model {before['model'].get('sha256', '')[:8]}, and this is"
-                f" {model['sha256'][:8]}; choose another --out"
-            )
+        check_same_model(self.folder, model, before.get("model"))
         write_json(
             self.folder / BATCH, {"schema": SCHEMA, "notice": NOTICE, "options": self._asked, "model": dict(model)}
         )
@@ -208,24 +204,42 @@ class ResultStore:
         if (before or self._folders) and not self._resume:
             raise OptionError(f"{self.folder}: holds results of a batch; give --resume to go on, or another --out")
         if before:
-            self._compare(before.get("options") or {})
+            check_same_options(self.folder, self._asked, before.get("options") or {})
         for line in _lines(self.folder / INPUTS):
             with suppress(ValueError, LookupError, TypeError):
                 facts = json.loads(line)
                 self._inputs[str(facts["source"])] = str(facts["stamp"]), str(facts["sha256"])
 
-    def _compare(self, before: Mapping[str, Any]) -> None:
-        """Results of unlike options in one table would be taken for alike."""
-        unlike = [name for name in self._asked if name in before and before[name] != self._asked[name]]
-        if unlike:
-            name = unlike[0]
-            raise OptionError(
-                f"{self.folder}: its results were made with {name} {before[name]}, and this asks for"
-                f" {self._asked[name]}; give the same options, or another --out"
-            )
-
     def _add(self, folder: Path, row: Row) -> None:
         self._folders[row["sha256"]], self._rows[row["sha256"]] = folder, row
+
+
+def check_same_options(where: object, asked: Mapping[str, Any], before: Mapping[str, Any]) -> None:
+    """Results of unlike options in one table would be taken for alike.
+
+    Raises:
+        OptionError: what is there was made with other options.
+    """
+    unlike = [name for name in asked if name in before and before[name] != asked[name]]
+    if unlike:
+        name = unlike[0]
+        raise OptionError(
+            f"{where}: its results were made with {name} {before[name]}, and this asks for {asked[name]}; give the same"
+            " options, or another --out"
+        )
+
+
+def check_same_model(where: object, model: Mapping[str, Any], before: Mapping[str, Any] | None) -> None:
+    """Likewise of models; `before` is None where none is known yet.
+
+    Raises:
+        OptionError: what is there was made with another model.
+    """
+    if before is not None and before != dict(model):
+        raise OptionError(
+            f"{where}: its results are of the model {str(before.get('sha256', ''))[:8]}, and this is"
+            f" {str(model['sha256'])[:8]}; choose another --out"
+        )
 
 
 def _lines(path: Path) -> list[bytes]:

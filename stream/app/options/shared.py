@@ -46,7 +46,7 @@ RUNS = ("replay", "attach")
 """The commands that put the frames of one source through the pipeline."""
 MANY = ("batch", "receive")
 """Those that put many recordings through it."""
-ALL_RUNS = (*RUNS, *MANY)
+ALL_RUNS = (*RUNS, *MANY, "archive")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +131,7 @@ class SourceOptions(OptionTable):
         False,
         "--stills",
         is_flag=True,
-        on=("batch",),
+        on=("batch", "archive"),
         help="Each picture by itself, of any size, without a track; by default the pictures of a folder are a film.",
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stream.batch.summary import COLUMNS
 from stream.common.atomic_file import write_atomic
@@ -42,18 +42,28 @@ def write_parquet(folder: Path, rows: Sequence[Row]) -> str:
         OutputError: it cannot be written.
     """
     try:
-        import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError:
         return f"{PARQUET} is not written: it needs pyarrow; pip install 'partum[parquet]'"
+    written = io.BytesIO()
+    pq.write_table(arrow_table(rows), written)
+    write_atomic(folder / PARQUET, written.getvalue())
+    return ""
+
+
+def arrow_table(rows: Sequence[Row]) -> Any:
+    """The rows as a `pyarrow.Table` with types, of one schema whatever is in them.
+
+    Raises:
+        ImportError: pyarrow is not installed.
+    """
+    import pyarrow as pa
+
     kinds = {str: pa.string(), int: pa.int64(), float: pa.float64()}
     columns = {
         name: pa.array([_cell(row.get(name)) for row in rows], type=kinds[kind]) for name, kind in COLUMNS.items()
     }
-    written = io.BytesIO()
-    pq.write_table(pa.table(columns), written)
-    write_atomic(folder / PARQUET, written.getvalue())
-    return ""
+    return pa.table(columns)
 
 
 def _cell(value: object) -> object:

@@ -1,0 +1,169 @@
+"""A Ray cluster: one on this machine, started and ended here, or one that is there already."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engines.runtime import available_cores
+from stream.common.errors import ExtraMissing, OptionError, StreamError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STORE_BYTES = 128 << 20
+"""Of Ray's object store on this machine: only rows and lists of inputs go through it, never pictures."""
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is told to anybody
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a worker without GPUs sees none
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # what goes wrong is said here, in one line
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+}
+
+
+class ClusterUnavailable(StreamError, RuntimeError):
+    """No Ray cluster answers at that address, or it went away."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workers:
+    """What each worker needs, and how many there are to be.
+
+    Attributes:
+        jobs: how many; None takes as many as the cluster has room for.
+        cpus: cores of each.
+        gpus: of each; 0.25 lets four share one.
+        memory_bytes: that Ray reserves for each; None reserves none.
+    """
+
+    jobs: int | None = None
+    cpus: int = 1
+    gpus: float = 0.0
+    memory_bytes: int | None = None
+
+    @property
+    def remote(self) -> dict[str, Any]:
+        """As Ray takes it."""
+        return {"num_cpus": self.cpus, "num_gpus": self.gpus or None, "memory": self.memory_bytes}
+
+    def room_in(self, ray: Any) -> int:
+        """How many the nodes that are alive have room for, up to `jobs`.
+
+        Raises:
+            OptionError: no node has room for one.
+        """
+        alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        room = sum(self._room_on(resources) for resources in alive)
+        if not room:
+            most = {name: max((each.get(name, 0) for each in alive), default=0) for name in ("CPU", "GPU")}
+            raise OptionError(
+                f"a worker asks for {self.cpus} cores and {self.gpus:g} GPUs, and no node has more than"
+                f" {most['CPU']:g} and {most['GPU']:g}; ask for less by --cpus and --num-gpus"
+            )
+        return min(room, self.jobs or room)
+
+    def _room_on(self, resources: dict[str, float]) -> int:
+        asked = {"CPU": float(self.cpus), "GPU": self.gpus, "memory": float(self.memory_bytes or 0)}
+        return int(min(resources.get(name, 0.0) / amount for name, amount in asked.items() if amount))
+
+
+@contextmanager
+def connected(address: str | None, workers: Workers) -> Iterator[Any]:
+    """Ray, connected; a connection that is there already is used and left.
+
+    Args:
+        address: None starts a cluster on this machine and ends it; `auto` finds the one that this machine belongs to,
+            `host:port` and `ray://host:port` name one.
+        workers: that it must have room for, where it is started here.
+
+    Raises:
+        ExtraMissing: Ray is not installed.
+        ClusterUnavailable: nothing answers there.
+    """
+    ray = import_ray()
+    if ray.is_initialized():
+        yield ray
+        return
+    started = None if address else _Started(workers)
+    try:
+        try:
+            with _native_messages_hidden():
+                ray.init(**(started.options if started else {"address": address}), **_SILENT)
+        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            said = " ".join(str(error).split())[:200]
+            raise ClusterUnavailable(
+                f"--address {address or 'local'}: no Ray cluster can be used there ({said}); start one by:"
+                " ray start --head"
+            ) from error
+        yield ray
+    finally:
+        with suppress(Exception):
+            ray.shutdown()
+        if started:
+            started.clear()
+
+
+def import_ray() -> Any:
+    """Ray, told to keep to itself.
+
+    Raises:
+        ExtraMissing: it is not installed.
+    """
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    try:
+        import ray
+        import ray.data  # takes pyarrow
+    except ImportError as error:
+        raise ExtraMissing(f"{error.name} is not installed; run: pip install 'partum[archive]'") from error
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    return ray
+
+
+_SILENT = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+
+
+@contextmanager
+def _native_messages_hidden() -> Iterator[None]:
+    """Ray's C++ says on stderr how much it is going to say; its errors come as exceptions."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+class _Started:
+    """A cluster of this machine: its files lie in one folder, which goes with it."""
+
+    def __init__(self, workers: Workers) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="partum-ray-", dir="/tmp" if os.name == "posix" else None))
+        self._before = os.environ.get("RAY_TMPDIR")
+        os.environ["RAY_TMPDIR"] = str(self._folder)
+        (self._folder / "ray").mkdir()
+        cores = max(available_cores(), (workers.jobs or 1) * workers.cpus)
+        self.options = {
+            "address": "local",
+            "num_cpus": cores,
+            "include_dashboard": False,
+            "object_store_memory": STORE_BYTES,
+        }
+
+    def clear(self) -> None:
+        """Removes what Ray wrote."""
+        if self._before is None:
+            os.environ.pop("RAY_TMPDIR", None)
+        else:
+            os.environ["RAY_TMPDIR"] = self._before
+        shutil.rmtree(self._folder, ignore_errors=True)

@@ -1,0 +1,262 @@
+"""`partum archive` on a Ray cluster of two nodes, with an object store: what dies in between costs nothing."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from stream.app.options.session_options import SessionOptions
+from stream.archive.cluster import Workers, import_ray
+from stream.archive.locations import Location
+from stream.archive.run import ArchiveOptions, run_archive
+from stream.batch.content import hash_of, stamp_of
+from stream.batch.measuring import Job, measure_job
+from stream.batch.recordings import Recording
+from stream.batch.run import BatchFailed
+from stream.batch.summary import COLUMNS
+from stream.pipeline.record_fields import CLOCK_FIELDS, flatten
+from tests.conftest import REPOSITORY
+from tests.samples.source_files import waves, write_images, write_waves
+from tests.stream.archive.mischief import HUNGRY, POISON, MischievousActor, spoiled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytest.importorskip("ray.data", reason="needs the package ray[data]")
+ds = pytest.importorskip("pyarrow.dataset", reason="needs the package pyarrow")
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(r"ignore::DeprecationWarning:ray\..*")]
+PHANTOM = "phantom:?seed={}&duration=0.5"
+KEY, SECRET = "PARTUMTESTKEY", "partum-test-secret"
+NAMES = {"name", "source", "same_content"}
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where Ray and the store keep their files, and what its nodes and their workers inherit."""
+    folder = Path(f"/tmp/ptm-{os.getpid()}")  # Ray's sockets need a short path
+    (folder / "ray").mkdir(parents=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_TMPDIR", str(folder))
+        patch.setenv("PYTHONPATH", str(REPOSITORY))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setenv("AWS_ACCESS_KEY_ID", KEY)
+        patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def store(environment: Path) -> Iterator[str | None]:
+    """An S3-compatible server; None where moto is not installed."""
+    from tests.fakes.dcmtk import free_port
+
+    port = free_port()
+    where = os.pathsep.join([os.environ.get("PARTUM_TEST_MOTO", ""), str(REPOSITORY)])
+    command = [sys.executable, "-c", "from moto.server import main; main()", "-H", "127.0.0.1", "-p", str(port)]
+    with (environment / "moto.log").open("wb") as log:
+        server = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": where}, stdout=log, stderr=log)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        yield f"http://127.0.0.1:{port}"
+    server.kill()
+    server.wait()
+
+
+@pytest.fixture(scope="module")
+def cluster(environment: Path, store: str | None) -> Iterator[Any]:
+    """Two nodes of one core each; this process is connected to the first."""
+    import_ray()
+    import ray
+    from ray.cluster_utils import Cluster
+
+    quick = {"health_check_initial_delay_ms": 500, "health_check_period_ms": 500, "health_check_failure_threshold": 3}
+    two: Any = Cluster(
+        initialize_head=True,
+        head_node_args={
+            "num_cpus": 1,
+            "include_dashboard": False,
+            "object_store_memory": 100 << 20,
+            "_system_config": quick,
+        },
+    )
+    two.add_node(num_cpus=1, object_store_memory=100 << 20)
+    ray.init(address=two.address, log_to_driver=False, logging_level=logging.CRITICAL)
+    yield two
+    disconnect: Any = ray.shutdown
+    disconnect()
+    two.shutdown()
+
+
+@pytest.fixture(scope="module")
+def exams(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sound and broken recordings, one of them twice, and their names must not be told."""
+    folder = tmp_path_factory.mktemp("exams")
+    write_waves(folder / "SMITH_loop.mp4", 4)
+    shutil.copy(folder / "SMITH_loop.mp4", folder / "SMITH_again.mp4")
+    write_images(folder / "film", waves(3))
+    whole = write_waves(folder / "SMITH_cut.mp4", 40, container="avi").read_bytes()
+    (folder / "SMITH_cut.mp4").write_bytes(whole[: len(whole) * 3 // 4])
+    return folder
+
+
+def archive(out: Path | str, *inputs: Path | str, **more: Any) -> None:
+    session = SessionOptions(backend="openvino")
+    run_archive(ArchiveOptions(inputs=[str(each) for each in inputs], session=session, out=str(out), **more))
+
+
+def table(out: Path | str, part: str) -> list[dict[str, Any]]:
+    from stream.archive.locations import _system
+
+    location = Location.parse(f"{out}/{part}")
+    rows: list[dict[str, Any]] = (
+        ds.dataset(location._full, filesystem=_system(location.store), format="parquet", partitioning="hive")
+        .to_table()
+        .to_pylist()
+    )
+    return rows
+
+
+def by_content(out: Path | str) -> dict[str, dict[str, Any]]:
+    rows = table(out, "loops")
+    found = {row["sha256"]: row for row in rows if row["sha256"]}
+    assert len(found) == sum(row["sha256"] is not None for row in rows), "each content once"
+    return found
+
+
+def as_batch(recording: Recording, folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Row and frames as `partum batch` makes them."""
+    from stream.inference.engine_trial import load_judged_engine
+
+    folder.mkdir()
+    job = Job(recording, hash_of(recording), stamp_of(recording), folder)
+    with load_judged_engine(None, "openvino", threads=1) as engine:
+        row = measure_job(job, options=SessionOptions(tables_only=True), engine=engine, threads=1)
+    lines = (folder / "measurements.jsonl").read_text().splitlines()
+    return row, [flatten(json.loads(line)) for line in lines]
+
+
+def same(ours: dict[str, Any], theirs: dict[str, Any], names: set[str]) -> None:
+    for name in names:
+        assert ours.get(name) == theirs.get(name), name
+
+
+@pytest.fixture(scope="module")
+def done(cluster: Any, exams: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """An archive of files of which one kills its worker always, and one the first time; and a node dies on the way."""
+    spoiled(write_waves(exams / "poison.mp4", 5), POISON)
+    spoiled(write_waves(exams / "hungry.mp4", 6), HUNGRY)
+    out = tmp_path_factory.mktemp("archive") / "dataset"
+
+    def kill() -> None:
+        wait_for(lambda: list(out.glob("frames/*/*/*.parquet")))
+        cluster.remove_node(cluster.list_all_nodes()[1], allow_graceful=False)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("stream.archive.passes.MeasureActor", MischievousActor)
+            with pytest.raises(BatchFailed) as caught:
+                archive(out, exams, PHANTOM.format(1), PHANTOM.format(2), workers=Workers(jobs=2))
+    finally:
+        killer.join()
+    return out, str(caught.value)
+
+
+def test_rows_and_frames_are_those_of_a_batch(done: tuple[Path, str], exams: Path, tmp_path: Path) -> None:
+    rows, frames = by_content(done[0]), table(done[0], "frames")
+    for number, path in enumerate([PHANTOM.format(1), exams / "SMITH_loop.mp4"]):
+        row, records = as_batch(Recording(str(path), str(path)), tmp_path / str(number))
+        same(rows[row["sha256"]], row, set(COLUMNS) - NAMES)
+        own = sorted((each for each in frames if each["sha256"] == row["sha256"]), key=lambda each: each["index"])
+        assert len(own) == len(records) == row["frames"]
+        for ours, theirs in zip(own, records, strict=True):
+            same(ours, theirs, set(theirs) - set(CLOCK_FIELDS))
+    assert rows[hash_of(Recording("", str(exams / "SMITH_cut.mp4")))]["state"] == "failed"
+    assert any(each["aop_deg"] is not None for each in frames)
+
+
+def test_what_kills_its_worker_costs_itself_and_a_node_that_dies_nothing(
+    cluster: Any, done: tuple[Path, str], exams: Path
+) -> None:
+    out, told = done
+    assert len(cluster.list_all_nodes()) == 1
+    rows = table(out, "loops")
+    (poison,) = [row for row in rows if "the process that measured it ended" in (row["error"] or "")]
+    assert (poison["state"], poison["sha256"]) == ("failed", None)
+    assert by_content(out)[hash_of(Recording("", str(exams / "hungry.mp4")))]["state"] == "complete"
+    assert sum(row["state"] == "complete" for row in rows) == 5
+    assert "failed" in told
+
+
+def test_nothing_in_the_dataset_names_a_recording(done: tuple[Path, str]) -> None:
+    files = [path for path in done[0].rglob("*") if path.is_file()]
+    assert len(files) > 6
+    for path in files:
+        assert "SMITH" not in str(path)
+        assert path.suffix in (".parquet", ".json")
+        assert not path.name.startswith(".")
+    for row in [*table(done[0], "loops"), *table(done[0], "frames")]:
+        assert "SMITH" not in str(row)
+    assert b"SMITH" not in b"".join(path.read_bytes() for path in files)
+
+
+def wait_for(condition: Callable[[], Any], process: subprocess.Popen[str] | None = None) -> None:
+    give_up = time.monotonic() + 90
+    while not condition():
+        assert process is None or process.poll() is None, process.communicate()
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+
+
+def objects(out: str) -> dict[str, int]:
+    return {entry.location.name: entry.stamp for entry in Location.parse(f"{out}/frames").entries()}
+
+
+def test_an_object_store_and_a_command_that_is_killed(cluster: Any, store: str | None, environment: Path) -> None:
+    from pyarrow import fs
+
+    try:
+        wait_for(lambda: "Running on" in (environment / "moto.log").read_text())
+    except AssertionError:
+        pytest.skip("needs the package moto: pip install 'moto[s3]' flask flask-cors")
+    made = fs.S3FileSystem(endpoint_override=str(store).partition("://")[2], scheme="http", allow_bucket_creation=True)
+    made.create_dir("scans")
+    made.create_dir("results")
+    clip = write_waves(environment / "clip.mp4", 3).read_bytes()
+    for number in range(4):
+        Location.parse(f"s3://scans/day/SMITH{number}.mp4").put(clip + bytes([number]))
+    out = "s3://results/dataset"
+    words = [sys.executable, "-m", "partum", "archive", "s3://scans/day", "-o", out, "--address", cluster.address]
+    words += ["--backend", "openvino", "--jobs", "1"]
+    run: dict[str, Any] = {"cwd": REPOSITORY, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    first = subprocess.Popen(words, **run)
+    wait_for(lambda: objects(out), first)
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    before = objects(out)
+    assert 1 <= len(before) < 4
+    second = subprocess.run([*words, "--resume"], check=False, timeout=120, **run)
+    assert second.returncode == 0, second.stderr
+    after = objects(out)
+    assert {name: after[name] for name in before} == before, "what was done is not done again"
+    assert [row["state"] for row in by_content(out).values()] == ["complete"] * 4
+    everything = b"".join(entry.location.read() or b"" for entry in Location.parse(out).entries())
+    for text in (second.stdout, second.stderr, everything.decode("latin-1")):
+        assert KEY not in text
+        assert SECRET not in text
+    assert b"SMITH" not in everything
+    assert "4 of 4 recordings measured" in second.stdout
