@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from gpu_tables import gpu_headline, gpu_speed
 from result_files import PROTOCOLS, RESULTS, paragraph, quantisation_report, read, results, source, table
 from speed_tables import (
+    archive,
+    archive_million,
     batch,
     engines_speed,
     limited_results,
@@ -277,6 +279,8 @@ def blocks() -> dict[str, Callable[[], str]]:
         peers_speed,
         live_ages,
         batch,
+        archive,
+        archive_million,
         protocol_differences,
         tracking,
         tracking_methods,

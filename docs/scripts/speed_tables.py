@@ -160,3 +160,46 @@ def batch() -> str:
     ]
     head = ("each is", "recordings", "`replay` of one after the other", "`batch`", "throughput, times")
     return f"On {found['cores']} cores, films included, from {source('batch')}:\n\n{table(head, rows)}"
+
+
+def archive() -> str:
+    found = results("archive")
+    rows = [
+        (
+            workers,
+            f"{each['loops_per_second']:.2f}",
+            f"{each['share_of_limit']:.0%}",
+            f"{each['first_loop_s']:.0f} s",
+        )
+        for workers, each in found["by_workers"].items()
+    ]
+    head = ("workers", "loops a second once they run", "of the machine's limit", "until the first loop is done")
+    limit = (
+        f"Loops of {found['frames_each']} frames on {found['cores']} cores, from {source('archive')}. The limit,"
+        f" {found['limit_loops_per_second']:.2f} loops a second, is what as many processes as cores do without Ray."
+        f" Ray costs {found['ray_overhead_ms_a_loop']:.0f} ms a loop (loops of one frame, one worker:"
+        f" {found['plain_ms_a_short_loop']:.0f} ms without Ray, {found['ray_ms_a_short_loop']:.0f} ms with it), and"
+        f" the command {found['command_cpu_ms_a_loop']:.0f} ms of one core a loop."
+    )
+    return f"{paragraph(limit)}\n\n{table(head, rows)}"
+
+
+def archive_million() -> str:
+    found = results("archive")
+    on_paper = found["million_loops"]
+    given, hours = on_paper["assumptions"], on_paper["hours_by_part"]
+    parts = ", ".join(f"{name} {value:.1f} h" for name, value in hours.items())
+    text = (
+        f"On paper: a million loops of {given['loop_frames']} frames and {given['loop_mb']:.0f} MB on"
+        f" {given['nodes']} nodes take {on_paper['hours']:.1f} hours and {on_paper['price_usd']:,} US dollars. The"
+        f" bottleneck is: {on_paper['bottleneck']}. Each part alone would take: {parts}."
+    )
+    assumed = (
+        f"Assumed, not measured: one GPU a node at {given['gpu_frames_per_second']:,.0f} frames a second (the goal of"
+        f" the engines; no GPU has run this), {given['cores']} cores a node as fast as those here,"
+        f" {given['network_mb_per_second']:.0f} MB a second from the store, {given['price_per_hour']:.2f} dollars an"
+        " hour a node, no node lost, and all parts side by side. Measured here:"
+        f" {found['cpu_ms_a_frame_outside_network']:.1f} ms of a core a frame outside the network,"
+        f" {found['cpu_ms_a_loop_beside_frames']:.0f} ms a loop beside its frames, and what Ray and the command cost."
+    )
+    return f"{paragraph(text)}\n\n{paragraph(assumed)}"
