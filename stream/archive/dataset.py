@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 SCHEMA = "partum.archive/1"
 FACTS, FRAMES, LOOPS, INPUTS, UNDONE = "archive.json", "frames", "loops", "_inputs", "failed.parquet"
+KEPT = ("sha256", "name", "state", "error")
+"""Of a row, in the memory of the command: there may be millions."""
 MODEL_DIGITS, SHARD_DIGITS = 16, 2
 
 
@@ -113,7 +115,7 @@ class ArchiveDataset:
 
     @property
     def rows(self) -> Mapping[str, Row]:
-        """Rows of contents with a result, by their hash."""
+        """What is kept in memory, `KEPT`, of the rows of contents with a result, by their hash."""
         return self._rows
 
     @property
@@ -129,7 +131,7 @@ class ArchiveDataset:
     def add(self, row: Row) -> None:
         """A content has a result."""
         if row["sha256"] not in self._rows:
-            self._rows[row["sha256"]] = row
+            self._rows[row["sha256"]] = {name: row.get(name) for name in KEPT}
             self._new_rows.append(row)
 
     def note_input(self, key: str, contents: Sequence[str], source: str | None) -> None:
@@ -196,11 +198,11 @@ class ArchiveDataset:
             if entry.location.name == UNDONE:
                 self._had_undone = True
             elif entry.location.name.endswith(".parquet"):
-                for row in _read(entry.location):
-                    self._rows[row["sha256"]] = {name: value for name, value in row.items() if value is not None}
+                for row in _read(entry.location, KEPT):
+                    self._rows[row["sha256"]] = row
         for entry in (self.location / INPUTS).entries():
             if entry.location.name.endswith(".parquet"):
-                for row in _read(entry.location):
+                for row in _read(entry.location, ("key", "contents")):
                     self._contents[row["key"]] = tuple(row["contents"].split())
         for entry in (self.location / f"{FRAMES}/{self._partition}").entries():
             sha256, _, suffix = entry.location.name.partition(".")
@@ -218,14 +220,14 @@ class ArchiveDataset:
         return facts if isinstance(facts, dict) else {}
 
 
-def _read(location: Location) -> list[dict[str, Any]]:
+def _read(location: Location, columns: Sequence[str]) -> list[dict[str, Any]]:
     """All rows of a small file; none of one that is damaged."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     with location.open() as file:
         try:
-            rows: list[dict[str, Any]] = pq.read_table(file).to_pylist()
+            rows: list[dict[str, Any]] = pq.read_table(file, columns=list(columns)).to_pylist()
         except pa.ArrowInvalid:
             return []
     return rows

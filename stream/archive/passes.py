@@ -135,6 +135,7 @@ class Pass:
     def __init__(self) -> None:
         self._outcomes: queue.SimpleQueue[Outcome | BaseException | None] = queue.SimpleQueue()
         self._ledger: Any = None
+        self._cancelled = threading.Event()
 
     def start(self, units: Sequence[ArchiveInput], job: ArchiveJob, workers: Workers) -> None:
         """Begins; returns at once."""
@@ -160,6 +161,10 @@ class Pass:
         except queue.Empty:
             return found, False
 
+    def cancel(self) -> None:
+        """Gives nothing more to the cluster."""
+        self._cancelled.set()
+
     def begun(self) -> dict[str, int]:
         """How often each input was begun."""
         ray = import_ray()
@@ -178,6 +183,8 @@ class Pass:
                 some = units[start : start + max(MOST_AT_ONCE, LEAST_A_WORKER * jobs)]
                 for outcome in _measured(ray, some, job, workers, min(jobs, len(some)), self._ledger):
                     self._outcomes.put(outcome)
+                    if self._cancelled.is_set():
+                        return
                 start += len(some)
         except PartumError as error:
             self._outcomes.put(error)
@@ -231,6 +238,9 @@ class _Elsewhere:
     def take(self, timeout_s: float) -> tuple[list[Outcome], bool]:
         found: tuple[list[Outcome], bool] = self._get(self._actor.take.remote(timeout_s))
         return found
+
+    def cancel(self) -> None:
+        self._get(self._actor.cancel.remote())
 
     def begun(self) -> dict[str, int]:
         found: dict[str, int] = self._get(self._actor.begun.remote())

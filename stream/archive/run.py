@@ -221,6 +221,7 @@ class Archive:
                     again.append(unit)
             self._write_if_due()
         if self._stop.is_set():
+            once.cancel()
             return [*again, *missing.values()]
         begun = once.begun() if missing else {}
         for unit in missing.values():
@@ -247,31 +248,28 @@ class Archive:
             return not self._may_try_again(unit, outcome.error)
         named = unit.recording.source if self._job.is_named else None
         if outcome.failures:  # it is looked at again by the next run
+            self._count([row["sha256"] for row in outcome.rows])
             self._failed[unit.key] = [row | {"state": FAILED} for row in outcome.failures]
             self._progress.end(unit.recording.source, self._failed[unit.key][0])
             return True
         self._dataset.note_input(unit.key, outcome.contents, named)
         if self._dataset.contents_of(unit.key) is None:
             return False  # another worker has the same content in hand
-        self._end(unit, outcome.contents, is_new)
+        self._end(unit, outcome.contents, outcome.rows if is_new else ())
         return True
 
-    def _end(self, unit: ArchiveInput, contents: Sequence[str], is_new: set[str] | None = None) -> None:
+    def _end(self, unit: ArchiveInput, contents: Sequence[str], new: Sequence[Row] = ()) -> None:
+        """An input is done: by these rows, or, where there are none, by what was there before."""
+        source = unit.recording.source
         self._failed.pop(unit.key, None)
         self._count(contents)
-        if is_new:
-            rows = [self._dataset.rows[sha256] for sha256 in contents]
-            told = max(rows, key=lambda row: row["state"] != COMPLETE)
-            why = (
-                str(told.get("error") or "")
-                .removeprefix(f"{told.get('name')}: ")
-                .removeprefix(f"{unit.recording.source}: ")
-            )
-            error = {"error": f"{unit.recording.source}: {why}"} if why else {}
-            frames = sum(row.get("frames") or 0 for row in rows)
-            self._progress.end(unit.recording.source, told | error | {"frames": frames})
-        else:
-            self._progress.skip(unit.recording.source)
+        if not new:
+            self._progress.skip(source)
+            return
+        told = max(new, key=lambda row: row["state"] != COMPLETE)
+        why = str(told.get("error") or "").removeprefix(f"{told['name']}: ").removeprefix(f"{source}: ")
+        frames = sum(row.get("frames") or 0 for row in new)
+        self._progress.end(source, told | {"frames": frames, "error": f"{source}: {why}" if why else None})
 
     def _count(self, contents: Sequence[str]) -> None:
         self._same += sum(sha256 in self._seen for sha256 in contents)
