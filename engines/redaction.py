@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 HIDDEN = "***"
 _SCHEME = re.compile(
-    "abfss?|ftps?|gs|hdfs|hls|https?|igtl|mms|ndi|phantom|rist|rtmp(?:e|s|t)?|rtp|rtsp(?:s|t|u)?|s3|screen|sdp|srt|tcp|triton|udp|udplite"
+    "abfss?|ftps?|gs|hdfs|hls|https?|igtl|mms|ndi|phantom|ray|rist|rtmp(?:e|s|t)?|rtp|rtsp(?:s|t|u)?|s3|screen|sdp|srt|tcp|triton|udp|udplite"
     "|v4l2|webrtc|whep|wss?",
     re.IGNORECASE,
 )
