@@ -54,6 +54,8 @@ MOST_WAITING = 12
 LEAST_MS = 0.02
 MOST_DROPPED = 0.001
 """Share of frames that a feed which is carried may lose."""
+OUT_OF_STEP = 7.618
+"""Periods by which each feed begins after the one before: scanners do not take their pictures at the same moment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,8 +184,8 @@ def one_repeat(options: StreamOptions, engine: Engine, *, frames: int) -> tuple[
             shared = stack.enter_context(SharedEngine(BorrowedEngine(engine)))
             engines = [shared.share() for _ in range(options.streams)]
         threads = [
-            threading.Thread(target=_collect, args=(options, each, frames, results), name="partum-bench")
-            for each in engines
+            threading.Thread(target=_collect, args=(options, each, frames, number, results), name="partum-bench")
+            for number, each in enumerate(engines)
         ]
         began_s = time.perf_counter()
         started_ns = time.time_ns()
@@ -199,15 +201,17 @@ def one_repeat(options: StreamOptions, engine: Engine, *, frames: int) -> tuple[
     return _summary(options, taken, took_s=took_s) | {"started_unix_s": round(started_ns / 1e9, 1)}, taken
 
 
-def _collect(options: StreamOptions, engine: Engine, frames: int, results: list[StreamResult | BaseException]) -> None:
+def _collect(
+    options: StreamOptions, engine: Engine, frames: int, number: int, results: list[StreamResult | BaseException]
+) -> None:
     try:
-        results.append(_take(options, engine, frames))
+        results.append(_take(options, engine, frames, number=number))
     except BaseException as error:  # noqa: BLE001 - a thread's boundary: raised again by the repeat
         results.append(error)
 
 
-def _take(options: StreamOptions, engine: Engine, frames: int) -> StreamResult:
-    """One stream through the pipeline into a file."""
+def _take(options: StreamOptions, engine: Engine, frames: int, *, number: int) -> StreamResult:
+    """One stream, the `number`-th of those side by side, through the pipeline into a file."""
     clock = MonotonicClock()
     preprocessor = FramePreprocessor(PreprocessingOptions(), is_live=options.live)
     with open_source(options.source, clock=clock) as beginning:
@@ -215,7 +219,8 @@ def _take(options: StreamOptions, engine: Engine, frames: int) -> StreamResult:
     looped = LoopedSource(lambda: open_source(options.source, clock=clock))
     source: FrameSource
     if options.rate_hz:
-        source = ScheduledSource(looped, rate_hz=options.rate_hz, count=frames, clock=clock)
+        delay_s = number * OUT_OF_STEP / options.rate_hz
+        source = ScheduledSource(looped, rate_hz=options.rate_hz, count=frames, clock=clock, delay_s=delay_s)
     else:
         source = LimitedSource(looped, count=frames)
     overflow = Overflow.DROP_OLDEST if options.rate_hz else Overflow.BLOCK

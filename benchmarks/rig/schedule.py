@@ -32,20 +32,21 @@ class ScheduledSource(SourceWrapper):
         rate_hz: of arrivals.
         count: ends after so many frames.
         clock: tells and waits for the time.
+        delay_s: before the first frame: feeds of several scanners are not in step.
 
     Attributes:
         lags_ms: how late each frame was asked for: the schedule's own fault where nothing was behind.
     """
 
-    def __init__(self, source: FrameSource, *, rate_hz: float, count: int, clock: Clock) -> None:
-        self._period_ns = 1e9 / rate_hz
+    def __init__(self, source: FrameSource, *, rate_hz: float, count: int, clock: Clock, delay_s: float = 0.0) -> None:
+        self._period_ns, self._delay_ns = 1e9 / rate_hz, round(delay_s * 1e9)
         self._count, self._clock = count, clock
         self.lags_ms: list[float] = []
         super().__init__(source, replace(source.info, frame_count=count))
 
     def _read(self) -> Generator[Frame, None, None]:
         frames = iter(self._source)
-        start_ns = self._clock.now_ns()
+        start_ns = self._clock.now_ns() + self._delay_ns
         for index in range(self._count):
             due_ns = start_ns + round(index * self._period_ns)
             is_behind = self._clock.now_ns() >= due_ns

@@ -4,7 +4,8 @@
 
 A variant is a name, the folder of its mask network's training and, after a colon, that of its second look; several
 folders with a comma between are averaged. The first variant is the one that the others are compared with. Writes
-`variants.json` and `variants.md` to OUT.
+`variants.json` and `variants.md` to OUT, or under the name of `--name`: trainings of another length need a first of
+their own.
 """
 
 from __future__ import annotations
@@ -69,8 +70,10 @@ class Variant:
         return cls(name, masks, refinements)
 
 
-def study_variants(data: Path, out: Path, variants: Sequence[Variant], *, fold: int) -> dict[str, Any]:
-    """Judges all variants on the frames of one fold; returns what is written to `variants.json`.
+def study_variants(
+    data: Path, out: Path, variants: Sequence[Variant], *, fold: int, name: str = NAME
+) -> dict[str, Any]:
+    """Judges all variants on the frames of one fold; returns what is written to `NAME.json` and `NAME.md` in OUT.
 
     Raises:
         TrainingError: a folder holds no checkpoint.
@@ -100,8 +103,8 @@ def study_variants(data: Path, out: Path, variants: Sequence[Variant], *, fold: 
         **environment_facts(),
     }
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / f"{NAME}.json", {key: round_values(value) for key, value in facts.items()})
-    write_atomic(out / f"{NAME}.md", f"{as_text(content)}\n{NOTICE}\n".encode())
+    write_json(out / f"{name}.json", {key: round_values(value) for key, value in facts.items()})
+    write_atomic(out / f"{name}.md", f"{as_text(content)}\n{NOTICE}\n".encode())
     return content
 
 
@@ -170,9 +173,10 @@ def _gain(gain: Mapping[str, Any]) -> str:
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False))
 @click.argument("variants", nargs=-1, required=True)
 @click.option("--fold", type=click.IntRange(0, FOLDS - 1), default=1, show_default=True, help="That was held out.")
-def main(data: Path, out: Path, variants: tuple[str, ...], fold: int) -> None:
+@click.option("--name", default=NAME, show_default=True, help="Of the files that are written.")
+def main(data: Path, out: Path, variants: tuple[str, ...], fold: int, name: str) -> None:
     """See the command's help text above."""
-    study_variants(data, out, [Variant.read(text) for text in variants], fold=fold)
+    study_variants(data, out, [Variant.read(text) for text in variants], fold=fold, name=name)
 
 
 if __name__ == "__main__":

@@ -83,7 +83,19 @@ def _percent(kind: dict[str, float]) -> str:
 
 def cross_validation() -> str:
     """All tables of the study, as its command wrote them."""
-    text = (RESULTS / "cross_validation.md").read_text().strip()
+    return _as_written("cross_validation")
+
+
+def variants() -> str:
+    return _as_written("variants")
+
+
+def short_variants() -> str:
+    return _as_written("variants_short")
+
+
+def _as_written(name: str) -> str:
+    text = (RESULTS / f"{name}.md").read_text(encoding="utf-8").strip()
     return text.removesuffix("Research use only, not a medical device.").strip()
 
 
@@ -265,6 +277,8 @@ def blocks() -> dict[str, Callable[[], str]]:
     made = (
         headline,
         cross_validation,
+        variants,
+        short_variants,
         out_of_fold,
         quantisation,
         simulated_recordings,
