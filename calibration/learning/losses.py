@@ -19,8 +19,6 @@ DICE_SMOOTH = 1e-5
 FOCAL_GAMMA = 2.0
 BATCH_DICE_SMOOTH = 1.0
 """Pixels added to both sides of a batch's Dice ratio: keeps it defined where a structure is absent."""
-RIM_SD = 0.012
-"""Standard deviation of a rim in sides of the masks, 3 px of 256: about as far as two drawings of an outline differ."""
 SHAPE_DELTA = 0.1
 SHAPE_LEAST_CELLS = 4.0
 """A structure smaller than so many cells of the logits has no shape to speak of."""
@@ -56,45 +54,18 @@ def cross_entropy_dice(logits: Tensor, masks: Tensor, weights: Tensor) -> Tensor
     2016, eq. 1, over all pixels of the batch).
     """
     per_frame = functional.cross_entropy(logits, masks, reduction="none").mean(dim=(1, 2))
-    return _weighted_mean(per_frame, weights) + _batch_dice(logits, masks, weights)
-
-
-def softened_rims(logits: Tensor, masks: Tensor, weights: Tensor) -> Tensor:
-    """`cross_entropy_dice` whose cross-entropy takes outlines as uncertain; arguments and result as `dice_focal`'s.
-
-    The classes' drawn masks are blurred by a Gaussian of `RIM_SD` sides, and the cross-entropy is that to the blurred
-    shares; Dice takes the masks as they are drawn.
-    """
-    truth = functional.one_hot(masks, 3).permute(0, 3, 1, 2).to(logits.dtype)
-    per_frame = functional.cross_entropy(logits, _blurred(truth), reduction="none").mean(dim=(1, 2))
-    return _weighted_mean(per_frame, weights) + _batch_dice(logits, masks, weights)
-
-
-def _blurred(maps: Tensor) -> Tensor:
-    """Maps (B, C, H, W) under a Gaussian of `RIM_SD` sides; beyond the edge they go on as at the edge."""
-    sd = RIM_SD * maps.shape[-1]
-    reach = max(1, round(3 * sd))
-    weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=maps.device, dtype=maps.dtype) / sd) ** 2)
-    weights = (weights / weights.sum()).repeat(maps.shape[1], 1, 1)
-    wide = functional.pad(maps, (reach, reach, reach, reach), mode="replicate")
-    along = functional.conv2d(wide, weights[:, :, None], groups=maps.shape[1])
-    return functional.conv2d(along, weights[:, :, :, None], groups=maps.shape[1])
-
-
-def _batch_dice(logits: Tensor, masks: Tensor, weights: Tensor) -> Tensor:
     by_frame = weights[:, None, None, None]
     probability = logits.softmax(dim=1)[:, 1:] * by_frame
     truth = functional.one_hot(masks, 3).permute(0, 3, 1, 2)[:, 1:] * by_frame
     overlap = (probability * truth).sum(dim=(0, 2, 3))
     total = probability.sum(dim=(0, 2, 3)) + truth.sum(dim=(0, 2, 3))
     dice = 1 - (2 * overlap + BATCH_DICE_SMOOTH) / (total + BATCH_DICE_SMOOTH)
-    return dice.mean() * (weights.sum() > 0)
+    return _weighted_mean(per_frame, weights) + dice.mean() * (weights.sum() > 0)
 
 
 SEGMENTATION_LOSSES: Mapping[str, SegmentationLoss] = {
     "dice_focal": dice_focal,
     "cross_entropy_dice": cross_entropy_dice,
-    "softened_rims": softened_rims,
 }
 
 
@@ -106,7 +77,7 @@ def segmentation_loss(
     Args:
         logits: (B, 3, h, w); brought to the masks' size bilinearly, as the pipeline does.
         batch: masks, their weights, and which of them are synthetic.
-        loss: of the functions above.
+        loss: of the two functions above.
         synthetic_weight: at least 0.
         segment_negatives: whether frames that are no standard planes count.
     """

@@ -97,7 +97,7 @@ class TrainConfig:
         0.0  # decay of the moving average of weights that is validated and kept; 0 keeps the last
     )
     refresh_batches: Count = 0  # batches that renew the batch-norm statistics before each validation
-    segmentation_loss: Literal["dice_focal", "cross_entropy_dice", "softened_rims"] = "dice_focal"
+    segmentation_loss: Literal["dice_focal", "cross_entropy_dice"] = "dice_focal"
     synthetic_weight: Amount = 0.9  # of the loss on synthetic masks
     segment_negatives: bool = True  # false: the decoder learns from standard planes alone, as the paper's
     weighting: Literal["dynamic", "fixed", "uncertainty"] = "dynamic"

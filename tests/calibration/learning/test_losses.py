@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -14,7 +13,6 @@ from torch.nn import functional
 
 from calibration.learning.batch import Batch
 from calibration.learning.losses import (
-    RIM_SD,
     SEGMENTATION_LOSSES,
     DynamicWeighting,
     FixedWeighting,
@@ -27,7 +25,6 @@ from calibration.learning.losses import (
     plane_loss,
     segmentation_loss,
     shape_loss,
-    softened_rims,
 )
 
 if TYPE_CHECKING:
@@ -106,17 +103,6 @@ def test_cross_entropy_dice_is_its_formula(seed: int) -> None:
     logits, masks = random_frames(seed)
     expected = cross_entropy_dice_by_formula(logits.numpy(), masks.numpy())
     assert cross_entropy_dice(logits, masks, torch.ones(3, dtype=torch.float64)).item() == pytest.approx(expected)
-
-
-def test_softened_rims_are_a_gaussian_of_the_masks() -> None:
-    logits, masks = random_frames(5, count=1, side=64)
-    masks[:, 8:40, 16:50] = 1
-    one = torch.ones(1, dtype=torch.float64)
-    drawn = functional.one_hot(masks[0], 3).permute(2, 0, 1).numpy().astype(float)
-    shares = [cv2.GaussianBlur(share, (5, 5), RIM_SD * 64, borderType=cv2.BORDER_REPLICATE) for share in drawn]
-    entropy = -(np.stack(shares) * np.log(softmax(logits[0].numpy()))).sum(axis=0).mean()
-    dice = cross_entropy_dice(logits, masks, one) - functional.cross_entropy(logits, masks)
-    assert (softened_rims(logits, masks, one) - dice).item() == pytest.approx(entropy)
 
 
 def test_losses_by_hand() -> None:
