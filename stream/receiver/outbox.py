@@ -14,12 +14,13 @@ import queue
 import shutil
 import threading
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from engines.errors import PartumError
 from stream.common.durable import sync_folder
 from stream.common.errors import OutputError
-from stream.receiver.sender import SendError, send
+from stream.receiver.sender import ArchiveAway, SendError, send
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +34,37 @@ RETRY_S = (5.0, 300.0)
 """An archive that does not take an answer is asked again after so long, then after twice as long, up to this."""
 COMMIT_S = 3600.0
 """A commitment that nothing was heard of for so long is asked for again."""
+STEP_S = 0.2
+STOP_S = 5.0
+"""An archive that does not answer keeps the end waiting so long; what it was being sent is sent by the next start."""
 TO_SEND, SENT, COMMITMENT_FILE = ".dcm", ".sent", "commitment"
+
+
+@dataclass(slots=True)
+class _Tries:
+    """When something that failed is tried again, and what was said of it."""
+
+    count: int = 0
+    next_ns: int = 0
+    said: str = ""
+
+    def failed(self, error: object, now_ns: int) -> bool:
+        """Puts the next try off; returns whether that is new, and to be told."""
+        first_s, most_s = RETRY_S
+        self.next_ns = now_ns + round(min(first_s * 2**self.count, most_s) * 1e9)
+        self.count = min(self.count + 1, 32)
+        is_new, self.said = str(error) != self.said, str(error)
+        return is_new
+
+
+@dataclass(slots=True)
+class _Answer:
+    """An answer that the archive does not have yet, or has not committed to."""
+
+    results: Path
+    tries: _Tries
+    asked_ns: int | None = None
+    """When the archive was asked to commit to it."""
 
 
 class Outbox:
@@ -65,15 +96,12 @@ class Outbox:
         for left in self._root.iterdir():
             if left.name[0] == "." or received.is_done(left.name):
                 shutil.rmtree(left, ignore_errors=True)
-        self._new: queue.SimpleQueue[tuple[str, Path] | None] = queue.SimpleQueue()
+        self._new: queue.SimpleQueue[tuple[str, Path]] = queue.SimpleQueue()
         self._reports: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._open: dict[str, Path] = {}
-        self._asked_ns: dict[str, int] = {}
-        self._tries = 0
-        self._next_ns = clock.now_ns()
+        self._open: dict[str, _Answer] = {}
+        self._tries = _Tries()
         self._stop = threading.Event()
-        self._said = ""
-        self._thread = threading.Thread(target=self._run, name="partum-outbox")
+        self._thread = threading.Thread(target=self._run, name="partum-outbox", daemon=True)
 
     def __enter__(self) -> Outbox:
         self._thread.start()
@@ -81,8 +109,7 @@ class Outbox:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._new.put(None)
-        self._thread.join()
+        self._thread.join(STOP_S)
 
     def add(self, key: str, results: Path) -> None:
         """Answers a received object by the folder of its results. From any thread."""
@@ -93,64 +120,92 @@ class Outbox:
         self._reports.put(report)
 
     def _run(self) -> None:
-        while not self._stop.is_set():
-            with suppress(queue.Empty):
-                while (new := self._new.get(timeout=0.2)) is not None:
-                    self._open[new[0]] = new[1]
+        while not self._stop.wait(STEP_S):
             self.step()
 
     def step(self) -> None:
-        """Takes reports, and sends what is to be sent when its time has come."""
+        """Takes what was added and reported, and sends what is to be sent when its time has come.
+
+        An answer that the archive refuses waits by itself; an archive that is away, or a disk that is full, lets all
+        wait.
+        """
         with suppress(queue.Empty):
             while True:
-                self._take_report(self._reports.get_nowait())
-        if self._clock.now_ns() < self._next_ns:
+                key, results = self._new.get_nowait()
+                self._open[key] = _Answer(results, _Tries())
+        with suppress(queue.Empty):
+            while True:
+                self._hear(self._reports.get_nowait())
+        if self._clock.now_ns() < self._tries.next_ns:
             return
         try:
-            for key, results in list(self._open.items()):
+            for key, answer in list(self._open.items()):
                 if self._stop.is_set():
                     return
-                self._answer(key, results)
-        except (SendError, OutputError, OSError) as error:
-            first_s, most_s = RETRY_S
-            wait_s = min(first_s * 2**self._tries, most_s)
-            self._tries += 1
-            self._next_ns = self._clock.now_ns() + round(wait_s * 1e9)
-            if str(error) != self._said:
-                self._told(f"{error}; tried again later")
-            self._said = str(error)
+                if self._clock.now_ns() >= answer.tries.next_ns:
+                    self._answer(key, answer)
+        except (ArchiveAway, OutputError, OSError) as error:
+            self._failed(self._tries, str(error))
         else:
-            self._tries, self._said = 0, ""
+            self._tries = _Tries()
 
-    def _answer(self, key: str, results: Path) -> None:
-        """Goes one step on with an answer.
+    def _failed(self, tries: _Tries, error: str) -> None:
+        if tries.failed(error, self._clock.now_ns()):
+            self._told(f"{error}; tried again later")
+
+    def _answer(self, key: str, answer: _Answer) -> None:
+        """Goes one step on with an answer; one that cannot go on is put off.
+
+        Raises:
+            ArchiveAway: the archive cannot be reached.
+            OutputError, OSError: the disk did not take it.
+        """
+        try:
+            self._go_on(key, answer)
+        except SendError as error:
+            if isinstance(error, ArchiveAway):
+                raise
+            self._failed(answer.tries, f"received {key[:16]}: {error}")
+        except OSError:
+            raise
+        except Exception as error:  # noqa: BLE001 - libraries' own, of what an archive says: the others go on
+            self._failed(answer.tries, f"received {key[:16]}: cannot be answered ({type(error).__name__})")
+
+    def _go_on(self, key: str, answer: _Answer) -> None:
+        """Builds, sends, and asks to commit to an answer, what is to be done next of it.
 
         Raises:
             SendError: the archive did not take it.
             OutputError: the disk did not.
         """
         folder = self._root / key
-        if not folder.is_dir() and not self._built(key, results, folder):
+        if not folder.is_dir() and not self._built(key, answer.results, folder):
             return
         to_send = sorted(folder.glob(f"*{TO_SEND}"))
-        waits = (folder / COMMITMENT_FILE).exists() and not to_send
-        if waits and self._clock.now_ns() - self._asked_ns.setdefault(key, self._clock.now_ns()) < COMMIT_S * 1e9:
+        if (folder / COMMITMENT_FILE).exists() and not to_send and self._waits(answer):
             return
         asked = [*to_send, *sorted(folder.glob(f"*{SENT}"))]
         if not asked:
             self._finish(key)
             return
         sent = send(to_send, title=self._title, to=self._to, is_asked_to_commit=asked, committed=self.committed)
-        if sent.transaction:  # noted before anything counts as sent: the report may be here at once
-            (folder / COMMITMENT_FILE).write_text(sent.transaction)
-            self._asked_ns[key] = self._clock.now_ns()
         for file in sent.stored:
             os.replace(file, file.with_suffix(SENT))
+        if sent.transaction:
+            (folder / COMMITMENT_FILE).write_text(sent.transaction)
+            answer.asked_ns = self._clock.now_ns()
         sync_folder(folder)
         if sent.error:
             raise SendError(sent.error)
         if not sent.transaction:
             self._finish(key)
+
+    def _waits(self, answer: _Answer) -> bool:
+        """Whether a commitment was asked for not too long ago."""
+        now_ns = self._clock.now_ns()
+        answer.asked_ns = now_ns if answer.asked_ns is None else answer.asked_ns
+        answer.tries.next_ns = answer.asked_ns + round(COMMIT_S * 1e9)
+        return now_ns < answer.tries.next_ns
 
     def _built(self, key: str, results: Path, folder: Path) -> bool:
         """Builds an answer; one that cannot be built is told, and its object is done."""
@@ -159,9 +214,9 @@ class Outbox:
         work.mkdir()
         try:
             self._build(self._received.path_of(key), results, work)
-        except OutputError:
-            raise
-        except Exception as error:  # noqa: BLE001 - libraries' own: it would come again, and the others wait
+        except Exception as error:  # libraries' own, too
+            if isinstance(error, (OutputError, MemoryError)) or _is_of_the_system(error):
+                raise
             said = str(error) if isinstance(error, PartumError) else f"{type(error).__name__}, a defect"
             self._told(f"received {key[:16]}: is not answered ({said})")
             shutil.rmtree(work, ignore_errors=True)
@@ -176,11 +231,17 @@ class Outbox:
         self._open.pop(key, None)
         shutil.rmtree(self._root / key, ignore_errors=True)
 
+    def _hear(self, report: Any) -> None:
+        try:
+            self._take_report(report)
+        except Exception as error:  # noqa: BLE001 - what an archive says is not to be trusted
+            self._told(f"{self._to.title}@{self._to.host}: its report cannot be read ({type(error).__name__})")
+
     def _take_report(self, report: Any) -> None:
         """An archive has committed to what it was sent, or to a part: the rest is sent again."""
         transaction = str(getattr(report, "TransactionUID", ""))
         failed = {str(item.ReferencedSOPInstanceUID) for item in getattr(report, "FailedSOPSequence", None) or ()}
-        for key in list(self._open):
+        for key, answer in list(self._open.items()):
             folder = self._root / key
             with suppress(OSError):
                 if (folder / COMMITMENT_FILE).read_text() != transaction:
@@ -192,7 +253,13 @@ class Outbox:
                     if instance_of(file) in failed:
                         os.replace(file, file.with_suffix(TO_SEND))
                 (folder / COMMITMENT_FILE).unlink()
-                self._told(f"{self._to.title}@{self._to.host}: did not commit to {len(failed)} objects; sent again")
+                where = f"{self._to.title}@{self._to.host}"
+                self._failed(answer.tries, f"received {key[:16]}: {where} did not commit to {len(failed)} objects")
+
+
+def _is_of_the_system(error: Exception) -> bool:
+    """Whether it is an error of disk or system that a library passed on, and none of ours that says what is wrong."""
+    return isinstance(error, OSError) and error.errno is not None and not isinstance(error, PartumError)
 
 
 def instance_of(file: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import warnings
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -76,6 +77,7 @@ def run_receiver(options: ReceiverOptions) -> None:
     """
     check_orientation(options.session.protocol, options.session.orientation)
     import_pynetdicom()
+    warnings.simplefilter("ignore")  # for good and of all threads: those of DICOM's libraries quote values
     title = check_title(options.title, option="--aet")
     peers = [Peer.parse(text, option="--peer", has_port=False) for text in options.peers]
     to = Peer.parse(options.send_to, option="--send-to", has_port=True) if options.send_to else None

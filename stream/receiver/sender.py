@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from stream.receiver.peers import Peer
 
+IMPLICIT = "1.2.840.10008.1.2"
 COMMITMENT_INSTANCE = "1.2.840.10008.1.20.1.1"
 """The well-known instance of the Storage Commitment Push Model."""
 REQUEST_COMMITMENT = 1
@@ -26,13 +27,17 @@ class SendError(StreamError, ConnectionError):
     """An archive did not take what it was sent."""
 
 
+class ArchiveAway(SendError):
+    """No association with an archive came about, or it ended before its time: it will take nothing else either."""
+
+
 @dataclass(slots=True)
 class Sent:
     """What became of objects that were sent.
 
     Attributes:
         stored: what the archive has.
-        error: why it has not all, in one line; empty where it has.
+        error: why it has not all, in one line: of the first that it did not take; empty where it has.
         transaction: of the commitment that was asked for; empty where the archive offers none.
     """
 
@@ -60,7 +65,7 @@ def send(
 
     Raises:
         ExtraMissing: pynetdicom is not installed.
-        SendError: no association came about.
+        ArchiveAway: no association came about.
     """
     net = import_pynetdicom()
     import pydicom
@@ -70,7 +75,9 @@ def send(
     entity = net.AE(ae_title=title)
     entity.network_timeout = entity.dimse_timeout = entity.acse_timeout = entity.connection_timeout = IDLE_S
     for file in files:
-        entity.add_requested_context(heads[file].SOPClassUID, heads[file].file_meta.TransferSyntaxUID)
+        syntax = heads[file].file_meta.TransferSyntaxUID
+        converted = [] if syntax.is_compressed else [IMPLICIT]  # which every archive takes
+        entity.add_requested_context(heads[file].SOPClassUID, [syntax, *converted])
     entity.add_requested_context(COMMITMENT)
 
     def report(event: Any) -> tuple[int, None]:
@@ -82,19 +89,21 @@ def send(
     try:  # pynetdicom does not say why it cannot connect, and leaves the socket behind
         socket.create_connection((to.host, to.port), timeout=IDLE_S).close()
     except OSError as error:
-        raise SendError(f"{where}: does not answer ({error.strerror or error})") from error
+        raise ArchiveAway(f"{where}: does not answer ({error.strerror or error})") from error
     association = entity.associate(to.host, to.port, ae_title=to.title, evt_handlers=handlers)
     if not association.is_established:
         how = "rejects us: check both AE titles" if association.is_rejected else "does not answer"
-        raise SendError(f"{where}: {how}")
+        raise ArchiveAway(f"{where}: {how}")
     result = Sent()
     try:
         for file in files:
             status = _status(association, file)
-            if status not in STORED:
-                result.error = f"{where}: did not store what it was sent (status {_hex(status)})"
+            if status in STORED:
+                result.stored.append(file)
+                continue
+            result.error = result.error or f"{where}: did not store what it was sent (status {_hex(status)})"
+            if not association.is_established:
                 break
-            result.stored.append(file)
         offers = any(context.abstract_syntax == COMMITMENT for context in association.accepted_contexts)
         if not result.error and offers and is_asked_to_commit:
             result.transaction = _ask(association, [heads[file] for file in is_asked_to_commit])

@@ -15,11 +15,15 @@ if TYPE_CHECKING:
     from stream.receiver.peers import Peer
     from stream.receiver.queue import ReceivedQueue
 
+RETIRED_CLASSES = {
+    "RetiredUltrasoundMultiFrameImageStorage": "1.2.840.10008.5.1.4.1.1.3",
+    "RetiredUltrasoundImageStorage": "1.2.840.10008.5.1.4.1.1.6",
+}
+"""What older scanners send; pynetdicom knows them not, and aborts what it knows not."""
 STORAGE_CLASSES = (
-    "1.2.840.10008.5.1.4.1.1.3",  # ultrasound multi-frame, retired, which older scanners send
     "1.2.840.10008.5.1.4.1.1.3.1",  # ultrasound multi-frame
-    "1.2.840.10008.5.1.4.1.1.6",  # ultrasound, retired
     "1.2.840.10008.5.1.4.1.1.6.1",  # ultrasound
+    *RETIRED_CLASSES.values(),
 )
 """What is taken: pictures of ultrasound."""
 TRANSFER_SYNTAXES = (
@@ -44,7 +48,7 @@ log = logging.getLogger(__name__)
 
 
 def import_pynetdicom() -> ModuleType:
-    """The package, silent: its log quotes what is sent.
+    """The package, silent as those below it: their logs quote what is sent.
 
     Raises:
         ExtraMissing: it is not installed.
@@ -55,9 +59,10 @@ def import_pynetdicom() -> ModuleType:
         raise ExtraMissing(
             "receiving needs pynetdicom, which is not installed; run: pip install 'partum[dicom]'"
         ) from error
-    logger = logging.getLogger("pynetdicom")
-    logger.handlers = [logging.NullHandler()]
-    logger.propagate = False
+    for name in ("pynetdicom", "pydicom", "highdicom"):
+        logger = logging.getLogger(name)
+        logger.handlers = [logging.NullHandler()]
+        logger.propagate = False
     return pynetdicom
 
 
@@ -96,6 +101,8 @@ class StorageServer:
         entity.network_timeout = entity.dimse_timeout = entity.acse_timeout = IDLE_S
         entity.add_supported_context("1.2.840.10008.1.1")  # C-ECHO
         entity.add_supported_context(COMMITMENT, scu_role=True, scp_role=True)
+        for keyword, uid in RETIRED_CLASSES.items():
+            net.register_uid(uid, keyword, net.service_class.StorageServiceClass)
         for each in STORAGE_CLASSES:
             entity.add_supported_context(each, list(TRANSFER_SYNTAXES))
         handlers = [

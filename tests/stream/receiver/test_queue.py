@@ -6,6 +6,7 @@ import os
 import queue as queue_module
 import shutil
 import subprocess
+import threading
 import time
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
@@ -22,12 +23,20 @@ from stream.common.errors import OptionError, OutputError
 from stream.receiver.outbox import Outbox
 from stream.receiver.peers import Peer
 from stream.receiver.queue import QueueFull, ReceivedQueue
-from stream.receiver.server import COMMITMENT, StorageServer, import_pynetdicom
+from stream.receiver.sender import IMPLICIT
+from stream.receiver.server import (
+    COMMITMENT,
+    IDLE_S,
+    STORAGE_CLASSES,
+    TRANSFER_SYNTAXES,
+    StorageServer,
+    import_pynetdicom,
+)
 from tests.fakes.dcmtk import SCANNER, call, cut_after, free_port, tool
 from tests.samples.dicom_files import PATIENT, native, smooth
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 LOCAL = [Peer(SCANNER, "127.0.0.1"), Peer("ARCHIVE", "127.0.0.1")]
 
@@ -143,6 +152,24 @@ def test_an_association_that_is_cut_leaves_nothing_and_ten_at_once_lose_nothing(
     assert received == {pydicom.dcmread(file).PixelData for file in files}
 
 
+def test_ultrasound_is_taken_as_every_scanner_sends_it(
+    server: StorageServer, queue: ReceivedQueue, tmp_path: Path
+) -> None:
+    net = import_pynetdicom()
+    file = loop(tmp_path)
+    for storage_class in STORAGE_CLASSES:
+        entity = net.AE(ae_title=SCANNER)
+        for syntax in TRANSFER_SYNTAXES:
+            entity.add_requested_context(storage_class, syntax)
+        association = entity.associate("127.0.0.1", server.port, ae_title="PARTUM")
+        assert {context.transfer_syntax[0] for context in association.accepted_contexts} == set(TRANSFER_SYNTAXES)
+        dataset = pydicom.dcmread(file)
+        dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = storage_class
+        assert association.send_c_store(dataset).Status == 0, storage_class
+        association.release()
+    assert len(list(queue.waiting())) == len(STORAGE_CLASSES)
+
+
 def test_what_is_not_ultrasound_is_not_taken(server: StorageServer, queue: ReceivedQueue, tmp_path: Path) -> None:
     ct = loop(tmp_path, SOPClassUID="1.2.840.10008.5.1.4.1.1.2")
     assert call("storescu", server.port, ct)[0]
@@ -163,9 +190,11 @@ def results(tmp_path: Path) -> Path:
     return folder
 
 
-def outbox_to(port: int, queue: ReceivedQueue, told: list[str], clock: ManualClock) -> Outbox:
+def outbox_to(
+    port: int, queue: ReceivedQueue, told: list[str], clock: ManualClock, build: Callable[..., None] = answers
+) -> Outbox:
     to = Peer("ARCHIVE", "127.0.0.1", port)
-    return Outbox(queue, to=to, title="PARTUM", build=answers, told=told.append, clock=clock)
+    return Outbox(queue, to=to, title="PARTUM", build=build, told=told.append, clock=clock)
 
 
 def test_answers_reach_an_archive_once_it_is_there_and_once(
@@ -175,14 +204,14 @@ def test_answers_reach_an_archive_once_it_is_there_and_once(
     archive.mkdir()
     outbox = outbox_to(port, queue, told, clock)
     key = queue.put([b"object"])
-    outbox._open[key] = results
+    outbox.add(key, results)
     outbox.step()
     assert "does not answer" in told[0]
     assert not queue.is_done(key)
     command = [tool("storescp"), "-aet", "ARCHIVE", "-od", str(archive), "-uf", str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         outbox = outbox_to(port, queue, told, clock)  # killed and started anew in between
-        outbox._open[key] = results
+        outbox.add(key, results)
         give_up = time.monotonic() + 30
         while not queue.is_done(key):
             assert time.monotonic() < give_up, told
@@ -202,15 +231,23 @@ class CommittingArchive:
         self._receiver = receiver
         self.stored: list[str] = []
         self.asked: list[Dataset] = []
+        self.refuses: set[str] = set()
+        self.is_called, self.may_answer = threading.Event(), threading.Event()
+        self.may_answer.set()
         entity = self._net.AE(ae_title="ARCHIVE")
         entity.add_supported_context(COMMITMENT)
-        entity.add_supported_context("1.2.840.10008.5.1.4.1.1.3.1")
+        entity.add_supported_context("1.2.840.10008.5.1.4.1.1.3.1", IMPLICIT)
         handlers = [(self._net.evt.EVT_C_STORE, self._store), (self._net.evt.EVT_N_ACTION, self._action)]
         self.server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
         self.port = int(self.server.server_address[1])
 
     def _store(self, event: Any) -> int:
-        self.stored.append(str(event.request.AffectedSOPInstanceUID))
+        self.is_called.set()
+        self.may_answer.wait(30)
+        uid = str(event.request.AffectedSOPInstanceUID)
+        if uid in self.refuses:
+            return 0xC000
+        self.stored.append(uid)
         return 0
 
     def _action(self, event: Any) -> tuple[int, None]:
@@ -253,7 +290,7 @@ def test_an_object_is_done_when_the_archive_has_committed_to_its_answers(
         archive = CommittingArchive(server.port)
         outbox = outbox_to(archive.port, queue, told, clock)
         key = queue.put([b"object"])
-        outbox._open[key] = results
+        outbox.add(key, results)
         outbox.step()
         assert len(archive.stored) == 2
         assert len(archive.asked[0].ReferencedSOPSequence) == 2
@@ -261,6 +298,9 @@ def test_an_object_is_done_when_the_archive_has_committed_to_its_answers(
         assert len(archive.asked) == 1, "it waits for the report"
         archive.report(fails=archive.stored[1])
         outbox.committed(reports.get(timeout=10))
+        outbox.step()
+        assert len(archive.stored) == 2, "an archive that commits to nothing is not asked without pause"
+        clock.advance(6_000_000_000)
         outbox.step()
         assert archive.stored[2:] == archive.stored[1:2]
         assert not queue.is_done(key)
@@ -270,6 +310,61 @@ def test_an_object_is_done_when_the_archive_has_committed_to_its_answers(
         archive.server.shutdown()
     assert queue.is_done(key)
     assert len(archive.stored) == 3
+
+
+def test_an_answer_that_is_refused_or_cannot_be_written_keeps_no_other_waiting(
+    queue: ReceivedQueue, results: Path, told: list[str], tmp_path: Path
+) -> None:
+    clock, archive, is_full = ManualClock(), CommittingArchive(0), [True]
+    others = shutil.copytree(results, tmp_path / "others")
+    for seed, name in enumerate(("report", "segmentation"), 60):
+        loop(others, seed).rename(others / f"{name}.dcm")
+
+    def build(original: Path, made: Path, folder: Path) -> None:
+        if is_full[0]:
+            raise OSError(28, "No space left on device")
+        answers(original, made, folder)
+
+    outbox = outbox_to(archive.port, queue, told, clock, build)
+    bad = Dataset()
+    bad.FailedSOPSequence = [Dataset()]
+    outbox.committed(bad)
+    archive.refuses = {"1.2.3.50"}
+    refused, taken = (queue.put([bytes([number])]) for number in range(2))
+    outbox.add(refused, results)
+    outbox.add(taken, others)
+    outbox.step()
+    assert not archive.stored
+    assert any("No space left" in line for line in told)
+    is_full[0] = False
+    for _ in range(4):
+        clock.advance(6_000_000_000)
+        outbox.step()
+    assert sorted(archive.stored) == ["1.2.3.51", "1.2.3.60", "1.2.3.61"], "an archive that takes implicit VR alone"
+    (line,) = (line for line in told if "C000" in line)
+    assert line.startswith(f"received {refused[:16]}: ")
+    archive.refuses.clear()
+    clock.advance(400_000_000_000)
+    outbox.step()
+    assert archive.stored[3:] == ["1.2.3.50"]
+    archive.server.shutdown()
+
+
+def test_an_archive_that_says_nothing_does_not_keep_the_end_waiting(
+    queue: ReceivedQueue, results: Path, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream.receiver.outbox.STOP_S", 0.01)
+    archive = CommittingArchive(0)
+    archive.may_answer.clear()
+    with outbox_to(archive.port, queue, told, ManualClock()) as outbox:
+        outbox.add(queue.put([b"object"]), results)
+        assert archive.is_called.wait(30)
+        started = time.monotonic()
+    assert time.monotonic() - started < IDLE_S / 4
+    archive.may_answer.set()
+    outbox._thread.join(30)
+    assert not outbox._thread.is_alive()
+    archive.server.shutdown()
 
 
 def test_no_log_holds_what_identifies_a_patient(
