@@ -164,7 +164,7 @@ def test_ultrasound_is_taken_as_every_scanner_sends_it(
         association = entity.associate("127.0.0.1", server.port, ae_title="PARTUM")
         assert {context.transfer_syntax[0] for context in association.accepted_contexts} == set(TRANSFER_SYNTAXES)
         dataset = pydicom.dcmread(file)
-        dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = storage_class
+        dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = pydicom.uid.UID(storage_class)
         assert association.send_c_store(dataset).Status == 0, storage_class
         association.release()
     assert len(list(queue.waiting())) == len(STORAGE_CLASSES)
