@@ -93,8 +93,8 @@ def test_a_measured_loop_is_answered_in_its_study_whatever_is_killed(tmp_path: P
     archive.mkdir()
     with av.open(str(DEMO_CLIP)) as clip:
         pictures = np.stack([each.to_ndarray(format="gray") for each in islice(clip.decode(video=0), 12)])
-    study = "1.2.826.0.1.04711"  # of a form that libraries warn of, and quote
-    uids = {"SOPInstanceUID": pydicom.uid.generate_uid(), "SeriesInstanceUID": pydicom.uid.generate_uid()}
+    study, odd = pydicom.uid.generate_uid(), "1.2.826.0.1.04711"  # of a form that libraries warn of, and quote
+    uids = {"SOPInstanceUID": pydicom.uid.generate_uid(), "SeriesInstanceUID": odd}
     loop = native(tmp_path / "loop.dcm", pictures, StudyInstanceUID=study, PatientID="04711", FrameTime=40, **uids)
     send_to = ("--send-to", f"ARCHIVE@127.0.0.1:{port}")
     first = Receiver(out, *send_to)
