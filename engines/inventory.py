@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from engines.errors import EngineError
 from engines.registry import available_engines
-from engines.tensorrt.cache import EngineCache, capability_of, rejection_reason
+from engines.tensorrt.cache import EngineCache, capability_of, damage_of, rejection_reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -65,8 +65,10 @@ def _tensorrt() -> tuple[str, tuple[str, ...], str]:
     if len(unknown) == len(gpus):
         return version, devices, unknown[0] if unknown else "there is no GPU"
     usable = any(
-        not rejection_reason(facts, str(gpu)) and facts["key"]["device"] in (str(gpu), capability_of(str(gpu)))
-        for _, facts in EngineCache().entries()
+        not rejection_reason(facts, str(gpu))
+        and facts["key"]["device"] in (str(gpu), capability_of(str(gpu)))
+        and not damage_of(path, facts)
+        for path, facts in EngineCache().entries()
         for gpu in gpus
     )
     return version, devices, "" if usable else "no accepted engine in the cache; make one with partum build"

@@ -43,6 +43,7 @@ _DEVICE = re.compile(r"(/dev/(?:video\d{1,3}|v4l/by-(?:id|path)/))?(.*)", re.DOT
 _DEVICE_OPTIONS = re.compile(
     r"(?:[?&](?:size=\d{1,5}x\d{1,5}|rate=\d{1,3}(?:\.\d{1,3})?|format=(?:mjpeg|yuyv422|uyvy422|nv12|gray)))*"
 )
+_GPU = re.compile(r"cuda:\d{1,3}")
 _SCREEN = re.compile(r"(:\d{1,3}(\.\d{1,2})?)?/?((?<!\d)\d{1,5}x\d{1,5}\+\d{1,5}\+\d{1,5})?")
 _PHANTOM = re.compile(
     r"(?:[?&](?:(?:seed|duration|rate|size|aop)=[\d./]{1,20}|(?:pushes|offplane|mirrored|speckle)="
@@ -56,6 +57,8 @@ def redact(address: str) -> str:
     Convention: what stands before the last `@` is a credential, wherever that is, so that passwords with `/ # ? @` are
     hidden too. Where such a character makes it doubtful what is the host, only an IP address is shown for it.
     """
+    if _GPU.fullmatch(address):
+        return address
     match = _ADDRESS.fullmatch(address)
     if match is None or not _SCHEME.fullmatch(match["scheme"]):
         return f"{HIDDEN}://{_network(match['rest'])}" if match and match["slashes"] == "//" else HIDDEN

@@ -11,6 +11,8 @@ import hashlib
 import json
 import logging
 import os
+import time
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -19,7 +21,7 @@ from engines.atomic_file import atomic_path
 from engines.selection.measuring import Tried, measure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from engines.selection.machine import Machine
@@ -31,6 +33,8 @@ LATENCY, THROUGHPUT = "latency", "throughput"
 """How engines are asked: one frame at a time, as a live feed does; or as many side by side as the engine takes."""
 USES = {LATENCY: "a live feed", THROUGHPUT: "recordings and several feeds"}
 """What each is for, for people."""
+PATIENCE_S = 30.0
+"""A process that starts waits so long for another one that measures."""
 
 _log = logging.getLogger(__name__)
 
@@ -97,6 +101,29 @@ class ChoiceStore:
             )
         return ""
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Holds other processes with this folder back, `PATIENCE_S` at most: the next one finds what one has measured.
+
+        The lock ends with its process. Where the folder or the system has no such locks, nobody is held back.
+        """
+        try:
+            import fcntl
+
+            self.folder.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.folder, os.O_RDONLY)
+        except (ImportError, OSError):
+            yield
+            return
+        try:
+            give_up = time.monotonic() + PATIENCE_S
+            with suppress(OSError):  # a file system without locks
+                while not _has_locked(fcntl, handle) and time.monotonic() < give_up:
+                    time.sleep(0.02)
+            yield
+        finally:
+            os.close(handle)
+
     def _path(self, key: Mapping[str, Any]) -> Path:
         digest = hashlib.sha256(json.dumps(_plain(key), sort_keys=True).encode()).hexdigest()[:16]
         return self.folder / f"choice-{digest}.json"
@@ -130,9 +157,20 @@ def choose(
     key = choice_key(machine, variants, trial, threads=threads, mode=mode)
     if not is_anew and (kept := store.find(key)):
         return kept
-    choice = Choice(tried=measure(variants, trial), is_new=True)
-    _log.info("measured: %s", choice.line)
-    return replace(choice, trouble=store.keep(key, choice) if choice.usable else "")
+    with store.alone():
+        if not is_anew and (kept := store.find(key)):  # by a process that started with this one
+            return kept
+        choice = Choice(tried=measure(variants, trial), is_new=True)
+        _log.info("measured: %s", choice.line)
+        return replace(choice, trouble=store.keep(key, choice) if choice.usable else "")
+
+
+def _has_locked(fcntl: Any, handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _plain(key: Mapping[str, Any]) -> Any:

@@ -290,6 +290,15 @@ def _locked(folder: Path, *, shared: bool, may_fail: bool) -> Iterator[None]:
         yield  # closing the file lets go of the lock
 
 
+def damage_of(path: Path, facts: Mapping[str, Any]) -> str:
+    """What is wrong with an engine's file; empty where it is as it was built."""
+    try:
+        _checked(path, facts)
+    except EngineMissing as error:
+        return str(error).removeprefix(f"{path}: ")
+    return ""
+
+
 def _checked(path: Path, facts: Mapping[str, Any]) -> StoredEngine:
     try:
         content = path.read_bytes()

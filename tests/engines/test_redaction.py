@@ -234,6 +234,11 @@ def test_a_board_is_named_by_what_may_be_shown() -> None:
     assert Board(clock=ManualClock(), name=options.name).name == f"rtsp://{HIDDEN}@host/live"
 
 
+def test_a_gpu_is_no_address() -> None:
+    assert redact_text("on cuda:1 run tensorrt, torch-cuda", "cuda:1") == "on cuda:1 run tensorrt, torch-cuda"
+    assert redact("cuda:SEKRET") == HIDDEN
+
+
 def test_words_of_a_message_are_left_alone() -> None:
     said = "v4l2:/dev/null: the driver refuses (Inappropriate ioctl for device)"
     assert redact_text(said, "v4l2:/dev/null").endswith("(Inappropriate ioctl for device)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import weakref
 from types import SimpleNamespace
 from typing import Any
@@ -39,9 +40,7 @@ class FakeContext:
     def __init__(
         self, content: bytes, cuda: FakeCuda, *, batch: tuple[int, int] = (1, 64), needs_memory: bool = False
     ) -> None:
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4
-        self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        self._session = _session(content)
         self._cuda, self._batch, self._gpu = cuda, batch, cuda.chosen
         self._names = {tensor.name for tensor in (*self._session.get_inputs(), *self._session.get_outputs())}
         self._addresses: dict[str, int] = {}
@@ -100,6 +99,15 @@ class FakeContext:
         own = [self._memory] if self._memory > 0 else []
         self._cuda.add(compute, stream_handle, memory=[*addresses.values(), *own], check=check)
         return True
+
+
+@functools.lru_cache(maxsize=8)
+def _session(content: bytes) -> onnxruntime.InferenceSession:
+    """Of a model; it keeps nothing of a call, so all contexts may share one."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 def counts(thing: object, cuda: FakeCuda, kind: str) -> None:

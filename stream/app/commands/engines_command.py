@@ -23,18 +23,22 @@ def engines_command(measure: bool, as_json: bool) -> None:
     """See the command's help text above."""
     from engines.inventory import list_backends
     from engines.registry import default_choices
-    from engines.tensorrt.cache import EngineCache, rejection_reason
+    from engines.tensorrt.cache import EngineCache, damage_of, rejection_reason
     from stream.inference.engine_trial import EngineTrial
 
     cache = EngineCache()
     choices = default_choices(EngineTrial(), is_anew=measure)
     back_ends, built = list_backends(), cache.entries()
+    refusals = [damage_of(path, of_one) or rejection_reason(of_one) for path, of_one in built]
     if as_json:
         facts = {
             "backends": [asdict(entry) for entry in back_ends],
             "cache": str(cache.folder),
             "measured": {use: choice and [asdict(tried) for tried in choice.tried] for use, choice in choices.items()},
-            "engines": [{"path": str(path), "refusal": rejection_reason(of_one), **of_one} for path, of_one in built],
+            "engines": [
+                {"path": str(path), "refusal": refusal, **of_one}
+                for (path, of_one), refusal in zip(built, refusals, strict=True)
+            ],
         }
         click.echo(json.dumps(facts, indent=2))
         return
@@ -48,5 +52,5 @@ def engines_command(measure: bool, as_json: bool) -> None:
         if choice and choice.trouble:
             click.echo(f"  {choice.trouble}")
     click.echo(f"built engines in {cache.folder}: {len(built) or 'none'}")
-    for path, of_one in built:
-        click.echo(f"  {path.name}: {rejection_reason(of_one) or 'accepted'}")
+    for (path, _), refusal in zip(built, refusals, strict=True):
+        click.echo(f"  {path.name}: {refusal or 'accepted'}")

@@ -64,7 +64,9 @@ def _engine_facts(path: Path) -> dict[str, Any]:
         facts: dict[str, Any] = json.loads(beside.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelMismatch(f"{path}: the facts beside it cannot be read ({error}); partum build --rebuild") from error
-    return {"file": str(path), **facts}
+    from engines.tensorrt.cache import damage_of
+
+    return {"file": str(path), "damage": damage_of(path, facts) or None, **facts}
 
 
 def _said(value: Any) -> str:

@@ -180,20 +180,25 @@ def test_weights_in_8_bits_by_hand() -> None:
     assert weights.float_weights({"a": whole, "a:scale": scale})["a"][0] == pytest.approx([0.5, -1.27, 0.0])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("backend", ["torch", "onnxruntime", "openvino"])
-def test_a_model_with_weights_in_8_bits_says_nearly_the_same(
-    backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(weights, "INT8_FROM", 256)
-    monkeypatch.setattr(weights, "HALVED_FROM", 256)
-    path = tmp_path / "small.onnx"
-    export_onnx(tiny_cascade(), CASCADE_SPEC, path, stored="int8")
+@pytest.fixture(scope="module")
+def in_8_bits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cascade with large weights in 8 bits, others in half precision or whole."""
+    path = tmp_path_factory.mktemp("small") / "small.onnx"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(weights, "INT8_FROM", 256)
+        patch.setattr(weights, "HALVED_FROM", 256)
+        export_onnx(tiny_cascade(), CASCADE_SPEC, path, stored="int8")
     kinds = {onnx.TensorProto.INT8, onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT}
     assert {tensor.data_type for tensor in onnx.load(path).graph.initializer} >= kinds
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["torch", "onnxruntime", "openvino"])
+def test_a_model_with_weights_in_8_bits_says_nearly_the_same(backend: str, in_8_bits: Path) -> None:
     with torch.inference_mode():
         expected = [output.numpy() for output in tiny_cascade()(torch.from_numpy(images()))]
-    with load_runtime(read_model_file(path), backend) as engine:
+    with load_runtime(read_model_file(in_8_bits), backend) as engine:
         found = engine.infer(images()).arrays
     for name, value in zip(CASCADE_SPEC.output_names, expected, strict=True):
         np.testing.assert_allclose(found[name], value, atol=0.5, err_msg=name)

@@ -36,8 +36,11 @@ if TYPE_CHECKING:
 
 TIE = 1e-4
 """Logits nearer to each other than that may be told apart by rounding."""
-CASCADE = ModelFile(CASCADE_SPEC, tiny_cascade_model())
 BIAS = "masks.segmentation_head.bias"
+
+
+def cascade() -> ModelFile:
+    return ModelFile(CASCADE_SPEC, tiny_cascade_model())
 
 
 def with_bias(bias: NDArray[Any]) -> ModelFile:
@@ -87,7 +90,7 @@ def test_torch_makes_the_same_labels() -> None:
     images = some_images(2)
     with torch.inference_mode():
         found = [answer.numpy() for answer in LabelledNetwork(tiny_cascade(), CASCADE_SPEC)(torch.from_numpy(images))]
-    with OnnxRuntimeEngine(CASCADE, labels=True) as engine:
+    with OnnxRuntimeEngine(cascade(), labels=True) as engine:
         expected = engine.infer(images)
     answers = dict(zip(replace(CASCADE_SPEC, answers_labels=True).output_names, found, strict=True))
     assert expected.labels is not None

@@ -6,6 +6,8 @@ import errno
 import json
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -208,16 +210,39 @@ def test_a_cache_folder_that_is_a_file_is_trouble_too(tmp_path: Path) -> None:
     assert "set PARTUM_CACHE to another folder" in choice.trouble
 
 
+def test_of_two_that_start_together_one_measures_and_the_other_waits_for_it(tmp_path: Path) -> None:
+    class Slow(Measured):
+        def judge(self, engine: Engine, reference: Reference, *, most_ms: float) -> Verdict:
+            measuring.set()
+            assert go_on.wait(20)
+            return super().judge(engine, reference, most_ms=most_ms)
+
+    measuring, go_on = threading.Event(), threading.Event()
+    trials = Slow(one=right(5)), Measured(one=right(5))
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(choose, [variant("one")], trials[0], WITH_VNNI, ChoiceStore(tmp_path))
+        assert measuring.wait(20)
+        second = pool.submit(choose, [variant("one")], trials[1], WITH_VNNI, ChoiceStore(tmp_path))
+        go_on.set()
+        assert (first.result(20).is_new, second.result(20).is_new) == (True, False)
+    assert trials[1].asked == []
+
+
+def test_one_that_measures_for_ever_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engines.selection.choice.PATIENCE_S", 0.05)
+    with ChoiceStore(tmp_path).alone():
+        assert choose([variant("one")], Measured(one=right(5)), WITH_VNNI, ChoiceStore(tmp_path)).is_new
+
+
 def test_two_processes_may_share_a_cache(tmp_path: Path) -> None:
-    code = (
-        "import sys; from pathlib import Path; from engines.selection.choice import choice_key\n"
-        "from tests.engines.selection.test_choice import *\n"
-        "folder, trial = Path(sys.argv[1]), Measured(one=right(5), two=right(9))\n"
-        "variants = [variant('one'), variant('two')]\n"
-        "for _ in range(60):\n"
-        "    found = choose(variants, trial, WITH_VNNI, ChoiceStore(folder), is_anew=True)\n"
-        "    assert found.usable[0].variant == 'one' and not found.trouble, found\n"
-        "    assert ChoiceStore(folder).find(choice_key(WITH_VNNI, variants, trial, threads=None))\n"
+    code = (  # without the modules of the tests, which import torch
+        "import sys; from pathlib import Path\n"
+        "from engines.selection.choice import Choice, ChoiceStore\n"
+        "from engines.selection.measuring import Tried\n"
+        "store, choice = ChoiceStore(Path(sys.argv[1])), Choice(tried=(Tried(variant='one', ms=5.0),))\n"
+        "for _ in range(200):\n"
+        "    assert not store.keep({'machine': 'x'}, choice)\n"
+        "    assert store.find({'machine': 'x'}) == choice\n"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
     both = [subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True) for _ in range(2)]

@@ -47,9 +47,11 @@ def records_in(folder: Path) -> list[dict[str, object]]:
 @pytest.mark.slow
 def test_a_live_feed_is_measured_until_the_time_is_up(feed: str, tmp_path: Path) -> None:
     (port,) = free_ports(1)
-    process = attach(feed, "--duration", 8, "--out", tmp_path, "--serve", f"127.0.0.1:{port}")
+    process = attach(feed, "--duration", 4, "--out", tmp_path, "--serve", f"127.0.0.1:{port}")
     ready = 0
-    for _ in range(80):
+    for _ in range(600):
+        if process.poll() is not None:
+            break
         time.sleep(0.1)
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1) as answer:

@@ -100,7 +100,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[NDArray[
     with WebServer([board], host="127.0.0.1", port=0) as server:
         address = server.address.replace("http", "ws") + "stream"
         with (
-            connect(address) as viewer,
+            connect(address, close_timeout=1) as viewer,  # it reads no more when it has seen enough
             Pipeline(ScreenSource(SCREEN, 60), GreyLevelEngine(), preprocessor=preprocessor) as pipeline,
         ):
             for measurement in pipeline:
