@@ -53,7 +53,11 @@ def no_configuration_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> No
 @pytest.fixture(scope="session", autouse=True)
 def no_cache_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Which engine is the best here is measured once by all tests together, and the user's cache stays as it is."""
-    os.environ["PARTUM_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # which all workers have
+    (folder / "engines").mkdir(exist_ok=True)
+    os.environ["PARTUM_CACHE"] = str(folder / "engines")
 
 
 @pytest.fixture(autouse=True)

@@ -113,10 +113,12 @@ def test_the_trend_is_a_picture(demo_run: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_second_run_gives_the_same_bytes_apart_from_the_clock(demo_run: Path, tmp_path: Path) -> None:
-    result = partum("replay", "--no-overlay", "--out", tmp_path / "again")
-    assert result.returncode == 0, result.stderr
-    assert not (tmp_path / "again" / "overlay.mp4").exists()
+def test_a_second_run_gives_the_same_bytes_apart_from_the_clock_and_keeps_the_first(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for _ in range(2):
+        result = partum("replay", "phantom:?duration=1", "--no-overlay", "--out", out)
+        assert result.returncode == 0, result.stderr
+    assert not (out / "overlay.mp4").exists()
 
     def timeless(folder: Path) -> str:
         return "\n".join(
@@ -124,16 +126,8 @@ def test_a_second_run_gives_the_same_bytes_apart_from_the_clock(demo_run: Path, 
             for line in records(folder)
         )
 
-    assert timeless(demo_run) == timeless(tmp_path / "again")
-
-
-@pytest.mark.slow
-def test_an_earlier_run_in_the_folder_is_kept(tmp_path: Path) -> None:
-    clip = small_clip(tmp_path / "clip.mp4", 8)
-    out = tmp_path / "out"
-    for _ in range(2):
-        assert partum("replay", clip, "--no-overlay", "--out", out).returncode == 0
-    assert len(records(out)) == len(records(out / "earlier-1")) == 8
+    assert sum(line["state"] == "measured" for line in records(out)) > 20
+    assert timeless(out) == timeless(out / "earlier-1")
 
 
 @pytest.mark.slow
