@@ -33,7 +33,7 @@ NO_TOKEN = "This page needs the token of its address (?token=..., or the header 
 
 
 class Access:
-    """An ASGI application around another: refuses with 403, and gives every answer its security headers.
+    """An ASGI application around another: refuses with 403, and gives every answer the security headers it lacks.
 
     Args:
         app: what is served.
@@ -50,7 +50,10 @@ class Access:
 
         async def send_with_headers(message: MutableMapping[str, Any]) -> None:
             if message["type"] in ("http.response.start", "websocket.http.response.start"):
-                message["headers"] = [*message.get("headers", ()), *security_headers("" if refusal else host[0])]
+                said = list(message.get("headers", ()))
+                names = {name.lower() for name, _ in said}
+                added = [each for each in security_headers("" if refusal else host[0]) if each[0] not in names]
+                message["headers"] = [*said, *added]
             await send(message)
 
         if not refusal:

@@ -62,8 +62,8 @@ class Board:
         self._newest: Measurement | None = None
         self._meter = ThroughputMeter()
         self._trend = TrendBuffer()
-        self.on_change: Callable[[], None] | None = None
-        """Called after each change, in the thread that made it."""
+        self.listeners: list[Callable[[], None]] = []
+        """Each is called after each change, in the thread that made it."""
         self._has_ended = False
         self._marks: list[tuple[float, MarkKind]] = []
         self.mark_tries = 0
@@ -93,8 +93,8 @@ class Board:
         self._say_changed()
 
     def _say_changed(self) -> None:
-        if self.on_change:
-            self.on_change()
+        for listener in self.listeners:
+            listener()
 
     def snapshot(self) -> Snapshot:
         """What decides the display state, now."""

@@ -8,20 +8,23 @@ from __future__ import annotations
 import asyncio
 import json
 import struct
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from stream.outputs.manifest import NOTICE
-from stream.outputs.web.jpeg import encode_picture
+from stream.outputs.web.jpeg import LONGEST_SIDE_PX, encode_picture
 from stream.outputs.web.state import display_state, page_message
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from stream.outputs.web.board import Board
     from stream.preprocessing.preprocessor import PreprocessorState
 
 MOST_RATE_HZ = 30.0
+TILE_RATE_HZ, TILE_SIDE_PX = 5.0, 480
+"""Of a picture among many, on the wall of a ward: how often it is sent, and the pixels of its longer side."""
 HEARTBEAT_S = 0.4
 """A page hears from the server at least so often: one that does not turns its number off by itself."""
 MOST_VIEWERS = 64
@@ -62,16 +65,26 @@ class Broadcast:
     Args:
         board: whose newest result is sent.
         all_boards: whose states are sent beside it, for the tabs of the page.
+        most_rate_hz: how often a viewer gets a message at most.
+        longest_side_px: pictures are shrunk to it.
     """
 
-    def __init__(self, board: Board, all_boards: Sequence[Board]) -> None:
+    def __init__(
+        self,
+        board: Board,
+        all_boards: Sequence[Board],
+        *,
+        most_rate_hz: float = MOST_RATE_HZ,
+        longest_side_px: int = LONGEST_SIDE_PX,
+    ) -> None:
         self.board, self._all = board, all_boards
+        self._pause_s, self._longest_side_px = 1 / most_rate_hz, longest_side_px
         self.viewers: set[Viewer] = set()
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
         self._sent_index = -1
         self._picture = b""
-        board.on_change = self.wake
+        board.listeners.append(self.wake)
 
     def wake(self) -> None:
         """Says, from any thread, that there is something new."""
@@ -88,7 +101,7 @@ class Broadcast:
                 content, picture = await asyncio.to_thread(self._message)
                 for viewer in self.viewers:
                     viewer.offer(content, picture)
-            await asyncio.sleep(1 / MOST_RATE_HZ)
+            await asyncio.sleep(self._pause_s)
 
     def enter(self) -> Viewer:
         """A new viewer, who gets the newest state at once."""
@@ -99,7 +112,7 @@ class Broadcast:
         return viewer
 
     def hello(self, viewer: Viewer) -> bytes:
-        """What does not change, and the trend so far."""
+        """The first message: what does not change, and the trend so far."""
         viewer.trend_count, trend = self.board.trend_since(0)
         hello = {"facts": self.board.facts, "notice": NOTICE, "trend": trend}
         return pack_message(hello | {"feeds": [board.name for board in self._all]}, b"")
@@ -130,13 +143,46 @@ class Broadcast:
         if measurement is None or measurement.frame.index == self._sent_index:
             return content, b""
         self._sent_index = measurement.frame.index
-        return content, encode_picture(measurement.frame.image)
+        return content, encode_picture(measurement.frame.image, self._longest_side_px)
 
 
 def pack_message(content: dict[str, Any], picture: bytes) -> bytes:
     """One message, as it goes over the WebSocket."""
     text = json.dumps(content, allow_nan=False).encode()
     return HEADER.pack(len(text)) + text + picture
+
+
+def unpack_message(packed: bytes) -> tuple[dict[str, Any], bytes]:
+    """The content of a message that `pack_message` made, and its picture.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    if len(packed) < HEADER.size:
+        raise ValueError("the message is too short")
+    end = HEADER.size + HEADER.unpack_from(packed)[0]
+    content = json.loads(packed[HEADER.size : end])
+    if not isinstance(content, dict):
+        raise ValueError("the message is no object")
+    return content, packed[end:]
+
+
+async def texts_from(websocket: Any) -> AsyncIterator[str]:
+    """What a viewer says until he has gone, empty where it is no text; one who talks too much is let go."""
+    from starlette.websockets import WebSocketDisconnect
+
+    second, count = 0.0, 0
+    with suppress(WebSocketDisconnect, RuntimeError):
+        while True:
+            message = await websocket.receive()
+            if message["type"] != "websocket.receive":
+                return
+            now = time.monotonic()
+            second, count = (now, 1) if now - second > 1.0 else (second, count + 1)
+            if count > MOST_MESSAGES_HZ:
+                await websocket.close(TOO_MUCH, "too many messages")
+                return
+            yield message.get("text") or ""
 
 
 def _seen(seen: PreprocessorState) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
     GET /           the page, and its files below /static/
     WS  /stream     what is to be shown, see `stream.outputs.web.broadcast`; ?feed=2 for the second of several streams
+    WS  /tile       the same a few times a second with a small picture, for a wall of many streams
     GET /metrics    Prometheus
     GET /healthz    200 while the server runs and feeds its viewers
     GET /readyz     200 while results are fresh, else 503
@@ -13,13 +14,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stream.outputs.marks import MarkKind
-from stream.outputs.web.broadcast import LONGEST_MESSAGE, MOST_MESSAGES_HZ, MOST_VIEWERS, TOO_MUCH, TRY_LATER, Broadcast
+from stream.outputs.web.broadcast import (
+    LONGEST_MESSAGE,
+    MOST_VIEWERS,
+    TILE_RATE_HZ,
+    TILE_SIDE_PX,
+    TRY_LATER,
+    Broadcast,
+    texts_from,
+)
 from stream.outputs.web.jpeg import LONGEST_SIDE_PX, encode_picture
 from stream.outputs.web.service import PAGE, WebService, page_file
 from stream.outputs.web.settings import WebSettings, is_loopback, parse_address
@@ -72,6 +79,7 @@ class WebServer(WebService):
     ) -> None:
         self._boards = boards
         self._broadcasts: list[Broadcast] = []
+        self._tiles: list[Broadcast] = []
         checked = settings or WebSettings.checked(
             host, port, token=token, allow_hosts=allow_hosts, tls_cert=tls_cert, tls_key=tls_key
         )
@@ -87,11 +95,16 @@ class WebServer(WebService):
             Route("/readyz", self._readyz),
             Route("/static/{name}", self._static),
             WebSocketRoute("/stream", self._stream),
+            WebSocketRoute("/tile", self._tile),
         ]
 
     def background(self) -> list[asyncio.Task[None]]:
         self._broadcasts = [Broadcast(board, self._boards) for board in self._boards]
-        return [asyncio.create_task(broadcast.run()) for broadcast in self._broadcasts]
+        self._tiles = [
+            Broadcast(board, self._boards, most_rate_hz=TILE_RATE_HZ, longest_side_px=TILE_SIDE_PX)
+            for board in self._boards
+        ]
+        return [asyncio.create_task(broadcast.run()) for broadcast in (*self._broadcasts, *self._tiles)]
 
     async def _page(self, request: Any) -> Any:
         return page_file("index.html", PAGE)
@@ -121,13 +134,20 @@ class WebServer(WebService):
         return PlainTextResponse(", ".join(states), 200 if READY.issuperset(states) else 503)
 
     async def _stream(self, websocket: Any) -> None:
+        await self._show(websocket, self._broadcasts)
+
+    async def _tile(self, websocket: Any) -> None:
+        await self._show(websocket, self._tiles)
+
+    async def _show(self, websocket: Any, broadcasts: Sequence[Broadcast]) -> None:
+        """Sends a viewer what is to be shown, and takes his marks, until he is gone."""
         from starlette.websockets import WebSocketDisconnect
 
         await websocket.accept()
-        if sum(len(each.viewers) for each in self._broadcasts) >= MOST_VIEWERS:
+        if sum(len(each.viewers) for each in (*self._broadcasts, *self._tiles)) >= MOST_VIEWERS:
             await websocket.close(TRY_LATER, "too many viewers")
             return
-        broadcast = self._chosen(websocket.query_params.get("feed", "1"))
+        broadcast = _chosen(broadcasts, websocket.query_params.get("feed", "1"))
         viewer = broadcast.enter()
         listening = asyncio.create_task(_listen_to(websocket, broadcast.board))
         try:
@@ -145,37 +165,26 @@ class WebServer(WebService):
             broadcast.viewers.discard(viewer)
             listening.cancel()
 
-    def _chosen(self, number: str) -> Broadcast:
-        """The stream of that number, counted from 1; the first where there is none."""
-        index = int(number) - 1 if number.isascii() and number.isdigit() and len(number) < 5 else 0
-        return self._broadcasts[index if 0 <= index < len(self._broadcasts) else 0]
+
+def _chosen(broadcasts: Sequence[Broadcast], number: str) -> Broadcast:
+    """The stream of that number, counted from 1; the first where there is none."""
+    index = int(number) - 1 if number.isascii() and number.isdigit() and len(number) < 5 else 0
+    return broadcasts[index if 0 <= index < len(broadcasts) else 0]
 
 
 async def _listen_to(websocket: Any, board: Board) -> None:
-    """Takes a viewer's marks, until it has gone; one that talks too much is let go."""
-    from starlette.websockets import WebSocketDisconnect
-
-    second, count = 0.0, 0
-    with suppress(WebSocketDisconnect, RuntimeError):
-        while True:
-            message = await websocket.receive()
-            if message["type"] != "websocket.receive":
-                return
-            now = time.monotonic()
-            second, count = (now, 1) if now - second > 1.0 else (second, count + 1)
-            if count > MOST_MESSAGES_HZ:
-                await websocket.close(TOO_MUCH, "too many messages")
-                return
-            if mark := _mark_in(message.get("text")):
-                await asyncio.to_thread(board.mark, *mark)
+    """Takes a viewer's marks, until it has gone."""
+    async for text in texts_from(websocket):
+        if mark := _mark_in(text):
+            await asyncio.to_thread(board.mark, *mark)
 
 
-def _mark_in(text: str | None) -> tuple[MarkKind, str] | None:
+def _mark_in(text: str) -> tuple[MarkKind, str] | None:
     """The mark that a viewer sets, `mark` or `{"mark": "push_start", "note": "..."}`; None where it says else."""
     if text == MarkKind.MARK:
         return MarkKind.MARK, ""
     try:
-        said = json.loads(text or "")
+        said = json.loads(text)
         return MarkKind(said["mark"]), str(said.get("note") or "")
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import socket
     from types import TracebackType
 
+    from stream.outputs.web.access import App
     from stream.outputs.web.settings import WebSettings
 
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
@@ -80,19 +81,24 @@ class WebService(ABC):
     def routes(self) -> list[Any]:
         """What is served, as Starlette's routes."""
 
+    def application(self) -> App:
+        """What answers a request, inside the access control."""
+        from starlette.applications import Starlette
+
+        return Starlette(routes=self.routes())
+
     def background(self) -> list[asyncio.Task[None]]:
         """Tasks that run beside the service; called in its loop."""
         return []
 
     def _make(self) -> Any:
         import uvicorn
-        from starlette.applications import Starlette
 
         from stream.outputs.web.transport import HttpConnection, WebSocketConnection
 
         settings = self.settings
         config = uvicorn.Config(
-            Access(Starlette(routes=self.routes()), names=settings.names, token=settings.token),
+            Access(self.application(), names=settings.names, token=settings.token),
             log_config=None,
             log_level="critical",
             lifespan="off",

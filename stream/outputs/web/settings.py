@@ -7,21 +7,24 @@ import ipaddress
 import re
 import secrets
 import socket
-import ssl
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from engines.redaction import redact
 from stream.common.errors import OptionError, OutputError, SourceUnavailable
+from stream.outputs.web.certificate import load_certificate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    import ssl
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?\])")
 REQUEST_TIMEOUT_S = 10.0
 """A connection whose TLS handshake, or whose first request, is not whole by then is closed."""
+UNSENT_BYTES = 1 << 15
+"""Of what a viewer has not been sent yet, the kernel takes no more than this."""
 _PACKAGES = ("starlette", "uvicorn", "websockets", "prometheus_client")
 
 
@@ -58,6 +61,7 @@ class WebSettings:
         token: that viewers must bring; None where only this machine can look.
         names: by which viewers may call this server, beside its addresses and those of loopback; lower case.
         tls: certificate and key; None serves plain HTTP.
+        place: what an error calls the address.
     """
 
     host: str
@@ -65,6 +69,7 @@ class WebSettings:
     token: str | None
     names: frozenset[str] = field(default_factory=frozenset)
     tls: ssl.SSLContext | None = None
+    place: str = "--serve"
 
     @classmethod
     def checked(
@@ -76,8 +81,11 @@ class WebSettings:
         allow_hosts: Iterable[str] = (),
         tls_cert: Path | None = None,
         tls_key: Path | None = None,
+        place_of: Callable[[str], str] = "--{}".format,
     ) -> Self:
         """Checks what was given, and makes a token where the page can be reached from elsewhere.
+
+        `place_of` says what errors call an option: `--serve`, where it was given on the command line.
 
         Raises:
             OptionError: a name, the token or a certificate file is not right.
@@ -85,15 +93,18 @@ class WebSettings:
         """
         missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
         if missing:
-            raise SourceUnavailable(f"--serve needs more packages ({', '.join(missing)}); pip install 'partum[serve]'")
+            raise SourceUnavailable(
+                f"{place_of('serve')} needs more packages ({', '.join(missing)}); pip install 'partum[serve]'"
+            )
         if token is not None and not token.isprintable():
-            raise OptionError("--token: give letters and digits that can stand in an address")
+            raise OptionError(f"{place_of('token')}: give letters and digits that can stand in an address")
         return cls(
             host=host,
             port=port,
             token=token or (None if is_loopback(host) else secrets.token_urlsafe(16)),
-            names=frozenset({host.lower(), *map(_checked_name, allow_hosts)}),
-            tls=_tls(tls_cert, tls_key),
+            names=frozenset({host.lower(), *(_checked_name(name, place_of("allow-host")) for name in allow_hosts)}),
+            tls=load_certificate(tls_cert, tls_key, names=(place_of("tls-cert"), place_of("tls-key"))),
+            place=place_of("serve"),
         )
 
     @property
@@ -115,6 +126,10 @@ class WebSettings:
             listening = socket.socket(family, kind, protocol)
             try:
                 listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if hasattr(
+                    socket, "TCP_NOTSENT_LOWAT"
+                ):  # else seconds of pictures wait in the kernel for a slow viewer
+                    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
                 listening.bind(address)
                 listening.listen(64)
             except OSError:
@@ -123,7 +138,9 @@ class WebSettings:
         except (OSError, UnicodeError) as error:
             host = f"[{self.host}]" if ":" in self.host else self.host
             reason = getattr(error, "strerror", None) or error
-            raise OutputError(f"--serve {host}:{self.port}: cannot listen there ({reason}); choose another") from error
+            raise OutputError(
+                f"{self.place} {host}:{self.port}: cannot listen there ({reason}); choose another"
+            ) from error
         return listening
 
 
@@ -140,56 +157,13 @@ def _own_address(wildcard: str) -> str:
         return str(asking.getsockname()[0])
 
 
-def _checked_name(name: str) -> str:
+def _checked_name(name: str, place: str) -> str:
     name = name.strip().strip("[]").rstrip(".").lower()
     try:
         return str(ipaddress.ip_address(name))
     except ValueError:
         if not _NAME.fullmatch(name):
             raise OptionError(
-                "--allow-host: give a name or address without scheme and port, for example ward-pc.local"
+                f"{place}: give a name or address without scheme and port, for example ward-pc.local"
             ) from None
         return name
-
-
-def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
-    if certificate is None:
-        if key is not None:
-            raise OptionError("--tls-key: give the certificate too, --tls-cert FILE")
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    for option, path in (("--tls-cert", certificate), ("--tls-key", key)):
-        try:
-            if path is not None:
-                path.open("rb").close()
-        except OSError as error:
-            raise OptionError(f"{option} {path}: cannot be read ({error.strerror})") from error
-    try:
-        context.load_cert_chain(certificate, key, password=_no_password)
-    except _Encrypted as error:
-        raise OptionError(f"--tls-key {key or certificate}: is encrypted; give a key without a password") from error
-    except (ssl.SSLError, ValueError) as error:
-        raise OptionError(
-            f"{_wrong_file(certificate, key, error)}; give PEM files as a certificate authority makes them"
-        ) from error
-    return context
-
-
-class _Encrypted(Exception):
-    """The key wants a password, which nobody is there to type."""
-
-
-def _no_password() -> str:
-    raise _Encrypted
-
-
-def _wrong_file(certificate: Path, key: Path | None, error: Exception) -> str:
-    if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
-        return f"--tls-key {key or certificate}: is not the key of {certificate}"
-    if b"-----BEGIN CERTIFICATE-----" not in certificate.read_bytes():
-        return f"--tls-cert {certificate}: holds no certificate"
-    if b"PRIVATE KEY-----" not in (key or certificate).read_bytes():
-        return (
-            f"--tls-key {key}: holds no key" if key else f"--tls-cert {certificate}: holds no key; give it by --tls-key"
-        )
-    return f"--tls-cert {certificate}: cannot be read ({getattr(error, 'reason', None) or error})"

@@ -16,6 +16,7 @@ const MARK_MS = 3000;
 const view = {
   overlay: true, flip: false, image: null, message: { state: "connecting", reason: "waiting for the server" },
   facts: {}, feeds: [], trend: [], marks: [], now: null, heard: performance.now(), mark: null,
+  mayMark: true,
 };
 const picture = document.querySelector("#picture canvas"), trend = document.querySelector("#trend canvas");
 const redrawTrend = () => drawTrend(trend, { ...view, marks: { marks: view.marks, seams: seamsOf(view.trend) } });
@@ -31,6 +32,7 @@ function take(message) {
   view.heard = performance.now();
   if (message.facts) {                                 // the first of a connection: all of the trend so far
     view.facts = message.facts;
+    if (message.ward !== undefined) showWard(message);
     view.trend = [];
     extend(view.trend, message.trend);
     return;
@@ -41,6 +43,14 @@ function take(message) {
   $("push").setAttribute("aria-pressed", Boolean(message.is_push_open));
   set($("push"), message.is_push_open ? "End push" : "Push");
   show();
+}
+
+// One feed of a ward: the way back, and marks only for who may set them.
+function showWard({ ward, may_mark }) {
+  $("ward").hidden = false;
+  set($("ward").lastElementChild, ward);
+  view.mayMark = may_mark;
+  for (const name of ["mark", "push", "write"]) $(name).hidden = !may_mark;
 }
 
 function lose(reason) {
@@ -93,6 +103,7 @@ function announce() {
 const MARK_WORDS = { push_start: "Start of a push", push_end: "End of the push", note: "Note" };
 
 function mark(kind = "mark", note = "") {
+  if (!view.mayMark) return;
   view.mark = { kind, tries: view.message.mark_tries ?? 0, at: performance.now() };
   noteMark("…", false);
   if (!connection.send(JSON.stringify({ mark: kind, note }))) failMark("no connection");
@@ -101,6 +112,7 @@ function mark(kind = "mark", note = "") {
 const markPush = () => mark(view.message.is_push_open ? "push_end" : "push_start");
 
 function writeNote(isOpen) {
+  if (!view.mayMark) return;
   $("note-line").hidden = !isOpen;
   $("note-text").value = "";
   (isOpen ? $("note-text") : $("write")).focus();

@@ -4,59 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import ipaddress
 import socket
 import ssl
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
 from stream.common.errors import OptionError
+from stream.outputs.web.certificate import expiry_of, load_certificate
 from stream.outputs.web.settings import WebSettings
-
-if TYPE_CHECKING:
-    pass
-
+from tests.fakes.certificates import make_certificate
 from tests.fakes.screen_server import asked, port_of, serving
 
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A certificate for 127.0.0.1, and its key."""
-    x509 = pytest.importorskip("cryptography.x509")
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
     folder = tmp_path_factory.mktemp("tls")
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "ward-pc")])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-    (folder / "cert.pem").write_bytes(made.public_bytes(pem))
-    (folder / "key.pem").write_bytes(key.private_bytes(pem, form, serialization.NoEncryption()))
-    locked = serialization.BestAvailableEncryption(b"secret")
-    (folder / "locked.pem").write_bytes(key.private_bytes(pem, form, locked))
-    other = ec.generate_private_key(ec.SECP256R1())
-    (folder / "other.pem").write_bytes(other.private_bytes(pem, form, serialization.NoEncryption()))
-    (folder / "both.pem").write_bytes((folder / "cert.pem").read_bytes() + (folder / "key.pem").read_bytes())
-    (folder / "text.pem").write_text("no certificate\n")
-    (folder / "empty.pem").touch()
+    make_certificate(folder)
     return folder / "cert.pem", folder / "key.pem"
 
 
@@ -104,6 +73,25 @@ def test_bad_certificate_files_are_one_clear_error(
     tls_cert, tls_key = folder / cert if cert else None, folder / key if key else None
     with pytest.raises(OptionError, match=said):
         WebSettings.checked("127.0.0.1", 0, tls_cert=tls_cert, tls_key=tls_key)
+
+
+@pytest.mark.parametrize(("days", "said"), [((-9, -1), "has expired"), ((1, 9), "is not valid yet")])
+def test_a_certificate_that_is_not_valid_today_is_refused_with_how_to_make_one(
+    tmp_path: Path, days: tuple[int, int], said: str
+) -> None:
+    make_certificate(tmp_path, days=days)
+    with pytest.raises(OptionError, match=said) as caught:
+        WebSettings.checked("127.0.0.1", 0, tls_cert=tmp_path / "cert.pem", tls_key=tmp_path / "key.pem")
+    assert "openssl req" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_it_is_known_when_a_certificate_ends(certificate: tuple[Path, Path]) -> None:
+    context = load_certificate(*certificate)
+    assert context is not None
+    until = expiry_of(context, certificate[0])
+    assert until is not None
+    assert dt.timedelta(hours=23) < until - dt.datetime.now(dt.UTC) < dt.timedelta(hours=25)
 
 
 def test_a_client_that_never_ends_its_tls_handshake_is_let_go(
