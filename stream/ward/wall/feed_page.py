@@ -1,0 +1,88 @@
+"""A feed's own page on loopback, as the ward talks to it: its messages, its metrics, and a viewer's line to it."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import logging
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from stream.ward.view import FeedPage
+
+OPEN_S = 2.0
+"""To connect, and to answer a request, in."""
+LARGEST_MESSAGE = 1 << 23
+"""Bytes: a picture of 960 pixels and five minutes of trend are far less."""
+MOST_METRICS = 1 << 22
+_SILENT = logging.Logger(__name__, logging.CRITICAL + 1)
+"""Of the library, which would write down the token of each page."""
+
+
+class FeedPageError(Exception):
+    """A feed's own page does not answer."""
+
+
+@asynccontextmanager
+async def connected(page: FeedPage, path: str) -> AsyncIterator[Any]:
+    """A WebSocket to a feed's own page.
+
+    Raises:
+        FeedPageError: it does not answer, or its process goes.
+    """
+    from websockets.asyncio.client import connect
+    from websockets.exceptions import ConnectionClosed, WebSocketException
+
+    connection = connect(
+        f"ws://{page.host}:{page.port}{path}",
+        additional_headers=_headers(page),
+        compression=None,
+        open_timeout=OPEN_S,
+        close_timeout=OPEN_S,
+        max_size=LARGEST_MESSAGE,
+        max_queue=1,  # what is not taken waits at the feed, which then leaves pictures out
+        proxy=None,
+        logger=_SILENT,
+    )
+    async with AsyncExitStack() as stack:
+        try:
+            websocket = await stack.enter_async_context(connection)
+        except (OSError, WebSocketException, TimeoutError) as error:
+            raise FeedPageError("its process does not answer") from error
+        try:
+            yield websocket
+        except ConnectionClosed as error:
+            raise FeedPageError("its process has gone") from error
+        finally:
+            websocket.transport.abort()  # a farewell on loopback is not worth waiting for, least of all at the end
+
+
+async def metrics_of(page: FeedPage) -> str:
+    """The text of a feed's `/metrics`.
+
+    Raises:
+        FeedPageError: it does not answer.
+    """
+    try:
+        return await asyncio.to_thread(_fetched, page)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise FeedPageError("its process does not answer") from error
+
+
+def _fetched(page: FeedPage) -> str:
+    connection = http.client.HTTPConnection(page.host, page.port, timeout=OPEN_S)
+    try:
+        connection.request("GET", "/metrics", headers=_headers(page))
+        answer = connection.getresponse()
+        if answer.status != 200:
+            raise ConnectionRefusedError
+        return answer.read(MOST_METRICS).decode("utf-8")
+    finally:
+        connection.close()
+
+
+def _headers(page: FeedPage) -> dict[str, str]:
+    return {"Authorization": f"Bearer {page.token}"}

@@ -1,0 +1,223 @@
+"""The wall in a real browser: every feed is there, and one that is gone, late or silent never looks live."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from stream.frames.reason import Reason
+from stream.sources.live.base import LinkState
+from stream.ward.view import EngineView, ProcessState
+from tests.fakes.browser import wait
+from tests.fakes.browser_page import held, refused, widest_result
+from tests.fakes.ward import MARK, WATCH, shown_ward
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from stream.pipeline.record import Measurement
+    from stream.ward.wall.server import WallServer
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+DESKTOP, PHONE, SIDEWAYS = (1440, 900), (390, 844), (844, 390)
+
+
+@pytest.fixture(scope="module")
+def good() -> Measurement:
+    return widest_result()
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    context = browser.new_context(viewport={"width": DESKTOP[0], "height": DESKTOP[1]})
+    page = context.new_page()
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    yield page
+    context.close()
+    assert [fault for fault in faults if "WebSocket" not in fault and "401" not in fault] == []
+
+
+def opened(page: Any, server: WallServer, token: str = WATCH) -> None:
+    page.goto(f"{server.address}?token={token}")
+    assert "token" not in page.url
+
+
+def state_of(page: Any, name: str) -> str:
+    """What a tile says, as it is read on the screen."""
+    said: str = page.locator(f'[data-feed="{name}"] .state b').text_content()
+    return said
+
+
+def until(page: Any, name: str, state: str, *, within_s: float = 20.0) -> None:
+    give_up = time.monotonic() + within_s
+    tile = page.locator(f'[data-feed="{name}"]')
+    while not (tile.count() and state_of(page, name) == state):
+        assert time.monotonic() < give_up, (state, page.inner_text("body"))
+        page.wait_for_timeout(30)
+
+
+def text(page: Any, name: str, what: str) -> str:
+    """A part of a tile; empty where it cannot be seen."""
+    part = page.locator(f'[data-feed="{name}"] {what}')
+    return str(part.inner_text()) if part.is_visible() else ""
+
+
+def check_dark(page: Any, name: str, word: str) -> None:
+    """No number, a word across the picture, and a picture that is dimmed."""
+    assert text(page, name, ".aop-number") == ""
+    assert text(page, name, ".hsd-number") == ""
+    assert text(page, name, ".veil").lower().startswith(word)
+    brightest = page.evaluate(
+        """name => { const c = document.querySelector(`[data-feed="${name}"] canvas`);
+        const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; let most = 0;
+        for (let i = 0; i < d.length; i += 4) most = Math.max(most, d[i] * d[i + 3] / 255); return most; }""",
+        name,
+    )
+    assert brightest < 190
+
+
+def test_one_killed_feed_is_seen_at_once_and_the_other_goes_on(page: Any, good: Measurement, tmp_path: Path) -> None:
+    with shown_ward(tmp_path, ["room-1", "room-2"], good) as (server, ward):
+        opened(page, server)
+        for name in ("room-1", "room-2"):
+            until(page, name, "live")
+            assert text(page, name, ".aop-number b") == "178°"
+            assert text(page, name, ".hsd-number b") == "104.4 mm"
+            assert "161 to 196° repeatability" in text(page, name, ".aop-number")
+            assert text(page, name, ".veil") == ""
+        assert "RESEARCH USE ONLY" in page.inner_text("#use")
+        assert page.inner_text("#tally") == "2 live"
+        ward.feeds[0].fall_silent()  # killed: at first only the silence says so
+        until(page, "room-1", "no answer", within_s=5)
+        check_dark(page, "room-1", "no answer")
+        ward.feeds[0].end(reason="its process was ended by signal 9", next_start_s=4.0)
+        until(page, "room-1", "restarting")
+        page.wait_for_timeout(700)
+        check_dark(page, "room-1", "restarting")
+        assert "ended by signal 9; starts again in" in text(page, "room-1", ".why")
+        assert "picture of" in text(page, "room-1", ".veil")  # and how old it is
+        assert (state_of(page, "room-2"), text(page, "room-2", ".aop-number b")) == ("live", "178°")
+        assert page.title().startswith("1 RESTARTING, 1 LIVE")
+        ward.feeds[0].begin()
+        until(page, "room-1", "live")
+        assert text(page, "room-1", ".aop-number b") == "178°"
+    wait(page, "document.querySelector('#tally').textContent === '2 connection lost'")
+    check_dark(page, "room-1", "connection lost")
+    assert "Not connected to the ward" in page.inner_text("#lost")
+
+
+def test_every_state_is_told_apart(page: Any, good: Measurement, tmp_path: Path) -> None:
+    names = ["held", "frozen", "plane", "cable", "refused", "live"]
+    with shown_ward(tmp_path, names, good) as (server, ward):
+        feeds = dict(zip(names, ward.feeds, strict=True))
+        opened(page, server)
+        until(page, "live", "live")
+        feeds["held"].feeder.measurement = held(good)
+        feeds["frozen"].feeder.measurement = refused(good, Reason.FROZEN, aop=None)
+        feeds["plane"].feeder.measurement = refused(good, Reason.NOT_STANDARD_PLANE, aop=None)
+        feeds["cable"].peer.now(LinkState.RECONNECTING, "the cable was pulled")
+        feeds["refused"].end(ProcessState.REFUSED, "141 ms expected, 100 ms allowed")
+        expected = {
+            "held": "hold",
+            "plane": "no plane",
+            "cable": "reconnecting",
+            "refused": "refused",
+            "frozen": "frozen",
+        }
+        for name, state in expected.items():
+            until(page, name, state)
+        page.wait_for_timeout(100)
+        for name in ("frozen", "cable", "refused"):
+            check_dark(page, name, expected[name])
+        assert text(page, "cable", ".why") == "the cable was pulled"
+        assert text(page, "refused", ".why") == "141 ms expected, 100 ms allowed"
+        assert "0.7 s old" in text(page, "held", ".aop-number") or "0.8 s old" in text(page, "held", ".aop-number")
+        assert (text(page, "plane", ".aop-number"), text(page, "plane", ".veil")) == ("", "")
+        assert page.inner_text("#tally").count("1 ") == len(names)
+        assert not page.locator("#notes").is_visible()
+        ward.rest = replace(ward.rest, engine=EngineView(state=ProcessState.RESTARTING, reason="killed by signal 9"))
+        wait(page, "document.querySelector('#notes').textContent === 'engine restarting: killed by signal 9'")
+        assert page.locator("#notes").is_visible()
+        borders = {
+            name: page.evaluate(f"getComputedStyle(document.querySelector('[data-feed={name}]')).borderColor")
+            for name in names
+        }
+        assert borders["cable"] == borders["refused"] != borders["live"] == borders["held"]
+
+
+def test_a_click_opens_the_page_of_one_feed_and_its_role_holds_there(
+    page: Any, good: Measurement, tmp_path: Path
+) -> None:
+    with shown_ward(tmp_path, ["room-1", "room-2"], good) as (server, ward):
+        for token, may_mark in ((WATCH, False), (MARK, True)):
+            page.context.clear_cookies()
+            opened(page, server, token)
+            until(page, "room-2", "live")
+            page.click('[data-feed="room-2"]')
+            page.wait_for_url("**/feeds/room-2/")
+            wait(page, "document.querySelector('#state').textContent === 'live'")
+            assert page.inner_text("#ward b") == "Room 2"
+            assert page.locator("#mark").is_visible() is may_mark
+            page.keyboard.press("m")
+            if may_mark:
+                wait(page, "document.querySelector('#mark-note').textContent.startsWith('Mark 1 kept')")
+        assert len(ward.feeds[1].board.marks_s) == 1
+        assert ward.feeds[0].board.mark_tries == 0
+        ward.feeds[1].end(reason="ended: signal 9")
+        wait(page, "document.querySelector('#state').textContent === 'connection lost'")
+        assert page.inner_text("#aop") == "—"
+        wait(page, "document.querySelector('#reason').textContent.startsWith('restarting: ended')")
+        ward.feeds[1].begin()
+        wait(page, "document.querySelector('#state').textContent === 'live'")
+        page.click("#ward a")
+        until(page, "room-1", "live")
+
+
+def test_who_comes_without_a_token_signs_in_by_the_form(page: Any, good: Measurement, tmp_path: Path) -> None:
+    with shown_ward(tmp_path, ["room-1"], good) as (server, _):
+        page.goto(server.address)
+        page.fill("#token", "not this one, it is wrong")
+        page.click("button")
+        assert page.inner_text("[role=alert]") == "That token is not one of this ward."
+        page.fill("#token", WATCH)
+        page.click("button")
+        until(page, "room-1", "live")
+        assert page.url == server.address
+        page.reload()
+        until(page, "room-1", "live")
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes"),
+    [(1, [DESKTOP, PHONE]), (3, [DESKTOP, PHONE, SIDEWAYS, (320, 568)]), (16, [PHONE, (1920, 1080)])],
+)
+def test_nothing_is_cut_at_any_size(
+    page: Any, good: Measurement, tmp_path: Path, count: int, sizes: list[tuple[int, int]]
+) -> None:
+    names = [f"room-{number}" for number in range(1, count + 1)]
+    with shown_ward(tmp_path, names, good) as (server, _):
+        opened(page, server)
+        for width, height in sizes:
+            page.set_viewport_size({"width": width, "height": height})
+            until(page, names[-1], "live")
+            page.wait_for_timeout(50)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            for what in ("#use", "#tally", ".label", ".state", ".aop-number b", ".hsd-number b"):
+                box = page.locator(what).first.bounding_box()
+                assert box is not None, what
+                assert box["x"] >= 0, what
+                assert box["x"] + box["width"] <= width, what
+            tile = page.locator(".tile").first.bounding_box()
+            aop = page.locator(".aop-number b").first.bounding_box()
+            hsd = page.locator(".hsd-number b").first.bounding_box()
+            assert hsd["y"] + hsd["height"] <= tile["y"] + tile["height"]
+            assert aop["height"] >= 24
+            if (width, height) in (DESKTOP, (1920, 1080)):
+                last = page.locator(".tile").last.bounding_box()
+                assert last["y"] + last["height"] <= height  # all at once, without scrolling
