@@ -21,6 +21,8 @@ IN_WHEEL = (
     "engines/weights/",
     "engines/py.typed",
     "stream/demo/",
+    "stream/ward/wall/page/",
+    "stream/ward/deploy/partum-ward.service",
     "calibration/learning/configs/",
 )
 NOT_IN_WHEEL = ("calibration/studies/", "benchmarks/fuzz/", "benchmarks/results/", "tests/", "docs/")

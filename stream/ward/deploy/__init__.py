@@ -1,0 +1,37 @@
+"""What an operator installs beside the program, written out by a command: unit, configuration, rules, dashboard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stream.common.errors import OutputError
+
+DEPLOY = Path(__file__).parent
+FILES = {
+    "ward.toml": "a configuration to begin with",
+    "partum-ward.service": "the unit of systemd",
+    "prometheus.yml": "what Prometheus needs to scrape the ward",
+    "partum-rules.yml": "rules for Prometheus",
+    "grafana-dashboard.json": "a dashboard for Grafana",
+}
+"""Name, and what it is."""
+
+
+def write_files(folder: Path) -> list[Path]:
+    """Writes all files into a folder, which is made where it is not there; none that is there is replaced.
+
+    Raises:
+        OutputError: a file is there already, or cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        taken = [name for name in FILES if (folder / name).exists()]
+        if taken:
+            raise OutputError(f"{folder / taken[0]}: is there already; give an empty folder")
+        for name in FILES:
+            (folder / name).write_bytes((DEPLOY / name).read_bytes())
+    except OSError as error:
+        if isinstance(error, OutputError):
+            raise
+        raise OutputError(f"{folder}: cannot be written to ({error.strerror})") from error
+    return [folder / name for name in FILES]
