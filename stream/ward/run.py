@@ -12,9 +12,10 @@ import click
 from engines.redaction import HIDDEN, redact_text
 from stream.common.errors import OptionError
 from stream.outputs.manifest import NOTICE
-from stream.outputs.web.settings import WebSettings
 from stream.ward.config import read_ward_config
 from stream.ward.supervisor import Ward
+from stream.ward.wall.server import WallServer
+from stream.ward.wall.settings import WallSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +26,7 @@ def run_ward(path: Path) -> None:
     """Runs the feeds of `ward.toml` until SIGTERM or Ctrl-C; SIGHUP reads the file again.
 
     Raises:
-        OptionError: the file is wrong, or the system is not one that it runs on.
+        OptionError: the file or the certificate is wrong, or the system is not one that it runs on.
         SourceUnavailable: the packages of the web page are not installed.
         OutputError: a folder or the address of the wall cannot be had.
         KeyboardInterrupt: Ctrl-C, after everything was written.
@@ -33,15 +34,19 @@ def run_ward(path: Path) -> None:
     if sys.platform != "linux":
         raise OptionError("partum ward runs on Linux; elsewhere take partum attach with several sources")
     config = read_ward_config(path)
-    WebSettings.checked("127.0.0.1", 0)  # says which packages are missing
+    settings = WallSettings.checked(config)
     log = _Log()
     with ExitStack() as stack:
+        listening = stack.enter_context(settings.web.listen())  # said before a feed starts
         ward = stack.enter_context(Ward(config, told=log.say))
         log.ward = ward
         for notice in config.notices:
             log.say(notice)
         came = stack.enter_context(_signals(ward))
+        wall = stack.enter_context(WallServer(ward, settings, listening=listening))
+        ward.on_reload = lambda config: wall.reload(WallSettings.checked(config))
         log.say(f"ward of {len(config.feeds)} feeds. {NOTICE}")
+        log.say(f"wall: {wall.address}")
         ward.run()
         log.say("stopped")
     if signal.SIGINT in came:

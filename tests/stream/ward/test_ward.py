@@ -10,16 +10,20 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from stream.ward.view import ProcessState
+from stream.ward.wall.server import WallServer
+from stream.ward.wall.settings import WallSettings
 from tests.conftest import REPOSITORY
 from tests.fakes.doubles import GreyLevelEngine
 from tests.fakes.kserve_server import KServeServer
 from tests.fakes.paced_rtsp import PacedRtspServer
+from tests.fakes.ward_requests import ask
 from tests.stream.ward.running import ANALYSIS, RunningWard, until, write_config
 
 if TYPE_CHECKING:
@@ -28,6 +32,8 @@ if TYPE_CHECKING:
     from stream.ward.view import WardView
 
 NAMES = ("a", "b", "c", "d")
+SHOWN = {"live", "hold", "no plane"}
+"""Tiles of which the picture is of now."""
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="a ward runs on Linux")]
 
 
@@ -99,6 +105,33 @@ def test_a_feed_that_is_killed_comes_back_and_touches_no_other(running: RunningW
     assert any("b: its process ended (killed by SIGKILL" in line for line in running.lines)
     gained = [now - then for now, then in zip(frames(running.view), frames(before), strict=True)]
     assert min(gained[0], gained[2], gained[3]) > 0
+
+
+@pytest.mark.browser
+def test_a_killed_process_is_seen_on_the_wall_and_comes_back(running: RunningWard, browser: Any) -> None:
+    settings = WallSettings.checked(running.ward.config)
+    page = browser.new_page(viewport={"width": 1000, "height": 500})
+
+    def says(name: str) -> str:
+        page.wait_for_timeout(20)  # playwright hears of the page only while it waits
+        tile = page.locator(f'[data-feed="{name}"] .state b')
+        return str(tile.text_content()) if tile.count() else ""
+
+    try:
+        with WallServer(running.ward, replace(settings, web=replace(settings.web, port=0))) as server:
+            page.goto(server.address)
+            until(lambda: {says(name) for name in NAMES} <= SHOWN, what="all feeds on the wall")
+            os.kill(running.pid("d"), signal.SIGKILL)
+            until(lambda: says("d") not in SHOWN, what="a tile that says it")
+            assert page.locator('[data-feed="d"] .veil').is_visible()
+            assert not page.locator('[data-feed="d"] .aop-number').is_visible()
+            until(lambda: says("d") in SHOWN, what="the feed's return")
+            body = ask(server, "/metrics").body
+            count = running.feed("d").restarts
+            assert f'partum_ward_feed_restarts_total{{feed="d"}} {count}\n' in body
+            assert {f'partum_ward_feed_up{{feed="{name}"}} 1' for name in NAMES} <= set(body.splitlines())
+    finally:
+        page.close()
 
 
 def test_a_feed_that_hangs_is_replaced(running: RunningWard) -> None:
