@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -20,6 +21,8 @@ from stream.ward.wall.settings import WallSettings
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from stream.ward.config import WardConfig
 
 
 def run_ward(path: Path) -> None:
@@ -44,13 +47,25 @@ def run_ward(path: Path) -> None:
             log.say(notice)
         came = stack.enter_context(_signals(ward))
         wall = stack.enter_context(WallServer(ward, settings, listening=listening))
-        ward.on_reload = lambda config: wall.reload(WallSettings.checked(config))
+        ward.on_reload = partial(_take, wall, log)
         log.say(f"ward of {len(config.feeds)} feeds. {NOTICE}")
         log.say(f"wall: {wall.address}")
         ward.run()
         log.say("stopped")
     if signal.SIGINT in came:
         raise KeyboardInterrupt
+
+
+def _take(wall: WallServer, log: _Log, config: WardConfig) -> None:
+    """Gives the wall what was read again.
+
+    Raises:
+        OptionError: a name or the certificate is not right; then nothing of the file is taken.
+    """
+    settings = WallSettings.checked(config)
+    wall.reload(settings)
+    if settings.web.place_and_names != wall.settings.place_and_names:
+        log.say(f"{config.path}: [web] address, names, and whether there is TLS, hold from the next start on")
 
 
 class _Log:

@@ -108,6 +108,11 @@ class WebSettings:
         )
 
     @property
+    def place_and_names(self) -> tuple[str, int, frozenset[str], bool]:
+        """What cannot be changed while it is served: address, names, and whether there is TLS."""
+        return self.host, self.port, self.names, self.tls is not None
+
+    @property
     def reachable_at(self) -> str:
         """The host to open in a browser: where it listens on every address, one of this machine."""
         host = _own_address(self.host) if self.host in ("0.0.0.0", "::") else self.host
