@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from engines.base import Engine
 
-FRAMES, WARM_UP = 600, 50
+FRAMES, WARM_UP = 200, 20
 
 
 def measure_cost() -> dict[str, object]:

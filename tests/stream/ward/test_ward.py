@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 NAMES = ("a", "b", "c", "d")
 SHOWN = {"live", "hold", "no plane"}
 """Tiles of which the picture is of now."""
+LIMITS = "[limits]\nstuck = 10\n"
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="a ward runs on Linux")]
 
 
@@ -65,6 +66,7 @@ def running(
 ) -> Iterator[RunningWard]:
     """A megabyte of the disk stays free."""
     text = feeds_of(scanner.uri) + ANALYSIS + f'[recording]\nfolder = "{disk[0] / "kept"}"\nreserve_gb = 0.001\n'
+    text += LIMITS
     with RunningWard(write_config(tmp_path_factory.mktemp("ward") / "ward.toml", text)) as ward:
         ward.until_all_show("live", "hold", "no plane")
         yield ward
@@ -135,7 +137,8 @@ def test_a_killed_process_is_seen_on_the_wall_and_comes_back(running: RunningWar
 
 
 def test_a_feed_that_hangs_is_replaced(running: RunningWard) -> None:
-    write_config(running.path, running.path.read_text() + "[limits]\nstuck = 1.5\n")
+    text = running.path.read_text()
+    write_config(running.path, text.replace("stuck = 10", "stuck = 1.5"))
     reloads = running.view.reloads
     running.ward.reload()
     running.until(lambda view: view.reloads > reloads, what="a reload")
@@ -145,7 +148,7 @@ def test_a_feed_that_hangs_is_replaced(running: RunningWard) -> None:
     assert running.feed("c").aop is None
     running.until(lambda view: view.feeds[2].restarts == count + 1, what="a restart")
     assert any("c: gave no sign of life for 1.5 s" in line for line in running.lines)
-    write_config(running.path, running.path.read_text().replace("stuck = 1.5", "stuck = 10"))
+    write_config(running.path, text)
     running.ward.reload()
     running.until_all_show("live", "hold", "no plane")
 
@@ -183,6 +186,24 @@ def test_a_reload_touches_what_changed_and_a_wrong_file_nothing(running: Running
     assert [feed.name for feed in running.view.feeds] == ["a", "b", "c", "e"]
     assert [running.pid(name) for name in "abc"] == [pids[name] for name in "abc"]
     until(lambda: not Path(f"/proc/{pids['d']}").exists(), what="the end of the feed that is gone")
+
+
+def test_a_feed_that_the_machine_cannot_carry_is_refused_with_the_number(
+    running: RunningWard, scanner: PacedRtspServer
+) -> None:
+    text, pids = running.path.read_text(), running.ward.pids()
+    more = f'[feeds.f]\nsource = "{scanner.uri}"\nrate = 240\n'
+    write_config(running.path, text.replace(LIMITS, f"{LIMITS}deadline_ms = 1\n{more}"))
+    running.ward.reload()
+    running.until(lambda view: view.feeds[-1].state is ProcessState.REFUSED, what="a refusal")
+    reason = running.feed("f").reason
+    assert "ms of work a frame" in reason
+    assert "force = true" in reason
+    assert len([line for line in running.lines if "f: refused:" in line]) == 1
+    write_config(running.path, text)
+    running.ward.reload()
+    running.until(lambda view: "f" not in [feed.name for feed in view.feeds], what="its end")
+    assert running.ward.pids() == pids
 
 
 def test_a_full_disk_stops_the_recording_and_not_the_measurement(running: RunningWard, disk: tuple[Path, bool]) -> None:
@@ -248,7 +269,7 @@ def test_sigterm_ends_all_with_everything_written_and_no_password_shown(
     assert [run["status"] for run in runs] == ["complete"] * 2
     for path, run in zip(tmp_path.rglob("measurements.jsonl"), runs, strict=True):
         assert len(path.read_bytes().splitlines()) == run["results"]["frames_in"]
-    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+    until(lambda: not [pid for pid in pids if Path(f"/proc/{pid}").exists()], what="the end of all processes")
 
 
 def test_nothing_outlives_a_ward_that_is_killed(scanner: PacedRtspServer, tmp_path: Path) -> None:
@@ -258,21 +279,6 @@ def test_nothing_outlives_a_ward_that_is_killed(scanner: PacedRtspServer, tmp_pa
         pids = children(process.pid)
         process.kill()
     until(lambda: not [pid for pid in pids if Path(f"/proc/{pid}").exists()], what="the end of its processes")
-
-
-def test_a_feed_that_the_machine_cannot_carry_is_refused_with_the_number(
-    scanner: PacedRtspServer, tmp_path: Path
-) -> None:
-    text = feeds_of(scanner.uri, ("a",)) + f'[feeds.b]\nsource = "{scanner.uri}"\nrate = 240\n'
-    text += ANALYSIS + "[limits]\ndeadline_ms = 1\n"
-    with RunningWard(write_config(tmp_path / "ward.toml", text)) as running:
-        running.until(lambda view: view.feeds[1].state is ProcessState.REFUSED, what="a refusal")
-        running.until(lambda view: view.feeds[0].state is ProcessState.RUNNING, what="the other one")
-        reason = running.feed("b").reason
-        assert "ms of work a frame" in reason
-        assert "force = true" in reason
-        assert len([line for line in running.lines if "b: refused:" in line]) == 1
-        assert list(running.ward.pids()) == ["a", "engine"]
 
 
 def test_feeds_ask_a_server_where_the_model_is_on_one(scanner: PacedRtspServer, tmp_path: Path) -> None:
