@@ -23,6 +23,7 @@ from speed_tables import (
     stream_limits,
     stream_speed,
 )
+from ward_tables import ward
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -293,6 +294,7 @@ def blocks() -> dict[str, Callable[[], str]]:
         peers_speed,
         live_ages,
         batch,
+        ward,
         archive,
         archive_million,
         protocol_differences,

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from result_files import paragraph, results, source, table
+from result_files import RESULTS, paragraph, results, source, table
+
+COMMAND = "python -m benchmarks.experiments.ward"
 
 
 def ward() -> str:
-    """Every part that was measured, in a paragraph or table each."""
+    """Every part that was measured, in a paragraph or table each; and those that were not yet."""
+    if not (RESULTS / "ward.json").exists():
+        return paragraph(f"Not measured yet on this version; the command is `{COMMAND}`.")
     found = results("ward")
     parts = [said(found[name]) for name, said in PARTS.items() if name in found]
-    missing = [name for name in PARTS if name not in found]
-    parts += [paragraph(f"Not measured yet: {', '.join(missing)}.")] if missing else []
+    missing = [f"`{name}`" for name in PARTS if name not in found]
+    if missing:
+        parts.append(paragraph(f"Parts of `{COMMAND}` that were not measured yet: {', '.join(missing)}."))
     return "\n\n".join([f"From {source('ward')}, on {_cores(found)} cores.", *parts])
 
 

@@ -59,7 +59,9 @@ def main() -> None:
     for name in given.parts or parts:
         found = parts[name]()
         machine = describe_machine()
-        _write(name, found | {"measured_on": {key: machine[key] for key in ("commit", "processor", "cores")}})
+        _write(
+            name, found | {"measured_on": {key: machine[key] for key in ("commit", "processor", "cores", "load_1min")}}
+        )
         Console().print(f"{name}: {json.dumps(found)}", soft_wrap=True, highlight=False)
 
 
