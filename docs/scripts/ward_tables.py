@@ -89,7 +89,7 @@ def _day(found: dict[str, Any]) -> str:
     files = [f"{name} {of['first']:.0f} to {of['last']:.0f}" for name, of in found["files"].items()]
     return paragraph(
         f"{found['feed_hours']:.1f} hours of feed time of four feeds in {found['seconds'] / 60:.0f} minutes, every"
-        f" {round(1 / found['new_pictures_share'])}th picture a new one: memory of {', '.join(memory)}; open files of"
+        f" frame measured: memory of {', '.join(memory)}; open files of"
         f" {', '.join(files)}; the disk held {found['disk_most_mb']:.0f} MB at most, of a quota of"
         f" {found['quota_mb']:.0f}; processes were started again {found['restarts']} times."
     )

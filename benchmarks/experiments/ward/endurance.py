@@ -25,8 +25,6 @@ FEEDS = ("a", "b", "c", "d")
 LOOK_S = 2.0
 SETTLED = 0.2
 """Of a run: growth is looked for after it."""
-STANDS_STILL = 10
-"""Of the day, one picture in so many is new: a scanner whose probe is put down shows the last picture."""
 QUOTA_GB = 0.2
 PICTURES = 12
 """That a feed of `lost` sends before it goes."""
@@ -41,7 +39,7 @@ def measure_day(*, hours: float) -> dict[str, object]:
     wanted = hours * 3600 * RATE_HZ
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        clip = clip_at_30_hz(folder / "clip.mp4", repeated=STANDS_STILL)
+        clip = clip_at_30_hz(folder / "clip.mp4")
         text = config_text(clip, FEEDS, folder=folder / "kept", more='pace = "asap"\n')
         text += f"keep_gb = {QUOTA_GB}\npart_minutes = 0.5\n"
         with RunningWard(write_config(folder / "ward.toml", text)) as ward:
@@ -54,7 +52,6 @@ def measure_day(*, hours: float) -> dict[str, object]:
             return {
                 "feed_hours": round(_frames(view) / 3600 / RATE_HZ, 2),
                 "seconds": round(time.monotonic() - began_s),
-                "new_pictures_share": 1 / STANDS_STILL,
                 "restarts": sum(feed.restarts for feed in view.feeds) + view.engine.restarts,
                 "quota_mb": QUOTA_GB * 1000,
                 **_growth(looks),
