@@ -57,6 +57,7 @@ RATE_HZ, SECONDS, STILLS, AT_REST = 12.5, 20.0, 8, 4
 PHANTOMS = tuple(f"phantom:?seed={seed}&duration=20&rate=12.5&offplane=off" for seed in (1, 2, 3, 5))
 SEEDS = range(1000, 1016)
 PUSH_SEEDS, REST_SEEDS = range(5000, 5024), range(6000, 6012)
+PUSH_RATES_HZ = (8.0, 15.0, 30.0)
 REST_S = 300.0
 
 
@@ -207,14 +208,7 @@ def read_phantoms(engine: Engine) -> list[Recorded]:
 
 def judge_pushes() -> dict[str, Any]:
     """Pushes of simulated courses against those that the same rule finds in the true course; and of courses at rest."""
-    rows, expected, false = [], 0, 0
-    for each in simulated(PUSH_SEEDS, duration_s=90.0):
-        found = find_pushes(smooth_course(each.t_s, each.read))
-        true = find_pushes(_true_course(each))
-        pairs = [(one, other) for one in true for other in found if _overlap_s(one, other) > 0.5 * one.duration_s]
-        expected, false = expected + len(true), false + len(found) - len(pairs)
-        rows += [_push_errors(each, one, other) for one, other in pairs if one.is_whole and other.is_whole]
-    table = np.array(rows)
+    by_rate = {f"{rate:g}_hz": _judge_pushes_at(rate) for rate in PUSH_RATES_HZ}
     t_s, at_rest = np.arange(0.0, REST_S, 1 / 15), 0
     for seed in REST_SEEDS:
         rng = np.random.default_rng(seed)
@@ -224,13 +218,29 @@ def judge_pushes() -> dict[str, Any]:
             find_pushes(smooth_course(t_s, degrade_course(rng, t_s, truth, Degradation(edge_deg=(4.0, 12.0)))))
         )
     return {
+        **{name: sum(each[name] for each in by_rate.values()) for name in ("true", "judged", "found that are none")},
+        "by rate": by_rate,
+        "hours at rest": len(REST_SEEDS) * REST_S / 3600,
+        "found at rest": at_rest,
+    }
+
+
+def _judge_pushes_at(rate_hz: float) -> dict[str, Any]:
+    """Pushes of simulated courses of a frame rate."""
+    rows, expected, false = [], 0, 0
+    for each in simulated(PUSH_SEEDS, duration_s=90.0, rate_hz=rate_hz):
+        found = find_pushes(smooth_course(each.t_s, each.read))
+        true = find_pushes(_true_course(each))
+        pairs = [(one, other) for one in true for other in found if _overlap_s(one, other) > 0.5 * one.duration_s]
+        expected, false = expected + len(true), false + len(found) - len(pairs)
+        rows += [_push_errors(each, one, other) for one, other in pairs if one.is_whole and other.is_whole]
+    table = np.array(rows)
+    return {
         "true": expected,
         "judged": len(table),
         "found that are none": false,
         "peak": _spread(table[:, 0], table[:, 2]),
         "difference": _spread(table[:, 1], table[:, 3]),
-        "hours at rest": len(REST_SEEDS) * REST_S / 3600,
-        "found at rest": at_rest,
     }
 
 
@@ -285,10 +295,17 @@ def tracking_text(content: dict[str, Any]) -> str:
         f" {pushes['found that are none']} found that are none; {pushes['found at rest']} in"
         f" {pushes['hours at rest']:g} h at rest.\n",
         markdown_table(
-            ["of a push", "mean absolute error, degrees", "bias", "within its 95 % interval"],
+            ["of a push", "Hz", "mean absolute error, degrees", "bias", "within its 95 % interval"],
             [
-                [name, f"{each['mean_absolute_deg']:.2f}", f"{each['bias_deg']:+.2f}", f"{100 * each['inside']:.0f} %"]
-                for name, each in ((name, pushes[name]) for name in ("peak", "difference"))
+                [
+                    name,
+                    rate.removesuffix("_hz"),
+                    f"{each[name]['mean_absolute_deg']:.2f}",
+                    f"{each[name]['bias_deg']:+.2f}",
+                    f"{100 * each[name]['inside']:.0f} %",
+                ]
+                for name in ("peak", "difference")
+                for rate, each in pushes["by rate"].items()
             ],
         ),
     ]

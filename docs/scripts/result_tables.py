@@ -199,15 +199,29 @@ def tracking_methods() -> str:
 def tracking_pushes() -> str:
     """How right pushes are on simulated courses."""
     found = read("tracking")["pushes"]
-    peak, difference = found["peak"], found["difference"]
-    return paragraph(
+    rows = []
+    for rate, each in found["by rate"].items():
+        cells = [
+            (f"{part['mean_absolute_deg']:.2f}", f"{part['bias_deg']:+.2f}", f"{100 * part['inside']:.0f} %")
+            for part in (each["peak"], each["difference"])
+        ]
+        rows.append((rate.removesuffix("_hz"), *(cell for part in cells for cell in part)))
+    head = (
+        "Hz",
+        "peak: error, degrees",
+        "bias",
+        "in its interval",
+        "difference: error, degrees",
+        "bias",
+        "in its interval",
+    )
+    text = (
         f"On simulated courses with noise, outliers and gaps {found['judged']} of {found['true']} true pushes are found"
         f" whole, and {found['found that are none']} that are none; in {found['hours at rest']:g} hour at rest"
-        f" {found['found at rest']}. The mean absolute error of the peak is {peak['mean_absolute_deg']:.2f} degrees"
-        f" (bias {peak['bias_deg']:+.2f}), of the difference {difference['mean_absolute_deg']:.2f}"
-        f" ({difference['bias_deg']:+.2f}); their intervals hold {100 * peak['inside']:.0f} and"
-        f" {100 * difference['inside']:.0f} % of them ({source('tracking')})."
+        f" {found['found at rest']}. Errors are mean absolute ones, intervals those of repeatability"
+        f" ({source('tracking')})."
     )
+    return f"{table(head, rows)}\n\n{paragraph(text)}"
 
 
 def orientation() -> str:

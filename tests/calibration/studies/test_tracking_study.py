@@ -24,7 +24,7 @@ def test_later_and_offline_values_are_righter_than_the_filters() -> None:
     spread = {"mean_absolute_deg": 0.7, "bias_deg": 0.1, "inside": 0.95}
     pushes = {"judged": 9, "true": 10, "found that are none": 0, "found at rest": 0, "hours at rest": 1.0}
     kinds = dict.fromkeys(("simulated courses", "animated frames", "phantoms"), table)
-    text = tracking_text({**kinds, "pushes": pushes | {"peak": spread, "difference": spread}})
+    text = tracking_text({**kinds, "pushes": pushes | {"by rate": {"15_hz": {"peak": spread, "difference": spread}}}})
     assert "| filter |" in text
 
 
