@@ -27,6 +27,8 @@ PUSH_COLOUR, MARK_COLOUR, CUT_COLOUR = "#f2d9a6", "#7a4f00", "#a3262a"
 MOST_POINTS = 1200
 """Of a line; a longer run is drawn by its medians in as many equal times."""
 WIDE_IN, NARROW_IN = 7.1, 3.7
+LABEL_IN = 0.6
+"""Width that the label of a recording takes."""
 FONTS = ["Liberation Sans", "Arial", "Helvetica", "DejaVu Sans"]
 STYLE: dict[str, Any] = {
     "svg.fonttype": "none",  # letters stay letters: they can be searched for and copied
@@ -233,11 +235,15 @@ def draw_day(points: Sequence[DayPoint], text: str, *, has_times: bool, is_joine
         is_joined: whether a line joins the values at rest; not over a cut.
     """
     return _drawn(
-        lambda figure, is_narrow: _draw_day(figure, points, has_times=has_times, is_joined=is_joined), text, 1.4
+        lambda figure, is_narrow: _draw_day(
+            figure, points, has_times=has_times, is_joined=is_joined, is_narrow=is_narrow
+        ),
+        text,
+        1.4,
     )
 
 
-def _draw_day(figure: Figure, points: Sequence[DayPoint], *, has_times: bool, is_joined: bool) -> None:
+def _draw_day(figure: Figure, points: Sequence[DayPoint], *, has_times: bool, is_joined: bool, is_narrow: bool) -> None:
     axes = figure.subplots()
     first = points[0].at
     hours = [
@@ -256,19 +262,39 @@ def _draw_day(figure: Figure, points: Sequence[DayPoint], *, has_times: bool, is
                 if interval:
                     axes.plot([hour, hour], interval, color=colour, lw=width, alpha=0.6, solid_capstyle="butt")
             axes.plot([hour], [value.value], marker, color=colour, mfc=face, ms=5)
-    _dress_day(axes, points, hours, has_times=has_times)
+    _dress_day(axes, points, hours, has_times=has_times, is_narrow=is_narrow)
 
 
-def _dress_day(axes: Axes, points: Sequence[DayPoint], hours: Sequence[float], *, has_times: bool) -> None:
+def _dress_day(
+    axes: Axes, points: Sequence[DayPoint], hours: Sequence[float], *, has_times: bool, is_narrow: bool
+) -> None:
     low, high = axes.get_ylim()
     axes.set_ylim(min(low, 90), max(high, 150))
     margin = max(0.08 * (hours[-1] - hours[0]), 0.05)
     axes.set_xlim(hours[0] - margin, hours[-1] + margin)
-    axes.set_xticks(hours)
-    labels = [point.at.strftime("%H:%M") if has_times and point.at else "" for point in points]
-    axes.set_xticklabels([f"{point.label}\n{label}".rstrip() for point, label in zip(points, labels, strict=True)])
+    apart = (hours[-1] - hours[0] + 2 * margin) * (LABEL_IN / (NARROW_IN if is_narrow else WIDE_IN))
+    together = _near(hours, apart)
+    axes.set_xticks([hours[rows[0]] for rows in together])
+    axes.set_xticklabels([_tick(points, rows, has_times=has_times) for rows in together])
     axes.set_xlabel("recording" + (", time of day" if has_times else ", in the order given"), labelpad=2)
     axes.set_ylabel("AoP (°)", labelpad=3)
     axes.grid(axis="y", color="#dddddd", lw=0.5)
     axes.set_axisbelow(True)
-    axes.legend(loc="upper left", frameon=False, ncols=2, fontsize=8)
+    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0.2, frameon=False, ncols=2, fontsize=8)
+
+
+def _near(hours: Sequence[float], apart: float) -> list[list[int]]:
+    """Recordings that are too near to each other for a label each: their rows together."""
+    together: list[list[int]] = []
+    for row, hour in enumerate(hours):
+        if together and hour - hours[together[-1][0]] < apart:
+            together[-1].append(row)
+        else:
+            together.append([row])
+    return together
+
+
+def _tick(points: Sequence[DayPoint], rows: Sequence[int], *, has_times: bool) -> str:
+    first, last = points[rows[0]], points[rows[-1]]
+    name = first.label if len(rows) == 1 else f"{first.label} to {last.label}"
+    return f"{name}\n{first.at.strftime('%H:%M')}" if has_times and first.at else name

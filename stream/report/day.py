@@ -73,6 +73,9 @@ def day_section(timed: Sequence[TimedRun]) -> dict[str, Any]:
     notes = ["Partum does not know whose recordings these are: that they show one patient is the reader's to know."]
     if not has_times:
         notes.append("When these recordings were scanned is not known; they are shown in the order given (see --at).")
+    for number, each in enumerate(timed, 1):
+        said = (each.run.changes, each.run.run.made_note)
+        notes += [f"Recording {number}: {to_printable(words)}." for words in said if words]
     is_whole = has_times and all(len(each.run.parts) < 2 for each in timed)  # else it may go over a cut
     trend = fit_trend(
         [

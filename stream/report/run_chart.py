@@ -64,12 +64,18 @@ def _series(run: RunContent, name: str, unit: str, label: str, colour: str, usua
             bands.append((said, low, high))
     value = column("")
     empty = np.full(len(run.run), np.nan)
+    begins = np.array([part.rows[0] for part in run.parts[1:]], np.intp)
+
+    def parted(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """No line goes over the beginning of a part: a value that is none lies before it."""
+        return np.insert(values, begins, np.nan)
+
     return Series(
         label=label,
         colour=colour,
-        time_s=run.axis.time_s,
-        value=empty if value is None else value,
-        bands=bands,
+        time_s=np.insert(run.axis.time_s, begins, run.axis.time_s[begins]),
+        value=parted(empty if value is None else value),
+        bands=[(said, parted(low), parted(high)) for said, low, high in bands],
         usual=usual,
     )
 

@@ -142,7 +142,7 @@ def _summary(run: RunContent) -> str:
     found = len(run.pushes) - marked
     if marked:
         words.append(f"{_count_of_pushes(marked)} marked.")
-    if measured and (found or not marked):
+    if measured and not run.is_still and (found or not marked):
         words.append(f"{_count_of_pushes(found)} found." if found else "No push was found.")
     return " ".join(words)
 

@@ -22,10 +22,11 @@ from stream.labour.run_network import RunNetwork
 from stream.measurement.protocols import PROTOCOLS
 from stream.outputs.marks import MarkKind
 from stream.report import pdf
-from stream.report.charts import MOST_POINTS, thin
+from stream.report.charts import MOST_POINTS, DayPoint, _near, _tick, thin
 from stream.report.content import RunContent, level_value
 from stream.report.day import day_section, timed_runs
 from stream.report.document import render_report
+from stream.report.run_chart import run_chart
 from stream.report.values import Value, clock, duration, percent
 from stream.report.wording import MEANINGS, PROTOCOL_TEXTS
 from stream.report.write import write_report
@@ -232,6 +233,19 @@ def test_a_clock_that_jumps_is_told_and_cut_out_of_the_axis(tmp_path: Path) -> N
     assert "on by" in text
 
 
+def test_no_line_of_the_chart_goes_over_the_beginning_of_a_part(tmp_path: Path) -> None:
+    def jump(record: dict[str, Any]) -> None:
+        if record["index"] >= 20:
+            record |= {"segment": 1, "segment_cause": "time", "pts_s": record["pts_s"] - 0.5}
+
+    content = RunContent(rewritten(finished_run(tmp_path, 40), jump))
+    assert len(content.parts) == 2
+    aop = run_chart(content).series[0]
+    assert len(aop.time_s) == len(aop.value) == len(aop.bands[0][1]) == 41
+    assert math.isnan(aop.value[20])
+    assert aop.time_s[20] == aop.time_s[21]
+
+
 def test_pictures_that_are_gone_or_another_model_are_said_so(tmp_path: Path) -> None:
     run = finished_run(tmp_path, 12)
     content = RunContent(run)
@@ -378,6 +392,13 @@ def test_a_long_course_is_drawn_by_medians_and_keeps_its_gaps() -> None:
     gap = np.isnan(rows[0])
     assert gap[(times > 401) & (times < 599)].all()
     assert not gap[(times < 399) | (times > 601)].any()
+
+
+def test_labels_of_recordings_near_each_other_are_drawn_as_one() -> None:
+    assert _near([0.0, 3.0, 3.01, 3.02, 5.0], 0.2) == [[0], [1, 2, 3], [4]]
+    points = [DayPoint(at=None, label=label, rest=None, peak=None) for label in ("1", "2.1", "2.2", "2.3")]
+    assert _tick(points, [1, 2, 3], has_times=False) == "2.1 to 2.3"
+    assert _tick(points, [0], has_times=True) == "1"
 
 
 def with_a_push(record: dict[str, Any]) -> None:
