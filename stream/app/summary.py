@@ -29,8 +29,8 @@ def print_summary(run: SourceRun) -> None:
         title_justify="left",
         show_header=False,
     )
-    if engine.spec.warning:
-        table.add_row("attention", escape(engine.spec.warning))
+    for line in filter(None, (engine.spec.warning, statistics.cut_note)):
+        table.add_row("attention", escape(line))
     for line in statistics.engine_changes:
         table.add_row("engine", escape(on_one_line(line)))
     if run.source.info.note:

@@ -27,7 +27,7 @@ from stream.measurement.protocols import check_orientation
 from stream.outputs.manifest import NOTICE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from stream.app.options.session_options import SessionOptions
     from stream.batch.intake import Intake
@@ -155,8 +155,6 @@ class Batch:
         self._told_ns, self._tell_ns = clock.now_ns(), round(TELL_S * 1e9)
         self._is_told = False
         self._notes: dict[str, None] = {}
-        self._model: Mapping[str, str] | None = None
-        self._said = ""
 
     def stop(self) -> None:
         """Ends the batch; what is being measured is left to the next."""
@@ -234,31 +232,15 @@ class Batch:
             jobs = min(jobs, self.backlog.count)
         with WorkerPool(jobs, self._session, clock=self._clock) as pool:
             while not self._stop.is_set() and (not self._intake.is_exhausted or self.backlog.count or pool.jobs):
-                while pool.has_room and self.has_begun() and (job := self.backlog.next_job()):
+                while pool.has_room and (job := self.backlog.next_job()):
                     pool.submit(job)
                 for event in pool.poll(STEP_S):
-                    self.take(event)
+                    self._take(event)
                 if self.backlog.fatal:
                     raise self.backlog.fatal
                 self._take_in()
                 if not self._is_told and self._clock.now_ns() - self._told_ns > self._tell_ns:
                     self._tell_if_possible()
-
-    def has_begun(self) -> bool:
-        """Notes the model before the first result of it; one that goes on for ever waits for a disk that is full."""
-        if self._model is None:
-            return True
-        try:
-            self._store.begin(self._model)
-        except OutputError as error:
-            if not self._goes_on:
-                raise
-            if str(error) != self._said:
-                self._progress.say(f"{error}; tried again later")
-            self._said = str(error)
-            return False
-        self._model = None
-        return True
 
     def _tell_if_possible(self) -> None:
         """One that goes on for ever outlives a full disk: what comes of it is told later."""
@@ -270,10 +252,9 @@ class Batch:
             self._told_ns = self._clock.now_ns()
             self._progress.say(str(error))
 
-    def take(self, event: Event) -> None:
-        """Goes on with what a worker says."""
+    def _take(self, event: Event) -> None:
         if isinstance(event, Ready):
-            self._model = {"name": event.model, "sha256": event.sha256}
+            self._store.begin({"name": event.model, "sha256": event.sha256})
         elif isinstance(event, Progress):
             self._progress.at(event.job.recording.source, event.frames, event.total)
         else:

@@ -89,7 +89,7 @@ def row_of(
         "engine": engine.name,
         "model_sha256": engine.spec.sha256,
         "partum": metadata.version("partum"),
-        "note": "; ".join(each for each in (note, engine.spec.warning) if each),
+        "note": "; ".join(each for each in (note, statistics.cut_note, engine.spec.warning) if each),
     }
     if is_still:
         return row | shown.best_reading() | shown.best_facts()

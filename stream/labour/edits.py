@@ -29,7 +29,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from stream.labour.recorded_run import EDITS
+from stream.frames.reason import Reason
+from stream.labour.recorded_run import EDITS, check_utc
 from stream.outputs.manifest import now_utc
 from stream.outputs.marks import plain_text
 from stream.outputs.run_log import log_file_change
@@ -81,7 +82,27 @@ def read_edits(run: RecordedRun) -> Sequence[Mapping[str, Any]]:
     Raises:
         RunUnreadable: the file is damaged, or of another version.
     """
-    return run.edits(schema=EDIT_SCHEMA)
+
+    def check(edit: Mapping[str, Any]) -> None:
+        run.check_place(edit)
+        check_utc(edit.get("edited_utc"))
+        EditKind(edit["kind"])
+        forms = {"edit": int, "by": str, "values": dict, "automatic": dict, "moved": list, "outlines_px": dict}
+        for name, form in forms.items():
+            if not isinstance(edit.get(name), form):
+                raise ValueError(f"{name} is {edit.get(name)!r}")
+        for name in (*VALUES, *AUTOMATIC):
+            value = edit["values" if name in VALUES else "automatic"][name]
+            if name.startswith(("aop", "hsd")) and not isinstance(value, (int, float, type(None))):
+                raise ValueError(f"{name} is {value!r}")
+        if edit.get("reason") is not None:
+            Reason(edit["reason"])
+        drawn = [point for outline in edit["outlines_px"].values() for point in outline or ()]
+        for x, y in (*filter(None, (edit.get("landmarks_px") or {}).values()), *drawn):
+            if not isinstance(x, (int, float)) or not isinstance(y, (int, float)):
+                raise ValueError(f"a point is {[x, y]!r}")
+
+    return run.edits(schema=EDIT_SCHEMA, check=check)
 
 
 def edits_in_force(run: RecordedRun) -> Mapping[int, Mapping[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -11,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from stream.common.errors import OptionError, RunUnreadable
 from stream.labour.run_table import RunTable, check_schema
 from stream.outputs import manifest
-from stream.outputs.marks import MARK_SCHEMA
+from stream.outputs.marks import MARK_SCHEMA, MarkKind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 RUNNING = "running"
 MADE = ("ANIMATED", "SIMULATED")
@@ -112,11 +113,35 @@ class RecordedRun:
 
     def read_marks(self) -> Sequence[Mapping[str, Any]]:
         """The same, read anew at each call: marks may be added to a finished run."""
-        return read_json_lines(self.folder / MARKS, schema=MARK_SCHEMA)
+        return read_json_lines(self.folder / MARKS, schema=MARK_SCHEMA, check=self._check_mark)
 
-    def edits(self, *, schema: str) -> Sequence[Mapping[str, Any]]:
+    def edits(self, *, schema: str, check: Callable[[Mapping[str, Any]], None]) -> Sequence[Mapping[str, Any]]:
         """What was corrected in review, in order; empty where nothing was. Read anew at each call."""
-        return read_json_lines(self.folder / EDITS, schema=schema)
+        return read_json_lines(self.folder / EDITS, schema=schema, check=check)
+
+    def _check_mark(self, mark: Mapping[str, Any]) -> None:
+        """Raises ValueError where a mark is not what one is."""
+        self.check_place(mark)
+        check_utc(mark.get("marked_utc"))
+        if not isinstance(mark.get("mark"), int):
+            raise ValueError(f"mark is {mark.get('mark')!r}")
+        if mark.get("kind", MarkKind.MARK) not in [*MarkKind]:
+            raise ValueError(f"kind is {mark['kind']!r}")
+
+    def check_place(self, line: Mapping[str, Any]) -> None:
+        """Raises ValueError where a line of a mark or an edit names no frame of the run."""
+        index = line.get("index")
+        if not isinstance(index, int) or not 0 <= index < len(self):
+            raise ValueError(f"index is {index!r}, and the run has {len(self)} frames")
+        for name, form in (("pts_s", (int, float)), ("segment", int)):
+            if not isinstance(line.get(name), form) or not math.isfinite(line[name]):
+                raise ValueError(f"{name} is {line.get(name)!r}")
+
+
+def check_utc(moment: object) -> None:
+    """Raises ValueError where this is no time with its zone."""
+    if not isinstance(moment, str) or datetime.fromisoformat(moment).tzinfo is None:
+        raise ValueError(f"{moment!r} is no time with its zone")
 
 
 def open_runs(folders: Sequence[Path], *, unfinished: bool = False) -> Sequence[RecordedRun]:
@@ -138,8 +163,13 @@ def open_runs(folders: Sequence[Path], *, unfinished: bool = False) -> Sequence[
     return runs
 
 
-def read_json_lines(path: Path, *, schema: str) -> Sequence[dict[str, Any]]:
+def read_json_lines(path: Path, *, schema: str, check: Callable[[Mapping[str, Any]], None]) -> Sequence[dict[str, Any]]:
     """The objects of a file of JSON lines; none where there is no such file. A last line that is cut off is left out.
+
+    Args:
+        path: of the file.
+        schema: of each object.
+        check: raises ValueError, TypeError or KeyError where an object is not what it should be.
 
     Raises:
         RunUnreadable: it cannot be read, or a line is no such object.
@@ -153,9 +183,10 @@ def read_json_lines(path: Path, *, schema: str) -> Sequence[dict[str, Any]]:
                 break
             found.append(json.loads(line))
             check_schema(found[-1].get("schema"), schema)
+            check(found[-1])
     except OSError as error:
         raise RunUnreadable(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, AttributeError, RecursionError) as error:
+    except (ValueError, AttributeError, TypeError, KeyError, RecursionError) as error:
         said = " ".join(str(error).split())[:200]
         raise RunUnreadable(f"{path}: line {max(1, len(found))} cannot be read ({said})") from error
     return tuple(found)

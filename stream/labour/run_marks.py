@@ -171,5 +171,5 @@ def _check_ends(there: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, A
         if mark["mark"] not in known:
             raise OptionError(
                 f"the end of a push at {axis.of(mark['pts_s'], mark['segment']):.1f} s would have no start of its own;"
-                " mark the start before it, or both in one --file"
+                " mark the start of that push first"
             )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stream.frames.frame import SegmentCause
 from stream.pipeline.record import FrameState
 from stream.pipeline.stages import Stage
 from stream.tracking.tracker import EstimateStatus
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from stream.pipeline.record import Measurement
+
+
+CUT_NOTE = "the picture is cut to another, so it may show more than one patient: medians are over all of it"
 
 
 class LogHistogram:
@@ -85,6 +89,7 @@ class RunStatistics:
         """AoP as read from single frames."""
         self.engines: list[EngineSpan] = []
         """What ran the network, in order: one, unless it failed and another went on."""
+        self._cuts: set[int] = set()
         self._values = {
             f"{name}{bound}": LogHistogram(least=0.1, most=1e4, growth=5e-4)
             for name in ("aop_deg", "hsd_min_px", "hsd_min_mm")
@@ -97,6 +102,8 @@ class RunStatistics:
     def add(self, measurement: Measurement) -> None:
         """Counts one frame's result."""
         self.states[str(measurement.state)] += 1
+        if measurement.frame.segment_cause is SegmentCause.CUT:
+            self._cuts.add(measurement.frame.segment)
         if measurement.state is FrameState.DROPPED:
             self.drops[str(measurement.reason)] += 1
             return
@@ -135,6 +142,11 @@ class RunStatistics:
     def engine_changes(self) -> list[str]:
         """A line for each time that an engine failed and another went on."""
         return [span.change for span in self.engines if span.replaced]
+
+    @property
+    def cut_note(self) -> str:
+        """What must be said of values over a recording in which the picture is cut to another; "" of others."""
+        return CUT_NOTE if self._cuts else ""
 
     def typical(self, name: str) -> tuple[float, float, float] | None:
         """Median of `aop_deg`, `hsd_min_px` or `hsd_min_mm`, with the median bounds of its repeatability interval."""

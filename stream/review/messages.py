@@ -15,7 +15,7 @@ from stream.labour.edits import edits_in_force
 from stream.labour.run_marks import marked_pushes
 from stream.outputs.manifest import NOTICE
 from stream.report.charts import thin
-from stream.report.run_chart import picture_changes, refused_spans
+from stream.report.run_chart import has_values, picture_changes, refused_spans
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,6 +67,7 @@ class ReviewMessages:
                 "engine": str(self._run.manifest.get("engine")),
                 "model": str(model.get("sha256"))[:8],
                 "run": self._run.status,
+                "band": f"{'absolute' if self._is_absolute else 'repeatability'}, 95 %",
             },
         }
 
@@ -137,14 +138,18 @@ class ReviewMessages:
         chosen = np.where(np.abs(known[before] - rows) <= np.abs(known[after] - rows), known[before], known[after])
         return np.array([bool(read[row]) for row in chosen])
 
+    @property
+    def _is_absolute(self) -> bool:
+        """Whether the absolute interval of AoP is known; else the band of the time line is that of repeatability."""
+        return has_values(self._content.numbers("aop_absolute_lo95_deg"))
+
     def _trend(self) -> list[list[float | None]]:
         """Time, AoP and its interval, thinned; a null value ends a line."""
         content = self._content
         if not len(self._run):
             return []
-        names = ("", "_lo95", "_hi95")
-        if (wide := content.numbers("aop_absolute_lo95_deg")) is not None and np.isfinite(wide).any():
-            names = ("", "_absolute_lo95", "_absolute_hi95")
+        infix = "_absolute" if self._is_absolute else ""
+        names = ("", f"{infix}_lo95", f"{infix}_hi95")
         rows = np.vstack([self._shown(f"aop{name}_deg", f"aop_extrapolated{name}_deg") for name in names])
         time_s, rows = thin(content.axis.time_s, rows, TREND_POINTS)
         return [

@@ -285,8 +285,9 @@ const save = () => {
 async function mark(kind, note = "") {
   try {
     Object.assign(view.run, await keepMark(view.row, { kind, note, by: $("by").value.trim() }));
-    const lone = kind === "push_start" && view.run.marks.at(-1).lone;
-    say(`Mark ${view.run.marks.length} kept at ${clock(view.run.time_s[view.row])}${lone ? ": now mark the end of the push" : ""}`, false);
+    const why = view.run.marks.at(-1).lone, isOpen = why === "no end after it";
+    const more = isOpen ? ": now mark the end of the push" : why ? `; it makes no push: ${why}` : "";
+    say(`Mark ${view.run.marks.length} kept at ${clock(view.run.time_s[view.row])}${more}`, false);
     showPushes();
     draw();
   } catch (error) {

@@ -111,8 +111,9 @@ function drawMarks(context, area, run, text, top, bottom) {
     line(context, area.x(time), top, area.x(time), bottom);
     context.setLineDash([]);
     context.fillStyle = css("--warn");
-    context.textAlign = "left";
-    context.fillText(words, area.x(time) + 0.3 * text, bottom - text);
+    const isLate = area.x(time) + 0.3 * text + context.measureText(words).width > area.right;
+    context.textAlign = isLate ? "right" : "left";      // at the end of the line they go before it
+    context.fillText(words, area.x(time) + (isLate ? -0.3 : 0.3) * text, bottom - text);
   }
   context.textAlign = "center";
   context.textBaseline = "alphabetic";

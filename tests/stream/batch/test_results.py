@@ -14,17 +14,14 @@ import pytest
 from rich.console import Console
 
 from engines.errors import InferenceError
-from stream.app.options.session_options import SessionOptions
 from stream.batch.backlog import MOST_CRASHES, JobBacklog
 from stream.batch.finding import Finder
-from stream.batch.intake import InputIntake
 from stream.batch.measuring import is_final
 from stream.batch.reporting.progress import BatchProgress
 from stream.batch.reporting.tables import write_csv_summary, write_parquet
-from stream.batch.run import Batch
 from stream.batch.store import ResultStore
 from stream.batch.summary import COLUMNS, Row, SummaryCourse, write_summary
-from stream.batch.workers import Failed, Measured, Ready, WorkerLost
+from stream.batch.workers import Failed, Measured, WorkerLost
 from stream.common.clock import ManualClock
 from stream.common.errors import OptionError, OutputError, SourceTruncated, SourceUnavailable, SourceUnreadable
 
@@ -206,26 +203,6 @@ def test_a_full_disk_ends_a_batch_and_is_waited_for_by_one_that_watches(tmp_path
             assert not jobs_of(backlog)
             clock.advance(61_000_000_000)
             assert len(jobs_of(backlog)) == goes_on
-
-
-def test_the_first_result_waits_for_a_disk_that_is_full_where_it_goes_on(tmp_path: Path) -> None:
-    for goes_on in (False, True):
-        with store_in(tmp_path / f"out{goes_on}") as store:
-            intake = InputIntake([], Finder(), store.work_folder)
-            intake.is_endless = goes_on
-            progress = BatchProgress(clock=ManualClock())
-            batch = Batch(intake, store, progress, SessionOptions(), clock=ManualClock())
-            assert batch.has_begun()
-            (store.folder / "batch.json").mkdir()  # nothing can be written there
-            batch.take(Ready("openvino", "net", "a" * 64))
-            if not goes_on:
-                with pytest.raises(OutputError):
-                    batch.has_begun()
-                continue
-            assert not batch.has_begun()
-            (store.folder / "batch.json").rmdir()
-            assert batch.has_begun()
-            assert json.loads((store.folder / "batch.json").read_text())["model"]["name"] == "net"
 
 
 def test_the_tables_hold_the_same_with_types(tmp_path: Path) -> None:

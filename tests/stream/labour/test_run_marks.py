@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -189,3 +190,34 @@ def test_a_line_of_another_version_is_refused(run: RecordedRun) -> None:
     with pytest.raises(RunUnreadable, match=r"partum\.edit/9"):
         read_edits(run)
     path.write_bytes(kept)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("marks.jsonl", '"marked_utc"', '"markedxutc"'),
+        ("marks.jsonl", '+00:00"', '+00-00"'),
+        ("marks.jsonl", '"push_start"', '"pusg_start"'),
+        ("marks.jsonl", '"index": 2', '"index": 92'),
+        ("marks.jsonl", '"pts_s": 0.08', '"pts_s": NaN'),
+        ("edits.jsonl", '"values"', '"v0lues"'),
+        ("edits.jsonl", '"edited_utc"', '"edited_ut9"'),
+        ("edits.jsonl", '"points"', '"joints"'),
+        ("edits.jsonl", '"aop_deg": 91.5', '"aop_deg": "1.5"'),
+        ("edits.jsonl", "[[1.0, 2.0]", '[[1.0, "2"]'),
+        ("edits.jsonl", '"no_fh"', '"mo_fh"'),
+    ],
+)
+def test_a_mark_or_an_edit_that_was_changed_is_named_by_its_line(tmp_path: Path, name: str, old: str, new: str) -> None:
+    run = finished_run(tmp_path, 12)
+    add_marks(run, axis_of(run), [TypedMark(time_s=0.1, kind=MarkKind.PUSH_START)], by="A")
+    outline = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]
+    reading = EditedReading(outlines_px={"ps": outline}, values={"aop_deg": 91.5}, reason="no_fh")
+    add_edit(run, 5, EditKind.POINTS, by="B", size_px=(96, 64), reading=reading)
+    path = run.folder / name
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    read = run.read_marks if name == "marks.jsonl" else partial(read_edits, run)
+    with pytest.raises(RunUnreadable, match=rf"{name}: line 1 cannot be read"):
+        read()

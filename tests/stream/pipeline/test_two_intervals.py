@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from stream.frames.frame import PixelSpacing
+from stream.frames.frame import PixelSpacing, SegmentCause
 from stream.outputs.web.state import Snapshot, page_message
 from stream.pipeline.pipeline import Pipeline
 from stream.pipeline.record_fields import record_of
@@ -40,6 +40,8 @@ def test_a_model_that_knows_it_gives_the_absolute_interval_beside_repeatability(
         (value - 15, value + 15), abs=2e-3
     )
     assert record["aop_absolute_lo95_deg"] < record["aop_lo95_deg"] < value  # type: ignore[operator]
+    alone = record["aop_raw_deg"]
+    assert record["aop_raw_absolute_hi95_deg"] == pytest.approx(alone + 15, abs=2e-3)  # type: ignore[operator]
     predicted = record_of(measurements[22])
     assert predicted["aop_absolute_lo95_deg"] is None
     low, high = (predicted[f"aop_extrapolated_absolute_{end}95_deg"] for end in ("lo", "hi"))
@@ -55,6 +57,11 @@ def test_a_model_that_knows_it_gives_the_absolute_interval_beside_repeatability(
     low, high = statistics.typical_absolute
     assert high - low == pytest.approx(30.0, abs=0.5)
     assert statistics.as_json()["median_absolute_interval"] == {"aop_deg": (low, high)}
+    assert statistics.typical_raw_absolute is not None
+    assert statistics.cut_note == ""
+    cut = replace(measurements[15].frame, segment=1, segment_cause=SegmentCause.CUT)
+    statistics.add(replace(measurements[15], frame=cut))
+    assert statistics.cut_note
 
 
 def test_a_model_that_does_not_know_it_says_so_and_shows_repeatability_by_its_name() -> None:
