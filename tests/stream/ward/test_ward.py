@@ -22,8 +22,8 @@ from stream.ward.wall.settings import WallSettings
 from tests.conftest import REPOSITORY
 from tests.fakes.doubles import GreyLevelEngine
 from tests.fakes.kserve_server import KServeServer
-from tests.fakes.paced_rtsp import PacedRtspServer
-from tests.fakes.ward_requests import ask
+from tests.fakes.ward.asked import ask
+from tests.fakes.ward.paced_rtsp import PacedRtspServer
 from tests.stream.ward.running import ANALYSIS, RunningWard, until, write_config
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from stream.pipeline.pipeline import Pipeline
 from stream.ward.deploy import DEPLOY
 from stream.ward.view import CapacityView, EngineView, ProcessState, RecordingView
 from tests.fakes.doubles import DrawnSource, GreyLevelEngine
-from tests.fakes.ward import METRICS, shown_ward
-from tests.fakes.ward_requests import ask
+from tests.fakes.ward.asked import ask
+from tests.fakes.ward.shown import METRICS, shown_ward
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from stream.pipeline.record import Measurement
     from stream.ward.wall.server import WallServer
-    from tests.fakes.ward import FakeWard
+    from tests.fakes.ward.shown import FakeWard
 
 Shown = tuple["WallServer", "FakeWard"]
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]

@@ -20,16 +20,16 @@ from stream.ward.config import read_ward_config
 from stream.ward.wall.roles import COOKIE, MOST_WRONG
 from stream.ward.wall.settings import WallSettings
 from tests.fakes.certificates import make_certificate
-from tests.fakes.ward import MARK, METRICS, PAGE_TOKEN, TOKENS, WATCH, shown_ward, ward_file
-from tests.fakes.ward_requests import ask, line, line_status
+from tests.fakes.ward.asked import ask, line, line_status
+from tests.fakes.ward.shown import MARK, METRICS, PAGE_TOKEN, TOKENS, WATCH, shown_ward, ward_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from stream.ward.wall.server import WallServer
-    from tests.fakes.ward import FakeWard
-    from tests.fakes.ward_requests import Answer
+    from tests.fakes.ward.asked import Answer
+    from tests.fakes.ward.shown import FakeWard
 
 Shown = tuple["WallServer", "FakeWard"]
 PAGES = ("/", "/feeds/room-1/", "/metrics", "/nothing", "/feeds/none/")

@@ -13,7 +13,7 @@ from stream.sources.live.base import LinkState
 from stream.ward.view import EngineView, ProcessState
 from tests.fakes.browser import wait
 from tests.fakes.browser_page import held, refused, widest_result
-from tests.fakes.ward import MARK, WATCH, shown_ward
+from tests.fakes.ward.shown import MARK, WATCH, shown_ward
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
