@@ -253,7 +253,7 @@ def test_sigterm_ends_all_with_everything_written_and_no_password_shown(
 ) -> None:
     text = feeds_of(scanner.uri, ("a", "b")) + ANALYSIS + '[recording]\nfolder = "kept"\npictures = true\n'
     with command(write_config(tmp_path / "ward.toml", text + "[web]\nport = 0\n")) as process:
-        until(lambda: lines_in(tmp_path) > 20, what="frames on the disk")
+        until(lambda: min(lines_in(tmp_path / "kept" / name) for name in "ab") > 10, what="frames on the disk")
         pids = [process.pid, *children(process.pid)]
         assert len(pids) >= 4
         for pid in pids:
