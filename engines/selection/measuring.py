@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 SLOWER = 1.6
 """An engine whose fastest frame takes so many times as long as a frame of the best so far is not tried to the end."""
+FAR = 2.0
+"""One that takes so many times as long as the best runs no heat, unless it is the one that is preferred to all."""
 HEATS = 5
 SURE, SAME = 4, 1.1
 """An engine is taken before one that is preferred to it where it was faster by `SAME` in `SURE` of the heats and at its
@@ -121,8 +123,9 @@ def measure(variants: Sequence[Variant], trial: Trial) -> tuple[Tried, ...]:
     """What was found of every variant, in the order in which they are taken; those that may not run come last.
 
     Convention: each variant is compared with its float32 model. One in float that is slower by `SLOWER` is not tried to
-    its end, and comes after those that were. These run `HEATS` heats; `ms` is the time of the best. The first of
-    `variants` is taken unless a later one is faster for certain (`SAME`, `SURE`); the others follow by their times.
+    its end, and comes after those that were. These run `HEATS` heats, but for those that are `FAR` behind; `ms` is the
+    time of the best. The first of `variants` is taken unless a later one is faster for certain (`SAME`, `SURE`); the
+    others follow by their times.
     """
     found: dict[str, Tried] = {}
     engines: dict[str, Engine] = {}
@@ -130,7 +133,8 @@ def measure(variants: Sequence[Variant], trial: Trial) -> tuple[Tried, ...]:
         for variant in variants:
             best = min((found[name].ms or math.inf for name in engines), default=math.inf)
             found[variant.name] = _tried(variant, trial, engines, most_ms=SLOWER * best)
-        times, failed = _heats(engines, trial) if len(engines) > 1 else ({}, {})
+        racing = _near(engines, found)
+        times, failed = _heats(racing, trial) if len(racing) > 1 else ({}, {})
     finally:
         for engine in engines.values():
             with suppress(Exception):  # what it found holds, and it is needed no more
@@ -175,6 +179,13 @@ def _tried(variant: Variant, trial: Trial, engines: dict[str, Engine], *, most_m
     )
 
 
+def _near(engines: Mapping[str, Engine], found: Mapping[str, Tried]) -> dict[str, Engine]:
+    """The engines that may be the fastest; the first of all is always among them."""
+    times = {name: found[name].ms or math.inf for name in engines}
+    most = FAR * min(times.values(), default=math.inf)
+    return {name: engine for place, (name, engine) in enumerate(engines.items()) if place == 0 or times[name] <= most}
+
+
 def _heats(engines: Mapping[str, Engine], trial: Trial) -> tuple[dict[str, list[float]], dict[str, str]]:
     """Times of each engine by heat, in milliseconds; and of those that failed, why."""
     times: dict[str, list[float]] = {name: [] for name in engines}
@@ -195,7 +206,7 @@ def _by_time(right: Sequence[Tried], times: Mapping[str, Sequence[float]]) -> li
         return []
     first = right[0]
     for entry in right[1:]:
-        if _is_faster(times[entry.variant], times[first.variant]):
+        if entry.variant in times and _is_faster(times[entry.variant], times[first.variant]):
             first = entry
     return [first, *sorted((entry for entry in right if entry is not first), key=lambda entry: entry.ms or 0.0)]
 

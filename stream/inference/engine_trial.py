@@ -45,7 +45,7 @@ ANSWERS_SCHEMA = "partum.trial/1"
 SIDE_PX = 256
 TIMED_FIRST = 6
 """So many frames, all of them too slow, are enough to give an engine up."""
-HEAT = 8
+HEAT = 6
 """Frames that a heat times."""
 
 

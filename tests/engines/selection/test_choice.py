@@ -120,6 +120,17 @@ def test_other_work_on_the_machine_does_not_change_what_is_taken(tmp_path: Path)
         assert [entry.ms for entry in choice.usable] == [min(fast), min(slow)]
 
 
+def test_one_that_is_far_behind_runs_no_heat_and_the_preferred_one_always_does(tmp_path: Path) -> None:
+    trial = Measured(preferred=right(40), quick=right(10), near=right(15))  # the preferred one was slowed
+    trial.slowed = {"preferred": [9] * 5, "quick": [10] * 5, "near": [15] * 5}
+    choice = choose([variant("preferred"), variant("quick"), variant("near")], trial, WITH_VNNI, ChoiceStore(tmp_path))
+    assert [(entry.variant, entry.ms) for entry in choice.usable] == [("preferred", 9), ("quick", 10), ("near", 15)]
+    trial = Measured(preferred=right(10), far=right(15.9), quick=right(7))
+    trial.slowed = {"preferred": [10] * 5, "far": [], "quick": [7] * 5}
+    choice = choose([variant("preferred"), variant("far"), variant("quick")], trial, WITHOUT, ChoiceStore(tmp_path))
+    assert [(entry.variant, entry.ms) for entry in choice.usable] == [("quick", 7), ("preferred", 10), ("far", 15.9)]
+
+
 def test_one_that_was_faster_in_all_heats_but_one_is_taken(tmp_path: Path) -> None:
     trial = Measured(first=right(5), second=right(7))  # the first call was slow
     trial.slowed = {"first": [10, 10, 10, 10, 10], "second": [9, 40, 9, 9, 9]}
