@@ -32,8 +32,9 @@ class OrientationMemory:
 
     Convention: natural log odds, positive for a normal picture (`Biometry.orientation_log_odds`). Frames without
     evidence (0) are passed over. Mean of at least 0: normal. Below MIRRORED_LOG_ODDS: mirrored. Between: unknown.
-    In a segment that began with a flip or a cut: unknown until the mean of `SETTLING_FRAMES` is clear; after a flip
-    what the user said of the display before no longer holds.
+    In a segment that began with a flip or a cut: unknown until the mean of `SETTLING_FRAMES` is clear. After a flip
+    what the user said of the display before no longer holds; after a cut `MEMORY_FRAMES` that are not clear say what
+    they would say at a start, so that a picture that never speaks clearly is measured again.
     Example: one frame of -5 answers mirrored, one of -1 is no answer.
 
     Args:
@@ -61,7 +62,7 @@ class OrientationMemory:
         """`NORMAL`, `MIRRORED`, or None where the evidence so far does not say."""
         if self._fixed is not Orientation.AUTO:
             return self._fixed
-        if self._is_contradicted or (self._must_settle and not self._is_settled):
+        if self._is_contradicted or (self._must_settle and not self._has_settled):
             return None
         return self._leaning
 
@@ -75,6 +76,11 @@ class OrientationMemory:
         if self._mean >= 0:
             return Orientation.NORMAL
         return Orientation.MIRRORED if self._mean < MIRRORED_LOG_ODDS else None
+
+    @property
+    def _has_settled(self) -> bool:
+        has_seen_enough = self._count >= MEMORY_FRAMES and not self._is_flipped
+        return self._is_settled or has_seen_enough
 
     @property
     def _is_settled(self) -> bool:

@@ -10,7 +10,12 @@ import pytest
 
 from stream.frames.frame import SegmentCause
 from stream.measurement.biometry import Orientation
-from stream.measurement.orientation_memory import CONTRADICTING_FRAMES, SETTLING_FRAMES, OrientationMemory
+from stream.measurement.orientation_memory import (
+    CONTRADICTING_FRAMES,
+    MEMORY_FRAMES,
+    SETTLING_FRAMES,
+    OrientationMemory,
+)
 from stream.pipeline.pipeline import Pipeline
 from tests.fakes.doubles import DrawnSource, GreyLevelEngine
 
@@ -98,3 +103,23 @@ def test_a_mirrored_source_gives_the_same_values() -> None:
         assert mirrored.mirrored
         assert mirrored.aop_deg == pytest.approx(normal.aop_deg, abs=0.3)
         assert mirrored.hsd_min == pytest.approx(normal.hsd_min, abs=0.3)
+
+
+@pytest.mark.parametrize(
+    ("cause", "odds", "answer"),
+    [
+        (SegmentCause.CUT, 1.0, Orientation.NORMAL),
+        (SegmentCause.CUT, -1.0, None),
+        (SegmentCause.ORIENTATION, 1.0, None),
+    ],
+)
+def test_evidence_that_stays_unclear_says_after_a_cut_what_it_says_at_a_start(
+    cause: SegmentCause, odds: float, answer: Orientation | None
+) -> None:
+    memory = OrientationMemory(Orientation.AUTO)
+    memory.begin(cause)
+    for _ in range(MEMORY_FRAMES - 1):
+        memory.add(odds)
+        assert memory.orientation is None
+    memory.add(odds)
+    assert memory.orientation is answer
