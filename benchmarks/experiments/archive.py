@@ -44,6 +44,8 @@ FRAMES, LOOPS = 72, 12
 """Of a loop, and how many loops a number of workers measures."""
 SHORT_LOOPS = 80
 """Loops of one frame, which tell what a loop costs beside its frames."""
+MOST_BUSY = 0.1
+"""Share of the cores that others may keep busy; above it the result says that it is not to be trusted."""
 COMMAND = "python -m benchmarks.experiments.archive"
 
 
@@ -163,17 +165,19 @@ def _plain_process(units: Sequence[ArchiveInput], folder: Path, ready: Any, go: 
 
 
 def by_ray(units: Sequence[ArchiveInput], folder: Path, jobs: int) -> dict[str, float]:
-    """Seconds on a cluster of this machine: to the first loop, from there to the last; and CPU time of the command."""
+    """Seconds on a cluster of this machine, to the first loop and from there to the last; CPU time of the command."""
     workers = Workers(jobs=jobs)
     with connected(None, workers):
         clock = MonotonicClock()
         once = Pass()
-        cpu_before, begin_ns = _own_cpu_s(), clock.now_ns()
+        begin_ns, cpu_before = clock.now_ns(), 0.0
         once.start(list(units), job_of(folder), workers)
         times: list[float] = []
         is_done = False
         while not is_done:
             outcomes, is_done = once.take(0.02)
+            if outcomes and not times:
+                cpu_before = _own_cpu_s()
             times += [(clock.now_ns() - begin_ns) / 1e9] * len(outcomes)
         cpu_s = _own_cpu_s() - cpu_before
     assert len(times) == len(units)
@@ -237,7 +241,7 @@ def measure_archive(folder: Path) -> dict[str, Any]:
         "ray_overhead_ms_a_loop": round(
             1000 * with_ray["rest_s"] / (SHORT_LOOPS - 1) - 1000 * alone["seconds"] / SHORT_LOOPS, 1
         ),
-        "command_cpu_ms_a_loop": round(1000 * with_ray["command_cpu_s"] / SHORT_LOOPS, 1),
+        "command_cpu_ms_a_loop": round(1000 * with_ray["command_cpu_s"] / (SHORT_LOOPS - 1), 1),
         "cpu_ms_a_loop_beside_frames": round(loop_ms, 1),
         "cpu_ms_a_frame_outside_network": round(max(outside_ms - loop_ms, 0.0) / FRAMES, 2),
     }
@@ -258,7 +262,7 @@ def main() -> None:
             head_ms_a_loop=found["command_cpu_ms_a_loop"],
         ),
     }
-    found["others_busy"] = busy
+    found |= {"others_busy": busy, "busy": busy is not None and busy > MOST_BUSY}
     write_result("archive", found, command=COMMAND)
 
 

@@ -100,7 +100,7 @@ def connected(address: str | None, workers: Workers) -> Iterator[Any]:
             said = " ".join(str(error).split())[:200]
             raise ClusterUnavailable(
                 f"--address {address or 'local'}: no Ray cluster can be used there ({said}); start one by:"
-                " ray start --head"
+                " ray start --head, and where it asks for a token set RAY_AUTH_MODE=token"
             ) from error
         yield ray
     finally:
