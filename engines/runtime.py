@@ -94,9 +94,9 @@ class RuntimeEngine(Engine):
     def close(self) -> None:
         """Frees the runtime's objects, all of them whatever fails on the way; raises the first error."""
         with self._calls:
+            was_open, self._open = self._open, False  # first, or callers that go on asking could keep it open for ever
             self._calls.wait_for(lambda: not self._running)
-            if self._open:
-                self._open = False
+            if was_open:
                 self._release()
 
     def _warm_up(self, batches: Iterable[int] = (1,)) -> None:
