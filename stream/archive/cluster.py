@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import shutil
 import tempfile
 from contextlib import contextmanager, suppress
@@ -145,13 +146,24 @@ def _native_messages_hidden() -> Iterator[None]:
 
 
 class _Started:
-    """A cluster of this machine: its files lie in one folder, which goes with it."""
+    """A cluster of this machine: its files lie in one folder, which goes with it, and so does the token it asks for.
+
+    Left to itself Ray would make a token in the user's home, and leave it there.
+    """
 
     def __init__(self, workers: Workers) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="partum-ray-", dir="/tmp" if os.name == "posix" else None))
-        self._before = os.environ.get("RAY_TMPDIR")
-        os.environ["RAY_TMPDIR"] = str(self._folder)
+        token = self._folder / "token"
+        token.touch(mode=0o600)
+        token.write_text(secrets.token_hex(32), encoding="ascii")
         (self._folder / "ray").mkdir()
+        own = {
+            "RAY_TMPDIR": str(self._folder),
+            "RAY_AUTH_TOKEN_PATH": str(token),
+        }
+        self._before = {name: os.environ.get(name) for name in (*own, "RAY_AUTH_TOKEN", "RAY_AUTH_MODE")}
+        os.environ.pop("RAY_AUTH_TOKEN", None)
+        os.environ.update(own)
         cores = max(available_cores(), (workers.jobs or 1) * workers.cpus)
         self.options = {
             "address": "local",
@@ -162,8 +174,9 @@ class _Started:
 
     def clear(self) -> None:
         """Removes what Ray wrote."""
-        if self._before is None:
-            os.environ.pop("RAY_TMPDIR", None)
-        else:
-            os.environ["RAY_TMPDIR"] = self._before
+        for name, value in self._before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
         shutil.rmtree(self._folder, ignore_errors=True)
