@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,6 +146,12 @@ def _native_messages_hidden() -> Iterator[None]:
         os.close(nowhere)
 
 
+@cache
+def _token() -> str:
+    """One for all clusters of this process: Ray reads it once, and would bring the first to the second."""
+    return secrets.token_hex(32)
+
+
 class _Started:
     """A cluster of this machine: its files lie in one folder, which goes with it, and so does the token it asks for.
 
@@ -155,7 +162,7 @@ class _Started:
         self._folder = Path(tempfile.mkdtemp(prefix="partum-ray-", dir="/tmp" if os.name == "posix" else None))
         token = self._folder / "token"
         token.touch(mode=0o600)
-        token.write_text(secrets.token_hex(32), encoding="ascii")
+        token.write_text(_token(), encoding="ascii")
         (self._folder / "ray").mkdir()
         own = {
             "RAY_TMPDIR": str(self._folder),

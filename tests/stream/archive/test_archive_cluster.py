@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from stream.app.options.session_options import SessionOptions
-from stream.archive.cluster import Workers, import_ray
+from stream.archive.cluster import Workers, _Started, import_ray
 from stream.archive.locations import Location
 from stream.archive.run import ArchiveOptions, run_archive
 from stream.batch.content import hash_of, stamp_of
@@ -260,3 +260,14 @@ def test_an_object_store_and_a_command_that_is_killed(cluster: Any, store: str |
         assert SECRET not in text
     assert b"SMITH" not in everything
     assert "4 of 4 recordings measured" in second.stdout
+
+
+def test_clusters_of_one_process_ask_for_one_token() -> None:
+    """Ray reads the token once in a process: a second cluster with another one would turn it away."""
+    tokens = []
+    for _ in range(2):
+        started = _Started(Workers(jobs=1, cpus=1))
+        tokens.append(Path(os.environ["RAY_AUTH_TOKEN_PATH"]).read_text(encoding="ascii"))
+        started.clear()
+    assert tokens[0] == tokens[1]
+    assert len(tokens[0]) == 64
