@@ -146,8 +146,7 @@ def _draw_capacity(axes: Any, tried: Sequence[Mapping[str, Any]]) -> None:
     other = axes.twinx()
     other.plot(streams, [row["p99_ms"] for row in tried], "s--", color=SECOND)
     other.set_ylabel("p99 ms", color=SECOND)
-    other.set_yscale("log")
-    _plain_log_axis(other.yaxis)
+    other.set_ylim(bottom=0)
     axes.set_xticks(streams)
     axes.set_title("streams", loc="left", fontsize=10)
 
