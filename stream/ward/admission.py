@@ -12,6 +12,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from stream.ward.view import CapacityView
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -88,6 +90,18 @@ class Admission:
                 f" {self.cores} cores, load {100 * found.load:.0f} %)"
             )
         return f"with it {late}; leave out a feed, lower its rate, or let it in by force = true"
+
+    def view(self, feeds: Sequence[FeedLoad]) -> CapacityView:
+        """What is shown of the machine while it carries these feeds."""
+        found = self.outlook(feeds)
+        return CapacityView(
+            cores=self.cores,
+            engine_hz=self.capacity.engine_hz,
+            work_ms=found.work_ms or 1e3 * (self.capacity.engine_cpu_s + self.capacity.feed_cpu_s),
+            load=found.load,
+            expected_ms=found.expected_ms,
+            deadline_ms=self.deadline_ms,
+        )
 
     def _cpu_s(self, feed: FeedLoad) -> float:
         return self.capacity.feed_cpu_s if feed.cpu_s is None else feed.cpu_s

@@ -10,7 +10,6 @@ One thread does everything, `run`; `stop`, `reload` and `view` may be called fro
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -18,15 +17,14 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engines.local.lane import listen
 from engines.registry import REMOTE
 from engines.runtime import available_cores
 from stream.common.clock import MonotonicClock
 from stream.common.errors import OptionError, OutputError
 from stream.common.folder_lock import locked_folder
-from stream.inference.frame_analyzer import needs_logits
 from stream.ward.admission import Admission
 from stream.ward.config import ENGINE, changed_feeds, read_ward_config
+from stream.ward.engine_process import engine_facts, engine_socket, engine_view
 from stream.ward.feed_keeper import FeedKeeper
 from stream.ward.keeper import Keeper, KeeperLimits
 from stream.ward.processes.capacity import Capacity
@@ -36,13 +34,11 @@ from stream.ward.processes.link import HOLD, WRITE
 from stream.ward.processes.parts import PartOptions
 from stream.ward.retention import GB, Retention
 from stream.ward.spawning import SpawnedChild
-from stream.ward.view import CapacityView, EngineView, ProcessState, RecordingView, WardView
+from stream.ward.view import CapacityView, ProcessState, RecordingView, WardView
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
 
-    from stream.app.options.session_options import SessionOptions
     from stream.common.clock import Clock
     from stream.ward.admission import FeedLoad
     from stream.ward.config import FeedConfig, WardConfig
@@ -96,7 +92,7 @@ class Ward:
             stack.callback(os.close, self._wake_write)
             stack.callback(os.close, self._wake_read)
             self._folder_lock = stack.enter_context(ExitStack())
-            self._listening, self._socket_path = _listen(stack)
+            self._listening, self._socket_path = engine_socket(stack)
             self._begin_retention(config)
             stack.callback(self._end_all)
             self._stack = stack.pop_all()
@@ -151,7 +147,9 @@ class Ward:
             keepers = [self._feeds.get(name) or waiting.get(name) for name in self._config.feeds]
             return WardView(
                 feeds=tuple(keeper.view(self._config.feeds[keeper.config.name]) for keeper in keepers if keeper),
-                engine=self._engine_view(now_ns),
+                engine=engine_view(
+                    self._engine, remote_name=self._remote_name, is_remote=self._is_remote, now_ns=now_ns
+                ),
                 capacity=self._capacity_view(),
                 recording=RecordingView() if self._retention is None else self._retention.view,
                 up_s=(now_ns - self._began_ns) / 1e9,
@@ -317,7 +315,7 @@ class Ward:
         before, self._config = self._config, after
         self._reloads, self._reload_error = self._reloads + 1, ""
         changed = changed_feeds(before, after)
-        if _engine_facts(before) != _engine_facts(after):
+        if engine_facts(before) != engine_facts(after):
             if self._engine is not None:
                 self._engine.kill()
             self._engine, self._capacity, self._remote_name = None, None, ""
@@ -392,58 +390,8 @@ class Ward:
         if self._retention is not None:
             self._retention.close()
 
-    def _engine_view(self, now_ns: int) -> EngineView:
-        engine = self._engine
-        if self._remote_name:
-            return EngineView(state=ProcessState.RUNNING, name=self._remote_name, is_remote=True)
-        if engine is None:
-            return EngineView(state=ProcessState.STARTING, is_remote=self._is_remote)
-        return EngineView(
-            state=engine.state,
-            name=str(engine.ready.get("engine", "")),
-            reason=engine.reason,
-            since_s=(now_ns - engine.since_ns) / 1e9,
-            restarts=engine.restarts,
-            is_remote=self._is_remote,
-        )
-
     def _capacity_view(self) -> CapacityView:
         deadline_ms = self._config.limits.deadline_ms
         if self._capacity is None:
             return CapacityView(cores=self._cores, deadline_ms=deadline_ms)
-        found = self._admission(self._capacity).outlook(self._loads())
-        return CapacityView(
-            cores=self._cores,
-            engine_hz=self._capacity.engine_hz,
-            work_ms=found.work_ms or 1e3 * (self._capacity.engine_cpu_s + self._capacity.feed_cpu_s),
-            load=found.load,
-            expected_ms=found.expected_ms,
-            deadline_ms=deadline_ms,
-        )
-
-
-def _listen(stack: ExitStack) -> tuple[socket.socket, str]:
-    """A socket in a folder that nobody else can enter; both go at the end."""
-    try:
-        folder = stack.enter_context(
-            tempfile.TemporaryDirectory(prefix="partum-", dir=os.environ.get("RUNTIME_DIRECTORY"))
-        )
-        path = str(Path(folder) / "engine")
-        return stack.enter_context(listen(path)), path
-    except OSError as error:
-        raise OutputError(
-            f"no socket can be made in {tempfile.gettempdir()} ({error.strerror or error}); set TMPDIR to a short path"
-        ) from error
-
-
-def _engine_facts(config: WardConfig) -> tuple[object, ...]:
-    """What the engine's process depends on."""
-    asked: SessionOptions | Any = config.analysis
-    return (
-        asked.model,
-        asked.backend,
-        asked.device,
-        asked.precision,
-        asked.early_exit,
-        needs_logits(asked.protocol),
-    )
+        return self._admission(self._capacity).view(self._loads())

@@ -9,7 +9,7 @@ import time
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import av
 import numpy as np
@@ -57,7 +57,7 @@ class RunningWard:
         self.ward = Ward(read_ward_config(path), told=self.lines.append)
         self._thread = threading.Thread(target=self._run, name="partum-ward")
 
-    def __enter__(self) -> RunningWard:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-from stream.ward.config import read_ward_config
-from stream.ward.supervisor import Ward
+from benchmarks.experiments.ward import rig
 from stream.ward.view import ProcessState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from stream.ward.view import FeedView, WardView
 
@@ -29,36 +26,8 @@ def until(holds: Callable[[], object], *, what: str, seconds: float = LONGEST_S)
         time.sleep(0.01)
 
 
-def write_config(path: Path, text: str) -> Path:
-    path.write_text(text, encoding="utf-8")
-    path.chmod(0o600)
-    return path
-
-
-class RunningWard:
-    """A ward in a thread, whose processes are real."""
-
-    def __init__(self, path: Path) -> None:
-        self.lines: list[str] = []
-        self.path = path
-        self.ward = Ward(read_ward_config(path), told=self.lines.append)
-        self._thread = threading.Thread(target=self._run, name="partum-ward")
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.ward.stop()
-        self._thread.join()
-
-    def _run(self) -> None:
-        with self.ward:
-            self.ward.run()
-
-    @property
-    def view(self) -> WardView:
-        return self.ward.view()
+class RunningWard(rig.RunningWard):
+    """That of the benchmarks, with what tests ask of it; it waits as tests do."""
 
     def feed(self, name: str) -> FeedView:
         return next(feed for feed in self.view.feeds if feed.name == name)

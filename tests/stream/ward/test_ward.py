@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from benchmarks.experiments.ward.rig import write_config
 from stream.ward.view import ProcessState
 from stream.ward.wall.server import WallServer
 from stream.ward.wall.settings import WallSettings
@@ -24,7 +25,7 @@ from tests.fakes.doubles import GreyLevelEngine
 from tests.fakes.kserve_server import KServeServer
 from tests.fakes.ward.asked import ask
 from tests.fakes.ward.paced_rtsp import PacedRtspServer
-from tests.stream.ward.running import ANALYSIS, RunningWard, until, write_config
+from tests.stream.ward.running import ANALYSIS, RunningWard, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
