@@ -5,6 +5,7 @@ Both are lazy: a sub-command is imported when it runs, a name below when it is f
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -110,7 +111,11 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs `partum` with these words, by default those of the process, and exits with the code of its end."""
-    from stream.app.command_line import program, run
+    try:
+        from stream.app.command_line import program, run
+    except KeyboardInterrupt:  # Ctrl-C while the program itself is read
+        sys.stderr.write("partum: interrupted\n")
+        sys.exit(130)
 
     run(program(COMMANDS), arguments)
 

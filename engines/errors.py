@@ -2,7 +2,7 @@
 
     PartumError                                   root of every error this product raises on purpose
      + EngineError
-        + EngineUnavailable (ImportError)         runtime not installed, or no device for it
+        + EngineUnavailable (ImportError)         runtime not installed, or no device for it; exit code 2
         |   + EngineMissing                       no engine was built for this model and machine, or not accepted
         + ModelNotFound     (FileNotFoundError)   no model file at that path
         + ModelMismatch     (ValueError)          the file is no model of ours, or the input has another shape

@@ -67,11 +67,14 @@ class RuntimeEngine(Engine):
         with self._call():
             try:
                 outputs = self._run(np.ascontiguousarray(images))
-            except self.failures as error:
+            except (*self.failures, EngineUnavailable) as error:  # a device that was there may be gone
                 kind = type(error) if isinstance(error, InferenceError) else InferenceError
                 raise kind(f"{self.name}: {error_summary(error)}") from error
         if not all(np.isfinite(output).all() for output in outputs if output.dtype != np.uint8):
-            raise InferenceError(f"{self.name}: {self.spec.name} answers NaN or infinity; export it again")
+            raise InferenceError(
+                f"{self.name}: {self.spec.name} answers NaN or infinity here; take another back-end, or where every one"
+                " says so export the model again"
+            )
         answer = Prediction.of(dict(zip(self.spec.output_names, outputs, strict=True)), images)
         check_answer(answer, images, engine=self.name)
         return answer
@@ -113,6 +116,8 @@ class RuntimeEngine(Engine):
                 self.infer(np.zeros((size, 1, self.spec.height, self.spec.width), np.uint8))
         except BaseException as error:
             close_after(error, self.close)
+            if isinstance(error.__cause__, EngineUnavailable):  # the device is at fault, not the model
+                raise error.__cause__ from None
             if type(error) is InferenceError:  # not a full device, nor a server that went away
                 raise ModelMismatch(str(error)) from error
             raise

@@ -147,24 +147,32 @@ class SharedEngine:
             return batch
 
 
-class EngineShare(Engine):
-    """One stream's share of a `SharedEngine`; an `engines.base.Engine`."""
+class _ForwardingEngine(Engine):
+    """Has the name and the facts of another engine, which it leaves open when it is closed."""
 
-    def __init__(self, shared: SharedEngine) -> None:
-        self._shared = shared
-        self._open = True
+    def __init__(self, behind: Engine | SharedEngine) -> None:
+        self._behind = behind
 
     @property
     def description(self) -> EngineDescription:
-        return self._shared.description
+        return self._behind.description
 
     @property
     def spec(self) -> ModelSpec:
-        return self._shared.spec
+        return self._behind.spec
 
     @property
     def notices(self) -> tuple[str, ...]:
-        return self._shared.notices
+        return self._behind.notices
+
+
+class EngineShare(_ForwardingEngine):
+    """One stream's share of a `SharedEngine`; an `engines.base.Engine`."""
+
+    def __init__(self, shared: SharedEngine) -> None:
+        super().__init__(shared)
+        self._shared = shared
+        self._open = True
 
     def infer(self, images: NDArray[np.uint8]) -> Prediction:
         """Waits for the answer; see `engines.base.Engine`."""
@@ -178,7 +186,7 @@ class EngineShare(Engine):
         self._open = False
 
 
-class BorrowedEngine(Engine):
+class BorrowedEngine(_ForwardingEngine):
     """An engine that a pipeline borrows: closing it leaves the engine behind it open.
 
     Args:
@@ -187,20 +195,8 @@ class BorrowedEngine(Engine):
     """
 
     def __init__(self, engine: Engine, infer: Callable[[NDArray[np.uint8]], Prediction] | None = None) -> None:
-        self._engine = engine
+        super().__init__(engine)
         self._infer = infer or engine.infer
-
-    @property
-    def description(self) -> EngineDescription:
-        return self._engine.description
-
-    @property
-    def spec(self) -> ModelSpec:
-        return self._engine.spec
-
-    @property
-    def notices(self) -> tuple[str, ...]:
-        return self._engine.notices
 
     def infer(self, images: NDArray[np.uint8]) -> Prediction:
         return self._infer(images)

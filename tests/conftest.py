@@ -14,6 +14,8 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from engines.base import Engine
+
 # The same examples in every run: a test that passed here passes on the next machine.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
@@ -28,6 +30,37 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("needs ../shared/data (real frames), which is not beside this checkout")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def short_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three seconds of the demonstration clip: off the plane, cut by the sector, and measured."""
+    import av
+
+    from stream.sources.demo import DEMO_CLIP
+    from tests.samples.source_files import write_video
+
+    with av.open(str(DEMO_CLIP)) as clip:
+        frames = [frame for frame in clip.decode(video=0) if 220 <= round(float(frame.time or 0) * 24) < 300]
+    path = tmp_path_factory.mktemp("demo") / "short.mp4"
+    return write_video(path, frames, rate=24, options={"preset": "ultrafast", "crf": "4"})
+
+
+@pytest.fixture(scope="session")
+def loaded_engine() -> Iterator[Engine]:
+    """The engine that `partum replay` runs here, loaded once for all tests that do not ask how it is loaded."""
+    from stream.inference.engine_trial import load_judged_engine
+
+    with load_judged_engine(throughput=True) as engine:
+        yield engine
+
+
+@pytest.fixture
+def no_loading(loaded_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`partum replay` in this process takes the loaded engine, and leaves it open."""
+    from engines.sharing import BorrowedEngine
+
+    monkeypatch.setattr("stream.app.session.load_judged_engine", lambda *_, **__: BorrowedEngine(loaded_engine))
 
 
 @pytest.fixture

@@ -40,6 +40,7 @@ from calibration.learning.losses import (
 )
 from calibration.learning.optimisation import learning_rate, make_optimiser, parameter_groups, update_average
 from calibration.learning.validation import checkpoint_score, validate_network
+from engines.errors import EngineUnavailable
 from engines.network.build import MaskNetwork, make_mask_network
 from engines.network.multitask import MultiTaskNetwork
 from stream.common.atomic_file import write_atomic
@@ -268,10 +269,10 @@ def choose_device(name: str) -> torch.device:
     """The device by its name in the configuration; `auto` takes a GPU where there is one.
 
     Raises:
-        TrainingError: `cuda` where there is none.
+        EngineUnavailable: `cuda` where there is none.
     """
     if name == "cuda" and not torch.cuda.is_available():
-        raise TrainingError("device = 'cuda', but torch finds no GPU here; set device = 'auto'")
+        raise EngineUnavailable("device = 'cuda', but torch finds no GPU here; set device = 'auto'")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 

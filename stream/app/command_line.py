@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import CompletionItem, shell_complete
 
-from engines.errors import PartumError
+from engines.errors import EngineUnavailable, PartumError
 from engines.redaction import redact_text
 from stream.app.command import CommandGroup, config_option
 from stream.app.exit_codes import ExitCode
 from stream.app.options.config_option import remember_config
-from stream.common.errors import OptionError
+from stream.common.errors import ExtraMissing, OptionError
 from stream.common.text import did_you_mean, on_one_line
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def _run(group: click.Group, words: list[str]) -> None:
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "partum"
         _fail(error, ExitCode.USAGE, f"{_usage_message(error)} (see '{command} --help')", given)
-    except OptionError as error:
+    except (OptionError, EngineUnavailable, ExtraMissing) as error:  # what this machine has not is asked for in vain
         _fail(error, ExitCode.USAGE, str(error), given)
     except (PartumError, click.ClickException) as error:
         _fail(error, ExitCode.FAILED, str(error), given)

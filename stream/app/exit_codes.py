@@ -22,6 +22,7 @@ MEANINGS = {
     ExitCode.FAILED: "the run failed, and what was measured is kept; a live one never got a picture; some masks could"
     " not be read, or some recordings of a batch or archive; `partum doctor` found that nothing can run; `partum"
     " verify` found a change",
-    ExitCode.USAGE: "the command line or a configuration file is wrong; nothing was begun",
+    ExitCode.USAGE: "the command line or a configuration file is wrong, or asks for what this machine does not have: a"
+    " device, a back-end, a precision, a package; nothing was begun",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C; what was measured by then is written",
 }

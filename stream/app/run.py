@@ -21,7 +21,7 @@ from stream.outputs.masks import MASKS_NAME, MaskTable
 from stream.outputs.pictures.overlay import OverlayVideo
 from stream.outputs.pictures.trend_plot import TrendPlot
 from stream.outputs.recorder import Recorder
-from stream.outputs.results_folder import prepare_folder
+from stream.outputs.results_folder import own_folder
 from stream.outputs.run_log import begin_log, seal_log
 from stream.outputs.smoothed_table import SmoothedTable
 from stream.outputs.tables import RecordTables
@@ -86,7 +86,9 @@ class SourceRun:
         with ExitStack() as stack:
             stack.callback(engine.close)
             stack.callback(source.close)
-            self.out = folder or prepare_folder(options.out, source=Path("live" if options.live else options.uri))
+            self.out = folder or stack.enter_context(
+                own_folder(options.out, source=Path("live" if options.live else options.uri))
+            )
             self.board = Board(
                 clock=MonotonicClock(),
                 source=self.source if isinstance(self.source, LiveSource) else None,

@@ -13,7 +13,7 @@
         + RunUnreadable        (ValueError)          the folder is no run, not a finished one, or of another version
         + MaskError            (ValueError)          a mask file with codes or a shape we do not know
         + TrackError           (ValueError)          a track was given time that goes back, or no number
-        + ExtraMissing         (ImportError)         what was asked for needs an extra that is not installed
+        + ExtraMissing         (ImportError)         an option needs an extra that is not installed; exit code 2
         + OptionError          (ValueError)          an option's value is not one of those allowed; exit code 2
 
 Missing anatomy is data (`stream.frames.reason.Reason`), never an exception.
@@ -73,7 +73,7 @@ class TrackError(StreamError, ValueError):
 
 
 class ExtraMissing(StreamError, ImportError):
-    """What was asked for needs an extra that is not installed."""
+    """An option or command needs an extra that is not installed."""
 
 
 class OptionError(StreamError, ValueError):

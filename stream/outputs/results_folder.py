@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stream.common.errors import OptionError, OutputError
+from stream.common.folder_lock import locked_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 DEFAULT_PARENT = Path("partum-runs")
 MEND = "choose another --out"
@@ -19,6 +22,8 @@ RESULTS = (
     *("masks.jsonl", "marks.jsonl", "edits.jsonl", "run-log.jsonl"),
 )
 """What a run writes, and what is written to it later; in the order in which it is entered into its log."""
+
+_log = logging.getLogger(__name__)
 
 
 def prepare_folder(out: Path | None, *, source: Path, results: Sequence[str] = RESULTS) -> Path:
@@ -40,13 +45,39 @@ def prepare_folder(out: Path | None, *, source: Path, results: Sequence[str] = R
         out.mkdir(parents=True, exist_ok=True)
         _move_earlier_results(out, results)
     except OSError as error:
-        folder = out or DEFAULT_PARENT
-        raise OutputError(f"{folder}: not a folder that can be written to ({error.strerror}); {MEND}") from error
+        raise _unusable(out or DEFAULT_PARENT, error) from error
     return out
 
 
+@contextmanager
+def own_folder(out: Path | None, *, source: Path) -> Iterator[Path]:
+    """The folder of a run, from `prepare_folder`; other runs are kept out of it until the block ends.
+
+    Raises:
+        OutputError: likewise, or another run writes to it.
+        OptionError: likewise.
+    """
+    with ExitStack() as stack:
+        if out is not None:
+            stack.enter_context(_kept_from_others(out, source))
+        yield prepare_folder(out, source=source)
+
+
+@contextmanager
+def _kept_from_others(out: Path, source: Path) -> Iterator[None]:
+    _keep_apart(out, source, RESULTS)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked_folder(out))
+        except BlockingIOError as error:
+            raise OutputError(f"{out}: another run writes to it; wait for its end, or {MEND}") from error
+        except OSError as error:
+            raise _unusable(out, error) from error
+        yield
+
+
 def check_folder(out: Path | None, *, source: Path, results: Sequence[str] = RESULTS) -> None:
-    """Finds out early, without making anything, whether `prepare_folder` would fail.
+    """Finds out early, without making anything, whether `prepare_folder` or `own_folder` would fail.
 
     Raises:
         OutputError, OptionError: likewise.
@@ -58,10 +89,17 @@ def check_folder(out: Path | None, *, source: Path, results: Sequence[str] = RES
         nearest = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
         is_writable = nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
     except OSError as error:
-        raise OutputError(f"{folder}: not a folder that can be written to ({error.strerror}); {MEND}") from error
+        raise _unusable(folder, error) from error
     if not is_writable:
         why = "is not writable" if nearest.is_dir() else "is a file"
         raise OutputError(f"{folder}: not a folder that can be written to ({nearest} {why}); {MEND}")
+    if out is not None and out.is_dir():
+        with _kept_from_others(out, source):
+            pass
+
+
+def _unusable(folder: Path, error: OSError) -> OutputError:
+    return OutputError(f"{folder}: not a folder that can be written to ({error.strerror}); {MEND}")
 
 
 def _new_folder(parent: Path) -> Path:
@@ -86,10 +124,12 @@ def _keep_apart(out: Path, source: Path, results: Sequence[str]) -> None:
 
 
 def _move_earlier_results(out: Path, results: Sequence[str]) -> None:
-    old = [out / name for name in results if (out / name).exists()]
+    # A run that was killed leaves what it had not finished under another name.
+    old = [path for name in results for path in (out / name, out / f"{name}.part") if path.exists()]
     if not old:
         return
     earlier = next(folder for number in itertools.count(1) if not (folder := out / f"earlier-{number}").exists())
     earlier.mkdir()
     for path in old:
         path.rename(earlier / path.name)
+    _log.warning("%s: held results of an earlier run; they are kept in %s", out, earlier)

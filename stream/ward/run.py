@@ -30,7 +30,7 @@ def run_ward(path: Path) -> None:
 
     Raises:
         OptionError: the file or the certificate is wrong, or the system is not one that it runs on.
-        SourceUnavailable: the packages of the web page are not installed.
+        ExtraMissing: the packages of the web page are not installed.
         OutputError: a folder or the address of the wall cannot be had.
         KeyboardInterrupt: Ctrl-C, after everything was written.
     """

@@ -68,22 +68,23 @@ LOADERS: Mapping[str, Callable[[Path, int | None], Engine]] = {
 }
 RUNTIMES = [name for name in LOADERS if " " not in name]
 
-pytestmark = pytest.mark.parametrize("backend", LOADERS)
+pytestmark = pytest.mark.parametrize("backend", LOADERS, scope="module")
 
 
 def load(path: Path, backend: str, *, threads: int | None = None) -> Engine:
     return LOADERS[backend](path, threads)
 
 
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    path = tmp_path / "tiny.onnx"
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "tiny.onnx"
     path.write_bytes(tiny_model())
     return path
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def engine(model: Path, backend: str) -> Iterator[Engine]:
+    """One for all tests that leave it open."""
     with load(model, backend) as loaded:
         yield loaded
 

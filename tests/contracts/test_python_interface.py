@@ -65,8 +65,11 @@ def test_the_notebook_is_one_and_holds_no_outputs() -> None:
 
 
 @pytest.mark.slow
-def test_the_notebook_runs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_notebook_runs(
+    short_demo: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     mpl.use("agg")
+    monkeypatch.setattr("stream.api.replay.DEMO_CLIP", short_demo)
     shown = list(_run(json.loads(NOTEBOOK.read_text(encoding="utf-8"))))
     assert isinstance(shown[0], partum.ReplayResult)
     assert shown[1]._repr_png_().startswith(b"\x89PNG")

@@ -65,7 +65,7 @@ class SessionOptions(SourceOptions, AnalysisOptions, OutputOptions, WebOptions):
 
         Raises:
             OptionError: one of them is not right, or is given without --serve.
-            SourceUnavailable: the packages it needs are not installed.
+            ExtraMissing: the packages it needs are not installed.
         """
         if self.serve is None:
             if self.token or self.allow_hosts or self.tls_cert or self.tls_key:

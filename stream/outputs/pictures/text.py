@@ -6,7 +6,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import matplotlib as mpl
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -20,6 +19,8 @@ Colour = tuple[int, int, int]
 @lru_cache(maxsize=16)
 def _font(size_px: int, bold: bool) -> ImageFont.FreeTypeFont:
     """DejaVu Sans as matplotlib ships it: the same glyphs on every machine."""
+    import matplotlib as mpl  # which takes its time, and not every run draws
+
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     return ImageFont.truetype(str(Path(mpl.get_data_path()) / "fonts" / "ttf" / name), size_px)
 

@@ -59,7 +59,7 @@ class WebServer(WebService):
         listening: a socket that listens already; closed with the server.
 
     Raises:
-        SourceUnavailable: the packages it needs are not installed.
+        ExtraMissing: the packages it needs are not installed.
         OptionError: a name, the token or a certificate is not right.
         OutputError: the address cannot be listened on.
     """

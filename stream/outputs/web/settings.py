@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from engines.redaction import redact
-from stream.common.errors import OptionError, OutputError, SourceUnavailable
+from stream.common.errors import ExtraMissing, OptionError, OutputError
 from stream.outputs.web.certificate import load_certificate
 
 if TYPE_CHECKING:
@@ -89,11 +89,11 @@ class WebSettings:
 
         Raises:
             OptionError: a name, the token or a certificate file is not right.
-            SourceUnavailable: the packages it needs are not installed.
+            ExtraMissing: the packages it needs are not installed.
         """
         missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
         if missing:
-            raise SourceUnavailable(
+            raise ExtraMissing(
                 f"{place_of('serve')} needs more packages ({', '.join(missing)}); pip install 'partum[serve]'"
             )
         if token is not None and not token.isprintable():

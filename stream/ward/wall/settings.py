@@ -44,7 +44,7 @@ class WallSettings:
 
         Raises:
             OptionError: a name or the certificate is not right, or others could look without a token.
-            SourceUnavailable: the packages it needs are not installed.
+            ExtraMissing: the packages it needs are not installed.
         """
         wall, path = config.wall, config.path
         tokens = [(token, role) for role in Role for token in getattr(config.tokens, role.value)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -21,7 +20,7 @@ from calibration.learning import frames
 from calibration.learning.batch import Batch
 from calibration.learning.frames import Pool, draw_probabilities, even_out, fit_mask, load_store
 from calibration.learning.settings.training import SourceSettings
-from tests.samples.training_data import BARE, DRAWN_TRAIN, DRAWN_VAL, OTHER, SIDE, make_data, small_config
+from tests.samples.training_data import BARE, DRAWN_TRAIN, DRAWN_VAL, OTHER, SIDE, small_config
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,17 +33,6 @@ EVERY = DRAWN_TRAIN + DRAWN_VAL
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_data(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture
-def own_data(data: Path, tmp_path: Path) -> Path:
-    """A copy that a test may damage."""
-    return shutil.copytree(data, tmp_path / "own_data")
 
 
 @pytest.mark.parametrize("changed", ["mask", "weight"])

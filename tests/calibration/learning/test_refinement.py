@@ -21,7 +21,7 @@ from calibration.learning.refinement.crops import CropStore, DrawnSymphysis
 from calibration.learning.settings.training import SourceSettings
 from engines.network.encoders import EfficientNetLite0
 from engines.network.second_look import FIELD_SHARE, VIEWS
-from tests.samples.training_data import SIDE, make_data
+from tests.samples.training_data import SIDE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -156,8 +156,9 @@ def small(**changes: object) -> RefinementConfig:
 
 
 @pytest.mark.slow
-def test_a_training_that_was_killed_ends_as_an_unbroken_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = make_data(tmp_path / "data")
+def test_a_training_that_was_killed_ends_as_an_unbroken_one(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = refinement.train_refinement(small(), data=data, out=tmp_path / "whole")
     assert whole["epoch"] == 2
     learn, calls = refinement.train_refinement_epoch, []
@@ -181,21 +182,22 @@ def test_a_training_that_was_killed_ends_as_an_unbroken_one(tmp_path: Path, monk
         refinement.train_refinement(small(seed=5), data=data, out=tmp_path / "killed")
 
 
-def test_a_training_that_goes_on_needs_no_pretrained_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_that_goes_on_needs_no_pretrained_weights(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     loaded = []
 
     def load(encoder: EfficientNetLite0) -> None:
         loaded.append(encoder)
 
     monkeypatch.setattr(EfficientNetLite0, "load_pretrained", load)
-    data, config = make_data(tmp_path / "data"), replace(small(), epochs=1, pretrained=True)
+    config = replace(small(), epochs=1, pretrained=True)
     for _ in range(2):
         refinement.train_refinement(config, data=data, out=tmp_path / "out")
     assert len(loaded) == 1
 
 
-def test_a_set_without_a_symphysis_is_refused(tmp_path: Path) -> None:
-    data = make_data(tmp_path / "data")
+def test_a_set_without_a_symphysis_is_refused(data: Path, tmp_path: Path) -> None:
     bare = SourceSettings(path="other", plane="other", negative=1.0)
     with pytest.raises(ConfigError, match="no frame of these sources shows a symphysis"):
         refinement.train_refinement(replace(small(), train=(bare,)), data=data, out=tmp_path / "out")

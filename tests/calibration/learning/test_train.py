@@ -18,10 +18,11 @@ from calibration.errors import TrainingError
 from calibration.learning import frames, train
 from calibration.learning.frames import load_store
 from calibration.learning.losses import dice_focal, segmentation_loss
+from engines.errors import EngineUnavailable
 from engines.network.unet import MultiTaskUNet
 from engines.onnx.export import export_checkpoint
 from engines.registry import load_engine
-from tests.samples.training_data import SIDE, make_data, small_config
+from tests.samples.training_data import SIDE, small_config
 from tests.samples.training_runs import assert_equal, killed_at, stored
 
 if TYPE_CHECKING:
@@ -36,14 +37,17 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_data(tmp_path_factory.mktemp("data"))
+def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one epoch that has ended; no test may change it."""
+    out = tmp_path_factory.mktemp("trained") / "run"
+    train.train(small_config(epochs=1), data=data, out=out)
+    return out
 
 
 @pytest.fixture
-def own_data(data: Path, tmp_path: Path) -> Path:
-    """A copy that a test may damage."""
-    return shutil.copytree(data, tmp_path / "own_data")
+def no_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes longer than a miniature learns."""
+    monkeypatch.setattr(train, "draw_curves", lambda *_: None)
 
 
 def one_line(caught: pytest.ExceptionInfo[BaseException]) -> bool:
@@ -105,6 +109,7 @@ def test_it_learns(data: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_curves")
 @pytest.mark.parametrize(
     "changes",
     [
@@ -131,26 +136,25 @@ def test_a_killed_run_resumes_to_the_bit(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_curves")
 def test_a_run_killed_in_its_first_epoch_starts_anew(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = small_config(epochs=1)
     killed_at(1, monkeypatch, config, data=data, out=tmp_path / "killed")
     (tmp_path / "killed" / "checkpoint.pt.part").write_bytes(b"half a checkpoint")
     train.train(config, data=data, out=tmp_path / "killed")
-    train.train(config, data=data, out=tmp_path / "unbroken")
-    assert_equal(stored(tmp_path / "killed" / "checkpoint.pt"), stored(tmp_path / "unbroken" / "checkpoint.pt"))
+    assert_equal(stored(tmp_path / "killed" / "checkpoint.pt"), stored(trained / "checkpoint.pt"))
 
 
-@pytest.mark.slow
-def test_a_finished_run_is_not_run_again(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = small_config(epochs=1)
-    first = train.train(config, data=data, out=tmp_path)
+def test_a_finished_run_is_not_run_again(data: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train, "train_epoch", None)
-    assert train.train(config, data=data, out=tmp_path) == first
+    (row,) = (trained / "history.jsonl").read_text().splitlines()
+    assert train.train(small_config(epochs=1), data=data, out=trained) == json.loads(row)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_curves")
 def test_kept_weights_are_the_schedule_free_average_and_not_where_gradients_are_taken(
     data: Path, tmp_path: Path
 ) -> None:
@@ -166,32 +170,29 @@ def test_kept_weights_are_the_schedule_free_average_and_not_where_gradients_are_
 
 
 @pytest.mark.slow
-def test_another_seed_gives_other_weights(data: Path, tmp_path: Path) -> None:
-    for seed in (3, 4):
-        train.train(small_config(epochs=1, seed=seed), data=data, out=tmp_path / str(seed))
-    weights = [stored(tmp_path / seed / "checkpoint.pt")["weights"]["segmentation_head.weight"] for seed in "34"]
+@pytest.mark.usefixtures("no_curves")
+def test_another_seed_gives_other_weights(data: Path, trained: Path, tmp_path: Path) -> None:
+    train.train(small_config(epochs=1, seed=4), data=data, out=tmp_path)
+    weights = [stored(out / "checkpoint.pt")["weights"]["segmentation_head.weight"] for out in (trained, tmp_path)]
     assert not torch.equal(*weights)
 
 
-@pytest.mark.slow
-def test_a_run_starts_from_other_weights(data: Path, tmp_path: Path) -> None:
+def test_a_run_starts_from_other_weights(trained: Path, tmp_path: Path) -> None:
     config = small_config(epochs=1)
-    train.train(config, data=data, out=tmp_path / "first")
-    run = train.new_training_run(config, CPU, tmp_path / "first" / "best.pt")
-    assert_equal(dict(run.network.state_dict()), dict(stored(tmp_path / "first" / "best.pt")["weights"]))
+    run = train.new_training_run(config, CPU, trained / "best.pt")
+    assert_equal(dict(run.network.state_dict()), dict(stored(trained / "best.pt")["weights"]))
     other = small_config(network={"widths": [4, 12]})
     with pytest.raises(TrainingError, match=r"best\.pt: its weights are not those of this network") as caught:
-        train.new_training_run(other, CPU, tmp_path / "first" / "best.pt")
+        train.new_training_run(other, CPU, trained / "best.pt")
     assert one_line(caught)
     with pytest.raises(TrainingError, match=r"nowhere\.pt") as caught:
         train.new_training_run(config, CPU, tmp_path / "nowhere.pt")
     assert one_line(caught)
 
 
-@pytest.mark.slow
-def test_a_folder_keeps_to_one_configuration_and_one_set_of_data(own_data: Path, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    train.train(small_config(epochs=1), data=own_data, out=out)
+def test_a_folder_keeps_to_one_configuration_and_one_set_of_data(own_data: Path, trained: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(trained, tmp_path / "run")
+    train.train(small_config(epochs=1), data=own_data, out=out)  # a copy is the same data
     with pytest.raises(TrainingError, match="another configuration"):
         train.train(small_config(epochs=1, batch=6), data=own_data, out=out)
     image = next((own_data / "drawn/train/images").iterdir())
@@ -200,12 +201,10 @@ def test_a_folder_keeps_to_one_configuration_and_one_set_of_data(own_data: Path,
         train.train(small_config(epochs=1), data=own_data, out=out)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["cut", "text", "tensor"])
-def test_a_damaged_checkpoint_is_named(data: Path, tmp_path: Path, damage: str) -> None:
-    config = small_config(epochs=1)
-    train.train(config, data=data, out=tmp_path)
-    path = tmp_path / "checkpoint.pt"
+def test_a_damaged_checkpoint_is_named(data: Path, trained: Path, tmp_path: Path, damage: str) -> None:
+    out = shutil.copytree(trained, tmp_path / "run")
+    path = out / "checkpoint.pt"
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:2000])
     elif damage == "text":
@@ -213,7 +212,7 @@ def test_a_damaged_checkpoint_is_named(data: Path, tmp_path: Path, damage: str) 
     else:
         torch.save(torch.zeros(3), path)
     with pytest.raises(TrainingError, match=r"checkpoint\.pt: not a checkpoint") as caught:
-        train.train(config, data=data, out=tmp_path)
+        train.train(small_config(epochs=1), data=data, out=out)
     assert one_line(caught)
 
 
@@ -230,22 +229,21 @@ def test_a_loss_that_is_no_number_ends_the_run(data: Path, tmp_path: Path, monke
 def test_a_gpu_that_is_not_there_is_not_replaced() -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    with pytest.raises(TrainingError, match="finds no GPU"):
+    with pytest.raises(EngineUnavailable, match="finds no GPU"):
         train.choose_device("cuda")
     assert train.choose_device("auto") == CPU
 
 
 @pytest.mark.slow
-def test_a_checkpoint_becomes_a_model_that_runs(data: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_becomes_a_model_that_runs(trained: Path, tmp_path: Path) -> None:
     config = small_config(epochs=1)
-    train.train(config, data=data, out=tmp_path)
-    spec = export_checkpoint(tmp_path / "best.pt", tmp_path / "model.onnx")
+    spec = export_checkpoint(trained / "best.pt", tmp_path / "model.onnx")
     assert (spec.name, spec.height, spec.training_data, spec.licence) == ("small", SIDE, "phantoms", "Apache-2.0")
     image = next(frame.image for frame in frames.phantoms(1, SIDE, 5))
     with load_engine(tmp_path / "model.onnx") as engine:
         prediction = engine.infer(image[None, None])
     network = MultiTaskUNet(**config.network).eval()
-    network.load_state_dict(stored(tmp_path / "best.pt")["weights"])
+    network.load_state_dict(stored(trained / "best.pt")["weights"])
     with torch.inference_mode():
         class_logits, plane_logit = network(torch.from_numpy(image)[None, None])
     assert prediction.class_logits.shape == (1, 3, SIDE // 2, SIDE // 2)

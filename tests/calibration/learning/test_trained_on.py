@@ -21,7 +21,7 @@ from engines.onnx.export import export_checkpoint
 from engines.onnx.model_file import read_model_file
 from engines.onnx.training_frames import find_training_frames, read_signatures, write_training_frames
 from engines.registry import DEFAULT_INT8_MODEL, DEFAULT_MODEL, WEIGHTS, load_engine
-from tests.samples.training_data import SIDE, make_data, small_config, write_masks, write_pictures
+from tests.samples.training_data import SIDE, small_config, write_masks, write_pictures
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,11 +76,6 @@ def test_damaged_signatures_are_named(text: str) -> None:
         return
     with pytest.raises(DataSetError, match="are damaged"):
         TrainingFrames(text)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_data(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")

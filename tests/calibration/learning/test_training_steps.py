@@ -15,7 +15,7 @@ from calibration.learning.frames import load_store
 from calibration.learning.optimisation import learning_rate
 from calibration.learning.settings.training import LateClassification
 from engines.network.unet import MultiTaskUNet
-from tests.samples.training_data import SIDE, make_data, small_config
+from tests.samples.training_data import SIDE, small_config
 from tests.samples.training_runs import killed_at, stored
 
 if TYPE_CHECKING:
@@ -24,11 +24,6 @@ if TYPE_CHECKING:
 CPU = torch.device("cpu")
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_data(tmp_path_factory.mktemp("data"))
 
 
 def test_a_group_is_never_on_both_sides(data: Path, tmp_path: Path) -> None:

@@ -12,17 +12,12 @@ from calibration.learning import train
 from calibration.learning.frames import phantoms
 from calibration.learning.validation import aop_errors, checkpoint_score
 from stream.measurement.protocols import measure
-from tests.samples.training_data import make_data, small_config
+from tests.samples.training_data import small_config
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_data(tmp_path_factory.mktemp("data"))
 
 
 @pytest.mark.slow

@@ -15,7 +15,6 @@ import pytest
 
 from engines.base import grey_fault
 from engines.errors import ModelMismatch
-from engines.registry import load_engine
 from engines.sharing import BorrowedEngine
 from stream.api.preprocessed_pipeline import PreprocessedPipeline
 from stream.api.replay import replay
@@ -32,13 +31,13 @@ from stream.pipeline.record import FrameState
 from stream.pipeline.record_fields import CLOCK_FIELDS, record_of
 from stream.preprocessing.options import WHOLE, PreprocessingOptions
 from stream.sources import open_live, open_source
-from stream.sources.demo import DEMO_CLIP
 from tests.conftest import REPOSITORY
 from tests.fakes.doubles import GreyLevelEngine, picture
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from engines.base import Engine
     from stream.api.result import ReplayResult
 
 UNCUT = PreprocessingOptions(sector=WHOLE)
@@ -82,12 +81,15 @@ def test_a_replay_leaves_the_callers_engine_open_and_measures_as_a_pipeline_does
 
 
 @pytest.mark.slow
-def test_a_pipeline_measures_the_demonstration_clip_as_a_replay_does() -> None:
-    with load_engine() as engine:
-        found = replay(engine=engine)
-        with PreprocessedPipeline(open_source(DEMO_CLIP), BorrowedEngine(engine)) as pipeline:
-            assert [timeless(record_of(each)) for each in pipeline] == [timeless(each) for each in found]
-    assert len(found) == 336
+def test_a_pipeline_measures_the_demonstration_clip_as_a_replay_does(
+    loaded_engine: Engine, short_demo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream.api.replay.DEMO_CLIP", short_demo)
+    found = replay(engine=loaded_engine)
+    with PreprocessedPipeline(open_source(short_demo), BorrowedEngine(loaded_engine)) as pipeline:
+        assert [timeless(record_of(each)) for each in pipeline] == [timeless(each) for each in found]
+    assert len(found) == 80
+    assert {record["state"] for record in found} == {"measured", "refused"}
     assert found.statistics.reasons["cut_by_sector"] > 0  # which only preprocessing can tell
 
 

@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from functools import cache
 from typing import TYPE_CHECKING
 
 import click
@@ -177,6 +178,45 @@ def test_exit_codes_are_those_that_are_documented(
     assert code_of(["--help"]) == code_of([]) == code_of(["bench"]) == ExitCode.DONE
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["replay", "--device", "gpu"], "device 'gpu' is not known; give cpu, or a GPU such as cuda:1"),
+        (["replay", "--device", "cuda:99"], "on cuda:99 run"),
+        (["replay", "--backend", "openvino", "--device", "cuda"], "back-end openvino does not run on cuda"),
+        (["replay", "--model", "triton://localhost:1/x", "--device", "cpu"], "its server chooses the device"),
+        (["bench", "model", "--backend", "torch-cuda", "--device", "cuda:99"], "torch finds no"),
+        (["build", "--backend", "openvino", "--precision", "fp8"], "fp8"),
+        (["attach", "rtsp://127.0.0.1:1/live", "--serve", "0"], "pip install 'partum[serve]'"),
+    ],
+    ids=" ".join,
+)
+def test_asking_for_what_a_machine_does_not_have_is_a_fault_of_the_command_line(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "--serve" in words:
+        monkeypatch.setattr("stream.outputs.web.settings._PACKAGES", ("no_such_package",))
+    assert code_of(words) == ExitCode.USAGE
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+
+
+def test_a_ctrl_c_while_the_program_is_read_shows_no_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "stream.app.command_line")
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    assert code_of(["replay"]) == ExitCode.INTERRUPTED
+    assert capsys.readouterr().err == "partum: interrupted\n"
+
+
+class Interrupted:
+    """A Ctrl-C in the middle of an import."""
+
+    def find_spec(self, *_: object) -> None:
+        raise KeyboardInterrupt
+
+
 def code_of(words: list[str]) -> object:
     try:
         partum.main(words)
@@ -196,6 +236,11 @@ def test_each_shell_gets_its_script(shell: str) -> None:
     assert script.stdout.rstrip() == run(_PARTUM_COMPLETE=f"{shell}_source").stdout.rstrip()
 
 
+@cache
+def script_for(shell: str) -> str:
+    return run("completion", shell).stdout
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "expected"),
@@ -213,7 +258,7 @@ def test_bash_completes(words: str, expected: set[str], tmp_path: Path) -> None:
     bash = shutil.which("bash")
     if bash is None:
         pytest.skip("there is no bash here")
-    script = run("completion", "bash").stdout
+    script = script_for("bash")
     asked = f"COMP_WORDS=({words}); COMP_CWORD={len(words.split(' ')) - 1}; _partum_completion partum"
     probe = f'{script}\n{asked}\nprintf "%s\\n" "${{COMPREPLY[@]}}"'
     assert expected <= set(said_by([bash, "--norc", "-c", probe], tmp_path).split())
@@ -223,7 +268,7 @@ def test_fish_completes(tmp_path: Path) -> None:
     fish = shutil.which("fish")
     if fish is None:
         pytest.skip("there is no fish here")
-    script = run("completion", "fish").stdout
+    script = script_for("fish")
     probe = f'{script}\ncomplete -C "partum replay --protocol "\ncomplete -C "partum repl"'
     found = {line.split("\t")[0] for line in said_by([fish, "--no-config", "-c", probe], tmp_path).splitlines()}
     assert found == {*PROTOCOLS, "replay"}
@@ -233,7 +278,7 @@ def test_zsh_takes_its_script(tmp_path: Path) -> None:
     zsh = shutil.which("zsh")
     if zsh is None:
         pytest.skip("there is no zsh here")
-    script = run("completion", "zsh").stdout
+    script = script_for("zsh")
     probe = f"autoload -Uz compinit; compinit -u -D\n{script}\nprint $_comps[partum]"
     assert said_by([zsh, "-f", "-c", probe], tmp_path) == "_partum_completion\n"
 
@@ -285,7 +330,7 @@ def test_config_completes_the_names_of_commands() -> None:
     ids=["ascii and narrow", "dumb and without colours"],
 )
 def test_a_run_ends_well_on_any_terminal(environment: dict[str, str], tmp_path: Path) -> None:
-    ended = run("replay", "phantom:?duration=0.4", "--no-overlay", "--out", tmp_path / "out", **environment)
+    ended = run("replay", "phantom:?duration=0.4", "--tables-only", "--out", tmp_path / "out", **environment)
     assert ended.returncode == 0, ended.stderr
     assert "Research use" in ended.stdout
     assert "\x1b[" not in ended.stdout + ended.stderr
@@ -294,7 +339,10 @@ def test_a_run_ends_well_on_any_terminal(environment: dict[str, str], tmp_path: 
 @pytest.mark.slow
 def test_a_reader_who_has_had_enough_gets_no_complaint() -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "partum", "doctor"], cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-m", "partum", "config", "replay"],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     assert process.stdout is not None
     assert process.stderr is not None

@@ -9,8 +9,10 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import av
 import cv2
@@ -18,11 +20,17 @@ import jsonschema
 import numpy as np
 import pytest
 
-from stream.outputs.results_folder import RESULTS
+from partum import main
+from stream.common.errors import OutputError, RunUnreadable
+from stream.labour.recorded_run import RecordedRun
+from stream.outputs.results_folder import RESULTS, check_folder, own_folder
 from stream.pipeline.record_fields import CLOCK_FIELDS
 from stream.sources.demo import DEMO_CLIP
 from tests.conftest import REPOSITORY
 from tests.fakes.doubles import picture
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 KEPT_ON_DEMAND = {"recording", "smoothed.csv", "masks.jsonl", "marks.jsonl", "edits.jsonl"}
 """Results that a replay of the demonstration clip does not have."""
@@ -39,6 +47,31 @@ def partum(*arguments: str | Path, cwd: Path = REPOSITORY) -> subprocess.Complet
         timeout=300,
         check=False,
     )
+
+
+@dataclass
+class Ended:
+    """How a command ended, and what it said."""
+
+    code: object
+    out: str
+    err: str
+
+
+@pytest.fixture
+def replay_here(capfd: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """`partum replay` in this process, which starts no other one."""
+
+    def run(*words: str | Path) -> Ended:
+        capfd.readouterr()
+        code: object = 0
+        try:
+            main(["replay", *map(str, words)])
+        except SystemExit as end:
+            code = end.code
+        return Ended(code, *capfd.readouterr())
+
+    return run
 
 
 def records(folder: Path) -> list[dict[str, object]]:
@@ -113,11 +146,14 @@ def test_the_trend_is_a_picture(demo_run: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_second_run_gives_the_same_bytes_apart_from_the_clock_and_keeps_the_first(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("no_loading")
+def test_a_second_run_gives_the_same_bytes_apart_from_the_clock_and_keeps_the_first(
+    tmp_path: Path, replay_here: Callable[..., Ended]
+) -> None:
     out = tmp_path / "out"
     for _ in range(2):
-        result = partum("replay", "phantom:?duration=1", "--no-overlay", "--out", out)
-        assert result.returncode == 0, result.stderr
+        result = replay_here("phantom:?duration=1", "--no-overlay", "--out", out)
+        assert result.code == 0, result.err
     assert not (out / "overlay.mp4").exists()
 
     def timeless(folder: Path) -> str:
@@ -130,29 +166,28 @@ def test_a_second_run_gives_the_same_bytes_apart_from_the_clock_and_keeps_the_fi
     assert timeless(out) == timeless(out / "earlier-1")
 
 
-@pytest.mark.slow
-def test_spacing_and_protocol_reach_the_records(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("no_loading")
+def test_spacing_and_protocol_reach_the_records(tmp_path: Path, replay_here: Callable[..., Ended]) -> None:
     clip = small_clip(tmp_path / "clip.mp4", 4)
     out = tmp_path / "out"
-    result = partum("replay", clip, "--spacing", "0.3,0.3", "--protocol", "iugc2024", "--no-overlay", "--out", out)
-    assert result.returncode == 0, result.stderr
+    result = replay_here(clip, "--spacing", "0.3,0.3", "--protocol", "iugc2024", "--tables-only", "--out", out)
+    assert result.code == 0, result.err
     assert all(line["spacing_mm"] == [0.3, 0.3] and line["protocol"] == "iugc2024" for line in records(out))
 
 
-@pytest.mark.slow
-def test_without_a_folder_each_run_makes_a_new_one(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("no_loading")
+def test_without_a_folder_each_run_makes_a_new_one(
+    tmp_path: Path, replay_here: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
     clip = small_clip(tmp_path / "clip.mp4", 3)
+    monkeypatch.chdir(tmp_path)
     for number in ("001", "002"):
-        assert partum("replay", clip, "--no-overlay", cwd=tmp_path).returncode == 0
+        assert replay_here(clip, "--tables-only").code == 0
         assert len(records(tmp_path / "partum-runs" / number)) == 3
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0), (signal.SIGHUP, 0)])
-def test_an_interruption_leaves_what_was_measured(tmp_path: Path, number: signal.Signals, code: int) -> None:
-    if signal.getsignal(number) is signal.SIG_IGN:
-        pytest.skip("whoever started the tests had this signal ignored, as nohup does, and so does the program")
-    out = tmp_path / "out"
+def endless_run(out: Path) -> subprocess.Popen[str]:
+    """A replay that has no end, when it has measured some frames."""
     process = subprocess.Popen(
         [sys.executable, "-m", "partum", "replay", "--loop", "--pace", "realtime", "--out", str(out)],
         cwd=REPOSITORY,
@@ -166,6 +201,16 @@ def test_an_interruption_leaves_what_was_measured(tmp_path: Path, number: signal
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.01)
+    return process
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0), (signal.SIGHUP, 0)])
+def test_an_interruption_leaves_what_was_measured(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    if signal.getsignal(number) is signal.SIG_IGN:
+        pytest.skip("whoever started the tests had this signal ignored, as nohup does, and so does the program")
+    out = tmp_path / "out"
+    process = endless_run(out)
     process.send_signal(number)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == code, stderr
@@ -177,9 +222,36 @@ def test_an_interruption_leaves_what_was_measured(tmp_path: Path, number: signal
         assert sum(1 for _ in container.decode(video=0)) == len(records(out))
 
 
-def test_an_empty_out_is_refused(tmp_path: Path) -> None:
-    result = partum("replay", small_clip(tmp_path / "clip.mp4", 3), "--out", "", cwd=tmp_path)
-    assert result.returncode == 2
+@pytest.mark.slow
+def test_a_run_keeps_its_folder_to_itself_and_leaves_whole_lines_when_it_is_killed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "out"
+    process = endless_run(out)
+    try:
+        with pytest.raises(OutputError, match="out: another run writes to it; wait for its end, or choose another"):
+            check_folder(out, source=DEMO_CLIP)
+    finally:
+        process.kill()
+        process.communicate(timeout=60)
+    killed = records(out)
+    assert [line["index"] for line in killed] == list(range(len(killed)))
+    assert json.loads((out / "run.json").read_text())["status"] == "running"
+    assert not (out / "overlay.mp4").exists()
+    with pytest.raises(RunUnreadable, match=r"was killed before its end; .* or give --unfinished"):
+        RecordedRun(out)
+    assert len(RecordedRun(out, unfinished=True)) == len(killed)
+    with own_folder(out, source=DEMO_CLIP) as again:
+        assert [path.name for path in again.iterdir()] == ["earlier-1"]
+    assert caplog.messages == [f"{out}: held results of an earlier run; they are kept in {out / 'earlier-1'}"]
+    assert records(out / "earlier-1") == killed
+
+
+def test_an_empty_out_is_refused(
+    tmp_path: Path, replay_here: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert replay_here(small_clip(tmp_path / "clip.mp4", 3), "--out", "").code == 2
     assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
 
 
@@ -201,20 +273,19 @@ def broken_inputs(folder: Path) -> dict[str, list[str | Path]]:
     (folder / "no_pictures").mkdir()
     (folder / "model.onnx").write_text("not a model")
     (folder / "occupied").write_text("a file")
-    clip = small_clip(folder / "whole.mp4", 60)
+    clip = small_clip(folder / "whole.mp4", 3)
     return {
-        "missing file": ["replay", folder / "missing.mp4"],
-        "empty file": ["replay", folder / "empty.mp4"],
-        "text file": ["replay", folder / "text.mp4"],
-        "folder without pictures": ["replay", folder / "no_pictures"],
-        "not a model": ["replay", clip, "--model", folder / "model.onnx"],
-        "missing model": ["replay", clip, "--model", folder / "missing.onnx"],
-        "unwritable folder": ["replay", clip, "--out", folder / "occupied" / "out"],
-        "wrong phantom option": ["replay", "phantom:?colour=red"],
+        "missing file": [folder / "missing.mp4"],
+        "empty file": [folder / "empty.mp4"],
+        "text file": [folder / "text.mp4"],
+        "folder without pictures": [folder / "no_pictures"],
+        "not a model": [clip, "--model", folder / "model.onnx"],
+        "missing model": [clip, "--model", folder / "missing.onnx"],
+        "unwritable folder": [clip, "--out", folder / "occupied" / "out"],
+        "wrong phantom option": ["phantom:?colour=red"],
     }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "case",
     [
@@ -228,20 +299,26 @@ def broken_inputs(folder: Path) -> dict[str, list[str | Path]]:
         "wrong phantom option",
     ],
 )
-def test_bad_input_gives_one_line_and_no_results(case: str, tmp_path: Path) -> None:
+def test_bad_input_gives_one_line_and_no_results(case: str, tmp_path: Path, replay_here: Callable[..., Ended]) -> None:
     arguments = broken_inputs(tmp_path)[case]
     out = tmp_path / "out"
     if "--out" not in arguments:
         arguments += ["--out", out]
-    result = partum(*arguments)
-    assert result.returncode == (2 if case == "wrong phantom option" else 1)
-    assert result.stderr.count("\n") == 1, result.stderr
-    assert "Traceback" not in result.stderr
-    assert result.stdout == ""
+    result = replay_here(*arguments)
+    assert result.code == (2 if case == "wrong phantom option" else 1)
+    assert result.err.count("\n") == 1, result.err
+    assert "Traceback" not in result.err
+    assert result.out == ""
     assert not out.exists()
 
 
 @pytest.mark.slow
+def test_a_process_that_fails_says_one_line_and_has_the_code(tmp_path: Path) -> None:
+    result = partum("replay", tmp_path / "missing.mp4")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == f"partum: {tmp_path / 'missing.mp4'}: no such file or folder; check the path\n"
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -256,10 +333,12 @@ def test_bad_input_gives_one_line_and_no_results(case: str, tmp_path: Path) -> N
     ],
     ids=" ".join,
 )
-def test_a_wrong_command_line_exits_with_2_and_one_line(arguments: list[str], tmp_path: Path) -> None:
-    result = partum("replay", *arguments, "--out", tmp_path / "out")
-    assert result.returncode == 2
-    assert result.stderr.count("\n") == 1, result.stderr
+def test_a_wrong_command_line_exits_with_2_and_one_line(
+    arguments: list[str], tmp_path: Path, replay_here: Callable[..., Ended]
+) -> None:
+    result = replay_here(*arguments, "--out", tmp_path / "out")
+    assert result.code == 2
+    assert result.err.count("\n") == 1, result.err
     assert not (tmp_path / "out").exists()
 
 
