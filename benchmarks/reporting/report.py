@@ -87,7 +87,7 @@ def stream_table(content: Mapping[str, Any]) -> str:
             for row in carried["tried"]
         ]
         lines += ["", f"Carried: {carried['streams']} stream(s)."]
-    return "\n".join(line for line in lines if line is not None) + f"\n\n{NOTICE}\n"
+    return "\n".join(lines) + f"\n\n{NOTICE}\n"
 
 
 def draw_stream(content: Mapping[str, Any], path: Path) -> None:

@@ -51,7 +51,7 @@ class Box:
 
 
 def room_of(module: str) -> str:
-    """`stream.sources.video` lies in `stream.sources`, `stream.frame` in `stream`."""
+    """`stream.sources.wrappers` lies in `stream.sources`, `benchmarks.errors` in `benchmarks`."""
     parts = module.split(".")
     if len(parts) > 1 and _is_folder(".".join(parts[:2])):
         return ".".join(parts[:2])

@@ -79,7 +79,7 @@ class Outcome:
 
 
 class Claims(Protocol):
-    """Who measures which content: a `stream.archive.cluster.Ledger`, wherever it is."""
+    """Who measures which content: a `stream.archive.passes.Ledger`, wherever it is."""
 
     def begin(self, key: str) -> None:
         """An input is being looked at."""

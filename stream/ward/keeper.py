@@ -31,7 +31,7 @@ STOPPING_S = 7.0
 
 
 class Child(Protocol):
-    """A process and the line to it; see `stream.ward.spawning.spawned`."""
+    """A process and the line to it; see `stream.ward.spawning.SpawnedChild`."""
 
     @property
     def pid(self) -> int: ...

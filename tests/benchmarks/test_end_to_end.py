@@ -157,7 +157,7 @@ def test_what_cannot_be_compared_is_said(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_command_writes_json_table_and_picture_and_adds_to_them(clip: str, tmp_path: Path) -> None:
     out = tmp_path / "a.json"
-    words = ["stream", clip, "--rate", "40", "--frames", "100", "--repeats", "3", "--out", str(out)]
+    words = ["stream", clip, "--rate", "100", "--frames", "100", "--repeats", "3", "--out", str(out)]
     for more in ([], ["--append", "--streams", "2"]):
         found = CliRunner().invoke(bench_command, [*words, *more], catch_exceptions=False)
         assert found.exit_code == 0, found.output

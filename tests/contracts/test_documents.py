@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import json
 import re
@@ -99,20 +100,29 @@ def test_files_and_modules_exist_that_are_named(document: Path) -> None:
 
 
 def is_module_or_name_in_one(dotted: str) -> bool:
-    """`stream.pipeline`, or `stream.pipeline.Pipeline`."""
-    path = REPOSITORY / dotted.replace(".", "/")
-    if path.is_dir() or path.with_suffix(".py").is_file():
-        return True
-    home, _, name = dotted.rpartition(".")
-    files = (
-        REPOSITORY / home.replace(".", "/") / "__init__.py",
-        (REPOSITORY / home.replace(".", "/")).with_suffix(".py"),
-    )
-    return any(file.is_file() and name in names_in(file) for file in files)
+    """`stream.pipeline`, `stream.pipeline.pipeline.Pipeline`, or a member of that."""
+    parts = dotted.split(".")
+    for count in range(len(parts), 0, -1):
+        path, names = REPOSITORY.joinpath(*parts[:count]), parts[count:]
+        if path.is_dir() and not names:
+            return True
+        for file in (path.with_suffix(".py"), path / "__init__.py"):
+            if file.is_file():
+                return names_in(file).issuperset(names)
+    return False
 
 
+def test_modules_and_names_exist_that_comments_and_docstrings_name() -> None:
+    named = re.compile(rf"`((?:{'|'.join(OURS)})(?:\.[A-Za-z_]\w*)+)[`(]")
+    files = [REPOSITORY / "partum.py", *(path for folder in OURS for path in (REPOSITORY / folder).rglob("*.py"))]
+    found = {(path, name) for path in files for name in named.findall(path.read_text(encoding="utf-8"))}
+    assert len(found) > 100
+    assert {str(path): name for path, name in found if not is_module_or_name_in_one(name)} == {}
+
+
+@functools.cache
 def names_in(file: Path) -> set[str]:
-    """What a module defines or imports at its top."""
+    """What a module defines or imports."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text())):
         match node:
@@ -120,6 +130,8 @@ def names_in(file: Path) -> set[str]:
                 names.add(node.name)
             case ast.Name(ctx=ast.Store()):
                 names.add(node.id)
+            case ast.Attribute(ctx=ast.Store()):
+                names.add(node.attr)
             case ast.alias():
                 names.add(node.asname or node.name)
     return names

@@ -9,6 +9,7 @@ import threading
 import weakref
 import zipfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -146,11 +147,21 @@ CASES: dict[str, tuple[str, Callable[[Clock, str], FrameSource]]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """The address of a recording, by its name; written once, and only read by the tests."""
+
+    @cache
+    def write(name: str) -> str:
+        return str(RECORDINGS[name][1](tmp_path_factory.mktemp("recording")))
+
+    return write
+
+
 @pytest.fixture(params=CASES)
-def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
+def case(request: pytest.FixtureRequest, written: Callable[[str], str]) -> Case:
     recording, opening = CASES[request.param]
-    kind, write = RECORDINGS[recording]
-    uri = str(write(tmp_path))
+    kind, uri = RECORDINGS[recording][0], written(recording)
     return Case(lambda clock: opening(clock, uri), kind, is_endless=opening is _looped)
 
 
@@ -249,8 +260,8 @@ COUNTERS: dict[str, Callable[[Path], int]] = {
 
 
 @pytest.mark.parametrize("name", RECORDINGS)
-def test_as_many_frames_as_another_decoder_finds(tmp_path: Path, name: str) -> None:
-    uri = str(RECORDINGS[name][1](tmp_path))
+def test_as_many_frames_as_another_decoder_finds(written: Callable[[str], str], name: str) -> None:
+    uri = written(name)
     counter = COUNTERS.get(Path(uri).suffix)
     with open_source(uri, clock=ManualClock()) as source:
         assert sum(1 for _ in source) == (counter(Path(uri)) if counter else COUNT)

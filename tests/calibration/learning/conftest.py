@@ -23,3 +23,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def own_data(data: Path, tmp_path: Path) -> Path:
     """A copy that a test may damage."""
     return shutil.copytree(data, tmp_path / "own_data")
+
+
+@pytest.fixture
+def no_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes longer than a miniature learns."""
+    monkeypatch.setattr("calibration.learning.train.draw_curves", lambda *_: None)

@@ -44,12 +44,6 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.fixture
-def no_curves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes longer than a miniature learns."""
-    monkeypatch.setattr(train, "draw_curves", lambda *_: None)
-
-
 def one_line(caught: pytest.ExceptionInfo[BaseException]) -> bool:
     return "\n" not in str(caught.value)
 

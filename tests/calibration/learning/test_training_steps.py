@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 CPU = torch.device("cpu")
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "no_curves")
 
 
 def test_a_group_is_never_on_both_sides(data: Path, tmp_path: Path) -> None:

@@ -167,6 +167,6 @@ def test_several_feeds_share_an_engine_and_the_loss_of_one_stalls_no_other(tmp_p
         assert run["status"] == "interrupted"
         assert run["engine"].endswith("shared")
         assert run["results"]["frames_in"] == counted(number)
-        main(["replay", str(folder / "recording"), "--out", str(folder / "again"), "--tables-only"])
+        main(["replay", str(folder / "recording"), "--out", str(folder / "again"), "--no-overlay"])
         for one, other in zip(records_in(folder), records_in(folder / "again"), strict=True):
             assert (one["index"], one["pts_s"], one["state"]) == (other["index"], other["pts_s"], other["state"])

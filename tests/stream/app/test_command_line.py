@@ -330,7 +330,7 @@ def test_config_completes_the_names_of_commands() -> None:
     ids=["ascii and narrow", "dumb and without colours"],
 )
 def test_a_run_ends_well_on_any_terminal(environment: dict[str, str], tmp_path: Path) -> None:
-    ended = run("replay", "phantom:?duration=0.4", "--tables-only", "--out", tmp_path / "out", **environment)
+    ended = run("replay", "phantom:?duration=0.4", "--no-overlay", "--out", tmp_path / "out", **environment)
     assert ended.returncode == 0, ended.stderr
     assert "Research use" in ended.stdout
     assert "\x1b[" not in ended.stdout + ended.stderr

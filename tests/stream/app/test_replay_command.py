@@ -170,7 +170,7 @@ def test_a_second_run_gives_the_same_bytes_apart_from_the_clock_and_keeps_the_fi
 def test_spacing_and_protocol_reach_the_records(tmp_path: Path, replay_here: Callable[..., Ended]) -> None:
     clip = small_clip(tmp_path / "clip.mp4", 4)
     out = tmp_path / "out"
-    result = replay_here(clip, "--spacing", "0.3,0.3", "--protocol", "iugc2024", "--tables-only", "--out", out)
+    result = replay_here(clip, "--spacing", "0.3,0.3", "--protocol", "iugc2024", "--no-overlay", "--out", out)
     assert result.code == 0, result.err
     assert all(line["spacing_mm"] == [0.3, 0.3] and line["protocol"] == "iugc2024" for line in records(out))
 
@@ -182,7 +182,7 @@ def test_without_a_folder_each_run_makes_a_new_one(
     clip = small_clip(tmp_path / "clip.mp4", 3)
     monkeypatch.chdir(tmp_path)
     for number in ("001", "002"):
-        assert replay_here(clip, "--tables-only").code == 0
+        assert replay_here(clip, "--no-overlay").code == 0
         assert len(records(tmp_path / "partum-runs" / number)) == 3
 
 
