@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from engines import load_engine
+from engines.sharing import BorrowedEngine
 from stream.common.clock import MonotonicClock
 from stream.frames.frame import Frame, PixelSpacing, SegmentCause
 from stream.frames.reason import Reason
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from engines.base import Engine
     from stream.pipeline.record import Measurement
 
     Picture = NDArray[np.uint8]
@@ -97,10 +98,10 @@ class Flipped:
 
 
 @pytest.fixture(scope="module")
-def flipped(tmp_path_factory: pytest.TempPathFactory) -> Flipped:
+def flipped(tmp_path_factory: pytest.TempPathFactory, loaded_engine: Engine) -> Flipped:
     folder = tmp_path_factory.mktemp("flipped") / "recording"
     recorder = Recorder(folder, note="")
-    with Pipeline(ChangedSource(mirrored), load_engine(), preprocessor=FramePreprocessor()) as pipeline:
+    with Pipeline(ChangedSource(mirrored), BorrowedEngine(loaded_engine), preprocessor=FramePreprocessor()) as pipeline:
         measurements = list(pipeline)
     for measurement in measurements:
         recorder.write(measurement)
@@ -128,9 +129,11 @@ def test_a_flip_begins_a_stretch_and_no_number_is_shown_until_orientation_is_set
         assert each.biometry.aop_deg == pytest.approx(normal, abs=12.0)  # read the wrong way round it is 40 off
 
 
-def test_a_recording_of_it_gives_the_same_lines(flipped: Flipped) -> None:
+def test_a_recording_of_it_gives_the_same_lines(flipped: Flipped, loaded_engine: Engine) -> None:
     source = RecordedSource(flipped.recording, clock=MonotonicClock())
-    with Pipeline(source, load_engine(), preprocessor=RecordedPreprocessor(flipped.recording)) as pipeline:
+    with Pipeline(
+        source, BorrowedEngine(loaded_engine), preprocessor=RecordedPreprocessor(flipped.recording)
+    ) as pipeline:
         replayed = list(pipeline)
     for one, other in zip(flipped.measurements, replayed, strict=True):
         assert {**record_of(one), "latency_ms": 0} == {**record_of(other), "latency_ms": 0}
@@ -138,9 +141,9 @@ def test_a_recording_of_it_gives_the_same_lines(flipped: Flipped) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("said", list(Orientation))
-def test_a_flip_that_the_picture_does_not_show_is_found_by_the_cues(said: Orientation) -> None:
+def test_a_flip_that_the_picture_does_not_show_is_found_by_the_cues(said: Orientation, loaded_engine: Engine) -> None:
     """As with a cut to another patient: three frames that contradict what is settled. What the user says holds."""
-    with Pipeline(ChangedSource(mirrored), load_engine(), orientation=said) as pipeline:
+    with Pipeline(ChangedSource(mirrored), BorrowedEngine(loaded_engine), orientation=said) as pipeline:
         after = list(pipeline)[FLIPPED_AT:]
     if said is not Orientation.AUTO:
         assert {each.frame.segment for each in after} == {0}
@@ -153,9 +156,11 @@ def test_a_flip_that_the_picture_does_not_show_is_found_by_the_cues(said: Orient
 
 
 @pytest.mark.slow
-def test_another_depth_ends_a_typed_scale_with_the_reason() -> None:
+def test_another_depth_ends_a_typed_scale_with_the_reason(loaded_engine: Engine) -> None:
     preprocessor = FramePreprocessor(PreprocessingOptions(typed=TYPED))
-    with Pipeline(ChangedSource(shrunk, spacing=TYPED), load_engine(), preprocessor=preprocessor) as pipeline:
+    with Pipeline(
+        ChangedSource(shrunk, spacing=TYPED), BorrowedEngine(loaded_engine), preprocessor=preprocessor
+    ) as pipeline:
         measurements = list(pipeline)
     before, after = measurements[GATHER_LIVE:FLIPPED_AT], measurements[FLIPPED_AT:]
     assert all(record_of(each)["hsd_min_raw_mm"] for each in before)
