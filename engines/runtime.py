@@ -64,10 +64,11 @@ class RuntimeEngine(Engine):
             InferenceError: the engine is closed, the runtime failed, or an answer is not a finite number.
         """
         check_images(images, self.spec)
+        failures: tuple[type[Exception], ...] = (*self.failures, EngineUnavailable)  # a device may be gone
         with self._call():
             try:
                 outputs = self._run(np.ascontiguousarray(images))
-            except (*self.failures, EngineUnavailable) as error:  # a device that was there may be gone
+            except failures as error:
                 kind = type(error) if isinstance(error, InferenceError) else InferenceError
                 raise kind(f"{self.name}: {error_summary(error)}") from error
         if not all(np.isfinite(output).all() for output in outputs if output.dtype != np.uint8):
