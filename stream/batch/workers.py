@@ -18,6 +18,7 @@ from engines.errors import EngineUnavailable, PartumError
 from engines.runtime import available_cores
 from stream.common.child_process import exit_text, ignore_terminal_signals
 from stream.common.errors import StreamError
+from stream.common.text import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -269,7 +270,8 @@ def _worked(
     except PartumError as error:
         return Failed(job, error)
     except Exception as error:  # noqa: BLE001 - the edge of a recording: it costs this one
-        said = " ".join(f"{type(error).__name__}: {error}".split())
+        # a library's own words may quote values of a file, and values may name a patient
+        said = f"{type(error).__name__} at {place_of(error)}"
         lost = WorkerLost(f"{job.recording.source}: {said} (a defect: run partum replay -v on it, and report it)")
         return Failed(job, lost)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,6 +25,12 @@ def on_one_line(text: str) -> str:
     Worked value: a file named `a`, a new line and `b` is shown as `a\nb`.
     """
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in to_printable(text))
+
+
+def place_of(error: BaseException) -> str:
+    """Where an error was raised, without its words: `grey.py, line 120`."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else "an unknown place"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

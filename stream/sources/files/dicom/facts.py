@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING
@@ -16,10 +15,10 @@ if TYPE_CHECKING:
 
     from stream.sources.files.dicom.header import DicomHeader, PixelElement
 
-_NAME = re.compile(r"[A-Z0-9_ ]{1,16}")
 _ROOT = "1.2.840.10008.1.2"
 _ENHANCED_US_VOLUME = "1.2.840.10008.5.1.4.1.1.6.2"
 _MOST_PIXELS = 1 << 24
+_MOST_FRAMES = 1_000_000  # eleven hours at 25 frames a second; what is more is no count of frames
 _MOST_PADDING = 16  # bytes behind the pixels; the standard asks for one at most
 _OTHER_MODALITIES = frozenset({"CR", "CT", "DX", "ES", "MG", "MR", "NM", "OP", "PT", "RF", "SM", "XA"})
 
@@ -40,6 +39,8 @@ _SAMPLES = {
     **dict.fromkeys(("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"), 1),
     **dict.fromkeys(("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"), 3),
 }
+_OTHER_MODELS = frozenset({"HSV", "ARGB", "CMYK", "YBR_PARTIAL_422", "YBR_PARTIAL_420", "XYB"})
+"""Of PS3.3 C.7.6.3.1.2, too. No other word is quoted: anything may have been typed into any element."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +120,7 @@ def read_facts(header: DicomHeader, element: PixelElement | None, path: Path) ->
     bits_allocated = _integer(header, "BitsAllocated", 0)
     bits_stored = _integer(header, "BitsStored", bits_allocated)
     declared = header.number("NumberOfFrames")
-    declared_count = round(declared) if declared is not None and declared >= 1 else None
+    declared_count = round(declared) if declared is not None and 1 <= declared <= _MOST_FRAMES else None
     photometric = header.text("PhotometricInterpretation").upper()
     modality = header.text("Modality")
     facts = PictureFacts(
@@ -181,7 +182,7 @@ def _check_pixels(facts: PictureFacts) -> None:
     expected = _SAMPLES.get(facts.photometric)
     what = ""
     if expected is None:
-        found = facts.photometric if _NAME.fullmatch(facts.photometric) else "damaged"
+        found = facts.photometric if facts.photometric in _OTHER_MODELS else "unknown"
         what = f"PhotometricInterpretation is {found}, expected one of {', '.join(_SAMPLES)}"
     elif facts.samples != expected:
         what = f"{facts.photometric} goes with SamplesPerPixel {expected}, not {facts.samples}"

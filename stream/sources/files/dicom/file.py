@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import struct
 import tempfile
 import threading
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
     from pydicom import Dataset
 
-_UID = re.compile(r"[0-9.]{1,64}")
 _CHUNK_BYTES = 1 << 20
 _SPARE_BYTES, _MOST_INFLATED = 64 << 20, 200
 """A byte of a sound file becomes this many at most; one that is made to fill the disk reads as one that has ended."""
@@ -81,13 +79,12 @@ def open_dicom(path: Path) -> IO[bytes]:
 
 
 def name_of(uid: str) -> str:
-    """The standard's name of a UID, else the UID; "unknown" for what is no UID, as damage may put names there."""
+    """The standard's name of a UID; "unknown" where it has none: a UID of one's own may hold a patient's number."""
     from pydicom.uid import UID
 
-    if not _UID.fullmatch(uid):
-        return "unknown"
     with quiet_pydicom():
-        return str(UID(uid).name)
+        name = str(UID(uid).name)
+    return "unknown" if name == uid else name
 
 
 def damage_error() -> tuple[type[Exception], ...]:

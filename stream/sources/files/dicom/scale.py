@@ -95,7 +95,7 @@ def _shape(header: DicomHeader, sizes: Sequence[_Size], aspect: float | None) ->
     match header.numbers("PixelAspectRatio"):
         case [vertical, horizontal] if vertical > 0 and horizontal > 0:
             shape = plausible_aspect(horizontal, vertical)
-            doubt = "" if shape else f"no angle: a PixelAspectRatio of {vertical:g}:{horizontal:g} is not plausible"
+            doubt = "" if shape else "no angle: the file's PixelAspectRatio is not plausible"
             return shape, doubt
     return aspect or 1.0, ""
 

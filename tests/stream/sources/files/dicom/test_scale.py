@@ -337,7 +337,7 @@ def test_regions_in_another_unit_still_say_the_shape(
 def test_an_aspect_ratio_that_cannot_be_is_unknown(tmp_path: Path) -> None:
     shape, note = shape_and_note(native(tmp_path / "a.dcm", PICTURES, PixelAspectRatio=["1", "100"]))
     assert shape is None
-    assert "a PixelAspectRatio of 1:100 is not plausible" in note
+    assert "no angle: the file's PixelAspectRatio is not plausible" in note
 
 
 def test_an_embedded_video_says_the_shape_of_its_pixels_where_the_header_does_not(tmp_path: Path) -> None:
