@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stream.common.errors import OutputError
+from stream.common.operator_files import write_operator_files
 
 DEPLOY = Path(__file__).parent
 FILES = {
@@ -23,15 +23,4 @@ def write_files(folder: Path) -> list[Path]:
     Raises:
         OutputError: a file is there already, or cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        taken = [name for name in FILES if (folder / name).exists()]
-        if taken:
-            raise OutputError(f"{folder / taken[0]}: is there already; give an empty folder")
-        for name in FILES:
-            (folder / name).write_bytes((DEPLOY / name).read_bytes())
-    except OSError as error:
-        if isinstance(error, OutputError):
-            raise
-        raise OutputError(f"{folder}: cannot be written to ({error.strerror})") from error
-    return [folder / name for name in FILES]
+    return write_operator_files(folder, DEPLOY, FILES)
