@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -12,12 +13,13 @@ from engines.errors import EngineError
 from stream.batch.content import hash_of, size_of, stamp_of
 from stream.batch.measuring import Job
 from stream.batch.store import DIGITS
-from stream.batch.summary import FAILED
+from stream.batch.summary import FAILED, SummaryCourse, write_summary
 from stream.batch.workers import Failed
+from stream.common.durable import sync_folder
 from stream.common.errors import OutputError, SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from engines.errors import PartumError
@@ -33,6 +35,10 @@ RETRY_S = (60.0, 900.0)
 long, up to this."""
 MOST_CRASHES = 2
 """So often a recording may take its process with it before it is given up."""
+
+
+GivenUp = Callable[["Recording", int], bool]
+"""Asked with a recording that failed, and how often its process died with it."""
 
 
 @dataclass(slots=True)
@@ -57,6 +63,9 @@ class JobBacklog:
         goes_on: whether there will be time for further tries; else an error of the machine ends the batch.
         ended: called with each recording that needs its files no longer.
         published: called with each new result.
+        given_up: where a batch goes on for ever and its inputs do not stay: whether what failed is given up. Then it
+            has a result too, which says so. Without it, a recording is given up when it crashes its process again, and
+            is tried for ever where the machine fails.
     """
 
     def __init__(
@@ -68,9 +77,10 @@ class JobBacklog:
         goes_on: bool,
         ended: Callable[[Recording], None],
         published: Callable[[Recording, Row, Path], None] = lambda recording, row, folder: None,
+        given_up: GivenUp | None = None,
     ) -> None:
         self._store, self._progress, self._clock, self._goes_on = store, progress, clock, goes_on
-        self._ended, self._published = ended, published
+        self._ended, self._published, self._given_up = ended, published, given_up
         self._waiting: deque[_Waiting] = deque()
         self._under_way: dict[str, _Waiting] = {}
         self._failed: dict[str, Row] = {}
@@ -205,6 +215,12 @@ class JobBacklog:
         if event.has_crashed and waiting.crashes < MOST_CRASHES:
             self._retry(waiting)
             return
+        if self._given_up is not None and event.job.sha256 in self._failed:
+            if not self._given_up(recording, waiting.crashes):
+                self._try_later(waiting, error)
+            else:
+                self._publish_failure(waiting, event, row)
+            return
         if self._goes_on and not event.has_crashed:
             self._try_later(waiting, error)
             return
@@ -215,6 +231,24 @@ class JobBacklog:
             self._ended(each.recording)
         if isinstance(error, (OutputError, EngineError)):
             self.fatal = error
+
+    def _publish_failure(self, waiting: _Waiting, event: Failed, row: Row) -> None:
+        """A recording that was given up has a result, which says so when its file is gone."""
+        row = row | {"error": f"{row['error']}; given up"}
+        folder = event.job.folder
+        try:
+            folder = self._store.work_folder(folder.name)
+            write_summary(folder, row, SummaryCourse())
+            sync_folder(folder)
+            folder = self._store.publish(folder, waiting.recording.source, row)
+        except OutputError as error:
+            self._failed[event.job.sha256] = row  # until the end of this process
+            self._progress.say(str(error))
+        else:
+            self._failed.pop(event.job.sha256, None)
+        self._progress.end(waiting.recording.source, row)
+        self._published(waiting.recording, row, folder)
+        self._ended(waiting.recording)
 
     def _retry(self, waiting: _Waiting) -> None:
         """Puts a recording back, and those of the same content behind it."""

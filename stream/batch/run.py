@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from stream.app.options.session_options import SessionOptions
+    from stream.batch.backlog import GivenUp
     from stream.batch.intake import Intake
     from stream.batch.recordings import Recording
     from stream.batch.summary import Row
@@ -132,6 +133,7 @@ class Batch:
         clock: of further tries.
         jobs: processes; None takes one for each core.
         published: called with each result, also with those that are there already.
+        given_up: as of `JobBacklog`.
     """
 
     def __init__(
@@ -144,12 +146,19 @@ class Batch:
         clock: Clock,
         jobs: int | None = None,
         published: Callable[[Recording, Row, Path], None] = lambda recording, row, folder: None,
+        given_up: GivenUp | None = None,
     ) -> None:
         self._intake, self._store, self._progress, self._session = intake, store, progress, session
         self._clock, self._jobs = clock, jobs
         self._goes_on = intake.is_endless
         self.backlog = JobBacklog(
-            store, progress, clock=clock, goes_on=self._goes_on, ended=intake.ended, published=published
+            store,
+            progress,
+            clock=clock,
+            goes_on=self._goes_on,
+            ended=intake.ended,
+            published=published,
+            given_up=given_up,
         )
         self._stop = threading.Event()
         self._told_ns, self._tell_ns = clock.now_ns(), round(TELL_S * 1e9)
@@ -175,6 +184,15 @@ class Batch:
                 self.tell()
             raise
         self.tell()
+
+    def note(self, sha256: str, words: str) -> None:
+        """Adds to what is told of a result. From any thread.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        self._store.note(sha256, words)
+        self._is_told = False
 
     def tell(self) -> None:
         """Writes table and page.

@@ -21,7 +21,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 from stream.batch.finding import BATCH
-from stream.batch.summary import FILE, Row, read_summary
+from stream.batch.summary import FILE, Row, SummaryCourse, read_summary, write_summary
 from stream.common.atomic_file import write_error
 from stream.common.durable import sync_file
 from stream.common.errors import OptionError, OutputError
@@ -162,6 +162,21 @@ class ResultStore:
         sync_file(self.folder)
         self._add(target, row)
         return target
+
+    def note(self, sha256: str, words: str) -> None:
+        """Adds to the note of a result.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        folder = self._folders.get(sha256)
+        facts = read_summary(folder) if folder else None
+        if folder is None or facts is None:
+            return
+        row = self._rows[sha256]
+        row = row | {"note": "; ".join(each for each in (row.get("note", ""), words) if each)}
+        write_summary(folder, row, SummaryCourse(facts.get("course") or []))
+        self._rows[sha256] = row
 
     def rows(self, failed: Mapping[str, Row] = MappingProxyType({})) -> list[Row]:
         """A row for each content that an input has, in the order in which the inputs were first looked at.
