@@ -29,7 +29,7 @@ class QueueIntake:
 
     def poll(self) -> Found:
         """What was received since the last call."""
-        new = [key for key in self._queue.waiting() if key not in self._handed]
+        new = [key for key in dict.fromkeys(self._queue.new()) if key not in self._handed]
         self._handed.update(new)
         return Found(recordings=[Recording(f"received {key[:DIGITS]}", str(self._queue.path_of(key))) for key in new])
 

@@ -20,6 +20,9 @@ from typing import TYPE_CHECKING, Any
 from engines.errors import PartumError
 from stream.common.durable import sync_folder
 from stream.common.errors import OutputError
+from stream.common.text import place_of
+from stream.receiver.arrival import FULL
+from stream.receiver.associations import end_associations
 from stream.receiver.sender import ArchiveAway, SendError, send
 
 if TYPE_CHECKING:
@@ -34,8 +37,10 @@ RETRY_S = (5.0, 300.0)
 """An archive that does not take an answer is asked again after so long, then after twice as long, up to this."""
 COMMIT_S = 3600.0
 """A commitment that nothing was heard of for so long is asked for again."""
+LOOK_S = 5.0
+"""Whether it is to be given up is looked at so often."""
 STEP_S = 0.2
-STOP_S = 5.0
+STOP_S = 2.0
 """An archive that does not answer keeps the end waiting so long; what it was being sent is sent by the next start."""
 TO_SEND, SENT, COMMITMENT_FILE = ".dcm", ".sent", "commitment"
 
@@ -67,6 +72,10 @@ class _Answer:
     """When the archive was asked to commit to it."""
 
 
+class DiskFull(OutputError):
+    """There is no room for an answer, and for no other one either."""
+
+
 class Outbox:
     """Builds and sends answers in a thread of its own; a context manager.
 
@@ -77,6 +86,7 @@ class Outbox:
         build: makes the answers to an object, from its file and the folder of its results, in an empty folder.
         told: called with a line for people.
         clock: of further tries.
+        given_up: called with the key of an object that is not answered, and why; from the outbox' thread.
     """
 
     def __init__(
@@ -88,18 +98,22 @@ class Outbox:
         build: Callable[[Path, Path, Path], object],
         told: Callable[[str], None],
         clock: Clock,
+        given_up: Callable[[str, str], None] = lambda key, why: None,
     ) -> None:
         self._received, self._to, self._title, self._build = received, to, title, build
-        self._told, self._clock = told, clock
-        self._root = received.root / "outbox"
+        self._told, self._clock, self._given_up = told, clock, given_up
+        self._root = received.outbox
+        self._where = f"{to.title}@{to.host}"
         self._root.mkdir(exist_ok=True)
         for left in self._root.iterdir():
-            if left.name[0] == "." or received.is_done(left.name):
+            if left.name[0] == "." or received.is_done(left.name) or not received.path_of(left.name).exists():
                 shutil.rmtree(left, ignore_errors=True)
         self._new: queue.SimpleQueue[tuple[str, Path]] = queue.SimpleQueue()
         self._reports: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._open: dict[str, _Answer] = {}
         self._tries = _Tries()
+        self._sending: Any = None
+        self._is_here = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="partum-outbox", daemon=True)
 
@@ -110,6 +124,9 @@ class Outbox:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join(STOP_S)
+        if self._thread.is_alive() and self._sending is not None:
+            end_associations([self._sending])
+            self._thread.join(STOP_S)
 
     def add(self, key: str, results: Path) -> None:
         """Answers a received object by the folder of its results. From any thread."""
@@ -121,7 +138,10 @@ class Outbox:
 
     def _run(self) -> None:
         while not self._stop.wait(STEP_S):
-            self.step()
+            try:
+                self.step()
+            except Exception as error:  # noqa: BLE001 - no error ends this thread: without it nothing is answered
+                self._failed(self._tries, f"no answer is sent now ({type(error).__name__} at {place_of(error)})")
 
     def step(self) -> None:
         """Takes what was added and reported, and sends what is to be sent when its time has come.
@@ -144,8 +164,11 @@ class Outbox:
                     return
                 if self._clock.now_ns() >= answer.tries.next_ns:
                     self._answer(key, answer)
-        except (ArchiveAway, OutputError, OSError) as error:
+        except (ArchiveAway, DiskFull) as error:
+            self._is_here = False
             self._failed(self._tries, str(error))
+            for key in list(self._open):
+                self._give_up_if_overdue(key, str(error))
         else:
             self._tries = _Tries()
 
@@ -153,23 +176,38 @@ class Outbox:
         if tries.failed(error, self._clock.now_ns()):
             self._told(f"{error}; tried again later")
 
+    def _put_off(self, key: str, answer: _Answer, error: str) -> None:
+        """An answer waits by itself for its next try, or is given up."""
+        if not self._give_up_if_overdue(key, error):
+            self._failed(answer.tries, f"received {key[:16]}: {error}")
+
+    def _give_up_if_overdue(self, key: str, error: str) -> bool:
+        """What an archive does not take for as long as objects are kept is given up: no identifiers stay for it."""
+        if not self._received.is_overdue(key):
+            return False
+        said = f"its answer was given up: {error}"
+        self._given_up(key, said)
+        self._finish(key, is_given_up=True)
+        self._told(f"received {key[:16]}: {said}")
+        return True
+
     def _answer(self, key: str, answer: _Answer) -> None:
         """Goes one step on with an answer; one that cannot go on is put off.
 
         Raises:
             ArchiveAway: the archive cannot be reached.
-            OutputError, OSError: the disk did not take it.
+            DiskFull: the disk is.
         """
         try:
             self._go_on(key, answer)
-        except SendError as error:
-            if isinstance(error, ArchiveAway):
-                raise
-            self._failed(answer.tries, f"received {key[:16]}: {error}")
-        except OSError:
+        except ArchiveAway:
             raise
+        except (SendError, OutputError, OSError) as error:
+            if _is_full(error):
+                raise DiskFull(str(error)) from error
+            self._put_off(key, answer, str(error) if isinstance(error, PartumError) else f"{error.strerror}")
         except Exception as error:  # noqa: BLE001 - libraries' own, of what an archive says: the others go on
-            self._failed(answer.tries, f"received {key[:16]}: cannot be answered ({type(error).__name__})")
+            self._put_off(key, answer, f"cannot be answered ({type(error).__name__} at {place_of(error)})")
 
     def _go_on(self, key: str, answer: _Answer) -> None:
         """Builds, sends, and asks to commit to an answer, what is to be done next of it.
@@ -182,13 +220,25 @@ class Outbox:
         if not folder.is_dir() and not self._built(key, answer.results, folder):
             return
         to_send = sorted(folder.glob(f"*{TO_SEND}"))
-        if (folder / COMMITMENT_FILE).exists() and not to_send and self._waits(answer):
-            return
+        if (folder / COMMITMENT_FILE).exists() and not to_send:
+            if self._give_up_if_overdue(key, f"{self._where} did not commit to it"):
+                return
+            if self._waits(answer):
+                return
         asked = [*to_send, *sorted(folder.glob(f"*{SENT}"))]
         if not asked:
             self._finish(key)
             return
-        sent = send(to_send, title=self._title, to=self._to, is_asked_to_commit=asked, committed=self.committed)
+        sent = send(
+            to_send,
+            title=self._title,
+            to=self._to,
+            is_asked_to_commit=asked,
+            committed=self.committed,
+            opened=self._opened,
+            is_probed=not self._is_here,
+        )
+        self._is_here = True
         for file in sent.stored:
             os.replace(file, file.with_suffix(SENT))
         if sent.transaction:
@@ -200,12 +250,17 @@ class Outbox:
         if not sent.transaction:
             self._finish(key)
 
+    def _opened(self, association: Any) -> None:
+        self._sending = association
+
     def _waits(self, answer: _Answer) -> bool:
         """Whether a commitment was asked for not too long ago."""
         now_ns = self._clock.now_ns()
         answer.asked_ns = now_ns if answer.asked_ns is None else answer.asked_ns
-        answer.tries.next_ns = answer.asked_ns + round(COMMIT_S * 1e9)
-        return now_ns < answer.tries.next_ns
+        is_early = now_ns < answer.asked_ns + round(COMMIT_S * 1e9)
+        if is_early:
+            answer.tries.next_ns = now_ns + round(LOOK_S * 1e9)
+        return is_early
 
     def _built(self, key: str, results: Path, folder: Path) -> bool:
         """Builds an answer; one that cannot be built is told, and its object is done."""
@@ -217,8 +272,9 @@ class Outbox:
         except Exception as error:  # libraries' own, too
             if isinstance(error, (OutputError, MemoryError)) or _is_of_the_system(error):
                 raise
-            said = str(error) if isinstance(error, PartumError) else f"{type(error).__name__}, a defect"
+            said = str(error) if isinstance(error, PartumError) else f"{type(error).__name__} at {place_of(error)}"
             self._told(f"received {key[:16]}: is not answered ({said})")
+            self._given_up(key, f"it is not answered: {said}")
             shutil.rmtree(work, ignore_errors=True)
             self._finish(key)
             return False
@@ -226,8 +282,8 @@ class Outbox:
         os.replace(work, folder)
         return True
 
-    def _finish(self, key: str) -> None:
-        self._received.finish(key)
+    def _finish(self, key: str, *, is_given_up: bool = False) -> None:
+        self._received.finish(key, is_given_up=is_given_up)
         self._open.pop(key, None)
         shutil.rmtree(self._root / key, ignore_errors=True)
 
@@ -235,7 +291,7 @@ class Outbox:
         try:
             self._take_report(report)
         except Exception as error:  # noqa: BLE001 - what an archive says is not to be trusted
-            self._told(f"{self._to.title}@{self._to.host}: its report cannot be read ({type(error).__name__})")
+            self._told(f"{self._where}: its report cannot be read ({type(error).__name__})")
 
     def _take_report(self, report: Any) -> None:
         """An archive has committed to what it was sent, or to a part: the rest is sent again."""
@@ -253,8 +309,13 @@ class Outbox:
                     if instance_of(file) in failed:
                         os.replace(file, file.with_suffix(TO_SEND))
                 (folder / COMMITMENT_FILE).unlink()
-                where = f"{self._to.title}@{self._to.host}"
-                self._failed(answer.tries, f"received {key[:16]}: {where} did not commit to {len(failed)} objects")
+                self._put_off(key, answer, f"{self._where} did not commit to {len(failed)} objects")
+
+
+def _is_full(error: BaseException) -> bool:
+    """Whether a disk has no room: an error of it, or one of ours that tells it."""
+    number = getattr(error, "errno", None) or getattr(error.__cause__, "errno", None)
+    return number in FULL
 
 
 def _is_of_the_system(error: Exception) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import threading
 import warnings
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -20,11 +21,12 @@ from stream.common.clock import MonotonicClock
 from stream.common.errors import ExtraMissing, OptionError, OutputError
 from stream.measurement.protocols import check_orientation
 from stream.outputs.manifest import NOTICE
+from stream.receiver.associations import import_pynetdicom, tell_without_words
 from stream.receiver.intake import QueueIntake, recording_key
 from stream.receiver.outbox import Outbox
 from stream.receiver.peers import Peer, check_title
 from stream.receiver.queue import ReceivedQueue
-from stream.receiver.server import StorageServer, import_pynetdicom
+from stream.receiver.server import StorageServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -33,10 +35,11 @@ if TYPE_CHECKING:
     from stream.app.options.session_options import SessionOptions
     from stream.batch.recordings import Recording
     from stream.batch.summary import Row
-    from stream.common.clock import Clock
 
-EMPTY_S = 600.0
-"""The queue is looked through for what is done long enough so often."""
+EMPTY_S = (5.0, 600.0)
+"""The queue is looked through for what is done long enough ten times in the time that it is kept, within these."""
+MOST_CRASHES = 5
+"""So often an object may take the process that measures it with it: people and systems end processes, too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,11 +91,23 @@ def run_receiver(options: ReceiverOptions) -> None:
     asked = {name: value for name, value in options.session.as_json().items() if name not in OF_A_SESSION}
     with ExitStack() as stack:
         store = stack.enter_context(ResultStore(options.out, asked=asked, resume=True))
-        queue = ReceivedQueue(options.out)
+        queue = ReceivedQueue(options.out, keep_s=3600 * options.keep_hours)
         progress = stack.enter_context(BatchProgress(clock=clock))
+        threading.excepthook = tell_without_words(progress.say)
         outbox = None
         if to and build:
-            outbox = stack.enter_context(Outbox(queue, to=to, title=title, build=build, told=progress.say, clock=clock))
+            outbox = Outbox(
+                queue,
+                to=to,
+                title=title,
+                build=build,
+                told=progress.say,
+                clock=clock,
+                given_up=lambda key, why: _noted(batch, key, why, progress.say),
+            )
+            stack.enter_context(outbox)
+        else:
+            shutil.rmtree(queue.outbox, ignore_errors=True)  # of a run that had an archive
         server = stack.enter_context(
             StorageServer(
                 title=title,
@@ -112,10 +127,11 @@ def run_receiver(options: ReceiverOptions) -> None:
             clock=clock,
             jobs=options.jobs,
             published=_answerer(queue, outbox, progress.say),
+            given_up=lambda recording, crashes: crashes >= MOST_CRASHES or queue.is_overdue(recording_key(recording)),
         )
-        stack.enter_context(_emptied(queue, options.keep_hours, clock))
-        progress.say(f"listening as {title} on port {server.port}")
+        stack.enter_context(_emptied(queue, options.keep_hours))
         with stopped_by_signals([batch.stop]) as signals:
+            progress.say(f"listening as {title} on port {server.port}")
             batch.run()
     click.echo(NOTICE)
     if signal.SIGINT in signals:
@@ -132,12 +148,21 @@ def _answerer(
         if outbox is not None and row["state"] == COMPLETE and row.get("measured"):
             outbox.add(key, folder)
             return
+        is_given_up = row["state"] != COMPLETE and queue.is_overdue(key)
         try:
-            queue.finish(key)
+            queue.finish(key, is_given_up=is_given_up)
         except OutputError as error:  # the next start finds that it is measured
             told(str(error))
 
     return published
+
+
+def _noted(batch: Batch, key: str, why: str, told: Callable[[str], None]) -> None:
+    """Tells in the summary what became of an object's answer."""
+    try:
+        batch.note(key, why)
+    except OutputError as error:
+        told(str(error))
 
 
 def _builder() -> Callable[[Path, Path, Path], object]:
@@ -154,15 +179,16 @@ def _builder() -> Callable[[Path, Path, Path], object]:
 
 
 @contextmanager
-def _emptied(queue: ReceivedQueue, keep_hours: float, clock: Clock) -> Iterator[None]:
+def _emptied(queue: ReceivedQueue, keep_hours: float) -> Iterator[None]:
     """Removes what is done for long enough, now and then, until the block ends."""
     done = threading.Event()
+    least_s, most_s = EMPTY_S
+    pause_s = min(max(least_s, 360 * keep_hours), most_s)
 
     def work() -> None:
         while True:
-            with suppress(OSError):  # a disk that cannot be read now is looked at again
-                queue.empty(older_than_s=3600 * keep_hours)
-            if done.wait(EMPTY_S):
+            queue.empty()
+            if done.wait(pause_s):
                 return
 
     thread = threading.Thread(target=work, name="partum-queue")

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stream.common.errors import StreamError
-from stream.receiver.server import COMMITMENT, IDLE_S, SUCCESS, import_pynetdicom
+from stream.receiver.associations import import_pynetdicom
+from stream.receiver.server import COMMITMENT, IDLE_S, SUCCESS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,6 +54,8 @@ def send(
     to: Peer,
     is_asked_to_commit: Sequence[Path] = (),
     committed: Callable[[Any], None] = lambda report: None,
+    opened: Callable[[Any], None] = lambda association: None,
+    is_probed: bool = True,
 ) -> Sent:
     """Sends files over one association.
 
@@ -62,6 +65,9 @@ def send(
         to: the archive.
         is_asked_to_commit: files that it is asked to commit to once it has `files`, those among them.
         committed: called with a report on a commitment that comes over the same association.
+        opened: called with the association as soon as there is one, so that it can be ended from elsewhere.
+        is_probed: tries a connection before, which says why there is none; of an archive that was there a moment ago
+            another connection would be one too many.
 
     Raises:
         ExtraMissing: pynetdicom is not installed.
@@ -84,12 +90,13 @@ def send(
         committed(event.event_information)
         return SUCCESS, None
 
-    handlers = [(net.evt.EVT_N_EVENT_REPORT, report)]
+    handlers = [
+        (net.evt.EVT_CONN_OPEN, lambda event: opened(event.assoc)),
+        (net.evt.EVT_N_EVENT_REPORT, report),
+    ]
     where = f"{to.title}@{to.host}:{to.port}"
-    try:  # pynetdicom does not say why it cannot connect, and leaves the socket behind
-        socket.create_connection((to.host, to.port), timeout=IDLE_S).close()
-    except OSError as error:
-        raise ArchiveAway(f"{where}: does not answer ({error.strerror or error})") from error
+    if is_probed:
+        _probe(to, where)
     association = entity.associate(to.host, to.port, ae_title=to.title, evt_handlers=handlers)
     if not association.is_established:
         how = "rejects us: check both AE titles" if association.is_rejected else "does not answer"
@@ -111,6 +118,19 @@ def send(
         if association.is_established:
             association.release()
     return result
+
+
+def _probe(to: Peer, where: str) -> None:
+    """Connects: pynetdicom does not say why it cannot, and leaves the socket behind.
+
+    Raises:
+        ArchiveAway: it cannot be reached.
+    """
+    try:
+        socket.create_connection((to.host, to.port), timeout=IDLE_S).close()
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ArchiveAway(f"{where}: does not answer ({why})") from error
 
 
 def _status(association: Any, file: Path) -> int | None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING, Any, Self
 
-from stream.common.errors import ExtraMissing, OutputError
-from stream.receiver.queue import QueueFull
+from stream.common.errors import OutputError
+from stream.receiver.arrival import QueueFull
+from stream.receiver.associations import end_associations, import_pynetdicom
+from stream.receiver.peers import plain_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from types import ModuleType, TracebackType
+    from types import TracebackType
 
     from stream.receiver.peers import Peer
     from stream.receiver.queue import ReceivedQueue
@@ -36,34 +39,18 @@ TRANSFER_SYNTAXES = (
     *(f"1.2.840.10008.1.2.4.{number}.1" for number in (100, 101, 102, 103, 104)),  # the same in fragments
 )
 """What `stream.sources.files.dicom` reads."""
-SUCCESS, OUT_OF_RESOURCES, PROCESSING_FAILURE = 0x0000, 0xA700, 0x0110
+SUCCESS, OUT_OF_RESOURCES, PROCESSING_FAILURE, NOT_SUPPORTED = 0x0000, 0xA700, 0x0110, 0x0122
+PDU_BYTES = 1 << 17
+"""Of a message at most, as peers are told: fewer of them are faster."""
 COMMITMENT = "1.2.840.10008.1.20.1"
 """Storage Commitment Push Model."""
-MOST_ASSOCIATIONS = 64
 IDLE_S = 60.0
 _NOT_RECOGNISED = (0x01, 0x01, 0x03)
 """Rejected for good, by the service user: calling AE title not recognised."""
+_TELL_S, _MOST_TOLD = 60.0, 1000
+"""Of one address it is told once in so long that it was rejected; so many addresses are remembered."""
 
 log = logging.getLogger(__name__)
-
-
-def import_pynetdicom() -> ModuleType:
-    """The package, silent as those below it: their logs quote what is sent.
-
-    Raises:
-        ExtraMissing: it is not installed.
-    """
-    try:
-        import pynetdicom
-    except ImportError as error:
-        raise ExtraMissing(
-            "receiving needs pynetdicom, which is not installed; run: pip install 'partum[dicom]'"
-        ) from error
-    for name in ("pynetdicom", "pydicom", "highdicom"):
-        logger = logging.getLogger(name)
-        logger.handlers = [logging.NullHandler()]
-        logger.propagate = False
-    return pynetdicom
 
 
 class StorageServer:
@@ -94,11 +81,17 @@ class StorageServer:
         committed: Callable[[Any], None] = lambda report: None,
     ) -> None:
         net = import_pynetdicom()
-        self._peers, self._queue, self._told, self._committed = peers, queue, told, committed
+        from stream.receiver.data_sets import StoringServer
+        from stream.receiver.listener import ASK_S, MOST_ASSOCIATIONS
+
+        self._peers, self._told, self._committed = peers, told, committed
+        self._told_s: dict[str, float] = {}
         entity = net.AE(ae_title=title)
         entity.require_called_aet = True
         entity.maximum_associations = MOST_ASSOCIATIONS
-        entity.network_timeout = entity.dimse_timeout = entity.acse_timeout = IDLE_S
+        entity.maximum_pdu_size = PDU_BYTES
+        entity.network_timeout = entity.dimse_timeout = IDLE_S
+        entity.acse_timeout = ASK_S
         entity.add_supported_context("1.2.840.10008.1.1")  # C-ECHO
         entity.add_supported_context(COMMITMENT, scu_role=True, scp_role=True)
         for keyword, uid in RETIRED_CLASSES.items():
@@ -110,9 +103,12 @@ class StorageServer:
             (net.evt.EVT_C_STORE, self._store),
             (net.evt.EVT_C_ECHO, lambda event: SUCCESS),
             (net.evt.EVT_N_EVENT_REPORT, self._report),
+            (net.evt.EVT_CONN_CLOSE, lambda event: event.assoc.dimse.drop()),
         ]
         try:
-            self._server = entity.start_server((host, port), block=False, evt_handlers=handlers)
+            self._server = entity.make_server(
+                (host, port), evt_handlers=handlers, server_class=StoringServer, admits=self._admits, queue=queue
+            )
         except OSError as error:
             raise OutputError(
                 f"{host}:{port}: cannot listen there ({error.strerror}); choose another --port or --bind"
@@ -126,6 +122,7 @@ class StorageServer:
     def close(self) -> None:
         """Stops listening, and aborts what is under way: nothing that was not acknowledged counts as sent."""
         self._server.shutdown()
+        end_associations(self._server.active_associations)
 
     def __enter__(self) -> Self:
         return self
@@ -135,20 +132,44 @@ class StorageServer:
     ) -> None:
         self.close()
 
+    def _admits(self, title: str, address: str) -> tuple[int, int, int] | None:
+        """Lets in who may be a known peer; by the names of hosts that is looked up later, as it may take a while."""
+        plain = plain_address(address)
+        alike = [peer for peer in self._peers if peer.title == title]
+        if any(peer.may_be_anywhere or plain in peer.addresses() for peer in alike):
+            return None
+        self._tell_rejected(address, is_title_known=bool(alike))
+        return _NOT_RECOGNISED
+
     def _check_peer(self, event: Any) -> None:
         """Rejects an association of a peer that is not known by its title and address."""
         association = event.assoc
         title, address = str(association.requestor.primitive.calling_ae_title).strip(), association.requestor.address
-        if any(peer.title == title and address in peer.addresses() for peer in self._peers):
+        alike = [peer for peer in self._peers if peer.title == title]
+        if any(plain_address(address) in peer.addresses() for peer in alike):
             return
-        self._told(f"a peer at {address} was rejected: it is none of --peer")
+        self._tell_rejected(address, is_title_known=bool(alike))
         association.acse.send_reject(*_NOT_RECOGNISED)
         association.kill()
 
+    def _tell_rejected(self, address: str, *, is_title_known: bool) -> None:
+        """Tells of a rejection, without the title: a stranger may put any text there."""
+        now_s = time.monotonic()
+        if now_s < self._told_s.get(address, 0.0):
+            return
+        if len(self._told_s) >= _MOST_TOLD:
+            self._told_s.clear()
+        self._told_s[address] = now_s + _TELL_S
+        why = "no --peer of its title is at this address" if is_title_known else "no --peer has its title"
+        self._told(f"a peer at {plain_address(address) or address} was rejected: {why}")
+
     def _store(self, event: Any) -> int:
         """Answers an object: success only when it is on the disk."""
+        if event.request.AffectedSOPClassUID != event.context.abstract_syntax:
+            event.request.DataSet.drop()
+            return NOT_SUPPORTED
         try:
-            self._queue.put([*_beginning(event), event.request.DataSet.getbuffer()])
+            event.request.DataSet.keep()
         except QueueFull as error:
             self._told(str(error))
             return OUT_OF_RESOURCES
@@ -165,10 +186,3 @@ class StorageServer:
         """Takes what an archive says of what it was sent."""
         self._committed(event.event_information)
         return SUCCESS, None
-
-
-def _beginning(event: Any) -> Sequence[bytes]:
-    """Preamble and file meta information of an object that was sent."""
-    from pynetdicom.dsutils import encode_file_meta
-
-    return [bytes(128) + b"DICM", encode_file_meta(event.file_meta)]

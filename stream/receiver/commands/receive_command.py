@@ -11,7 +11,19 @@ from stream.app.command import command, out_option
 from stream.app.options.config_option import from_files
 from stream.app.options.declare import build_options
 from stream.app.options.shared import options_of
-from stream.app.options.values import Number, Text, Whole
+from stream.app.options.values import Folder, Number, Text, Whole
+
+
+def _write_files(context: click.Context, parameter: click.Parameter, folder: Path | None) -> None:
+    """Only writes the files for operators."""
+    if folder is None or context.resilient_parsing:
+        return
+    from stream.common.operator_files import write_operator_files
+    from stream.receiver.deploy import DEPLOY, FILES
+
+    for path in write_operator_files(folder, DEPLOY, FILES):
+        click.echo(f"{path}: {FILES[path.name]}")
+    context.exit()
 
 
 @command(
@@ -20,11 +32,19 @@ from stream.app.options.values import Number, Text, Whole
     examples=(
         "partum receive --peer SCANNER1@10.0.0.7 -o received",
         "partum receive --aet PARTUM --port 11112 --peer SCANNER1@10.0.0.7 --send-to PACS@10.0.0.2:104 -o received",
+        "partum receive --write-files files",
     ),
 )
 @click.option("--aet", "title", type=Text(), default="PARTUM", show_default=True, metavar="AET", help="Our AE title.")
 @click.option("--port", type=Whole(0, 65535), default=11112, show_default=True, metavar="PORT", help="To listen on.")
-@click.option("--bind", type=Text(), default="0.0.0.0", show_default=True, metavar="HOST", help="Address to listen on.")
+@click.option(
+    "--bind",
+    type=Text(),
+    default="0.0.0.0",
+    show_default=True,
+    metavar="HOST",
+    help="Address to listen on; :: for IPv4 and IPv6.",
+)
 @click.option(
     "--peer",
     "peers",
@@ -43,10 +63,19 @@ from stream.app.options.values import Number, Text, Whole
     default=72.0,
     show_default=True,
     metavar="HOURS",
-    help="What was received is removed so long after it was measured and answered.",
+    help="What was received is removed so long after it was measured and answered; what cannot be is given up then.",
 )
 @click.option(
     "--jobs", type=Whole(1, 1024), metavar="N", help="Processes that measure.", show_default="one for each core"
+)
+@click.option(
+    "--write-files",
+    type=Folder(path_type=Path),
+    metavar="FOLDER",
+    is_eager=True,
+    expose_value=False,
+    callback=_write_files,
+    help="Only write a unit of systemd, and a file of options to begin with.",
 )
 @options_of("receive")
 @out_option("FOLDER", "Folder for the queue and the results.", required=True)

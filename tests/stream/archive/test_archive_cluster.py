@@ -61,7 +61,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def store(environment: Path) -> Iterator[str | None]:
     """An S3-compatible server; None where moto is not installed."""
-    from tests.fakes.dcmtk import free_port
+    from tests.fakes.dicom.dcmtk import free_port
 
     port = free_port()
     where = os.pathsep.join([os.environ.get("PARTUM_TEST_MOTO", ""), str(REPOSITORY)])

@@ -18,46 +18,11 @@ import pytest
 
 from stream.sources.demo import DEMO_CLIP
 from tests.conftest import REPOSITORY
-from tests.fakes.dcmtk import SCANNER, call, free_port, tool
+from tests.fakes.dicom.dcmtk import call, free_port, tool
+from tests.fakes.dicom.receiver_process import Receiver, wait_for_results
 from tests.samples.dicom_files import PATIENT, native, smooth
 
 pytestmark = pytest.mark.slow
-
-
-class Receiver:
-    """`partum receive` in a process."""
-
-    def __init__(self, out: Path, *more: str) -> None:
-        self.port = free_port()
-        arguments = ["--peer", f"{SCANNER}@127.0.0.1", "--bind", "127.0.0.1", "--port", str(self.port), "-o", str(out)]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "partum", "receive", *arguments, "--jobs", "1", "--tables-only", *more],
-            cwd=REPOSITORY,
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        self.said = ""
-        while "listening" not in self.said:
-            line = self.process.stdout.readline()
-            assert line, self.said
-            self.said += line
-
-    def end(self, number: signal.Signals) -> int:
-        self.process.send_signal(number)
-        said, _ = self.process.communicate(timeout=60)
-        self.said += said
-        return self.process.returncode
-
-
-def wait_for_results(out: Path, count: int, receiver: Receiver) -> None:
-    give_up = time.monotonic() + 120
-    while len(list((out / ".queue" / "done").iterdir())) < count:
-        assert time.monotonic() < give_up
-        assert receiver.process.poll() is None
-        time.sleep(0.01)
 
 
 def test_what_was_acknowledged_is_measured_once_whatever_is_killed(tmp_path: Path) -> None:

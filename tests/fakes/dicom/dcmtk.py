@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import threading
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,6 +62,37 @@ def cut_after(count: int, port: int) -> Iterator[int]:
         thread.start()
         yield listening.getsockname()[1]
         thread.join()
+
+
+@contextmanager
+def held_after(count: int, port: int) -> Iterator[tuple[int, threading.Event]]:
+    """A port whose one connection goes to another one, and stays open without a byte more after so many, until the end.
+
+    Yields it with an event that says that so many have passed.
+    """
+    reached, ended = threading.Event(), threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def relay() -> None:
+            near, _ = listening.accept()
+            with near, socket.create_connection(("127.0.0.1", port)) as far:
+                back = threading.Thread(target=_copy, args=(far, near, 1 << 30))
+                back.start()
+                _copy(near, far, count)
+                reached.set()
+                ended.wait()
+                for each in (near, far):
+                    with suppress(OSError):
+                        each.shutdown(socket.SHUT_RDWR)
+                back.join()
+
+        thread = threading.Thread(target=relay)
+        thread.start()
+        try:
+            yield listening.getsockname()[1], reached
+        finally:
+            ended.set()
+            thread.join()
 
 
 def _copy(one: socket.socket, other: socket.socket, count: int) -> None:
