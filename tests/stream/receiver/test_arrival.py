@@ -6,7 +6,7 @@ import gc
 import io
 import shutil
 from collections import namedtuple
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -50,8 +50,8 @@ def arriving(queue: ReceivedQueue) -> list[Path]:
     return list((queue.root / "arriving").iterdir())
 
 
-def sent(port: int, file: Path, **command: Any) -> int | None:
-    """The status that a file is answered with, whose command says what it should not; None where it is aborted."""
+def sent(port: int, file: Path, *, sop_class: str = STORAGE_CLASSES[0], uid: str = "1.2.3") -> int | None:
+    """The status that a file is answered with, which is said to be of a class and UID; None where it is aborted."""
     from pynetdicom.dimse_primitives import C_STORE
     from pynetdicom.dsutils import encode
 
@@ -61,9 +61,8 @@ def sent(port: int, file: Path, **command: Any) -> int | None:
     association = entity.associate("127.0.0.1", port, ae_title="PARTUM")
     request, dataset = C_STORE(), dcmread(file)
     request.MessageID, request.Priority = 1, 2
-    request.AffectedSOPClassUID = command.get("sop_class", STORAGE_CLASSES[0])
-    request.AffectedSOPInstanceUID = command.get("uid", "1.2.3")
-    request.DataSet = io.BytesIO(command.get("data", encode(dataset, True, True)))
+    request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = sop_class, uid
+    request.DataSet = io.BytesIO(encode(dataset, True, True) or b"")
     association._reactor_checkpoint.clear()  # else its own thread takes the answer
     association.dimse.send_msg(request, association.accepted_contexts[0].context_id)
     _, answer = association.dimse.get_msg(block=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,7 +12,7 @@ from stream.batch.backlog import JobBacklog
 from stream.batch.recordings import Recording
 from stream.batch.reporting.progress import BatchProgress
 from stream.batch.store import ResultStore
-from stream.batch.summary import SummaryCourse, read_summary, write_summary
+from stream.batch.summary import Row, SummaryCourse, read_summary, write_summary
 from stream.batch.workers import Failed, WorkerLost
 from stream.common.clock import ManualClock
 from stream.receiver.intake import QueueIntake, recording_key
@@ -198,10 +198,10 @@ class Measuring:
     """A backlog of a queue of one object, as the receiver has it."""
 
     def __init__(self, folder: Path, queue: ReceivedQueue, times: Times) -> None:
-        self.store, self.published = ResultStore(folder / "out", asked={}, resume=True), []
-        self.queue = queue
+        self.store, self.queue = ResultStore(folder / "out", asked={}, resume=True), queue
+        self.published: list[Row] = []
 
-        def published(recording: Recording, row: dict[str, Any], folder: Path) -> None:
+        def published(recording: Recording, row: Row, folder: Path) -> None:
             self.published.append(row)
             queue.finish(recording_key(recording), is_given_up=queue.is_overdue(recording_key(recording)))
 
@@ -261,7 +261,7 @@ def test_what_crashes_its_process_again_and_again_is_given_up(
 
 
 def test_what_becomes_of_an_answer_is_noted_with_its_result(tmp_path: Path) -> None:
-    row = {"state": "complete", "sha256": "ab", "note": "25 frames/s assumed"}
+    row: Row = {"state": "complete", "sha256": "ab", "note": "25 frames/s assumed"}
     with ResultStore(tmp_path, asked={}, resume=True) as store:
         work = store.work_folder("ab")
         write_summary(work, row, SummaryCourse([[0.0, 101.5, 99.0, 104.0]]))

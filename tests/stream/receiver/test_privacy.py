@@ -90,8 +90,8 @@ def objects(folder: Path) -> Iterator[Path]:
     yield loop(SequenceOfUltrasoundRegions=[region(box=(0, 0, 99, 99), delta_cm=(0.02, 0.02))])
     yield native(name(), PICTURES, photometric="PALETTE COLOR", **TEXTS)
     yield native(name(), PICTURES, syntax=ExplicitVRBigEndian, **{**TEXTS, "BitsStored": 3, "HighBit": 9})
-    for syntax in (JPEGBaseline8Bit, JPEG2000Lossless, RLELossless, MPEG4HP41):
-        yield coded(syntax)
+    for known in (JPEGBaseline8Bit, JPEG2000Lossless, RLELossless, MPEG4HP41):
+        yield coded(known)
     yield coded(JPEGBaseline8Bit, b"\xff\xd8\xff\xfe\x00\x0a" + NAME.encode() + b"\xff\xd9")
     for cut in (200, len(whole) // 2, len(whole) - 5000, whole.index(b"MONOCHROME2") + 4):
         (file := name()).write_bytes(whole[:cut])
