@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 MOST_ASSOCIATIONS = 64
 MOST_WAITING = 128
-"""Connections that have not asked for an association yet; beyond, the oldest is closed."""
+"""Connections that have not asked for an association yet; beyond, the oldest are closed."""
+_ROOM = 16
+"""Where others knock, room is made for so many."""
 ASK_S = 10.0
 """Within so long after it was opened a connection asks for an association."""
 PDU_S = 30.0
@@ -156,15 +158,16 @@ class Listener(ThreadedAssociationServer):
         """Says nothing: what went wrong may quote what was sent, and the connection is closed."""
 
     def _accept(self, selector: selectors.BaseSelector) -> None:
-        while True:
+        """Accepts as many as there is room for; of those that were looked at before, the oldest make room."""
+        while len(self._callers) > MOST_WAITING - _ROOM:
+            self._drop(self._callers[0], selector)
+        for _ in range(MOST_WAITING - len(self._callers)):
             try:
                 accepted, address = self._listening.accept()
             except OSError:
                 return  # there is none left, or no descriptor for it
             connection = Connection(accepted.detach())
             connection.setblocking(False)
-            if len(self._callers) >= MOST_WAITING:
-                self._drop(self._callers[0], selector)
             self._callers.append(_Caller(connection, address, time.monotonic() + ASK_S))
             selector.register(connection, selectors.EVENT_READ)
 
