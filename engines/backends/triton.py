@@ -10,6 +10,7 @@ import importlib
 import itertools
 import logging
 import math
+import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -78,12 +79,21 @@ class TritonAddress:
         )
 
 
+def with_patience(uri: str, seconds: float) -> str:
+    """The same address with so much patience, unless it names its own."""
+    path, _, query = uri.partition("?")
+    if "patience" in dict(parse_qsl(query)):
+        return uri
+    return f"{path}?{query}{'&' if query else ''}patience={seconds:g}"
+
+
 class TritonEngine(RuntimeEngine):
     """A model run by a server.
 
     A request that fails or takes too long is repeated under a new number, with pauses that grow, for as long as the
     address says; an answer with another number than its request's is an error. Meanwhile a live pipeline drops frames
-    as it does under any slow engine. The connection mends itself.
+    as it does under any slow engine. The connection mends itself. A server that comes back with another model, or
+    answers with another version of it, is not taken for the one that was loaded.
 
     Args:
         uri: see `TritonAddress.parse`.
@@ -103,6 +113,10 @@ class TritonEngine(RuntimeEngine):
         self._numbers = itertools.count(1)
         self.repeated = 0
         """Requests that had to be sent again so far."""
+        self.is_away = False
+        """Whether a request is being repeated now."""
+        self._gives_up = threading.Event()
+        self._version: str | None = None
         try:
             spec = self._facts()
             server = f"{address.host}:{address.port}"
@@ -138,6 +152,20 @@ class TritonEngine(RuntimeEngine):
         self._batch = max(1, int(config.max_batch_size))
         return spec
 
+    def give_up(self) -> None:
+        """A call that waits for a server that is away fails soon, and so do later ones; from any thread."""
+        self._gives_up.set()
+
+    def _check_same_model(self) -> None:
+        """The server was away: what it has now must be what was loaded.
+
+        Raises:
+            ModelMismatch: it is another model.
+            RemoteError: it is away again.
+        """
+        if self._facts() != self.spec:
+            raise ModelMismatch(f"{self.name}: the server came back with another {self._address.model}; start again")
+
     def _run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
         parts = [self._asked(images[start : start + self._batch]) for start in range(0, len(images), self._batch)]
         return tuple(np.concatenate(of_one) for of_one in zip(*parts, strict=True))
@@ -161,7 +189,8 @@ class TritonEngine(RuntimeEngine):
                 )
                 break
             except self.failures as error:
-                if not _may_pass(error) or time.monotonic() + pause > give_up:
+                is_over = self._gives_up.is_set() or time.monotonic() + pause > give_up
+                if is_over or not _may_pass(error):
                     raise RemoteError(
                         f"{self.name}: {error_summary(error)}; gave up after {self._address.patience_s:g} s"
                         " (patience in the address)"
@@ -169,8 +198,12 @@ class TritonEngine(RuntimeEngine):
                 if not self.repeated:
                     _log.warning("%s: %s; asking again", self.name, error_summary(error))
                 self.repeated += 1
-                time.sleep(pause)
+                self.is_away = True
+                self._gives_up.wait(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_S)
+        if self.is_away:
+            self._check_same_model()
+            self.is_away = False
         return self._checked(found, number, len(images))
 
     def _checked(self, found: Any, number: str, count: int) -> tuple[NDArray[np.float32], ...]:
@@ -179,9 +212,12 @@ class TritonEngine(RuntimeEngine):
         Raises:
             RemoteError: it is not, or does not.
         """
-        answered = found.get_response().id
+        answered, version = found.get_response().id, found.get_response().model_version
         if answered != number:
             raise RemoteError(f"{self.name}: the answer to request {answered or 'without a number'} came for {number}")
+        self._version = version if self._version is None else self._version
+        if version != self._version:
+            raise ModelMismatch(f"{self.name}: answers with version {version}, loaded was {self._version}; start again")
         outputs = []
         for name, sides in self.spec.output_shapes.items():
             shape = (count, *sides)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -17,11 +18,15 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def locked_folder(folder: Path) -> Iterator[None]:
+def locked_folder(folder: Path, *, waits: bool = False) -> Iterator[None]:
     """Makes a folder, and keeps other processes out of it that ask for the same, until the block ends.
 
     The lock ends with its process, however that ends. Where the system or the file system has no such locks nothing is
     kept out.
+
+    Args:
+        folder: made where it is not there.
+        waits: for who has it, as `is_locked` does for a moment.
 
     Raises:
         BlockingIOError: another process has it.
@@ -31,17 +36,35 @@ def locked_folder(folder: Path) -> Iterator[None]:
     handle = None if fcntl is None else os.open(folder, os.O_RDONLY)
     try:
         if handle is not None:
-            _lock(handle)
+            _lock(handle, waits=waits)
         yield
     finally:
         if handle is not None:
             os.close(handle)
 
 
-def _lock(handle: int) -> None:
+def _lock(handle: int, *, waits: bool) -> None:
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX if waits else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise
     except OSError:
         pass  # a file system without locks
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a process that still runs has the folder by `locked_folder`.
+
+    Raises:
+        OSError: the folder cannot be opened, or system or file system have no such locks.
+    """
+    if fcntl is None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False

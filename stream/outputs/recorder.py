@@ -120,7 +120,9 @@ class Recorder:
 
     def _begin_part(self, shape: tuple[int, ...]) -> None:
         self._shape, self._part, self._in_part = shape, self._part + 1, 0
-        self._container = av.open(str(self._folder / f"{self._part:04d}.nut"), "w", format="nut")
+        # Each picture goes to the file at once: one that waits in the library is lost by a kill, or by a full disk.
+        path, flushed = str(self._folder / f"{self._part:04d}.nut"), {"flush_packets": "1"}
+        self._container = av.open(path, "w", format="nut", container_options=flushed)
         # Golomb-Rice codes of single pictures: three times as fast as FFV1's best, for a tenth more bytes.
         stream = self._container.add_stream("ffv1", rate=RATE, options={"level": "3", "coder": "rice", "g": "1"})
         stream.width, stream.height, stream.pix_fmt = shape[1], shape[0], "gray"

@@ -46,6 +46,8 @@ T = TypeVar("T", bound="OptionTable")
 FEEDS, ENGINE = "feeds", "engine"
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,31})")
 _LONGEST_LABEL = 60
+_JOINERS = {0x200C: None, 0x200D: None}
+"""Between letters of Persian or the parts of an emoji; they are not printed by themselves."""
 _LEAST_TOKEN = 16
 """Letters; a shorter one can be guessed."""
 _OF_A_FEED = ("spacing", "decode", "sector", "pane", "tick_mm", "profile")
@@ -99,10 +101,14 @@ class WardConfig:
     notices: tuple[str, ...] = field(default=())
 
     @property
-    def secrets(self) -> tuple[str, ...]:
-        """What no log, terminal or page may show as it is: addresses, and tokens."""
-        addresses = [address for feed in self.feeds.values() for address in feed.options.addresses]
-        return (*addresses, *self.tokens.watch, *self.tokens.mark, *self.tokens.metrics)
+    def addresses(self) -> tuple[str, ...]:
+        """Of feeds and models, which may hold passwords: no log, terminal or page shows them as they are."""
+        return tuple(address for feed in self.feeds.values() for address in feed.options.addresses)
+
+    @property
+    def all_tokens(self) -> tuple[str, ...]:
+        """Of all roles, which nothing shows."""
+        return (*self.tokens.watch, *self.tokens.mark, *self.tokens.metrics)
 
 
 def read_ward_config(path: Path) -> WardConfig:
@@ -194,9 +200,10 @@ def _feed(file: ConfigFile, table: str, name: str, content: Mapping[str, Any], a
     if not own.source:
         raise OptionError(f'{file.place(table)}: [{table}] has no source; write source = "rtsp://host/live"')
     label = own.label or name
-    if len(label) > _LONGEST_LABEL or not label.isprintable():
+    if len(label) > _LONGEST_LABEL or not label.translate(_JOINERS).isprintable():
         raise OptionError(
-            f"{file.place(table, 'label')}: [{table}] label: give at most {_LONGEST_LABEL} letters, in one line"
+            f"{file.place(table, 'label')}: [{table}] label: give at most {_LONGEST_LABEL} letters, in one line and"
+            " without control characters"
         )
     is_live = _is_live(own.source)
     _check_source(own.source, is_live, f"{file.place(table, 'source')}: [{table}] source")

@@ -48,8 +48,11 @@ def engine_socket(stack: ExitStack) -> tuple[socket.socket, str]:
         ) from error
 
 
-def engine_view(engine: Keeper | None, *, remote_name: str, is_remote: bool, now_ns: int) -> EngineView:
-    """What is shown of the engine's process, or of the server in its place."""
+def engine_view(engine: Keeper | None, *, remote_name: str, is_remote: bool, is_away: bool, now_ns: int) -> EngineView:
+    """What is shown of the engine's process, or of the server in its place; `is_away`: feeds wait for that."""
+    if remote_name and is_away:
+        reason = "the server does not answer"
+        return EngineView(state=ProcessState.RESTARTING, name=remote_name, reason=reason, is_remote=True)
     if remote_name:
         return EngineView(state=ProcessState.RUNNING, name=remote_name, is_remote=True)
     if engine is None:

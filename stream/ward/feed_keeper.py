@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from stream.pipeline.record import STALE_S
 from stream.ward.admission import FeedLoad
 from stream.ward.keeper import Keeper, KeeperLimits
+from stream.ward.processes.parts import NO_ROOM, ON
 from stream.ward.view import FeedPage, FeedView, NumberView, ProcessState
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class FeedKeeper(Keeper):
             limits=KeeperLimits(limits.stuck_s, limits.memory_mb),
             clock=clock,
             told=told,
-            progress=lambda beat: sum(beat["frames"].values()) if beat.get("is_there") else None,
+            progress=_progress,
         )
         self.config = config
         self._said = ("", "")
@@ -58,6 +59,7 @@ class FeedKeeper(Keeper):
         self._spent: deque[tuple[int, float, int]] = deque()
         self._cpu_s: float | None = None
         self._cores = 0.0
+        self._recording = ON
 
     @property
     def is_waiting(self) -> bool:
@@ -77,6 +79,7 @@ class FeedKeeper(Keeper):
         super().step()
         if self.beat and self.beat is not before:
             self._measure()
+            self._tell_of_recording(str(self.beat.get("recording", "off")))
         said = (str(self.state), str(self.beat.get("shown", "")))
         if said != self._said:
             self._said, self._said_ns = said, self._clock.now_ns()
@@ -100,6 +103,7 @@ class FeedKeeper(Keeper):
             shown="" if not beat else "delayed" if is_stale else str(beat["shown"]),
             reason=f"no sign of life for {silent_s:.0f} s" if beat and is_stale else reason,
             since_s=(now_ns - self._said_ns) / 1e9,
+            is_waiting=self.is_waiting,
             restarts=self.restarts,
             next_start_s=self.next_start_s,
             aop=_number(beat.get("aop"), silent_s),
@@ -115,6 +119,18 @@ class FeedKeeper(Keeper):
             recording=str(beat.get("recording", "off")),
             page=self._page() if self.state is ProcessState.RUNNING else None,
         )
+
+    @property
+    def is_engine_away(self) -> bool:
+        """Whether it waits for a server that has the model."""
+        return bool(self.beat.get("is_engine_away"))
+
+    def _tell_of_recording(self, said: str) -> None:
+        """Says once why nothing is written, unless that is so of the whole ward, and once that it goes on."""
+        if said in ("off", NO_ROOM) or said == self._recording:
+            return
+        self._told(f"{self.name}: recording goes on" if said == ON else f"{self.name}: nothing is recorded: {said}")
+        self._recording = said
 
     def _page(self) -> FeedPage | None:
         said = self.ready
@@ -134,6 +150,12 @@ class FeedKeeper(Keeper):
             self._cpu_s = (beat["cpu_s"] - first_s) / (done - first)
         while now_ns - self._spent[0][0] > WINDOW_S * 1e9:
             self._spent.popleft()
+
+
+def _progress(beat: dict[str, Any]) -> int | None:
+    """Frames that are done; None where nothing can be done, as the source or a server with the model is away."""
+    can_go_on = beat.get("is_there") and not beat.get("is_engine_away")
+    return sum(beat["frames"].values()) if can_go_on else None
 
 
 def _number(said: dict[str, Any] | None, silent_s: float) -> NumberView | None:

@@ -26,7 +26,7 @@ STEADY_S = 5.0
 """A process that has worked for so long is started again after the first pause."""
 STARTING_S = 120.0
 """A process that is not ready by then hangs: the first start on a machine tries several engines."""
-STOPPING_S = 7.0
+STOPPING_S = 6.0
 """A process that was asked to end and has not by then is ended."""
 
 
@@ -129,13 +129,15 @@ class Keeper:
             self._set(ProcessState.REFUSED)
 
     def stop(self) -> None:
-        """Asks it to end in good order."""
+        """Asks it to end in good order; of one that is not ready nothing is under way, and it may not hear."""
         self._is_stopping = True
         self._due_ns = self._clock.now_ns() + round(STOPPING_S * 1e9)
         if self.child is None:
             self._set(ProcessState.STOPPED)
-        else:
+        elif self.state is ProcessState.RUNNING:
             self.child.send(STOP)
+        else:
+            self.kill()
 
     def kill(self) -> None:
         """Ends it at once."""

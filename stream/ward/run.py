@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import signal
 import sys
-from contextlib import ExitStack, contextmanager
-from functools import partial
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 import click
 
 from engines.redaction import HIDDEN, redact_text
+from stream.common.clock import MonotonicClock
 from stream.common.errors import OptionError
 from stream.outputs.manifest import NOTICE
 from stream.ward.config import read_ward_config
+from stream.ward.service.notify import ServiceManager
 from stream.ward.supervisor import Ward
-from stream.ward.wall.server import WallServer
+from stream.ward.wall.served_wall import ServedWall
 from stream.ward.wall.settings import WallSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from stream.ward.config import WardConfig
+    from stream.ward.service.signals import WardSignals
+
+MOST_FILES = 1 << 16
 
 
-def run_ward(path: Path) -> None:
+def run_ward(path: Path, signals: WardSignals) -> None:
     """Runs the feeds of `ward.toml` until SIGTERM or Ctrl-C; SIGHUP reads the file again.
+
+    Args:
+        path: of the configuration.
+        signals: that are listened to already.
 
     Raises:
         OptionError: the file or the certificate is wrong, or the system is not one that it runs on.
@@ -36,36 +44,39 @@ def run_ward(path: Path) -> None:
     """
     if sys.platform != "linux":
         raise OptionError("partum ward runs on Linux; elsewhere take partum attach with several sources")
+    service = ServiceManager(os.environ, clock=MonotonicClock(), process=os.getpid())
     config = read_ward_config(path)
     settings = WallSettings.checked(config)
+    allow_many_files()
     log = _Log()
     with ExitStack() as stack:
+        stack.callback(service.close)
         listening = stack.enter_context(settings.web.listen())  # said before a feed starts
-        ward = stack.enter_context(Ward(config, told=log.say))
+        ward = stack.enter_context(Ward(config, told=log.say, service=service))
         log.ward = ward
         for notice in config.notices:
             log.say(notice)
-        came = stack.enter_context(_signals(ward))
-        wall = stack.enter_context(WallServer(ward, settings, listening=listening))
-        ward.on_reload = partial(_take, wall, log)
+        wall = stack.enter_context(ServedWall(ward, settings, listening=listening, told=log.say))
+        ward.on_reload, ward.is_well = wall.take, lambda: wall.is_well
         log.say(f"ward of {len(config.feeds)} feeds. {NOTICE}")
         log.say(f"wall: {wall.address}")
+        signals.pass_on(ward)
         ward.run()
         log.say("stopped")
-    if signal.SIGINT in came:
+    if left := multiprocessing.active_children():  # Python would wait for them, for as long as a driver holds them
+        log.say(f"left behind, as no signal ends them: processes {', '.join(str(each.pid) for each in left)}")
+        os._exit(130 if signal.SIGINT in signals.came else 0)
+    if signal.SIGINT in signals.came:
         raise KeyboardInterrupt
 
 
-def _take(wall: WallServer, log: _Log, config: WardConfig) -> None:
-    """Gives the wall what was read again.
+def allow_many_files() -> None:
+    """As many open files as this process may have: clients that only hold connections must not use them up."""
+    import resource
 
-    Raises:
-        OptionError: a name or the certificate is not right; then nothing of the file is taken.
-    """
-    settings = WallSettings.checked(config)
-    wall.reload(settings)
-    if settings.web.place_and_names != wall.settings.place_and_names:
-        log.say(f"{config.path}: [web] address, names, and whether there is TLS, hold from the next start on")
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (MOST_FILES if most < 0 else min(most, MOST_FILES), most))
 
 
 class _Log:
@@ -74,26 +85,9 @@ class _Log:
     ward: Ward | None = None
 
     def say(self, line: str) -> None:
-        secrets = () if self.ward is None else self.ward.config.secrets
-        line = redact_text(line, *secrets)
-        for secret in secrets:
-            line = line.replace(secret, HIDDEN)
+        if self.ward is not None:
+            config = self.ward.config
+            line = redact_text(line, *config.addresses)
+            for token in config.all_tokens:
+                line = line.replace(token, HIDDEN)
         click.echo(line, err=True)
-
-
-@contextmanager
-def _signals(ward: Ward) -> Iterator[list[int]]:
-    """SIGTERM and SIGINT stop the ward, a second one at once; SIGHUP reads its file again. Yields those that came."""
-    came: list[int] = []
-
-    def stop(number: int, frame: object) -> None:
-        came.append(number)
-        ward.stop()
-
-    handlers = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: lambda number, frame: ward.reload()}
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    try:
-        yield came
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
 
+KILL_S = 1.0
+"""A process that was killed is waited for no longer: one that a driver holds in the kernel does not end, and the others
+must not wait for it."""
 MOST_AT_ONCE = 64
 """Messages read at a time, so that a process that talks without end holds up no other."""
 
@@ -64,5 +67,5 @@ class SpawnedChild:
         if self._process.exitcode is None:
             self._process.join(0.2)  # one that is at its end has its own code
         self._process.kill()
-        self._process.join()
+        self._process.join(KILL_S)
         self._connection.close()

@@ -14,14 +14,12 @@ import threading
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from multiprocessing.connection import wait
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engines.registry import REMOTE
 from engines.runtime import available_cores
 from stream.common.clock import MonotonicClock
-from stream.common.errors import OptionError, OutputError
-from stream.common.folder_lock import locked_folder
+from stream.common.errors import OptionError, OutputError, SourceUnavailable
 from stream.ward.admission import Admission
 from stream.ward.config import ENGINE, changed_feeds, read_ward_config
 from stream.ward.engine_process import engine_facts, engine_socket, engine_view
@@ -31,10 +29,10 @@ from stream.ward.processes.capacity import Capacity
 from stream.ward.processes.engine import EngineTask, run_engine
 from stream.ward.processes.feed import FeedTask, run_feed
 from stream.ward.processes.link import HOLD, WRITE
-from stream.ward.processes.parts import PartOptions
-from stream.ward.retention import GB, Retention
+from stream.ward.recording.recordings import Recordings, part_options
+from stream.ward.service.notify import ServiceManager
 from stream.ward.spawning import SpawnedChild
-from stream.ward.view import CapacityView, ProcessState, RecordingView, WardView
+from stream.ward.view import CapacityView, ProcessState, WardView
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,8 +44,6 @@ if TYPE_CHECKING:
 TICK_S = 0.2
 ASK_AGAIN_S = 5.0
 """A feed that was refused is looked at again so often: what the others really take is known by then."""
-SHARE_OF_QUOTA = 4
-"""A part is at most this part of what a feed's share of the quota is, so that there is always one that can go."""
 
 
 class Ward:
@@ -58,6 +54,8 @@ class Ward:
         told: takes lines for the log.
         clock: tells pauses and silence.
         on_reload: takes a new configuration first; where it raises OptionError or OutputError, the old one holds.
+        service: the service manager that is told how the ward stands; none by default.
+        is_well: whether the wall answers; without that the service manager is given no sign of life.
 
     Raises:
         OutputError: the folder for recordings, or for the engine's socket, cannot be had.
@@ -70,9 +68,12 @@ class Ward:
         told: Callable[[str], None],
         clock: Clock | None = None,
         on_reload: Callable[[WardConfig], None] = lambda config: None,
+        service: ServiceManager | None = None,
+        is_well: Callable[[], bool] = lambda: True,
     ) -> None:
-        self._config, self._told, self.on_reload = config, told, on_reload
+        self._config, self._told, self.on_reload, self.is_well = config, told, on_reload, is_well
         self._clock = clock or MonotonicClock()
+        self._service = service or ServiceManager({}, clock=self._clock, process=os.getpid())
         self._began_ns = self._clock.now_ns()
         self._cores = available_cores()
         self._lock = threading.RLock()
@@ -81,8 +82,7 @@ class Ward:
         self._engine: Keeper | None = None
         self._capacity: Capacity | None = None
         self._remote_name = ""
-        self._retention: Retention | None = None
-        self._is_held = self._is_to_be_held = False
+        self._is_held = False
         self._asked_ns = 0
         self._stops = 0
         self._is_reloading = False
@@ -91,9 +91,8 @@ class Ward:
         with ExitStack() as stack:
             stack.callback(os.close, self._wake_write)
             stack.callback(os.close, self._wake_read)
-            self._folder_lock = stack.enter_context(ExitStack())
             self._listening, self._socket_path = engine_socket(stack)
-            self._begin_retention(config)
+            self._recordings = Recordings(config.recording, told=told, changed=self._wake)
             stack.callback(self._end_all)
             self._stack = stack.pop_all()
 
@@ -127,14 +126,19 @@ class Ward:
                 if self._stops and not is_stopping:
                     is_stopping = True
                     self._told("stopping: what is under way is written")
+                    self._service.stopping()
                     self._leave(set(self._feeds))
                 if self._is_reloading:
                     self._is_reloading = False
                     if not is_stopping:
+                        self._service.reloading()
                         self._reload()
+                        self._service.reloaded()
                 self._step(is_stopping=is_stopping)
                 if is_stopping and not self._leaving:
                     return
+                if not is_stopping:
+                    self._service.turn(self.view, is_well=self.is_well)
                 heard = [self._wake_read, *self._connections()]
             for each in wait(heard, TICK_S):
                 if each == self._wake_read:
@@ -148,10 +152,14 @@ class Ward:
             return WardView(
                 feeds=tuple(keeper.view(self._config.feeds[keeper.config.name]) for keeper in keepers if keeper),
                 engine=engine_view(
-                    self._engine, remote_name=self._remote_name, is_remote=self._is_remote, now_ns=now_ns
+                    self._engine,
+                    remote_name=self._remote_name,
+                    is_remote=self._is_remote,
+                    is_away=any(feed.is_engine_away for feed in self._feeds.values()),
+                    now_ns=now_ns,
                 ),
                 capacity=self._capacity_view(),
-                recording=RecordingView() if self._retention is None else self._retention.view,
+                recording=self._recordings.view,
                 up_s=(now_ns - self._began_ns) / 1e9,
                 reloads=self._reloads,
                 reload_error=self._reload_error,
@@ -237,22 +245,12 @@ class Ward:
         return f"; {found.engine_hz:.0f} frames a second alone, {work_ms:.1f} ms of work a frame, {self._cores} cores"
 
     def _feed_keeper(self, feed: FeedConfig) -> FeedKeeper:
-        recording = self._config.recording
-        parts = None
-        if recording.folder is not None:
-            share = recording.keep_gb * GB / len(self._config.feeds) / SHARE_OF_QUOTA
-            parts = PartOptions(
-                folder=recording.folder / feed.name,
-                pictures=recording.pictures,
-                longest_s=60 * recording.part_minutes,
-                most_bytes=max(1, round(share)),
-            )
         task = FeedTask(
             name=feed.name,
             label=feed.label,
             options=feed.options,
             engine=None if self._is_remote else self._socket_path,
-            parts=parts,
+            parts=part_options(self._config, feed.name),
             parent=os.getpid(),
         )
         return FeedKeeper(
@@ -305,10 +303,13 @@ class Ward:
         """Takes the new `ward.toml`, or keeps the old one where it is wrong."""
         try:
             after = read_ward_config(self._config.path)
-            self.on_reload(after)
-            if after.recording.folder != self._config.recording.folder:
-                self._take_folder(after.recording.folder)
-        except (OptionError, OutputError) as error:
+            with ExitStack() as stack:
+                lock = self._recordings.locked(after.recording.folder)
+                if lock is not None:
+                    stack.push(lock)
+                self.on_reload(after)
+                stack.pop_all()
+        except (OptionError, OutputError, SourceUnavailable) as error:
             self._reload_error = str(error)
             self._told(f"not reloaded, the old configuration holds: {error}")
             return
@@ -324,7 +325,7 @@ class Ward:
         self._leave(changed & set(self._feeds))
         for feed in self._feeds.values():
             feed.use(after.limits)
-        self._begin_retention(after)
+        self._recordings.use(after.recording, lock)
         self._asked_ns = 0
         for notice in after.notices:
             self._told(notice)
@@ -337,48 +338,9 @@ class Ward:
             keeper.stop()
             self._leaving.append(keeper)
 
-    def _take_folder(self, folder: Path | None) -> None:
-        """Makes the folder of the recordings, and keeps other wards out of it.
-
-        Raises:
-            OutputError: it cannot be made, or another ward has it.
-        """
-        with ExitStack() as taken:
-            if folder is not None:
-                try:
-                    taken.enter_context(locked_folder(folder))
-                except BlockingIOError as error:
-                    raise OutputError(f"{folder}: another ward writes there; choose another folder") from error
-                except OSError as error:
-                    raise OutputError(
-                        f"{folder}: cannot be made ({error.strerror}); choose another folder of [recording]"
-                    ) from error
-            self._folder_lock.close()
-            self._folder_lock.push(taken.pop_all())
-
-    def _begin_retention(self, config: WardConfig) -> None:
-        recording = config.recording
-        if self._retention is not None and self._retention.folder == recording.folder:
-            self._retention.use(recording)
-            return
-        if self._retention is not None:
-            self._retention.close()
-            self._retention = None
-        elif recording.folder is not None:
-            self._take_folder(recording.folder)
-        if recording.folder is not None:
-            self._retention = Retention(recording, hold=self._hold, told=self._told)
-            self._retention.start()
-
-    def _hold(self, is_held: bool) -> None:
-        """Stops and resumes writing, soon; in the thread of the retention."""
-        if is_held != self._is_to_be_held:
-            self._is_to_be_held = is_held
-            self._wake()
-
     def _pass_hold_on(self) -> None:
-        if self._is_held != self._is_to_be_held:
-            self._is_held = self._is_to_be_held
+        if self._is_held != self._recordings.is_held:
+            self._is_held = self._recordings.is_held
             for feed in self._feeds.values():
                 if feed.child is not None:
                     feed.child.send(HOLD if self._is_held else WRITE)
@@ -387,8 +349,7 @@ class Ward:
         """Ends what is left, at once."""
         for keeper in [*self._feeds.values(), *self._leaving, *([self._engine] if self._engine else [])]:
             keeper.kill()
-        if self._retention is not None:
-            self._retention.close()
+        self._recordings.close()
 
     def _capacity_view(self) -> CapacityView:
         deadline_ms = self._config.limits.deadline_ms

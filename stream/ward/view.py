@@ -83,6 +83,7 @@ class FeedView:
             `live`, `hold`, `no plane`, `reconnecting`; empty otherwise.
         reason: in one line why it is not running, or not live; empty where it is.
         since_s: seconds that `state` and `shown` have been what they are.
+        is_waiting: of `starting`: its process was not started yet, as the engine is not known.
         restarts: how often its process was started again since the ward began.
         next_start_s: of `restarting`, seconds until it is started; else None.
         aop: degrees; None unless a number may be shown.
@@ -104,6 +105,7 @@ class FeedView:
     shown: str = ""
     reason: str = ""
     since_s: float = 0.0
+    is_waiting: bool = False
     restarts: int = 0
     next_start_s: float | None = None
     aop: NumberView | None = None

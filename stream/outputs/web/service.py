@@ -77,6 +77,11 @@ class WebService(ABC):
         self._server.should_exit = True
         self._thread.join()
 
+    @property
+    def is_well(self) -> bool:
+        """Whether it answers, and what runs beside it still does."""
+        return bool(self._server.started) and not any(task.done() for task in self._background)
+
     @abstractmethod
     def routes(self) -> list[Any]:
         """What is served, as Starlette's routes."""

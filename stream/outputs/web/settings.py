@@ -7,6 +7,7 @@ import ipaddress
 import re
 import secrets
 import socket
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
@@ -16,7 +17,7 @@ from stream.outputs.web.certificate import load_certificate
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
@@ -118,8 +119,11 @@ class WebSettings:
         host = _own_address(self.host) if self.host in ("0.0.0.0", "::") else self.host
         return f"[{host.replace('%', '%25')}]" if ":" in host else host
 
-    def listen(self) -> socket.socket:
+    def listen(self, *, beside: socket.socket | None = None) -> socket.socket:
         """A listening socket at the address.
+
+        Args:
+            beside: one of this process that listens already, and whose address may overlap with this one.
 
         Raises:
             OutputError: it cannot be listened on.
@@ -135,8 +139,9 @@ class WebSettings:
                     socket, "TCP_NOTSENT_LOWAT"
                 ):  # else seconds of pictures wait in the kernel for a slow viewer
                     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
-                listening.bind(address)
-                listening.listen(64)
+                with _may_overlap(listening, beside):
+                    listening.bind(address)
+                    listening.listen(64)
             except OSError:
                 listening.close()
                 raise
@@ -147,6 +152,19 @@ class WebSettings:
                 f"{self.place} {host}:{self.port}: cannot listen there ({reason}); choose another"
             ) from error
         return listening
+
+
+@contextmanager
+def _may_overlap(listening: socket.socket, beside: socket.socket | None) -> Iterator[None]:
+    """For the block, one may listen where the other does, where the system can; no third one at any time but that."""
+    sockets = [listening, beside] if beside is not None and hasattr(socket, "SO_REUSEPORT") else []
+    try:
+        for each in sockets:
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        yield
+    finally:
+        for each in sockets:
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
 
 
 def _own_address(wildcard: str) -> str:

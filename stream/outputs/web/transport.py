@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MOST_CONNECTIONS = 200
 """Beyond it connections are closed at once: they must not use up the files that this process may open."""
+MOST_OF_ONE = 100
+"""Of them of one address, so that it keeps out no other."""
 SLOW_VIEWER_S = 10.0
 """A viewer that has taken nothing for so long is let go."""
 
@@ -30,7 +32,7 @@ class HttpConnection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > MOST_CONNECTIONS:
+        if len(self.connections) > MOST_CONNECTIONS or self._of_one() > MOST_OF_ONE:
             transport.abort()
         else:
             self._deadline = self.loop.call_later(REQUEST_TIMEOUT_S, self._give_up)
@@ -39,6 +41,12 @@ class HttpConnection(H11Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
         super().connection_lost(exc)
+
+    def _of_one(self) -> int:
+        """Connections of this client's address that are no WebSocket."""
+        address = (self.client or ("",))[0]
+        others = [each for each in self.connections if isinstance(each, HttpConnection)]
+        return sum((each.client or ("",))[0] == address for each in others)
 
     def _give_up(self) -> None:
         """No request yet. One that upgraded to a WebSocket has left `connections`; one being answered has a cycle."""

@@ -45,6 +45,9 @@ def ward_command(file: Path | None, check: bool, folder: Path | None) -> None:
             click.echo(notice, err=True)
         click.echo(f"{file}: right; feeds: {', '.join(config.feeds)}")
         return
-    from stream.ward.run import run_ward
+    from stream.ward.service.signals import WardSignals
 
-    run_ward(file)
+    with WardSignals() as signals:
+        from stream.ward.run import run_ward
+
+        run_ward(file, signals)

@@ -12,12 +12,13 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from engines.backends.triton import TritonEngine, with_patience
 from engines.errors import PartumError
 from engines.local.client import LocalEngine
 from engines.redaction import redact_text
 from stream.common.child_process import end_with_parent, expendable, ignore_terminal_signals, resident_bytes
 from stream.ward.processes.link import BEAT, BEAT_S, FAILED, HOLD, READY, STOP, WRITE, ParentLink
-from stream.ward.processes.parts import PartOptions
+from stream.ward.processes.run_part import PartOptions
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 GIVE_UP_S = 2.0
 """A feed that is to end waits so long for an engine that is away."""
+PATIENCE_S = 60.0
+"""A server (`triton://`) that is away is waited for as long as an engine of this machine."""
 EXPENDABLE = 500
 """Of a thousand: where memory runs out, a feed goes before the engine, and that before the ward."""
 
@@ -93,10 +96,10 @@ class _Feed:
         threading.Thread(target=self._close_source, name="partum-stop", daemon=True).start()
 
     def _close_source(self) -> None:
-        if self._source is not None:
+        with suppress(Exception):  # whatever a driver says at its end, the rest ends too
             self._source.close()
         time.sleep(GIVE_UP_S)  # what is under way is answered long before, unless the engine is away
-        if isinstance(self._engine, LocalEngine):
+        if isinstance(self._engine, LocalEngine | TritonEngine):
             self._engine.give_up()
 
     def hold(self) -> None:
@@ -132,7 +135,7 @@ class _Feed:
             stack.enter_context(WebServer([board], settings=settings, listening=listening))
             gc.freeze()
             link.tell(READY, host="127.0.0.1", port=port, token=settings.token, engine=engine.name)
-            stack.enter_context(_Beats(board, link, writer, self._source))
+            stack.enter_context(_Beats(board, link, writer, self._source, engine))
             self._pump(board, writer, engine)
 
     def _load_engine(self) -> Engine:
@@ -141,11 +144,13 @@ class _Feed:
             return LocalEngine(self._task.engine)
         from stream.inference.engine_trial import load_judged_engine
 
-        return load_judged_engine(options.model, options.backend, early_exit=options.early_exit)
+        model = with_patience(str(options.model), PATIENCE_S)
+        return load_judged_engine(model, options.backend, early_exit=options.early_exit)
 
     def _make_writer(self, engine: Engine) -> PartWriter | None:
         from stream.common.clock import MonotonicClock
-        from stream.ward.processes.parts import PartWriter, RunPart
+        from stream.ward.processes.parts import PartWriter
+        from stream.ward.processes.run_part import RunPart
 
         parts, options = self._task.parts, self._task.options
         if parts is None:
@@ -230,8 +235,8 @@ class _Feed:
 class _Beats:
     """Tells the ward how the feed stands, in a thread, until the block ends."""
 
-    def __init__(self, board: Board, link: ParentLink, writer: PartWriter | None, source: Any) -> None:
-        self._board, self._link, self._writer, self._source = board, link, writer, source
+    def __init__(self, board: Board, link: ParentLink, writer: PartWriter | None, source: Any, engine: Engine) -> None:
+        self._board, self._link, self._writer, self._source, self._engine = board, link, writer, source, engine
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, name="partum-beats", daemon=True)
 
@@ -248,6 +253,8 @@ class _Beats:
     def _run(self) -> None:
         while not self._done.wait(BEAT_S):
             self._tell()
+            if self._writer is not None:
+                self._writer.tick()
 
     def _tell(self) -> None:
         from stream.outputs.web.state import page_message
@@ -270,6 +277,7 @@ class _Beats:
             frames=dict(counts.states),
             latency_p99_ms=counts.latency_ms.quantile(0.99),
             is_there=is_there,
+            is_engine_away=getattr(self._engine, "is_away", False),
             cpu_s=time.process_time(),
             memory_mb=round(resident_bytes() / 1e6, 1),
             recording="off" if self._writer is None else self._writer.state,

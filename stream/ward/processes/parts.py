@@ -1,7 +1,7 @@
 """What a feed writes: a folder for every few minutes, each a whole run by itself.
 
-    FOLDER/room-1/2026-11-26T03-10-00.000Z/     run.json, measurements.jsonl, recording/ ...
-    FOLDER/room-1/2026-11-26T03-20-00.000Z/
+    FOLDER/room-1/2026-11-26T03-10-00.000000/     run.json, measurements.jsonl, recording/ ...
+    FOLDER/room-1/2026-11-26T03-20-00.000000/
 
 Writing never holds the measurement up, and never ends it: it has a thread of its own; where that falls behind, or the
 disk is full, what was written by then is finished, and a new folder begins when there is room again.
@@ -11,115 +11,39 @@ from __future__ import annotations
 
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
+import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from stream.common.atomic_file import write_error
 from stream.common.channel import Channel, ChannelClosed, Overflow
 from stream.common.errors import OutputError
-from stream.outputs.group import SinkGroup
-from stream.outputs.manifest import Manifest
-from stream.outputs.marks import MarkFile, MarkKind
-from stream.outputs.recorder import Recorder
-from stream.outputs.run_log import begin_log, seal_log
-from stream.outputs.tables import RecordTables
-from stream.pipeline.statistics import RunStatistics
+from stream.frames.frame import BLANK
+from stream.outputs.marks import MarkKind
+from stream.pipeline.record import FrameState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from engines.base import Engine
-    from stream.app.options.session_options import SessionOptions
     from stream.common.clock import Clock
-    from stream.frames.frame import Frame
     from stream.pipeline.record import Measurement
-    from stream.sources.base import FrameSource
+    from stream.ward.processes.run_part import PartOptions, RunPart
 
 WAITING = 90
-"""Frames that may wait for the disk: three seconds of a feed."""
+"""Frames that may wait for the disk: three seconds of a feed. Frames that were dropped wait with the next that was not,
+for hundreds of them come at once when an engine that was away is back."""
+MOST_DROPPED = 1000
+"""Of them, that wait so."""
 RETRY_S = 10.0
 """After an error of the disk, writing is tried again so much later."""
 MEASURE_S = 1.0
 """The size of the part is looked at so often."""
+SEAL_S = 3.0
+"""At its end a feed waits so long for the hashes of what it wrote; what has none by then gets them when the ward looks
+after its recordings again (`stream.ward.recording.unfinished`)."""
 ON = "on"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PartOptions:
-    """What is written of a feed.
-
-    Attributes:
-        folder: of the feed.
-        pictures: keep pictures too.
-        longest_s: of a part.
-        most_bytes: of a part.
-    """
-
-    folder: Path
-    pictures: bool
-    longest_s: float
-    most_bytes: int
-
-
-class RunPart:
-    """A part: the folder of a run, from its first frame on.
-
-    Raises:
-        OutputError: it cannot be made.
-    """
-
-    def __init__(self, options: PartOptions, session: SessionOptions, *, source: FrameSource, engine: Engine) -> None:
-        self.folder = _new_folder(options.folder)
-        self._statistics = RunStatistics()
-        self._manifest = Manifest(
-            self.folder / "run.json", source=source.info, engine=engine, options=session.as_json()
-        )
-        begin_log(self.folder, self._manifest.facts)
-        note = source.info.note
-        recorders = [lambda: Recorder(self.folder / "recording", note=note)] if options.pictures else []
-        self._sinks = SinkGroup([lambda: RecordTables(self.folder), *recorders])
-        self._marks = MarkFile(self.folder / "marks.jsonl")
-        self._first: Frame | None = None
-
-    def write(self, measurement: Measurement) -> None:
-        """Raises OutputError."""
-        self._first = self._first or measurement.frame
-        own = self._own(measurement)
-        self._sinks.write(own)
-        self._statistics.add(own)
-
-    def mark(self, measurement: Measurement, kind: MarkKind, note: str) -> None:
-        """Raises OutputError."""
-        self._marks.add(self._own(measurement), kind, note=note)
-
-    def _own(self, measurement: Measurement) -> Measurement:
-        """The measurement as one of this run: its frames and its time begin at 0."""
-        frame, first = measurement.frame, self._first
-        if first is None or (not first.index and not first.pts):
-            return measurement
-        index, pts = max(0, frame.index - first.index), max(0, frame.pts - first.pts)
-        return replace(measurement, frame=replace(frame, index=index, pts=pts))
-
-    def finish(self, status: str, error: str | None) -> None:
-        """Closes all files, says how it ended, and enters the files into the log; as far as the disk lets it."""
-        with suppress(OutputError):
-            self._marks.close()
-        try:
-            self._sinks.__exit__(None, None, None)
-        except OutputError as failed:
-            status, error = "failed", error or str(failed)
-        with suppress(OutputError):
-            self._manifest.finish(status, error=error, results=self._statistics.as_json())
-        with suppress(OutputError):
-            seal_log(self.folder, status, source=None)
-
-    def bytes_written(self) -> int:
-        """Of all files, as they are now."""
-        return folder_bytes(self.folder)
+NO_ROOM = "the disk has no room"
 
 
 class PartWriter:
@@ -143,18 +67,35 @@ class PartWriter:
         self._began_ns = self._measured_ns = self._retry_ns = clock.now_ns()
         self._is_held, self._has_lost = False, False
         self._taken = self._done = self._lost = 0
-        self._channel: Channel[Measurement] = Channel(
+        self._packing = threading.Lock()
+        self._packed: list[Measurement] = []
+        self._channel: Channel[list[Measurement]] = Channel(
             WAITING, overflow=Overflow.DROP_OLDEST if is_live else Overflow.BLOCK, on_drop=self._note_lost
         )
-        # Hashes of a part's files take seconds: meanwhile the next part is being written.
-        self._finishing = ThreadPoolExecutor(1, "partum-part", initializer=_be_nice)
+        self._ending: list[threading.Thread] = []
         self._thread = threading.Thread(target=self._run, name="partum-parts")
         self._thread.start()
 
     def write(self, measurement: Measurement) -> None:
-        self._taken += 1
+        with self._packing:
+            self._taken += 1
+            is_dropped = measurement.state is FrameState.DROPPED
+            if is_dropped:  # its picture goes nowhere
+                measurement = replace(measurement, frame=replace(measurement.frame, image=BLANK, field_of_view=None))
+            self._packed.append(measurement)
+            if not is_dropped or len(self._packed) >= MOST_DROPPED:
+                self._send()
+
+    def tick(self) -> None:
+        """Ends a part whose time is over, or that is held, also while no frame comes; from any thread."""
+        with self._packing:
+            if self._packed or (self._part is not None and not self.waiting):
+                self._send()
+
+    def _send(self) -> None:
+        packed, self._packed = self._packed, []
         with suppress(ChannelClosed):
-            self._channel.send(measurement)
+            self._channel.send(packed)
 
     @property
     def waiting(self) -> int:
@@ -182,34 +123,43 @@ class PartWriter:
 
     def close(self) -> None:
         """Finishes the part."""
+        with self._packing:
+            if self._packed:
+                self._send()
         self._channel.close()
         self._thread.join()
-        self._end("complete")
-        self._finishing.shutdown()
+        self._end("complete", in_background=False)
+        give_up_s = time.monotonic() + SEAL_S
+        for each in self._ending:
+            each.join(max(0.0, give_up_s - time.monotonic()))
 
     def _run(self) -> None:
-        for measurement in self._channel:
+        for packed in self._channel:
             try:
-                self._write(measurement)
+                self._take(packed)
             except OutputError as error:
                 self._fail(str(error))
             except Exception as error:  # noqa: BLE001 - a thread's boundary: the measurement goes on
                 self._fail(f"{type(error).__name__}: {error}")
-            self._done += 1
+            self._done += len(packed)
 
-    def _write(self, measurement: Measurement) -> None:
+    def _take(self, packed: list[Measurement]) -> None:
+        """Writes measurements, and does what is due, also where there are none."""
         now_ns = self._clock.now_ns()
         if self._is_held:
-            self.state = "the disk has no room"
-            self._end("interrupted", "the disk has no room")
-            return
-        if now_ns < self._retry_ns:
+            self.state = NO_ROOM
+            self._end("interrupted", NO_ROOM)
             return
         if self._has_lost:
             self._has_lost = False
             self._end("interrupted", "the disk did not keep up; some frames are not written")
         elif self._is_full(now_ns):
             self._end("complete")
+        if now_ns >= self._retry_ns:
+            for measurement in packed:
+                self._write(measurement, now_ns)
+
+    def _write(self, measurement: Measurement, now_ns: int) -> None:
         if self._part is None:
             part = self._begin()
             with self._lock:
@@ -226,22 +176,35 @@ class PartWriter:
         if now_ns - self._measured_ns < MEASURE_S * 1e9:
             return False
         self._measured_ns = now_ns
-        return self._part.bytes_written() >= self._options.most_bytes
+        return folder_bytes(self._part.folder) >= self._options.most_bytes
 
     def _fail(self, reason: str) -> None:
-        self.state = reason
+        self.state = reason = reason.replace("another --out", "another folder of [recording]")
         self._retry_ns = self._clock.now_ns() + round(RETRY_S * 1e9)
         self._end("failed", reason)
 
-    def _end(self, status: str, error: str | None = None) -> None:
+    def _end(self, status: str, error: str | None = None, *, in_background: bool = True) -> None:
+        """Finishes the part. Its hashes take seconds, and its last pictures a moment: meanwhile the next is written."""
         with self._lock:
             part, self._part = self._part, None
-        if part is not None:
-            self._finishing.submit(part.finish, status, error)
+        if part is None:
+            return
 
-    def _note_lost(self, measurement: Measurement) -> None:
-        self._has_lost = True
-        self._lost += 1
+        def finish() -> None:
+            _be_nice()
+            part.finish(status, error)
+            part.seal()
+
+        if not in_background:
+            part.finish(status, error)
+        work = finish if in_background else part.seal
+        ending = threading.Thread(target=work, name="partum-part", daemon=True)
+        self._ending = [*(each for each in self._ending if each.is_alive()), ending]
+        ending.start()
+
+    def _note_lost(self, packed: list[Measurement]) -> None:
+        self._has_lost = self._has_lost or bool(packed)
+        self._lost += len(packed)
 
 
 class PartMarks:
@@ -262,6 +225,12 @@ class PartMarks:
         """Each part closes its own."""
 
 
+def _be_nice() -> None:
+    """This thread yields to those that measure; on Linux a thread has its own priority."""
+    with suppress(OSError, AttributeError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 15)
+
+
 def folder_bytes(folder: Path) -> int:
     """Of all files in a folder and below it; of what goes meanwhile, nothing."""
     total = 0
@@ -273,24 +242,3 @@ def folder_bytes(folder: Path) -> int:
                 else:
                     total += entry.stat(follow_symlinks=False).st_size
     return total
-
-
-def _new_folder(parent: Path) -> Path:
-    """A folder named by the time of day, UTC, so that names sort by time."""
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        while True:
-            folder = parent / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%S.%f")
-            try:
-                folder.mkdir()
-            except FileExistsError:
-                continue
-            return folder
-    except OSError as error:
-        raise write_error(parent, error) from error
-
-
-def _be_nice() -> None:
-    """This thread yields to those that measure; on Linux a thread has its own priority."""
-    with suppress(OSError, AttributeError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 15)

@@ -107,6 +107,9 @@ def _of_feeds(views: Sequence[FeedView], answering: Mapping[str, bool]) -> Itera
         "partum_ward_feed_cores", "What its process takes of the processors, in cores.", labels=["feed"]
     )
     memory = GaugeMetricFamily("partum_ward_feed_memory_bytes", "What its process holds.", labels=["feed"])
+    recording = GaugeMetricFamily(
+        "partum_ward_feed_recording", "1 where the feed's results are written, 0 where they cannot be.", labels=["feed"]
+    )
     for view in views:
         up.add_metric([view.name], answering[view.name])
         for state in ProcessState:
@@ -115,7 +118,9 @@ def _of_feeds(views: Sequence[FeedView], answering: Mapping[str, bool]) -> Itera
         names.add_metric([view.name], {"label": view.label})
         cores.add_metric([view.name], round(view.cores, 3))
         memory.add_metric([view.name], round(view.memory_mb * 1e6))
-    yield from (up, states, restarts, names, cores, memory)
+        if view.recording != "off":
+            recording.add_metric([view.name], view.recording == "on")
+    yield from (up, states, restarts, names, cores, memory, *([recording] if recording.samples else []))
 
 
 def _of_ward(ward: WardView, facts: WallFacts) -> Iterator[Metric]:

@@ -47,14 +47,22 @@ class WallServer(WebService):
         ward: what is shown.
         settings: of the page, checked.
         listening: a socket that listens already; closed with the server.
+        wrong: counts wrong tokens; another one by default.
 
     Raises:
         OutputError: the address cannot be listened on.
     """
 
-    def __init__(self, ward: WardStatus, settings: WallSettings, *, listening: socket.socket | None = None) -> None:
+    def __init__(
+        self,
+        ward: WardStatus,
+        settings: WallSettings,
+        *,
+        listening: socket.socket | None = None,
+        wrong: WrongTokens | None = None,
+    ) -> None:
         self._ward, self._wall_settings = ward, settings
-        self._wrong = WrongTokens(time.monotonic)
+        self._wrong = wrong or WrongTokens(time.monotonic)
         self._sign_in: SignIn | None = None
         self._wall: Wall | None = None
         self._loop: asyncio.AbstractEventLoop | None = None

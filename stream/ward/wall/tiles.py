@@ -7,7 +7,8 @@ A tile is JSON: the message of the feed's own page (`stream.outputs.web.state.pa
     age_s           how long ago the picture was captured; null before the first
     next_start_s    until its process is started again; null where it is not waited for
 
-with no number, and no outline, wherever the state is not one of `stream.outputs.web.state.WITH_NUMBERS`.
+with no number, and no outline, wherever the state is not one of `stream.outputs.web.state.WITH_NUMBERS`, or the picture
+is older than `stream.pipeline.record.STALE_S`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from stream.outputs.web.state import WITH_NUMBERS, DisplayState
+from stream.pipeline.record import STALE_S
 from stream.ward.view import ProcessState
 
 if TYPE_CHECKING:
@@ -62,6 +64,9 @@ class Tile:
     def content(self, now_s: float) -> dict[str, Any]:
         """The tile at a moment."""
         state, reason = self._state(now_s)
+        age_s = None if self.captured_s is None else max(0.0, now_s - self.captured_s)
+        if state in WITH_NUMBERS and (age_s is None or age_s > STALE_S):
+            state, reason = str(DisplayState.DELAYED), f"its process has said nothing for {now_s - self.heard_s:.1f} s"
         content = {**self.said, "state": state, "reason": reason}
         if state not in WITH_NUMBERS:
             content |= {"aop": None, "hsd": None, "drawing": None}
@@ -69,7 +74,7 @@ class Tile:
             "name": self.view.name,
             "label": self.view.label,
             "next_start_s": self.view.next_start_s,
-            "age_s": None if self.captured_s is None else round(max(0.0, now_s - self.captured_s), 1),
+            "age_s": None if age_s is None else round(age_s, 1),
         }
 
     def _state(self, now_s: float) -> tuple[str, str]:

@@ -177,8 +177,14 @@ def notes_of(ward: WardView) -> list[str]:
     """What is wrong with the ward itself, beside its feeds, for people."""
     notes = []
     engine, recording = ward.engine, ward.recording
-    if engine.state is not ProcessState.RUNNING and not engine.is_remote:
-        notes.append(f"engine {engine.state}" + (f": {engine.reason}" if engine.reason else ""))
+    if engine.state is not ProcessState.RUNNING:
+        said = "model on a server" if engine.is_remote else f"engine {engine.state}"
+        notes.append(said + (f": {engine.reason}" if engine.reason else ""))
     if recording.state == "stopped":
         notes.append(f"nothing is recorded: {recording.reason}")
+    else:
+        failed = [f"{feed.label} ({feed.recording})" for feed in ward.feeds if feed.recording not in ("on", "off")]
+        notes += [f"nothing is recorded of {', '.join(failed)}"] if failed else []
+    if ward.reload_error:
+        notes.append("the changed configuration was not taken; the log says why")
     return notes

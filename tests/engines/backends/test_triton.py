@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
 import time
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from engines.backends.triton import TritonAddress, TritonEngine
+from engines.backends.triton import TritonAddress, TritonEngine, with_patience
 from engines.errors import EngineUnavailable, InferenceError, ModelMismatch, ModelNotFound, RemoteError
 from engines.onnx.model_file import read_model_file
 from engines.registry import load_engine
@@ -17,7 +19,8 @@ from stream.common.channel import Overflow
 from stream.pipeline.pipeline import Pipeline
 from stream.pipeline.record import FrameState
 from tests.contracts.test_engine_contract import some_images
-from tests.fakes.doubles import DrawnSource
+from tests.fakes.doubles import DrawnSource, GreyLevelEngine
+from tests.fakes.kserve_server import KServeServer
 from tests.fakes.tiny_model import tiny_model
 from tests.fakes.triton_server import VARIABLE, TritonServer, free_ports, server_folder
 
@@ -170,3 +173,58 @@ def test_an_address_is_read_to_its_last_option() -> None:
     found = TritonAddress.parse("triton://ward:9/net?timeout=0.5&patience=3")
     assert found == TritonAddress(host="ward", port=9, model="net", timeout_s=0.5, patience_s=3.0)
     assert TritonAddress.parse("triton://ward/net").port == 8001
+
+
+def unavailable(number: int, answer: Any, context: Any) -> None:
+    grpc: Any = importlib.import_module("grpc")
+    context.abort(grpc.StatusCode.UNAVAILABLE, "away")
+
+
+class OtherGreyLevelEngine(GreyLevelEngine):
+    spec = replace(GreyLevelEngine.spec, sha256="f" * 64)
+
+
+def test_a_server_that_comes_back_with_another_model_is_not_taken_for_the_one_before() -> None:
+    pytest.importorskip("tritonclient.grpc")
+    with KServeServer(GreyLevelEngine()) as server, TritonEngine(f"{server.uri}?patience=20") as engine:
+        images = np.zeros((1, 1, engine.spec.height, engine.spec.width), np.uint8)
+        first = server.requests
+
+        def away_at_first(number: int, answer: Any, context: Any) -> None:
+            if number == first:
+                unavailable(number, answer, context)
+
+        server.fault = away_at_first
+        assert engine.infer(images).class_logits.shape[0] == 1  # the same came back
+        assert (engine.repeated, engine.is_away) == (1, False)
+        first = server.requests
+        server._engine = OtherGreyLevelEngine()
+        with pytest.raises(ModelMismatch, match="came back with another"):
+            engine.infer(images)
+
+
+def test_an_answer_of_another_version_of_the_model_is_refused() -> None:
+    pytest.importorskip("tritonclient.grpc")
+    with KServeServer(GreyLevelEngine()) as server, TritonEngine(server.uri) as engine:
+        server.fault = lambda number, answer, context: setattr(answer, "model_version", "2")
+        with pytest.raises(ModelMismatch, match="answers with version 2"):
+            engine.infer(np.zeros((1, 1, engine.spec.height, engine.spec.width), np.uint8))
+
+
+def test_a_call_that_waits_for_a_server_can_be_given_up() -> None:
+    pytest.importorskip("tritonclient.grpc")
+    with KServeServer(GreyLevelEngine()) as server, TritonEngine(with_patience(server.uri, 300)) as engine:
+        server.fault = unavailable
+        timer = threading.Timer(0.1, engine.give_up)
+        timer.start()
+        with pytest.raises(RemoteError):
+            engine.infer(np.zeros((1, 1, engine.spec.height, engine.spec.width), np.uint8))
+        timer.join()
+
+
+@pytest.mark.parametrize(
+    ("uri", "patience_s"),
+    [("triton://h/m", 60), ("triton://h/m?timeout=3", 60), ("triton://h/m?patience=7", 7), ("triton://h/m?", 60)],
+)
+def test_patience_is_that_of_the_address_where_it_names_one(uri: str, patience_s: float) -> None:
+    assert TritonAddress.parse(with_patience(uri, 60)).patience_s == patience_s

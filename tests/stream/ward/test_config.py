@@ -74,7 +74,19 @@ def test_a_file_says_feeds_and_what_is_made_of_them(tmp_path: Path) -> None:
     assert (config.wall.host, config.wall.port, config.wall.allow_hosts) == ("0.0.0.0", 8400, ("ward-pc",))
     assert config.tokens.watch == ("0123456789abcdef",)
     assert not config.notices
-    assert {"rtsp://nurse:secret@10.0.0.7/live", "0123456789abcdef"} <= set(config.secrets)
+    assert "rtsp://nurse:secret@10.0.0.7/live" in config.addresses
+    assert "0123456789abcdef" in config.all_tokens
+
+
+@pytest.mark.parametrize("label", ["Kreißsaal 3", "חדר 3", "\u06cc\u200c\u0632", "<b>&amp;</b>", "👩\u200d⚕️", "x" * 60])
+def test_a_label_may_be_of_any_language(label: str, tmp_path: Path) -> None:
+    assert read(tmp_path, f"{FEED}label = '{label}'\n").feeds["a"].label == label
+
+
+@pytest.mark.parametrize("label", ["x" * 61, "two\\nlines", "\u202egnp.exe", "\u2066x"])
+def test_a_label_turns_no_text_around_and_is_of_one_line(label: str, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="at most 60 letters, in one line and without control characters"):
+        read(tmp_path, f'{FEED}label = "{label}"\n')
 
 
 def test_a_recording_is_played_in_a_loop_as_a_feed(tmp_path: Path) -> None:

@@ -31,8 +31,9 @@ class Feed:
 
     def __init__(self) -> None:
         self.clock, self.child = ManualClock(), ToldChild()
+        self.lines: list[str] = []
         self.keeper = FeedKeeper(
-            CONFIG, lambda: self.child, limits=LimitsTable(), clock=self.clock, told=lambda line: None
+            CONFIG, lambda: self.child, limits=LimitsTable(), clock=self.clock, told=self.lines.append
         )
         self.keeper.begin()
 
@@ -94,3 +95,24 @@ def test_what_a_frame_takes_is_that_of_the_last_seconds() -> None:
         feed.after(1.0, beat(cpu_s=spent_s, frames=counts))
     assert feed.keeper.load(CONFIG).cpu_s == pytest.approx(0.010)
     assert feed.keeper.view(CONFIG).cores == pytest.approx(0.3, rel=0.01)
+
+
+def test_a_feed_that_waits_for_a_server_is_not_replaced_for_it() -> None:
+    feed = Feed()
+    feed.after(1.0, READY_SAID, beat())
+    for _ in range(30):
+        assert feed.after(1.0, beat(is_engine_away=True)).state is ProcessState.RUNNING
+    assert feed.keeper.is_engine_away
+    for _ in range(9):
+        assert feed.after(1.0, beat()).state is ProcessState.RUNNING
+    feed.after(3.0, beat())
+    assert not feed.keeper.is_engine_away
+    assert "finished no frame for 10 s" in feed.keeper.reason
+
+
+def test_it_is_said_once_that_nothing_is_recorded_and_once_that_it_goes_on() -> None:
+    feed = Feed()
+    feed.after(1.0, READY_SAID, beat())
+    for said in ("x: cannot be written", "x: cannot be written", "the disk has no room", "on", "on"):
+        feed.after(0.2, beat(recording=said))
+    assert feed.lines == ["room-1: nothing is recorded: x: cannot be written", "room-1: recording goes on"]

@@ -183,6 +183,12 @@ def test_one_that_is_asked_to_end_has_time_and_no_longer() -> None:
     assert slow.children[0].is_killed
 
 
+def test_one_that_is_asked_to_end_before_it_is_ready_is_killed_for_it_may_not_hear() -> None:
+    bench = Bench()
+    bench.keeper.stop()
+    assert (bench.keeper.state, bench.children[0].is_killed) == (ProcessState.STOPPED, True)
+
+
 def test_a_machine_that_has_no_process_left_is_asked_again() -> None:
     bench = Bench()
     bench.runs()

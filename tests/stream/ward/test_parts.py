@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,10 +14,13 @@ from stream.app.options.session_options import SessionOptions
 from stream.common.clock import ManualClock
 from stream.common.errors import OutputError
 from stream.exports.verification import verify_run
+from stream.frames.reason import Reason
 from stream.outputs.marks import MarkKind
 from stream.pipeline.pipeline import Pipeline
+from stream.pipeline.record import FrameState
 from stream.sources import open_source
-from stream.ward.processes.parts import ON, RETRY_S, WAITING, PartMarks, PartOptions, PartWriter, RunPart
+from stream.ward.processes.parts import ON, RETRY_S, WAITING, PartMarks, PartWriter
+from stream.ward.processes.run_part import PartOptions, RunPart
 from tests.fakes.doubles import DrawnSource, GreyLevelEngine
 
 if TYPE_CHECKING:
@@ -171,6 +175,20 @@ def test_a_disk_that_lags_holds_up_nothing_and_the_gap_is_between_parts(
     assert (first["status"], first["results"]["frames_in"]) == ("interrupted", 1)
     assert "did not keep up" in first["error"]
     assert second["results"]["frames_in"] == WAITING
+
+
+def test_frames_that_were_dropped_all_at_once_are_no_lag_of_the_disk(
+    measurements: list[Measurement], feed: Feed
+) -> None:
+    dropped = replace(measurements[1], state=FrameState.DROPPED, reason=Reason.OVERLOAD)
+    for _ in range(10 * WAITING):
+        feed.writer.write(dropped)
+    feed.write(measurements[2])
+    for _ in range(3):
+        feed.writer.write(dropped)
+    feed.writer.close()
+    (run,) = feed.runs()
+    assert (run["status"], run["results"]["frames_in"]) == ("complete", 10 * WAITING + 4)
 
 
 def test_marks_go_into_the_part_that_is_being_written(measurements: list[Measurement], feed: Feed) -> None:

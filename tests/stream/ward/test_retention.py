@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from stream.ward.retention import KeptPart, Retention, parts_to_delete
+from stream.common.folder_lock import locked_folder
+from stream.ward.recording.retention import KeptPart, Retention, parts_to_delete
 from stream.ward.tables import RecordingTable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 MB = 1_000_000
@@ -71,6 +77,7 @@ class Disk:
         path = self.folder / feed / ended.strftime("%Y-%m-%dT%H-%M-%S.%f")
         path.mkdir(parents=True)
         (path / "run.json").write_text(f'{{\n  "status": "{status}"\n}}')
+        (path / "run-log.jsonl").write_text('{"event": "end"}\n')
         (path / "0000.nut").write_bytes(bytes(size))
         for each in (*path.iterdir(), path):
             os.utime(each, (ended.timestamp(), ended.timestamp()))
@@ -107,32 +114,81 @@ def test_a_full_disk_stops_writing_in_one_line_and_room_resumes_it(tmp_path: Pat
     disk = Disk(tmp_path)
     open_part = disk.part("a", 0, MB, "running")
     disk.size = 2 * MB
-    disk.retention.look()
-    disk.retention.look()
-    assert disk.is_held
-    assert open_part.exists()
-    assert len(disk.lines) == 1
-    assert "recording stopped: 0.0 GB of the disk are free, and reserve_gb = 0.003 stay so" in disk.lines[0]
-    disk.size = int(4.2 * MB)  # a little more than the reserve is not enough to go on with
-    disk.retention.look()
-    assert disk.is_held
-    disk.size = 5 * MB
-    disk.retention.look()
+    with locked_folder(open_part):
+        disk.retention.look()
+        disk.retention.look()
+        assert disk.is_held
+        assert open_part.exists()
+        assert len(disk.lines) == 1
+        assert "recording stopped: 0.0 GB of the disk are free, and reserve_gb = 0.003 stay so" in disk.lines[0]
+        disk.size = int(4.2 * MB)  # a little more than the reserve is not enough to go on with
+        disk.retention.look()
+        assert disk.is_held
+        disk.size = 5 * MB
+        disk.retention.look()
     assert not disk.is_held
     assert disk.lines[1:] == ["recording goes on: there is room again"]
 
 
 def test_what_is_being_written_alone_may_not_be_larger_than_the_quota(tmp_path: Path) -> None:
     disk = Disk(tmp_path)
-    disk.part("a", 0, 11 * MB, "running")
-    disk.retention.look()
+    with locked_folder(disk.part("a", 0, 11 * MB, "running")):
+        disk.retention.look()
     assert disk.is_held
     assert "larger than keep_gb" in disk.lines[0]
 
 
-def test_a_part_that_was_cut_off_by_a_kill_goes_like_others(tmp_path: Path) -> None:
+def test_a_part_that_was_cut_off_by_a_kill_goes_like_others_also_the_last_of_its_feed(tmp_path: Path) -> None:
     disk = Disk(tmp_path)
-    cut_off = disk.part("a", 20, MB, "running")
+    cut_off, last = disk.part("a", 20, MB, "running"), disk.part("gone", 11, MB, "running")
     disk.part("a", 1, MB, "running")
     disk.retention.look()
     assert not cut_off.exists()
+    assert not last.exists()
+
+
+def test_a_part_that_is_written_stays_whatever_the_clock_says(tmp_path: Path) -> None:
+    disk = Disk(tmp_path)
+    written, newer = disk.part("a", 24 * 365, 6 * MB, "running"), disk.part("a", 1, 6 * MB)
+    with locked_folder(written):  # the clock was wrong when it began
+        disk.retention.look()
+        assert written.exists()
+        assert not newer.exists()  # both are more than may stay
+    disk.retention.look()
+    assert not written.exists()
+
+
+def test_what_cannot_be_deleted_is_said_once_and_others_go_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(tmp_path)
+    parts = [disk.part("a", hours, 4 * MB) for hours in (5, 4, 3, 2)]
+    real = shutil.rmtree
+
+    def refuse(path: Path) -> None:
+        if path == parts[0]:
+            raise PermissionError(1, "Operation not permitted")
+        real(path)
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    disk.retention.look()
+    disk.retention.look()
+    assert [part.exists() for part in parts] == [True, False, False, True]
+    assert disk.lines == [f"{parts[0]}: cannot be deleted (Operation not permitted)"]
+    assert not disk.is_held
+
+
+def test_a_folder_that_cannot_be_read_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = Disk(tmp_path)
+    disk.part("a", 1, MB)
+    old = disk.part("b", 20, MB)
+    real = Path.iterdir
+
+    def refuse(folder: Path) -> Iterator[Path]:
+        if folder.name == "a":
+            raise PermissionError(13, "Permission denied")
+        return real(folder)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    disk.retention.look()
+    assert not old.exists()

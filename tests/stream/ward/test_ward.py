@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +20,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from benchmarks.experiments.ward.rig import write_config
+from stream.common.errors import RunUnreadable
+from stream.exports.verification import verify_run
+from stream.labour.recorded_run import RecordedRun
+from stream.sources import open_source
+from stream.ward.config import read_ward_config
+from stream.ward.recording.retention import Retention
 from stream.ward.view import ProcessState
 from stream.ward.wall.server import WallServer
 from stream.ward.wall.settings import WallSettings
+from stream.ward.wall.wall import notes_of
 from tests.conftest import REPOSITORY
 from tests.fakes.doubles import GreyLevelEngine
 from tests.fakes.kserve_server import KServeServer
@@ -228,9 +238,11 @@ def test_a_full_disk_stops_the_recording_and_not_the_measurement(running: Runnin
 
 
 @contextmanager
-def command(path: Path) -> Iterator[subprocess.Popen[str]]:
+def command(path: Path, **environment: str) -> Iterator[subprocess.Popen[str]]:
     words = [sys.executable, "-m", "partum", "ward", str(path)]
-    process = subprocess.Popen(words, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        words, cwd=REPOSITORY, env={**os.environ, **environment}, stderr=subprocess.PIPE, text=True
+    )
     try:
         yield process
     finally:
@@ -253,17 +265,26 @@ def test_sigterm_ends_all_with_everything_written_and_no_password_shown(
     scanner: PacedRtspServer, tmp_path: Path
 ) -> None:
     text = feeds_of(scanner.uri, ("a", "b")) + ANALYSIS + '[recording]\nfolder = "kept"\npictures = true\n'
-    with command(write_config(tmp_path / "ward.toml", text + "[web]\nport = 0\n")) as process:
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind(str(tmp_path / "notify"))
+    manager.setblocking(False)
+    path = write_config(tmp_path / "ward.toml", text + "[web]\nport = 0\n")
+    with manager, command(path, NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="200000") as process:
         until(lambda: min(lines_in(tmp_path / "kept" / name) for name in "ab") > 10, what="frames on the disk")
         pids = [process.pid, *children(process.pid)]
         assert len(pids) >= 4
         for pid in pids:
             shown = Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
             assert b"nurse" not in shown
+        until(lambda: "READY=1" in heard(manager), what="a word that it is ready")
+        process.send_signal(signal.SIGHUP)
+        until(lambda: "RELOADING=1" in heard(manager), what="a reload")
+        until(lambda: "WATCHDOG=1" in heard(manager), what="a sign of life")
         began_s = time.monotonic()
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=60)
-    assert time.monotonic() - began_s < 10
+        assert time.monotonic() - began_s < 10
+        assert "STOPPING=1" in heard(manager)
     assert process.returncode == 0, said
     assert "secret" not in said
     runs = [json.loads(path.read_text()) for path in tmp_path.rglob("run.json")]
@@ -273,13 +294,49 @@ def test_sigterm_ends_all_with_everything_written_and_no_password_shown(
     until(lambda: not [pid for pid in pids if Path(f"/proc/{pid}").exists()], what="the end of all processes")
 
 
-def test_nothing_outlives_a_ward_that_is_killed(scanner: PacedRtspServer, tmp_path: Path) -> None:
+def heard(manager: socket.socket) -> list[str]:
+    """What a service manager was told since."""
+    found: list[str] = []
+    with suppress(BlockingIOError):
+        while True:
+            found += manager.recv(4096).decode().splitlines()
+    return found
+
+
+def test_a_ward_that_is_stopped_while_it_starts_ends_well(scanner: PacedRtspServer, tmp_path: Path) -> None:
+    def catches(pid: int) -> bool:
+        caught = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text())
+        return caught is not None and bool(int(caught[1], 16) & 1 << signal.SIGTERM - 1)
+
     text = feeds_of(scanner.uri, ("a",)) + ANALYSIS + "[web]\nport = 0\n"
     with command(write_config(tmp_path / "ward.toml", text)) as process:
-        until(lambda: len(children(process.pid)) >= 2, what="its processes")
+        until(lambda: catches(process.pid), what="its handlers")
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    assert said.endswith("stopped\n")
+
+
+def test_nothing_outlives_a_ward_that_is_killed_and_what_it_wrote_can_be_read(
+    scanner: PacedRtspServer, tmp_path: Path
+) -> None:
+    text = feeds_of(scanner.uri, ("a",)) + ANALYSIS + "[web]\nport = 0\n"
+    text += '[recording]\nfolder = "kept"\npictures = true\n'
+    with command(write_config(tmp_path / "ward.toml", text)) as process:
+        until(lambda: lines_in(tmp_path / "kept") > 10, what="frames on the disk")
         pids = children(process.pid)
         process.kill()
     until(lambda: not [pid for pid in pids if Path(f"/proc/{pid}").exists()], what="the end of its processes")
+    (part,) = (tmp_path / "kept" / "a").iterdir()
+    with pytest.raises(RunUnreadable, match="--unfinished"):
+        RecordedRun(part)
+    options = read_ward_config(tmp_path / "ward.toml").recording
+    Retention(options, hold=lambda is_held: None, told=lambda line: None).look()  # as the next ward does
+    assert RecordedRun(part).status == "interrupted"
+    assert not verify_run(part).faults
+    with open_source(part / "recording") as again:
+        assert len(list(again)) > 5
 
 
 def test_feeds_ask_a_server_where_the_model_is_on_one(scanner: PacedRtspServer, tmp_path: Path) -> None:
@@ -292,3 +349,15 @@ def test_feeds_ask_a_server_where_the_model_is_on_one(scanner: PacedRtspServer, 
             assert (engine.is_remote, engine.state, list(running.ward.pids())) == (True, ProcessState.RUNNING, ["a"])
             assert engine.name.startswith("triton fp32 127.0.0.1:")
             assert running.view.capacity.engine_hz > 0
+            server.fault = away
+            running.until_engine_is(ProcessState.RESTARTING)
+            assert notes_of(running.view) == ["model on a server: the server does not answer"]
+            server.fault = lambda number, answer, context: None
+            running.until_engine_is(ProcessState.RUNNING)
+            count = frames(running.view)[0]
+            running.until(lambda view: frames(view)[0] > count + 10, what="frames")
+            assert restarts(running.view) == [0]
+
+
+def away(number: int, answer: Any, context: Any) -> None:
+    context.abort(importlib.import_module("grpc").StatusCode.UNAVAILABLE, "away")

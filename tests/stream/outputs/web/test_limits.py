@@ -6,6 +6,7 @@ import contextlib
 import json
 import socket
 import struct
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -221,6 +222,17 @@ def test_connections_that_ask_nothing_are_bounded_and_closed(monkeypatch: pytest
                 closed += 1
             connection.close()
         assert closed == 20
+        assert status_of(server, "/healthz", "127.0.0.1") == 200
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a second address of this machine")
+def test_connections_of_one_address_keep_out_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "MOST_CONNECTIONS", 12)
+    monkeypatch.setattr(transport, "MOST_OF_ONE", 6)
+    with serving() as server, contextlib.ExitStack() as stack:
+        for _ in range(30):
+            place, own = ("127.0.0.1", port_of(server)), ("127.0.0.2", 0)
+            stack.enter_context(socket.create_connection(place, timeout=10, source_address=own))
         assert status_of(server, "/healthz", "127.0.0.1") == 200
 
 

@@ -7,9 +7,11 @@ import re
 import shutil
 import socket
 import subprocess
+import threading
 import time
 import urllib.parse
 import urllib.request
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,10 +21,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from stream.pipeline.pipeline import Pipeline
 from stream.ward.deploy import DEPLOY
-from stream.ward.view import CapacityView, EngineView, ProcessState, RecordingView
+from stream.ward.view import CapacityView, EngineView, FeedPage, ProcessState, RecordingView
+from stream.ward.wall import feed_page
+from stream.ward.wall.wall import notes_of
 from tests.fakes.doubles import DrawnSource, GreyLevelEngine
-from tests.fakes.ward.asked import ask
-from tests.fakes.ward.shown import METRICS, shown_ward
+from tests.fakes.ward.asked import ask, line
+from tests.fakes.ward.shown import METRICS, WATCH, shown_ward
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,6 +111,41 @@ def test_what_the_ward_knows_is_there_too(shown: Shown) -> None:
     assert "partum_ward_certificate_expiry_timestamp_seconds" not in said
 
 
+def test_pages_of_feeds_that_hang_hold_up_neither_the_metrics_nor_the_wall(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed_page, "OPEN_S", 0.5)
+    names = [f"room-{number}" for number in range(8)]
+    with ExitStack() as stack:
+        server, ward = stack.enter_context(shown_ward(tmp_path, names))
+        for feed in ward.feeds:
+            hangs = stack.enter_context(socket.create_server(("127.0.0.1", 0)))  # takes a connection, and says nothing
+            feed.view = replace(feed.view, page=FeedPage(host="127.0.0.1", port=hangs.getsockname()[1], token="t"))
+        scrapes = [threading.Thread(target=scraped, args=(server,)) for _ in range(4)]
+        began_s = time.monotonic()
+        for scrape in scrapes:
+            scrape.start()
+        with line(server, "/wall", token=WATCH) as viewer:
+            for _ in range(40):
+                assert viewer.recv(timeout=1.5)
+        for scrape in scrapes:
+            scrape.join()
+        assert time.monotonic() - began_s < 10
+
+
+def test_a_feed_of_which_nothing_is_written_is_told_apart(shown: Shown) -> None:
+    server, ward = shown
+    assert value(scraped(server), "partum_ward_feed_recording", feed="room-1") is None
+    ward.feeds[0].view = replace(ward.feeds[0].view, recording="on")
+    ward.feeds[1].view = replace(ward.feeds[1].view, recording="/kept/room-2: cannot be written (Permission denied)")
+    samples = scraped(server)
+    assert value(samples, "partum_ward_feed_recording", feed="room-1") == 1
+    assert value(samples, "partum_ward_feed_recording", feed="room-2") == 0
+    assert notes_of(ward.view()) == [
+        "nothing is recorded of Room 2 (/kept/room-2: cannot be written (Permission denied))"
+    ]
+
+
 def test_openmetrics_is_answered_where_it_is_asked_for(shown: Shown) -> None:
     answer = ask(shown[0], "/metrics", token=METRICS, Accept="application/openmetrics-text; version=1.0.0")
     assert answer.headers["content-type"].startswith("application/openmetrics-text")
@@ -117,6 +156,7 @@ def test_rules_and_dashboard_ask_for_what_there_is(shown: Shown) -> None:
     names = {name for name, _ in scraped(shown[0])} | {
         "partum_ward_certificate_expiry_timestamp_seconds",  # with a certificate
         *("partum_refused_total", "partum_dropped_total"),  # once there are such frames
+        "partum_ward_feed_recording",  # where something is recorded
     }
     for file in ("partum-rules.yml", "grafana-dashboard.json"):
         asked = set(re.findall(r"\bpartum_[a-z0-9_]+", (DEPLOY / file).read_text(encoding="utf-8")))

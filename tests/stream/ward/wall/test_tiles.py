@@ -75,6 +75,18 @@ def test_a_feed_that_says_nothing_loses_its_number_and_not_its_age(tiles: Tiles,
     assert tiles.picture("a") == (1, b"jpeg")  # dim on the page, and old
 
 
+@pytest.mark.parametrize(("age_ms", "later_s"), [(40, 1.0), (1000, 0.1), (None, 0.0)])
+def test_no_number_is_sent_with_a_picture_that_is_older_than_a_second(
+    tiles: Tiles, now: Now, age_ms: int | None, later_s: float
+) -> None:
+    tiles.hear("a", SAID | {"age_ms": age_ms}, b"jpeg")
+    now.s += later_s
+    assert tiles.content("a")["state"] == "delayed"
+    assert numbers(tiles.content("a")) == [None, None, None]
+    tiles.hear("a", SAID, b"jpeg")
+    assert tiles.content("a")["state"] == "live"
+
+
 @pytest.mark.parametrize("state", [state for state in ProcessState if state is not ProcessState.RUNNING])
 def test_what_the_ward_says_of_a_process_comes_before_what_that_said(
     tiles: Tiles, now: Now, state: ProcessState

@@ -1,11 +1,13 @@
 """How long what was written stays: by age, by size, and by what the disk has left; the oldest goes first.
 
-Only folders that a feed's process made are ever touched (`stream.ward.processes.parts`): they are known by the form of
-their names. The one that a feed is writing is never deleted.
+Only folders that a feed's process made are ever touched (`stream.ward.processes.run_part`): they are known by the form
+of their names. One that a feed is writing is locked, and never deleted.
 """
 
 from __future__ import annotations
 
+import itertools
+import os
 import re
 import shutil
 import threading
@@ -14,7 +16,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from stream.common.errors import OutputError
+from stream.common.folder_lock import is_locked
 from stream.ward.processes.parts import folder_bytes
+from stream.ward.recording.unfinished import finish_part
 from stream.ward.view import RecordingView
 
 if TYPE_CHECKING:
@@ -32,6 +37,10 @@ ROOM_AGAIN = 1.1
 GB = 1e9
 _PART = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{6}")
 _RUNNING = b'"status": "running"'
+TRY_AGAIN = 30
+"""Looks, after which it is tried again to delete what could not be."""
+CLOSE_S = 1.0
+"""At the end a disk that hangs is not waited for longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +105,8 @@ class Retention:
         self.folder, self._options = options.folder, options
         self._hold, self._told, self._free_bytes, self._now = hold, told, free_bytes, now
         self._settled: dict[Path, KeptPart] = {}
+        self._finished: set[Path] = set()
+        self._kept_by_force: set[Path] = set()
         self._is_held = False
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, name="partum-retention", daemon=True)
@@ -110,29 +121,24 @@ class Retention:
     def close(self) -> None:
         self._done.set()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(CLOSE_S)
 
     def use(self, options: RecordingTable) -> None:
         """Other hours, size or reserve of the same folder."""
         self._options = options
 
     def look(self) -> None:
-        """Deletes what must go, and says whether there is room."""
+        """Deletes what must go, says whether there is room, and finishes a part that was cut off."""
         options = self._options
-        parts = list(self._parts())
-        deleted = 0
+        parts = {part.path: part for part in self._parts()}
+        count = len(parts)
         try:
-            free = self._free_bytes(self.folder)
-            for part in parts_to_delete(parts, options, now_s=self._now().timestamp(), free_bytes=free):
-                shutil.rmtree(part.path)
-                self._settled.pop(part.path, None)
-                parts.remove(part)
-                deleted += 1
+            self._delete_what_must_go(parts, options)
             free = self._free_bytes(self.folder)
             fault = ""
         except OSError as error:
             free, fault = self.view.free_bytes, f"{self.folder}: cannot be looked after ({error.strerror or error})"
-        used = sum(part.size for part in parts)
+        used = sum(part.size for part in parts.values())
         reason = fault or self._why_held(used, free)
         self.view = replace(
             self.view,
@@ -142,12 +148,70 @@ class Retention:
             free_bytes=free,
             quota_bytes=round(options.keep_gb * GB),
             reserve_bytes=round(options.reserve_gb * GB),
-            deleted=self.view.deleted + deleted,
+            deleted=self.view.deleted + count - len(parts),
         )
         if bool(reason) != self._is_held:
             self._is_held = bool(reason)
             self._told(f"recording stopped: {reason}" if reason else "recording goes on: there is room again")
         self._hold(self._is_held)
+        if not fault:
+            self._finish_one(list(parts.values()))
+
+    def _delete_what_must_go(self, parts: dict[Path, KeptPart], options: RecordingTable) -> None:
+        """Deletes parts, and takes them out of `parts`; where one cannot be deleted, another in its place.
+
+        Raises:
+            OSError: the disk does not say how much of it is free.
+        """
+        is_over = False
+        while not is_over:
+            kept = self._kept_by_force
+            may_go = [replace(part, is_open=part.is_open or path in kept) for path, part in parts.items()]
+            free = self._free_bytes(self.folder)
+            is_over = True
+            for part in parts_to_delete(may_go, options, now_s=self._now().timestamp(), free_bytes=free):
+                if self._done.is_set():
+                    return
+                if not self._delete(part.path):
+                    is_over = False
+                    break
+                del parts[part.path]
+
+    def _delete(self, path: Path) -> bool:
+        """Deletes a part; one that cannot be is said once, and the others go in its place."""
+        try:
+            shutil.rmtree(path)
+        except OSError as error:
+            self._kept_by_force.add(path)
+            self._told(f"{path}: cannot be deleted ({error.strerror or error})")
+            return False
+        self._settled.pop(path, None)
+        self._finished.discard(path)
+        return True
+
+    def _finish_one(self, parts: Sequence[KeptPart]) -> None:
+        """Finishes one part that its process could not; one at a time, for reading all of it takes a while."""
+        for part in parts:
+            if part.is_open or part.path in self._finished or not _is_let_go(part.path):
+                continue
+            with suppress(FileNotFoundError):  # it is being made, or goes
+                if self._is_finished(part.path):
+                    return
+
+    def _is_finished(self, path: Path) -> bool:
+        """Whether it was cut off, and is finished now. Raises FileNotFoundError."""
+        was_cut_off = False
+        try:
+            was_cut_off = finish_part(path)
+        except FileNotFoundError:
+            raise
+        except (OutputError, OSError, ValueError, LookupError, TypeError):
+            pass  # its manifest was cut off too: it stays as it is until its time is over
+        self._finished.add(path)
+        if was_cut_off:
+            self._settled.pop(path, None)
+            self._told(f"{path}: was cut off by a kill; it is finished as far as it was written")
+        return was_cut_off
 
     def _why_held(self, used: int, free: int) -> str:
         reserve = self._options.reserve_gb * GB * (ROOM_AGAIN if self._is_held else 1.0)
@@ -159,32 +223,58 @@ class Retention:
 
     def _run(self) -> None:
         fault = ""
-        while True:
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        for look in itertools.count(1):
             try:
                 self.look()
             except Exception as error:  # noqa: BLE001 - a thread's boundary: the disk must be looked after on and on
                 if str(error) != fault:
                     fault = str(error)
                     self._told(f"recordings cannot be looked after ({type(error).__name__}: {fault})")
+            if look % TRY_AGAIN == 0:
+                self._kept_by_force.clear()
             if self._done.wait(LOOK_S):
                 return
 
     def _parts(self) -> Iterator[KeptPart]:
         """Every part of every feed, also of feeds that are no more."""
-        with suppress(OSError):
-            for feed in sorted(each for each in self.folder.iterdir() if each.is_dir()):
-                names = sorted(path for path in feed.iterdir() if _PART.fullmatch(path.name))
-                for path in names:
-                    with suppress(OSError):  # it goes while it is looked at
-                        yield self._settled.get(path) or self._measured(path, is_newest=path == names[-1])
+        for feed in _folders_in(self.folder):
+            paths = [path for path in _folders_in(feed) if _PART.fullmatch(path.name)]
+            for path in paths:
+                with suppress(OSError):  # it goes while it is looked at
+                    yield self._settled.get(path) or self._measured(path, is_newest=path == paths[-1])
 
     def _measured(self, path: Path, *, is_newest: bool) -> KeptPart:
         files = list(path.iterdir())
         ended_s = max((each.stat().st_mtime for each in (*files, path)), default=0.0)
-        part = KeptPart(path, folder_bytes(path), ended_s, is_open=is_newest and _is_running(path))
-        if not is_newest and self._now().timestamp() - ended_s > SETTLED_S:
+        part = KeptPart(path, folder_bytes(path), ended_s, is_open=_is_open(path, is_newest=is_newest))
+        if not part.is_open and self._now().timestamp() - ended_s > SETTLED_S:
             self._settled[path] = part
         return part
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    """In order of their names; none of a folder that cannot be read."""
+    with suppress(OSError):
+        return sorted(each for each in folder.iterdir() if each.is_dir())
+    return []
+
+
+def _is_open(path: Path, *, is_newest: bool) -> bool:
+    """Whether a process writes it; where the file system has no locks, as its manifest says, if there is none newer."""
+    try:
+        return is_locked(path)
+    except OSError:
+        return is_newest and _is_running(path)
+
+
+def _is_let_go(path: Path) -> bool:
+    """Whether for certain no process writes it."""
+    try:
+        return not is_locked(path)
+    except OSError:
+        return False
 
 
 def _is_running(path: Path) -> bool:
