@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 TICK_S = 0.2
 ASK_AGAIN_S = 5.0
 """A feed that was refused is looked at again so often: what the others really take is known by then."""
+FIRST_MEASURE_S, LONGEST_MEASURE_S = 60.0, 1800.0
+"""Where not one feed was admitted the machine is measured again so much later: it may have been busy with others."""
 
 
 class Ward:
@@ -84,6 +86,7 @@ class Ward:
         self._remote_name = ""
         self._is_held = False
         self._asked_ns = 0
+        self._measured_ns, self._measure_s = 0, FIRST_MEASURE_S
         self._stops = 0
         self._is_reloading = False
         self._reloads, self._reload_error = 0, ""
@@ -224,6 +227,7 @@ class Ward:
             return
         if engine.ready.get("capacity"):
             self._capacity = Capacity(**engine.ready["capacity"])
+            self._measured_ns = self._clock.now_ns()
         name = str(engine.ready.get("engine", ""))
         for notice in engine.ready.get("notices", ()):
             self._told(f"engine: {notice}")
@@ -274,7 +278,8 @@ class Ward:
             return
         if self._capacity is None:
             for feed in waiting:
-                feed.reason = "waits for the engine"
+                if feed.state is not ProcessState.REFUSED:
+                    feed.reason = "waits for the engine"
             return
         now_ns = self._clock.now_ns()
         is_due = now_ns - self._asked_ns > ASK_AGAIN_S * 1e9
@@ -292,6 +297,22 @@ class Ward:
             else:
                 feed.reason = ""
                 feed.begin()
+        if len(waiting) == len(self._feeds) and all(feed.is_waiting for feed in waiting):
+            self._measure_again(now_ns)
+
+    def _measure_again(self, now_ns: int) -> None:
+        """Nothing runs that a measurement would disturb; after a longer pause each time, for it may be right."""
+        if now_ns - self._measured_ns < self._measure_s * 1e9:
+            return
+        self._told("not one feed was admitted: the machine is measured again")
+        self._measure_s = min(2 * self._measure_s, LONGEST_MEASURE_S)
+        self._forget_engine()
+
+    def _forget_engine(self) -> None:
+        """Another one is started in its place, and measured."""
+        if self._engine is not None:
+            self._engine.kill()
+        self._engine, self._capacity, self._remote_name = None, None, ""
 
     def _admission(self, capacity: Capacity) -> Admission:
         return Admission(capacity, cores=self._cores, deadline_ms=self._config.limits.deadline_ms)
@@ -317,9 +338,7 @@ class Ward:
         self._reloads, self._reload_error = self._reloads + 1, ""
         changed = changed_feeds(before, after)
         if engine_facts(before) != engine_facts(after):
-            if self._engine is not None:
-                self._engine.kill()
-            self._engine, self._capacity, self._remote_name = None, None, ""
+            self._forget_engine()
         elif self._engine is not None:
             self._engine.limits = KeeperLimits(after.limits.stuck_s, float("inf"))
         self._leave(changed & set(self._feeds))
