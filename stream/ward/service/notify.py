@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import socket
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from stream.ward.view import ProcessState
@@ -80,15 +79,12 @@ class ServiceManager:
             return
         self._looked_ns = now_ns
         found = view()
-        words = []
-        if not self._is_ready and is_settled(found) and is_well():
-            self._is_ready = True
-            words.append("READY=1")
-        if (status := status_of(found)) != self._status:
-            self._status = status
-            words.append(f"STATUS={status}")
-        if words:
-            self._say(*words)
+        is_ready = self._is_ready or (is_settled(found) and is_well())
+        status = status_of(found)
+        words = ["READY=1"] if is_ready and not self._is_ready else []
+        words += [f"STATUS={status}"] if status != self._status else []
+        if words and self._say(*words):  # what did not get through is said again
+            self._is_ready, self._status = is_ready, status
 
     def reloading(self) -> None:
         """The configuration is read again; to be followed by `reloaded`, however that went."""
@@ -108,11 +104,15 @@ class ServiceManager:
             self._socket.close()
             self._socket = None
 
-    def _say(self, *words: str) -> None:
-        """A service manager that does not listen must not hold up the ward."""
-        if self._socket is not None:
-            with suppress(OSError):
-                self._socket.sendto("\n".join(words).encode(), self._address)
+    def _say(self, *words: str) -> bool:
+        """Whether it got through: a service manager that does not listen must not hold up the ward."""
+        if self._socket is None:
+            return False
+        try:
+            self._socket.sendto("\n".join(words).encode(), self._address)
+        except OSError:
+            return False
+        return True
 
 
 def is_settled(ward: WardView) -> bool:

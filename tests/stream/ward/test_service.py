@@ -80,8 +80,11 @@ def test_the_service_manager_hears_of_start_watchdog_reload_and_end(manager: Man
 
 def test_a_service_manager_that_hears_nothing_holds_nothing_up(manager: Manager) -> None:
     runs = WardView(feeds=(RUNNING,), engine=ENGINE)
-    for _ in range(500):  # more than a socket takes
-        manager.line.reloaded()
+    for _ in range(1000):  # more than a socket takes
+        manager.line.reloading()
+    manager.line.turn(lambda: runs, is_well=lambda: True)
+    manager.heard()
+    assert "READY=1" in manager.after(1, runs)  # it did not get through at first
     manager.socket.close()
     manager.line.turn(lambda: runs, is_well=lambda: True)
 
