@@ -227,7 +227,7 @@ class Ward:
             return
         if engine.ready.get("capacity"):
             self._capacity = Capacity(**engine.ready["capacity"])
-            self._measured_ns = self._clock.now_ns()
+            self._measured_ns, self._asked_ns = self._clock.now_ns(), 0
         name = str(engine.ready.get("engine", ""))
         for notice in engine.ready.get("notices", ()):
             self._told(f"engine: {notice}")
