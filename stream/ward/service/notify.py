@@ -89,10 +89,12 @@ class ServiceManager:
     def reloading(self) -> None:
         """The configuration is read again; to be followed by `reloaded`, however that went."""
         # Type=notify-reload, of systemd 253, wants the time; Type=notify takes no notice of it.
-        self._say("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+        if self._is_ready:
+            self._say("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
     def reloaded(self) -> None:
-        self._say("READY=1")
+        if self._is_ready:
+            self._say("READY=1")
         self._looked_ns = self._clock.now_ns() - 10**15
 
     def stopping(self) -> None:

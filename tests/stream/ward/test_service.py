@@ -62,6 +62,9 @@ def test_the_service_manager_hears_of_start_watchdog_reload_and_end(manager: Man
     assert manager.environment == {"HOME": "/"}  # what the ward starts must not speak for it
     begins = WardView(feeds=(RUNNING, WAITING), engine=EngineView(state=ProcessState.STARTING))
     assert manager.after(0, begins) == ["WATCHDOG=1", "STATUS=1 of 2 feeds run; b starting, engine starting"]
+    manager.line.reloading()
+    manager.line.reloaded()
+    assert manager.heard() == []  # it is not ready yet
     runs = WardView(feeds=(RUNNING, replace(WAITING, is_waiting=False)), engine=ENGINE)
     assert manager.after(1, runs, is_well=False) == ["STATUS=1 of 2 feeds run; b starting"]  # the wall must answer
     assert manager.after(1, runs) == ["READY=1"]
@@ -81,7 +84,7 @@ def test_the_service_manager_hears_of_start_watchdog_reload_and_end(manager: Man
 def test_a_service_manager_that_hears_nothing_holds_nothing_up(manager: Manager) -> None:
     runs = WardView(feeds=(RUNNING,), engine=ENGINE)
     for _ in range(1000):  # more than a socket takes
-        manager.line.reloading()
+        manager.line.stopping()
     manager.line.turn(lambda: runs, is_well=lambda: True)
     manager.heard()
     assert "READY=1" in manager.after(1, runs)  # it did not get through at first
