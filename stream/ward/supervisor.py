@@ -323,6 +323,8 @@ class Ward:
     def _reload(self) -> None:
         """Takes the new `ward.toml`, or keeps the old one where it is wrong."""
         try:
+            if self._config.path.is_fifo():  # it would wait for somebody who writes
+                raise OptionError(f"{self._config.path}: is a pipe, and can be read once; give a file, and start again")
             after = read_ward_config(self._config.path)
             with ExitStack() as stack:
                 lock = self._recordings.locked(after.recording.folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -96,3 +97,11 @@ def test_a_machine_on_which_a_feed_runs_is_not_measured_again(steps: Steps) -> N
             child.said.append({"kind": BEAT, "frames": {}, "cpu_s": 0.0} if child.run is run_feed else {"kind": BEAT})
         steps.after(1)
     assert steps.engine is engine
+
+
+def test_a_configuration_that_came_by_a_pipe_is_not_waited_for(steps: Steps) -> None:
+    path = steps.ward.config.path
+    path.unlink()
+    os.mkfifo(path)
+    steps.ward._reload()
+    assert "can be read once" in steps.ward.view().reload_error
