@@ -88,9 +88,13 @@ class PartWriter:
 
     def tick(self) -> None:
         """Ends a part whose time is over, or that is held, also while no frame comes; from any thread."""
-        with self._packing:
+        if not self._packing.acquire(blocking=False):
+            return  # a frame comes, or waits for the disk
+        try:
             if self._packed or (self._part is not None and not self.waiting):
                 self._send()
+        finally:
+            self._packing.release()
 
     def _send(self) -> None:
         packed, self._packed = self._packed, []
