@@ -32,7 +32,10 @@ class HttpConnection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > MOST_CONNECTIONS or self._of_one() > MOST_OF_ONE:
+        there = [each for each in self.connections if not each.transport.is_closing()]
+        address = (self.client or ("",))[0]
+        of_one = [each for each in there if isinstance(each, HttpConnection) and (each.client or ("",))[0] == address]
+        if len(there) > MOST_CONNECTIONS or len(of_one) > MOST_OF_ONE:
             transport.abort()
         else:
             self._deadline = self.loop.call_later(REQUEST_TIMEOUT_S, self._give_up)
@@ -41,12 +44,6 @@ class HttpConnection(H11Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
         super().connection_lost(exc)
-
-    def _of_one(self) -> int:
-        """Connections of this client's address that are no WebSocket."""
-        address = (self.client or ("",))[0]
-        others = [each for each in self.connections if isinstance(each, HttpConnection)]
-        return sum((each.client or ("",))[0] == address for each in others)
 
     def _give_up(self) -> None:
         """No request yet. One that upgraded to a WebSocket has left `connections`; one being answered has a cycle."""
