@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from engines.registry import REMOTE
 from engines.runtime import available_cores
 from stream.common.clock import MonotonicClock
-from stream.common.errors import OptionError, OutputError, SourceUnavailable
+from stream.common.errors import OptionError, OutputError
 from stream.ward.admission import Admission
 from stream.ward.config import ENGINE, changed_feeds, read_ward_config
 from stream.ward.engine_process import engine_facts, engine_socket, engine_view
@@ -332,7 +332,7 @@ class Ward:
                     stack.push(lock)
                 self.on_reload(after)
                 stack.pop_all()
-        except (OptionError, OutputError, SourceUnavailable) as error:
+        except (OptionError, OutputError) as error:
             self._reload_error = str(error)
             self._told(f"not reloaded, the old configuration holds: {error}")
             return
