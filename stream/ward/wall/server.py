@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 WALL_PAGE = Path(__file__).parent / "page"
 LONGEST_MESSAGE = 2048
 """Bytes that a viewer may send at once: a mark with a note, or that he has got something."""
+STUCK_S = 10.0
+"""A wall that has not looked at its feeds for so long is stuck."""
 MOST_LINES = 128
 """Viewers of single feeds, of all feeds together."""
 
@@ -114,6 +116,10 @@ class WallServer(WebService):
         self._loop = asyncio.get_running_loop()
         self._wall = Wall(self._ward, time.monotonic)
         return [asyncio.create_task(self._wall.run())]
+
+    @property
+    def is_well(self) -> bool:
+        return super().is_well and time.monotonic() - self.wall.looked_s < STUCK_S
 
     @property
     def wall(self) -> Wall:

@@ -79,6 +79,8 @@ class Wall:
         self._ward, self._now_s = ward, now_s
         self.tiles = Tiles(now_s)
         self.viewers: set[WallViewer] = set()
+        self.looked_s = now_s()
+        """When it last asked the ward: every `LOOK_S`, unless its loop is stuck."""
         self._notes: list[str] = []
         self._listeners: dict[str, tuple[FeedPage, asyncio.Task[None]]] = {}
 
@@ -88,6 +90,7 @@ class Wall:
         try:
             while True:
                 ward = await asyncio.to_thread(self._ward.view)  # it may be busy starting a process
+                self.looked_s = self._now_s()
                 self._notes = notes_of(ward)
                 views = {view.name: view for view in ward.feeds}
                 changed = [name for name, view in views.items() if self._has_changed(view)]

@@ -13,6 +13,7 @@ import pytest
 
 from stream.common.errors import OptionError, OutputError
 from stream.ward.config import read_ward_config
+from stream.ward.wall import server
 from stream.ward.wall.roles import MOST_WRONG
 from stream.ward.wall.served_wall import ServedWall
 from stream.ward.wall.settings import WallSettings
@@ -98,6 +99,12 @@ def test_another_port_is_taken_and_the_one_before_let_go(served: Served) -> None
     assert served.lines == [f"wall: http://127.0.0.1:{served.other}/"]
     served.until(lambda: served.is_gone(served.port))
     assert served.wall.is_well
+
+
+def test_a_wall_whose_loop_is_stuck_is_not_well(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    served.until(lambda: served.wall.is_well)
+    monkeypatch.setattr(server, "STUCK_S", -1.0)
+    assert not served.wall.is_well
 
 
 def test_all_addresses_of_the_same_port_and_a_name_are_taken(served: Served) -> None:
