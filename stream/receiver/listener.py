@@ -184,13 +184,13 @@ class Listener(ThreadedAssociationServer):
                     self._drop(caller, selector)
 
     def _hear(self, caller: _Caller, selector: selectors.BaseSelector) -> None:
-        """Looks at what a caller has sent, without taking it.
+        """Looks at what a caller has sent, without taking it unless it was rejected.
 
         Raises:
             OSError: the connection is gone.
         """
         if caller.is_leaving:
-            if not caller.connection.recv(1 << 16, socket.MSG_DONTWAIT):
+            if not caller.connection.recv_into(bytearray(1 << 16)):
                 self._drop(caller, selector)
             return
         try:
