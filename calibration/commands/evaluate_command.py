@@ -39,7 +39,9 @@ def evaluate_command(
 ) -> None:
     """See the command's help text above."""
     from calibration.evaluation.evaluate import EvaluationOptions, check_split, run_evaluation
+    from calibration.evaluation.report import FILES
     from stream.inference.engine_trial import load_judged_engine
+    from stream.outputs.results_folder import check_folder
 
     options = EvaluationOptions(
         dataset=dataset,
@@ -52,5 +54,6 @@ def evaluate_command(
     )
     data = open_dataset(dataset, layout)
     check_split(options, data)
+    check_folder(out, source=dataset, results=FILES)
     with load_judged_engine(model, backend, device=device, precision=precision) as engine:
         run_evaluation(options, data, engine)

@@ -63,14 +63,15 @@ def weak_labels_command(
     from calibration.learning.weak_labels.filters import FilterLimits
     from calibration.learning.weak_labels.run import FACTS_FILE, WEIGHTS_FILE, LabelingSettings, write_weak_labels
     from engines.registry import load_engine
-    from stream.outputs.results_folder import prepare_folder
+    from stream.outputs.results_folder import check_folder, prepare_folder
 
     limits = FilterLimits() if min_confidence is None else replace(FilterLimits(), confidence=min_confidence)
     data = open_dataset(dataset, layout)
     count = check_split(EvaluationOptions(dataset=dataset, out=out, split=split), data)
+    earlier = [WEIGHTS_FILE, FACTS_FILE, *(path.name for path in out.glob("*.png"))]
+    check_folder(out, source=dataset, results=earlier)
     with ExitStack() as stack:
         engines = [stack.enter_context(load_engine(teacher, backend, device=device)) for teacher in teachers]
-        earlier = [WEIGHTS_FILE, FACTS_FILE, *(path.name for path in out.glob("*.png"))]
         folder = prepare_folder(out, source=dataset, results=earlier)
         about = {"layout": data.layout, "split": split}
         teaching = LabelingSettings(teachers=engines, limits=limits, only_standard=plane == "standard")

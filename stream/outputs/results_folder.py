@@ -59,13 +59,13 @@ def own_folder(out: Path | None, *, source: Path) -> Iterator[Path]:
     """
     with ExitStack() as stack:
         if out is not None:
-            stack.enter_context(_kept_from_others(out, source))
+            _keep_apart(out, source, RESULTS)
+            stack.enter_context(_kept_from_others(out))
         yield prepare_folder(out, source=source)
 
 
 @contextmanager
-def _kept_from_others(out: Path, source: Path) -> Iterator[None]:
-    _keep_apart(out, source, RESULTS)
+def _kept_from_others(out: Path) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             stack.enter_context(locked_folder(out))
@@ -94,7 +94,7 @@ def check_folder(out: Path | None, *, source: Path, results: Sequence[str] = RES
         why = "is not writable" if nearest.is_dir() else "is a file"
         raise OutputError(f"{folder}: not a folder that can be written to ({nearest} {why}); {MEND}")
     if out is not None and out.is_dir():
-        with _kept_from_others(out, source):
+        with _kept_from_others(out):
             pass
 
 

@@ -170,8 +170,10 @@ def test_the_shipped_model_reads_phantoms(run: tuple[Result, Path]) -> None:
     assert overall["planes"]["auc"] > 0.8
 
 
-@pytest.mark.slow
-def test_results_are_kept_apart_from_the_data(phantoms: Path, tmp_path: Path) -> None:
+def test_results_are_kept_apart_from_the_data_before_an_engine_is_loaded(
+    phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream.inference.engine_trial.load_judged_engine", None)
     before = sorted(path for path in phantoms.rglob("*"))
     for out in (phantoms, phantoms / "masks", phantoms / "results"):
         assert isinstance(_run(phantoms, "--out", out).exception, OptionError)
