@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from typing import TYPE_CHECKING
 
 from calibration.data.layouts.landmark_tables import aop_of, point_text
+from stream.common.csv_cells import csv_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -37,13 +36,12 @@ def landmark_table(
         columns: picture, left and right end of the PS, tangent point, as the benchmark calls them.
         names: of the pictures by the frames' names, where the benchmark's differ.
     """
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(columns)
+    lines = [csv_line(columns)]
     for name, biometry in measurements:
         found = found_landmarks(biometry)
-        rows.writerow([names.get(name, name), *(point_text(found[each], columns) if found else "" for each in POINTS)])
-    return text.getvalue().encode("utf-8")
+        points = (point_text(found[each], columns) if found else "" for each in POINTS)
+        lines.append(csv_line([names.get(name, name), *points]))
+    return "".join(lines).encode("utf-8")
 
 
 def radial_errors(found: Mapping[str, Point], drawn: Mapping[str, Point]) -> dict[str, float]:

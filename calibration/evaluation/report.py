@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import TYPE_CHECKING
 
 import cv2
@@ -11,6 +9,7 @@ import cv2
 from calibration.evaluation.metrics import REGIONS
 from calibration.evaluation.summary import difference, summarise
 from stream.common.atomic_file import write_atomic
+from stream.common.csv_cells import csv_line
 from stream.common.errors import OutputError
 from stream.measurement.protocols import DEFAULT_PROTOCOL
 from stream.outputs.manifest import NOTICE, environment_facts, now_utc
@@ -105,9 +104,7 @@ class Report:
         self.close()
 
     def _write_row(self, cells: Sequence[object]) -> None:
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerow(cells)
-        self._lines.add(text.getvalue())
+        self._lines.add(csv_line(cells))
 
 
 def csv_columns(protocols: Sequence[str]) -> list[str]:

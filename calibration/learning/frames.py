@@ -23,6 +23,7 @@ from calibration.errors import ConfigError, DataSetError
 from calibration.learning.batch import Batch
 from calibration.learning.weak_labels.run import WEIGHTS_FILE
 from engines.preprocess import Letterbox
+from stream.common.csv_cells import unmarked
 from stream.phantom.render import render
 from stream.phantom.sample import sample_scene
 from stream.phantom.truth import scene_masks
@@ -255,7 +256,7 @@ class SyntheticMasks:
         table = folder / WEIGHTS_FILE
         try:
             with table.open(newline="", encoding="utf-8") as file:
-                self._weights = {row["name"]: float(row["weight"]) for row in csv.DictReader(file)}
+                self._weights = {unmarked(row["name"]): float(row["weight"]) for row in csv.DictReader(file)}
         except (OSError, KeyError, ValueError) as error:
             raise DataSetError(f"{table}: cannot be read ({error}); run partum weak-labels") from error
 

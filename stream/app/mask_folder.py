@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.progress import track
 
 from engines.atomic_file import atomic_path
+from stream.common.csv_cells import csv_line
 from stream.common.errors import MaskError, OptionError, OutputError, SourceError
 from stream.frames.reason import Reason
 from stream.measurement.biometry import LANDMARK_NAMES, Biometry, Orientation
@@ -194,9 +194,8 @@ def write_csv(out: Path, rows: Iterable[Row]) -> None:
             atomic_path(out) as partial,
             partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
         ):
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+            file.write(csv_line(COLUMNS))
+            file.writelines(csv_line(row[name] for name in COLUMNS) for row in rows)
     except OSError as error:
         raise OutputError(f"{out}: cannot be written ({error.strerror}); choose another --out") from error
 

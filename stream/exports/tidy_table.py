@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from typing import TYPE_CHECKING, Any
 
 from stream.common.atomic_file import write_error
+from stream.common.csv_cells import csv_line
 from stream.exports.summary import run_id_of
 from stream.exports.verification import changes_of
 from stream.labour.course import aop_course, run_noise, run_pushes
@@ -188,10 +188,9 @@ def _write(path: Path, columns: Sequence[str], rows: Iterator[Row]) -> int:
     count = 0
     try:
         with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns, lineterminator="\n")
-            writer.writeheader()
+            file.write(csv_line(columns))
             for row in rows:
-                writer.writerow({name: _cell(value) for name, value in row.items()})
+                file.write(csv_line(_cell(row.get(name)) for name in columns))
                 count += 1
     except OSError as error:
         raise write_error(path, error) from error

@@ -6,7 +6,6 @@ points/ ... points.csv                     ends of the PS and tangent point wher
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ import cv2
 import numpy as np
 
 from stream.common.atomic_file import write_error
+from stream.common.csv_cells import csv_line
 from stream.common.errors import OptionError, RunUnreadable
 from stream.exports.summary import run_id_of
 from stream.labour.edits import EditKind, edits_in_force
@@ -135,6 +135,5 @@ def _write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
 
 def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+        file.write(csv_line(header))
+        file.writelines(map(csv_line, rows))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from array import array
 from typing import TYPE_CHECKING
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stream.common.atomic_file import write_atomic
+from stream.common.csv_cells import csv_line
 from stream.pipeline.record import FrameState
 from stream.tracking.smoother import smooth_course
 from stream.tracking.tracker import AOP_NOISE_DEG, HSD_MM_PER_DEG, px_per_mm
@@ -78,11 +77,8 @@ class SmoothedTable:
         if self._is_closed:
             return
         self._is_closed = True
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(_rows(np.array(self._kept).reshape(-1, len(_KEPT)), self._noise))
-        write_atomic(self._path, text.getvalue().encode())
+        rows = _rows(np.array(self._kept).reshape(-1, len(_KEPT)), self._noise)
+        write_atomic(self._path, "".join(map(csv_line, [COLUMNS, *rows])).encode())
 
 
 def _rows(table: Series, noise: FilterNoise) -> list[list[object]]:

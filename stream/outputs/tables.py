@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import errno
-import io
 import json
 import os
 from contextlib import suppress
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from engines.closing import close_after, close_all
 from stream.common.atomic_file import write_error
+from stream.common.csv_cells import csv_line
 from stream.pipeline.record_fields import flatten, record_of
 
 if TYPE_CHECKING:
@@ -98,13 +97,9 @@ class CsvTable:
     def add(self, record: Mapping[str, object]) -> None:
         """Writes a record that was made already."""
         row = flatten(record)
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        if not self._has_header:
-            writer.writerow(row)
-            self._has_header = True
-        writer.writerow(row.values())
-        self._lines.add(text.getvalue())
+        header = "" if self._has_header else csv_line(row)
+        self._has_header = True
+        self._lines.add(header + csv_line(row.values()))
 
     def close(self) -> None:
         self._lines.close()

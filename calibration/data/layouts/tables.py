@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from calibration.errors import DataSetError
+from stream.common.csv_cells import unmarked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,7 +54,7 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
         raise DataSetError(f"{path}: lacks the column {', '.join(missing)}; its header holds {found}")
     table = []
     for row in rows:
-        cells = [cell.strip() for cell in row]
+        cells = [unmarked(cell.strip()) for cell in row]
         if not any(cells):
             continue
         if len(cells) > len(header):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
@@ -17,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from calibration.errors import DataSetError
 from calibration.learning.weak_labels.filters import FilterLimits, LabelRefusal, WeakLabel, filter_mask, softmax
 from stream.common.atomic_file import write_atomic
+from stream.common.csv_cells import csv_line
 from stream.frames.frame import Frame
 from stream.inference.frame_analyzer import infer_frame, logits_in_frame
 from stream.outputs.manifest import NOTICE, environment_facts, now_utc, write_json
@@ -148,9 +147,7 @@ def _row(name: str, label: WeakLabel | None, refusal: LabelRefusal | None) -> li
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows])
-    return text.getvalue()
+    return "".join(map(csv_line, [COLUMNS, *rows]))
 
 
 def _with_progress(frames: Iterable[LabelledFrame], count: int) -> Iterator[LabelledFrame]:
