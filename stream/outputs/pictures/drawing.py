@@ -112,6 +112,7 @@ class Painter:
         width, height = self.size
         # One canvas for the whole film: two megabytes of fresh memory cost more than everything drawn on them.
         self._blank = np.full((height, width, 3), INK, dtype=np.uint8)
+        _paint_marks(self._blank)
         self._canvas = self._blank.copy()
 
     def paint(self, measurement: Measurement) -> NDArray[np.uint8]:
@@ -137,17 +138,7 @@ class Painter:
             past.append((now, aop.value, aop.lo95, aop.hi95) if aop else (now, np.nan, np.nan, np.nan))
         while past[0][0] < now - TREND_S:
             past.popleft()
-        left, right = 44, self.size[0] - 12
-        top, bottom = PICTURE_PX + 12, self.size[1] - 22
-        low, high = TREND_RANGE_DEG
-
-        def y_of(degrees: NDArray[np.float64]) -> NDArray[np.float64]:
-            return bottom - (np.clip(degrees, low, high) - low) / (high - low) * (bottom - top)
-
-        for mark in (80, 110, 140, 170):
-            y = int(y_of(np.array(float(mark))))
-            cv2.line(canvas, (left, y), (right, y), (52, 50, 48), 1)
-            draw_text(canvas, f"{mark}°", (8, y - 8), 12, GREY)
+        left, right = _TREND_X
         table = np.array(past)
         x = right - (now - table[:, 0]) / TREND_S * (right - left)
         shown = np.isfinite(table[:, 1])
@@ -156,17 +147,37 @@ class Painter:
         band = strip.copy()
         for start, end in edges.reshape(-1, 2):
             part = slice(int(start), int(end))
-            upper = np.column_stack([x[part], y_of(table[part, 3])])
-            lower = np.column_stack([x[part], y_of(table[part, 2])])
+            upper = np.column_stack([x[part], _y_of(table[part, 3])])
+            lower = np.column_stack([x[part], _y_of(table[part, 2])])
             cv2.fillPoly(band, [_ints(np.vstack([upper, lower[::-1]]))], SKY, offset=(0, -PICTURE_PX))
         cv2.addWeighted(band, 0.3, strip, 0.7, 0, dst=strip)
         for start, end in edges.reshape(-1, 2):
             part = slice(int(start), int(end))
-            _polyline(canvas, np.column_stack([x[part], y_of(table[part, 1])]), WHITE, 2)
+            _polyline(canvas, np.column_stack([x[part], _y_of(table[part, 1])]), WHITE, 2)
         draw_text(
             canvas, f"AoP, last {TREND_S:.0f} s, 95 % interval of repeatability", (left, self.size[1] - 18), 12, GREY
         )
         draw_text(canvas, f"{now:.2f} s", (right - text_width_px(f"{now:.2f} s", 12), self.size[1] - 18), 12, GREY)
+
+
+_TREND_X = 44, PICTURE_PX + PANEL_PX - 12
+_TREND_Y = PICTURE_PX + 12, PICTURE_PX + TREND_PX - 22
+"""The box of the trend strip on the canvas: left and right, top and bottom."""
+
+
+def _y_of(degrees: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Row of the canvas at which the trend strip shows an angle."""
+    (top, bottom), (low, high) = _TREND_Y, TREND_RANGE_DEG
+    return bottom - (np.clip(degrees, low, high) - low) / (high - low) * (bottom - top)
+
+
+def _paint_marks(canvas: NDArray[np.uint8]) -> None:
+    """Lines and angles of the trend strip."""
+    left, right = _TREND_X
+    for mark in (80, 110, 140, 170):
+        y = int(_y_of(np.array(float(mark))))
+        cv2.line(canvas, (left, y), (right, y), (52, 50, 48), 1)
+        draw_text(canvas, f"{mark}°", (8, y - 8), 12, GREY)
 
 
 def paint_picture(canvas: NDArray[np.uint8], frame: Frame) -> CanvasTransform:
@@ -241,37 +252,44 @@ def paint_landmarks(canvas: NDArray[np.uint8], found: Landmarks, view: CanvasTra
     cv2.circle(canvas, (round(vertex[0] * 16), round(vertex[1] * 16)), 4 * 16, YELLOW, -1, cv2.LINE_AA, 4)
 
 
+def _panel_text(
+    canvas: NDArray[np.uint8], text: str, at: tuple[int, int], size_px: int, colour: Colour, *, bold: bool = False
+) -> None:
+    """A line of the panel beside the picture, where nothing lies below it."""
+    draw_text(canvas, text, at, size_px, colour, bold=bold, ground=INK)
+
+
 def _paint_panel(canvas: NDArray[np.uint8], measurement: Measurement, *, is_late: bool) -> None:
     """The numbers, beside the picture."""
     x = PICTURE_PX + 18
     status, colour = _status(measurement, is_late=is_late)
-    draw_text(canvas, status, (x, 16), 17, colour, bold=True)
-    draw_text(canvas, describe_reason(measurement), (x, 40), 14, GREY)
+    _panel_text(canvas, status, (x, 16), 17, colour, bold=True)
+    _panel_text(canvas, describe_reason(measurement), (x, 40), 14, GREY)
     scale = measurement.mm_per_px
     unit = "mm" if scale else "px"
-    draw_text(canvas, "AoP  angle of progression", (x, 84), 13, GREY)
+    _panel_text(canvas, "AoP  angle of progression", (x, 84), 13, GREY)
     reading = measurement.biometry
     _paint_value(canvas, measurement.aop, "°", (x, 100), 1.0, 62)
     if measurement.aop is None and reading and reading.aop_deg is not None:
-        draw_text(canvas, f"this frame alone: {reading.aop_deg:.0f}°", (x, 178), 14, GREY)
-    draw_text(canvas, "HSD  head-symphysis distance", (x, 224), 13, GREY)
+        _panel_text(canvas, f"this frame alone: {reading.aop_deg:.0f}°", (x, 178), 14, GREY)
+    _panel_text(canvas, "HSD  head-symphysis distance", (x, 224), 13, GREY)
     _paint_value(canvas, measurement.hsd_min, f" {unit}", (x, 240), scale or 1.0, 40)
     if not scale:
         note = measurement.frame.spacing_note.partition(":")[0]
-        draw_text(canvas, f"not in mm: {note or 'no pixel spacing'}", (x, 330), 12, GREY)
+        _panel_text(canvas, f"not in mm: {note or 'no pixel spacing'}", (x, 330), 12, GREY)
     probability = measurement.plane_probability
     shown = "—" if probability is None else f"{probability:.2f}"
-    draw_text(canvas, f"standard plane  {shown}", (x, 356), 13, GREY)
-    draw_text(canvas, f"protocol  {measurement.protocol}", (x, 378), 13, GREY)
-    draw_text(canvas, f"frame  {measurement.frame.index}", (x, 400), 13, GREY)
+    _panel_text(canvas, f"standard plane  {shown}", (x, 356), 13, GREY)
+    _panel_text(canvas, f"protocol  {measurement.protocol}", (x, 378), 13, GREY)
+    _panel_text(canvas, f"frame  {measurement.frame.index}", (x, 400), 13, GREY)
     for row, (text, shade) in enumerate(
         (("PS outline and axis", ORANGE), ("FH outline", SKY), ("tangent", WHITE), ("HSD, shortest", GREEN))
     ):
         y = 452 + 22 * row
         cv2.line(canvas, (x, y + 9), (x + 22, y + 9), shade, 2, cv2.LINE_AA)
-        draw_text(canvas, text, (x + 32, y), 13, GREY)
-    draw_text(canvas, "RESEARCH USE ONLY", (x, PICTURE_PX - 46), 15, WHITE, bold=True)
-    draw_text(canvas, "not a medical device", (x, PICTURE_PX - 25), 13, GREY)
+        _panel_text(canvas, text, (x + 32, y), 13, GREY)
+    _panel_text(canvas, "RESEARCH USE ONLY", (x, PICTURE_PX - 46), 15, WHITE, bold=True)
+    _panel_text(canvas, "not a medical device", (x, PICTURE_PX - 25), 13, GREY)
 
 
 def _status(measurement: Measurement, *, is_late: bool) -> tuple[str, Colour]:
@@ -295,11 +313,11 @@ def _paint_value(
     """A big number over its interval; dim where it is predicted rather than measured, a dash where none."""
     x, y = at
     if estimate is None:
-        draw_text(canvas, "—", (x, y), size_px, DIM, bold=True)
+        _panel_text(canvas, "—", (x, y), size_px, DIM, bold=True)
         return
     fresh = estimate.status is EstimateStatus.MEASURED
     digits = 0 if unit == "°" else 1
-    draw_text(
+    _panel_text(
         canvas,
         f"{estimate.value * scale:.{digits}f}{unit}",
         (x, y),
@@ -310,6 +328,6 @@ def _paint_value(
     low, high, kind = estimate.shown_interval
     interval = f"{low * scale:.{digits}f} to {high * scale:.{digits}f}{unit} {kind}"
     below = y + round(size_px * 1.25)
-    draw_text(canvas, interval, (x, below), 14, GREY)
+    _panel_text(canvas, interval, (x, below), 14, GREY)
     if not fresh:
-        draw_text(canvas, f"{estimate.status}, {estimate.age_s:.1f} s old", (x, below + 19), 14, GREY)
+        _panel_text(canvas, f"{estimate.status}, {estimate.age_s:.1f} s old", (x, below + 19), 14, GREY)

@@ -309,10 +309,11 @@ def test_the_film_of_a_live_feed_says_what_came_late(
     latency_ms: float, is_late: bool, status: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[str] = []
+    painter = Painter("", is_live=is_late)
     monkeypatch.setattr(
         "stream.outputs.pictures.drawing.draw_text", lambda canvas, text, *rest, **options: written.append(text)
     )
-    Painter("", is_live=is_late).paint(replace(result(0), latency_ms=latency_ms))
+    painter.paint(replace(result(0), latency_ms=latency_ms))
     assert written[0] == status
 
 
