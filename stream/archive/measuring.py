@@ -18,10 +18,10 @@ from stream.archive.frames_table import frames_file, row_in
 from stream.archive.locations import Location, is_object_uri
 from stream.batch.content import content_files, hash_of, stamp_of
 from stream.batch.finding import Finder
-from stream.batch.measuring import Job, is_final, measure_job
+from stream.batch.measuring import Job, is_final, load_measuring_engine, measure_job
 from stream.batch.store import DIGITS
 from stream.common.errors import OptionError, OutputError
-from stream.sources.files.archive import unpack
+from stream.sources.files.unpacking import unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -95,10 +95,6 @@ def load_archive_engine(job: ArchiveJob) -> Engine:
         OptionError: this node has another version or model, or does not see the dataset.
         EngineError: no network runs here.
     """
-    import cv2
-
-    from stream.inference.engine_trial import load_judged_engine
-
     version, node = metadata.version("partum"), os.uname().nodename
     if job.version and version != job.version:
         raise OptionError(f"node {node} has Partum {version}, and this is {job.version}; install the same on all nodes")
@@ -106,16 +102,7 @@ def load_archive_engine(job: ArchiveJob) -> Engine:
         raise OptionError(
             f"node {node} does not see {job.dataset}; give a folder that all nodes share, or an object store"
         )
-    cv2.setNumThreads(job.threads)
-    session = job.session
-    engine = load_judged_engine(
-        session.model,
-        session.backend,
-        device=session.device,
-        threads=job.threads,
-        early_exit=session.early_exit,
-        precision=session.precision,
-    )
+    engine = load_measuring_engine(job.session, threads=job.threads)
     if job.model_sha256 and engine.spec.sha256 != job.model_sha256:
         engine.close()
         raise OptionError(f"node {node} has the model {engine.spec.sha256[:8]}, and another one {job.model_sha256[:8]}")
@@ -166,8 +153,9 @@ class ArchiveWorker:
             return
         folder = scratch / "unpacked"
         folder.mkdir()
-        unpack(Path(recording.path), folder)
-        found = Finder(stills=self._job.session.stills).find_unpacked(folder, replace(recording, path=recording.source))
+        bad = unpack(Path(recording.path), folder)
+        finder = Finder(stills=self._job.session.stills)
+        found = finder.find_unpacked(folder, replace(recording, path=recording.source), bad)
         failures += [{"state": "failed", "source": bad.source, "error": bad.error} for bad in found.bad]
         yield from found.recordings
 

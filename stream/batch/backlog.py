@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections import deque
 from collections.abc import Callable
@@ -84,7 +85,7 @@ class JobBacklog:
         self._waiting: deque[_Waiting] = deque()
         self._under_way: dict[str, _Waiting] = {}
         self._failed: dict[str, Row] = {}
-        self._unread: dict[str, Row] = {}
+        self._unread: dict[str, tuple[Row, str]] = {}
         self.fatal: PartumError | None = None
         """What keeps everything else from being measured too."""
 
@@ -98,8 +99,12 @@ class JobBacklog:
 
     def add_bad(self, source: str, error: str) -> None:
         """An input that names nothing that can be measured: it is told, and has a row."""
-        self._unread[source] = {"source": source, "state": FAILED, "error": error}
+        self._unread[source] = {"source": source, "state": FAILED, "error": error}, ""
         self._progress.say(error)
+
+    def drop_bad(self, source: str) -> None:
+        """An input that was bad is gone or mended: it has no row of its own."""
+        self._unread.pop(source, None)
 
     @property
     def count(self) -> int:
@@ -118,8 +123,11 @@ class JobBacklog:
 
     @property
     def unread(self) -> Iterable[Row]:
-        """Rows of inputs whose content could not be read at all."""
-        return self._unread.values()
+        """Rows of inputs whose content could not be read at all.
+
+        While inputs are watched, files come and go: one that is gone was not for us, and has none.
+        """
+        return [row for row, place in self._unread.values() if not (self._goes_on and _is_gone(place))]
 
     def next_job(self) -> Job | None:
         """The next recording whose content has no result yet and is not under way; None where none can begin now.
@@ -175,13 +183,17 @@ class JobBacklog:
             stamp = stamp_of(recording)
             sha256 = self._store.known_hash(recording.source, stamp) or hash_of(recording)
         except SourceError as error:
-            self._unread[recording.source] = row = _failure(recording, recording.told(str(error)))
+            row = _failure(recording, recording.told(str(error)))
+            self._unread[recording.source] = row, recording.place
+            if self._goes_on and not _is_gone(recording.place):  # permissions are given later too
+                self._try_later(waiting, error)
+                return None
             self._progress.end(recording.source, row)
             self._ended(recording)
             return None
         is_new = sha256 not in self._store and sha256 not in self._under_way
         folder = self._store.work_folder(sha256[:DIGITS]) if is_new else None
-        self._store.note_input(recording.source, stamp, sha256)
+        self._store.note_input(recording.source, stamp, sha256, recording.place)
         self._unread.pop(recording.source, None)
         if folder is not None:
             self._under_way[sha256] = waiting
@@ -206,7 +218,7 @@ class JobBacklog:
         if _has_changed(event.job):  # the error is of this input, not of the content it had
             with suppress(OutputError):  # of a full disk; it is noted anew when it is looked at again
                 self._store.forget_input(recording.source)
-            self._unread[recording.source] = row
+            self._unread[recording.source] = row, recording.place
             self._waiting.extend(waiting.alike)
             waiting.alike = []
         else:
@@ -221,7 +233,7 @@ class JobBacklog:
             else:
                 self._publish_failure(waiting, event, row)
             return
-        if self._goes_on and not event.has_crashed:
+        if self._goes_on and not event.has_crashed and not _is_gone(recording.place):
             self._try_later(waiting, error)
             return
         self._progress.end(recording.source, row)
@@ -265,6 +277,10 @@ class JobBacklog:
 
 def _failure(recording: Recording, error: str) -> Row:
     return {"source": recording.source, "state": FAILED, "error": error}
+
+
+def _is_gone(place: str) -> bool:
+    return bool(place) and not os.path.exists(place)
 
 
 def _has_changed(job: Job) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import glob
 import os
 from collections import Counter
@@ -19,6 +20,8 @@ from stream.sources.files.kinds import SourceKind, kind_of, recognised_kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from stream.sources.files.unpacking import BadMember
 
 RECORDED, RESULTS, BATCH = "frames.jsonl", ("run.json", "measurements.jsonl"), "batch.json"
 """Files that mark a folder as a recording, as the results of a run, and as those of a batch."""
@@ -49,12 +52,14 @@ class Found:
         recordings: in the order of the inputs, those of a folder in natural order.
         archives: to be unpacked.
         bad: what cannot be measured, and why.
+        gone: sources of what was bad, and is no longer.
         passed_over: how many files of folders are no recordings, by suffix.
     """
 
     recordings: list[Recording] = field(default_factory=list)
     archives: list[Recording] = field(default_factory=list)
     bad: list[BadInput] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
     passed_over: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: Found) -> None:
@@ -62,6 +67,7 @@ class Found:
         self.recordings += other.recordings
         self.archives += other.archives
         self.bad += other.bad
+        self.gone += other.gone
         self.passed_over += other.passed_over
 
 
@@ -91,12 +97,12 @@ class Finder:
         found = Found()
         for each in inputs:
             self._find_input(each, found)
-        found.recordings = list({(each.path, each.files): each for each in found.recordings}.values())
-        found.archives = list({each.path: each for each in found.archives}.values())
+        found.recordings = _each_once(found.recordings)
+        found.archives = _each_once(found.archives)
         return found
 
-    def find_unpacked(self, folder: Path, archive: Recording) -> Found:
-        """What an archive holds, that was unpacked into a folder."""
+    def find_unpacked(self, folder: Path, archive: Recording, bad: Iterable[BadMember] = ()) -> Found:
+        """What an archive holds, that was unpacked into a folder; `bad` could not be, and are empty files there."""
         found = Found()
         self._walk(folder, found, set())
         names = str(folder), archive.source
@@ -104,7 +110,11 @@ class Finder:
         def told(text: str) -> str:
             return text.replace(*names)
 
-        found.recordings = [replace(each, source=told(each.source), unpacked=names) for each in found.recordings]
+        why = {str(each.path): each.why for each in bad}
+        sound = [each for each in found.recordings if not why.keys() >= {*map(str, each.files or [each.path])}]
+        found.recordings = [replace(each, source=told(each.source), unpacked=names) for each in sound]
+        found.archives = [each for each in found.archives if each.path not in why]
+        found.bad += [BadInput(path, f"{path}: cannot be unpacked ({text})") for path, text in why.items()]
         found.bad = [BadInput(told(each.source), told(each.error)) for each in found.bad]
         found.bad += [
             BadInput(told(each.source), f"{told(each.source)}: an archive in an archive; unpack it by hand")
@@ -142,11 +152,12 @@ class Finder:
         """The inputs that a text file lists, one a line, relative to its folder; `#` begins a remark."""
         path = Path(name)
         try:
-            lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
-        except OSError as error:
-            found.bad.append(BadInput(f"@{name}", f"{name}: a list that cannot be read ({error.strerror})"))
+            text = _decoded(path.read_bytes())
+        except (OSError, UnicodeDecodeError) as error:
+            why = getattr(error, "strerror", None) or "no text"
+            found.bad.append(BadInput(f"@{name}", f"{name}: a list that cannot be read ({why})"))
             return
-        for line in (line.strip() for line in lines):
+        for line in (line.strip() for line in text.split("\n")):
             if line and not line.startswith(("#", "@")):
                 is_uri = line.startswith("phantom:") or looks_like_address(line)
                 self._find_input(line if is_uri else str(path.parent / line), found)
@@ -271,6 +282,21 @@ class Finder:
             known = stamp, _look_into(file)
             self._known[file] = known
         return known[1]
+
+
+def _decoded(text: bytes) -> str:
+    """Text in UTF-8, with or without a mark, of names that may hold any byte; or in UTF-16 with its mark."""
+    if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return text.decode("utf-16")
+    return text.decode("utf-8-sig", "surrogateescape")
+
+
+def _each_once(recordings: Iterable[Recording]) -> list[Recording]:
+    """Each under the name it was given first, in whatever way its path is written."""
+    found: dict[object, Recording] = {}
+    for each in recordings:
+        found.setdefault((os.path.abspath(each.path), each.files), each)
+    return list(found.values())
 
 
 def _together(folder: Path, files: Sequence[Path], form: Form) -> Iterator[Recording]:

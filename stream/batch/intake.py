@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections import Counter
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from stream.batch.content import stamp_of
+from stream.batch.content import size_of, stamp_of
 from stream.batch.finding import BadInput, Found
 from stream.common.errors import OutputError, SourceError
-from stream.sources.files.archive import unpack
+from stream.sources.files.unpacking import unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -23,15 +23,24 @@ POLL_S = 2.0
 """Folders that are watched are looked at so often; file systems of a network tell nobody of what is new."""
 SETTLE_S = 10.0
 """A recording whose files have not changed for so long has stopped growing."""
+MOST_UNPACKED = 2
+"""Archives that lie unpacked at a time: one being measured, and the next."""
 
 
 class Intake(Protocol):
     """Where the recordings of a batch come from."""
 
-    is_endless: bool
-    """Whether more may always come."""
-    is_exhausted: bool
-    """Whether nothing more will come."""
+    @property
+    def is_endless(self) -> bool:
+        """Whether more may always come."""
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether nothing more will come."""
+
+    @property
+    def bytes_to_come(self) -> int:
+        """Of archives that are still to be unpacked."""
 
     def poll(self) -> Found:
         """What has come since the last call."""
@@ -41,7 +50,7 @@ class Intake(Protocol):
 
 
 class InputIntake:
-    """Recordings of inputs, all at once, unpacked where they are in archives.
+    """Recordings of inputs, all at once; those of archives as they are unpacked, few archives at a time.
 
     Args:
         inputs: what is looked for.
@@ -53,45 +62,80 @@ class InputIntake:
 
     def __init__(self, inputs: Sequence[str], finder: Finder, new_folder: Callable[[str], Path]) -> None:
         self._inputs, self._finder, self._new_folder = inputs, finder, new_folder
-        self._unpacked: Counter[str] = Counter()
+        self._packed: deque[Recording] = deque()
+        self._unpacked: dict[str, int] = {}
         self._archives = 0
-        self.is_exhausted = False
+        self._has_looked = False
+
+    @property
+    def is_exhausted(self) -> bool:
+        return self._has_looked and not self._packed
+
+    @property
+    def bytes_to_come(self) -> int:
+        return sum(map(size_of, self._packed))
 
     def poll(self) -> Found:
-        """What has come since: everything at the first call."""
-        if self.is_exhausted:
-            return Found()
-        self.is_exhausted = True
-        return self._expanded(self._finder.find(self._inputs))
+        """What has come since the last call."""
+        found = self._look()
+        self._packed.extend(found.archives)
+        found.archives = []
+        while self._packed and len(self._unpacked) < MOST_UNPACKED:
+            archive = self._packed.popleft()
+            try:
+                self._unpack(archive, found)
+            except OutputError as error:
+                if self._unpacked:  # there will be room when these are measured
+                    self._packed.appendleft(archive)
+                    break
+                self._has_no_room(archive, error, found)
+        return found
 
     def ended(self, recording: Recording) -> None:
         """A recording is done: what was unpacked for it alone goes."""
         folder = recording.unpacked[0]
-        if folder:
+        if folder in self._unpacked:
             self._unpacked[folder] -= 1
-            if not self._unpacked[folder]:
-                shutil.rmtree(folder, ignore_errors=True)
+            self._remove_if_done(folder)
 
-    def _expanded(self, found: Found) -> Found:
-        """The same with what is in its archives in their place."""
-        for archive in found.archives:
-            self._archives += 1
-            folder = self._new_folder(f"archive-{self._archives}")
-            try:
-                unpack(Path(archive.path), folder)
-            except SourceError as error:
-                shutil.rmtree(folder, ignore_errors=True)
-                found.bad.append(BadInput(archive.source, str(error)))
-                continue
-            except OutputError as error:
-                shutil.rmtree(folder, ignore_errors=True)
-                self._has_no_room(archive, error, found)
-                continue
-            inside = self._finder.find_unpacked(folder, archive)
-            self._unpacked[str(folder)] = len(inside.recordings)
-            found.add(inside)
-        found.archives = []
-        return found
+    def _look(self) -> Found:
+        if self._has_looked:
+            return Found()
+        self._has_looked = True
+        return self._finder.find(self._inputs)
+
+    def _unpack(self, archive: Recording, found: Found) -> None:
+        """Adds what is in an archive.
+
+        Raises:
+            OutputError: there is no room for it.
+        """
+        self._archives += 1
+        folder = self._new_folder(f"archive-{self._archives}")
+        try:
+            bad = unpack(Path(archive.path), folder)
+        except SourceError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            self._add_bad(archive, [BadInput(archive.source, str(error))], found)
+            return
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        inside = self._finder.find_unpacked(folder, archive, bad)
+        self._unpacked[str(folder)] = len(inside.recordings)
+        self._remove_if_done(str(folder))
+        self._add_bad(archive, inside.bad, found)
+        inside.bad = []
+        found.add(inside)
+
+    def _remove_if_done(self, folder: str) -> None:
+        if not self._unpacked[folder]:
+            del self._unpacked[folder]
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _add_bad(self, archive: Recording, bad: Sequence[BadInput], found: Found) -> None:
+        """What of an archive cannot be measured."""
+        found.bad += bad
 
     def _has_no_room(self, archive: Recording, error: OutputError, found: Found) -> None:
         """An archive was not unpacked for want of the disk, which will not get better.
@@ -128,10 +172,15 @@ class WatchingIntake(InputIntake):
         self._clock, self._settle_ns = clock, round(settle_s * 1e9)
         self._since: dict[str, tuple[str, int]] = {}
         self._handed: dict[str, str] = {}
-        self._told: set[str] = set()
+        self._bad: dict[str, str] = {}
+        self._bad_inside: dict[str, list[str]] = {}
         self._next_ns = clock.now_ns()
 
-    def poll(self) -> Found:
+    @property
+    def is_exhausted(self) -> bool:
+        return False
+
+    def _look(self) -> Found:
         """What has become whole since the last call; looks at the folders every `POLL_S`."""
         now_ns = self._clock.now_ns()
         if now_ns < self._next_ns:
@@ -141,16 +190,32 @@ class WatchingIntake(InputIntake):
         ready = Found(
             recordings=list(self._settled(seen.recordings, now_ns)), archives=list(self._settled(seen.archives, now_ns))
         )
-        ready.bad = [each for each in seen.bad if each.error not in self._told and not each.is_empty]
-        self._told |= {each.error for each in ready.bad}
-        return self._expanded(ready)
+        self._forget_others(seen, ready)
+        before, self._bad = self._bad, {each.source: each.error for each in seen.bad if not each.is_empty}
+        ready.bad = [BadInput(*each) for each in self._bad.items() if before.get(each[0]) != each[1]]
+        ready.gone += [source for source in before if source not in self._bad]
+        return ready
+
+    def _forget_others(self, seen: Found, ready: Found) -> None:
+        """What is no longer there is new if it comes again, and what was wrong with it is over."""
+        there = {each.source for each in (*seen.recordings, *seen.archives)}
+        for known in (self._since, self._handed):
+            for source in known.keys() - there:
+                del known[source]
+        for source in self._bad_inside.keys() - there:
+            ready.gone += self._bad_inside.pop(source)
+        self._packed = deque(each for each in self._packed if each.source in there)
+
+    def _add_bad(self, archive: Recording, bad: Sequence[BadInput], found: Found) -> None:
+        found.gone += self._bad_inside.pop(archive.source, [])
+        self._bad_inside[archive.source] = [each.source for each in bad]
+        super()._add_bad(archive, bad, found)
 
     def _has_no_room(self, archive: Recording, error: OutputError, found: Found) -> None:
         """It is tried again; that is told once."""
         self._handed.pop(archive.source, None)
-        if archive.source not in self._told:
-            found.bad.append(BadInput(archive.source, str(error)))
-        self._told.add(archive.source)
+        if self._bad_inside.get(archive.source) != [archive.source]:
+            self._add_bad(archive, [BadInput(archive.source, str(error))], found)
 
     def _settled(self, recordings: Iterable[Recording], now_ns: int) -> Iterable[Recording]:
         for recording in recordings:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+import cv2
 
 from engines.errors import PartumError
 from engines.sharing import BorrowedEngine
@@ -16,6 +19,8 @@ from stream.batch.summary import COMPLETE, FAILED, Row, SummaryCourse, SummarySi
 from stream.common.clock import MonotonicClock
 from stream.common.durable import sync_folder
 from stream.common.errors import SourceDenied, SourceError, SourceNotFound, SourceUnavailable, SourceUnreadable
+from stream.inference.engine_trial import load_judged_engine
+from stream.inference.frame_analyzer import needs_logits
 from stream.outputs.pictures.overlay import FilmCoding
 
 if TYPE_CHECKING:
@@ -42,6 +47,29 @@ class Job:
     sha256: str
     stamp: str
     folder: Path
+
+
+def load_measuring_engine(options: SessionOptions, *, threads: int) -> Engine:
+    """The engine of a process that measures recordings, one after the other, on its share of the cores.
+
+    What is there after this stays until the process ends, and need not be looked through for garbage.
+
+    Raises:
+        EngineError: no network runs here.
+    """
+    cv2.setNumThreads(1)  # see `stream.common.opencv_threads`
+    engine = load_judged_engine(
+        options.model,
+        options.backend,
+        device=options.device,
+        threads=threads,
+        early_exit=options.early_exit,
+        throughput=threads > 1,
+        precision=options.precision,
+        labels=not needs_logits(options.protocol),
+    )
+    gc.freeze()
+    return engine
 
 
 def is_final(error: PartumError) -> bool:

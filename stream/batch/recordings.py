@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -46,6 +47,16 @@ class Recording:
     form: Form = Form.SINGLE
     files: tuple[Path, ...] = ()
     unpacked: tuple[str, str] = ("", "")
+
+    @property
+    def place(self) -> str:
+        """The file or folder that the user has of it, absolute; empty where there is none: simulated, or received."""
+        if self.unpacked[1]:
+            return os.path.abspath(self.unpacked[1])
+        if self.files:
+            return os.path.abspath(self.files[0])
+        is_own = self.source == self.path and not self.path.startswith("phantom:")
+        return os.path.abspath(self.path) if is_own else ""
 
     def open(self, *, clock: Clock, spacing: PixelSpacing | None) -> FrameSource:
         """Opens it at its start; the errors are those of `stream.sources.open_source`."""

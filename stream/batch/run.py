@@ -177,7 +177,7 @@ class Batch:
         """
         try:
             self._take_in()
-            if self.backlog.count or self._goes_on:
+            if self.backlog.count or not self._intake.is_exhausted:
                 self._work()
         except BaseException:
             with suppress(OutputError):  # that of the disk is raised already
@@ -220,7 +220,7 @@ class Batch:
         rows = self.rows
         complete = sum(row["state"] == COMPLETE for row in rows)
         measured = sum(bool(row.get("measured")) for row in rows)
-        same = sum(row["same_content"].count("; ") + 1 for row in rows if row.get("same_content"))
+        same = sum(len(row.get("same_content") or ()) for row in rows)
         said = [f"{self._store.folder}: {complete} of {len(rows)} recordings done, {measured} with a measurement"]
         if same:
             said.append(f"{same} more of the same content")
@@ -246,7 +246,7 @@ class Batch:
 
     def _work(self) -> None:
         jobs = self._jobs or default_jobs()
-        if not self._goes_on:
+        if self._intake.is_exhausted:
             jobs = min(jobs, self.backlog.count)
         with WorkerPool(jobs, self._session, clock=self._clock) as pool:
             while not self._stop.is_set() and (not self._intake.is_exhausted or self.backlog.count or pool.jobs):
@@ -281,6 +281,9 @@ class Batch:
 
     def _take_in(self) -> None:
         found = self._intake.poll()
+        self._progress.bytes_to_come = self._intake.bytes_to_come
+        for source in found.gone:
+            self.backlog.drop_bad(source)
         self.backlog.add(found.recordings)
         for bad in found.bad:
             self.backlog.add_bad(bad.source, bad.error)

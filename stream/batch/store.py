@@ -16,12 +16,13 @@ import os
 import re
 import shutil
 from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 from stream.batch.finding import BATCH
-from stream.batch.summary import FILE, Row, SummaryCourse, read_summary, write_summary
+from stream.batch.summary import FAILED, FILE, Row, SummaryCourse, read_summary, write_summary
 from stream.common.atomic_file import write_error
 from stream.common.durable import sync_file
 from stream.common.errors import OptionError, OutputError
@@ -37,7 +38,16 @@ SCHEMA = "partum.batch/1"
 INPUTS, WORK = "inputs.jsonl", ".work"
 DIGITS = 16
 """Of the content's hash, in the name of a folder."""
-_LONGEST_NAME = 80
+_LONGEST_BYTES = 160
+
+
+@dataclass(frozen=True, slots=True)
+class _Input:
+    """What an input was, when it was last looked at: see `ResultStore.note_input`."""
+
+    stamp: str
+    sha256: str
+    place: str
 
 
 class ResultStore:
@@ -55,7 +65,7 @@ class ResultStore:
         self._held = ExitStack()
         self._folders: dict[str, Path] = {}
         self._rows: dict[str, Row] = {}
-        self._inputs: dict[str, tuple[str, str]] = {}
+        self._inputs: dict[str, _Input] = {}
         self._log: LineWriter | None = None
 
     def __enter__(self) -> Self:
@@ -110,18 +120,25 @@ class ResultStore:
     def known_hash(self, source: str, stamp: str) -> str | None:
         """The hash of an input's content, where it was looked at before and its stamp is the same."""
         known = self._inputs.get(source)
-        return known[1] if known and known[0] == stamp else None
+        return known.sha256 if known and known.stamp == stamp else None
 
-    def note_input(self, source: str, stamp: str, sha256: str) -> None:
+    def note_input(self, source: str, stamp: str, sha256: str, place: str = "") -> None:
         """Notes which content an input has; what it had before no longer counts for it.
+
+        Args:
+            source: what the input is called.
+            stamp: of its files, by which a later change is seen.
+            sha256: of its content.
+            place: the file or folder that it is in, absolute; "" where nothing is to be said of its absence.
 
         Raises:
             OutputError: it cannot be written.
         """
-        if self._inputs.get(source) != (stamp, sha256):
+        noted = _Input(stamp, sha256, place)
+        if self._inputs.get(source) != noted:
             assert self._log is not None
-            self._log.add(json.dumps({"source": source, "stamp": stamp, "sha256": sha256}) + "\n")
-            self._inputs[source] = stamp, sha256
+            self._log.add(json.dumps({"source": source, **asdict(noted)}) + "\n")
+            self._inputs[source] = noted
 
     def forget_input(self, source: str) -> None:
         """Notes that the content of an input is not known any longer.
@@ -181,21 +198,31 @@ class ResultStore:
     def rows(self, failed: Mapping[str, Row] = MappingProxyType({})) -> list[Row]:
         """A row for each content that an input has, in the order in which the inputs were first looked at.
 
-        A content that no input has any longer, because its file was written on, has none.
+        A content that no input has any longer, because its file was written on, has none. Nor has one of which no frame
+        was measured, where its files are gone. What is left of inputs of one content names it.
 
         Args:
             failed: rows of contents that have no result, by their hash.
         """
         sources: dict[str, list[str]] = {}
-        for source, (_, sha256) in self._inputs.items():
-            sources.setdefault(sha256, []).append(source)
+        for source, noted in self._inputs.items():
+            sources.setdefault(noted.sha256, []).append(source)
         names = {sha256: {"name": folder.name} for sha256, folder in self._folders.items()}
         rows = {**failed, **self._rows}
-        return [
-            {**rows[sha256], **names.get(sha256, {}), "source": first, "same_content": "; ".join(others)}
-            for sha256, (first, *others) in sources.items()
-            if sha256 in rows
-        ]
+        found = []
+        for sha256, alike in sources.items():
+            if sha256 not in rows:
+                continue
+            is_lost = rows[sha256]["state"] == FAILED and not rows[sha256].get("measured")
+            left = [each for each in alike if not self._is_gone(each)] if is_lost or len(alike) > 1 else alike
+            if left or not is_lost:
+                first, *others = left or alike
+                found.append({**rows[sha256], **names.get(sha256, {}), "source": first, "same_content": others})
+        return found
+
+    def _is_gone(self, source: str) -> bool:
+        place = self._inputs[source].place
+        return bool(place) and not os.path.exists(place)
 
     @property
     def _work(self) -> Path:
@@ -205,10 +232,25 @@ class ResultStore:
         return [self.folder / name, *(self.folder / f"{name}-{number}" for number in range(2, 1000))]
 
     def _facts(self) -> dict[str, Any]:
-        with suppress(OSError, ValueError):
-            facts = json.loads((self.folder / BATCH).read_bytes())
-            return facts if isinstance(facts, dict) else {}
-        return {}
+        """What `batch.json` says; empty where there is none.
+
+        Raises:
+            OptionError: it is damaged, or of another version.
+        """
+        path = self.folder / BATCH
+        try:
+            facts = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            said = getattr(error, "strerror", None) or "damaged"
+            raise OptionError(f"{path}: cannot be read ({said}); choose another --out") from error
+        schema = facts.get("schema") if isinstance(facts, dict) else None
+        if schema != SCHEMA:
+            raise OptionError(
+                f"{path}: is of the form {schema}, and this version writes {SCHEMA}; choose another --out"
+            )
+        return dict(facts)
 
     def _read(self) -> None:
         """Takes up what is there."""
@@ -223,7 +265,8 @@ class ResultStore:
         for line in _lines(self.folder / INPUTS):
             with suppress(ValueError, LookupError, TypeError):
                 facts = json.loads(line)
-                self._inputs[str(facts["source"])] = str(facts["stamp"]), str(facts["sha256"])
+                noted = _Input(str(facts["stamp"]), str(facts["sha256"]), str(facts.get("place", "")))
+                self._inputs[str(facts["source"])] = noted
 
     def _add(self, folder: Path, row: Row) -> None:
         self._folders[row["sha256"]], self._rows[row["sha256"]] = folder, row
@@ -267,4 +310,5 @@ def _lines(path: Path) -> list[bytes]:
 
 def _safe(name: str) -> str:
     """A name as every file system takes it."""
-    return re.sub(r"[^\w.-]+", "_", name).strip("._")[:_LONGEST_NAME] or "recording"
+    safe = re.sub(r"[^\w.-]+", "_", name).strip("._").encode()
+    return safe[:_LONGEST_BYTES].decode(errors="ignore") or "recording"

@@ -63,7 +63,7 @@ COLUMNS: Mapping[str, type] = {
     "model_sha256": str,
     "partum": str,
     "sha256": str,
-    "same_content": str,
+    "same_content": list,
     "note": str,
     "error": str,
 }

@@ -224,21 +224,11 @@ def work(connection: Connection[Any, Any], options: SessionOptions, threads: int
     ignore_terminal_signals()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
-    import cv2
-
+    from stream.batch.measuring import load_measuring_engine
     from stream.common.clock import MonotonicClock
-    from stream.inference.engine_trial import load_judged_engine
 
-    cv2.setNumThreads(threads)
     try:
-        engine = load_judged_engine(
-            options.model,
-            options.backend,
-            device=options.device,
-            threads=threads,
-            early_exit=options.early_exit,
-            precision=options.precision,
-        )
+        engine = load_measuring_engine(options, threads=threads)
     except PartumError as error:
         connection.send(error)
         return

@@ -22,6 +22,7 @@ class QueueIntake:
 
     is_exhausted = False
     is_endless = True
+    bytes_to_come = 0
 
     def __init__(self, queue: ReceivedQueue) -> None:
         self._queue = queue

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from stream.batch.summary import COMPLETE, PICTURE, read_summary
 from stream.common.atomic_file import write_atomic
-from stream.common.text import to_printable
+from stream.common.text import on_one_line
 from stream.outputs.manifest import NOTICE
 from stream.outputs.pictures.drawing import TREND_RANGE_DEG
 
@@ -79,8 +79,8 @@ def _page(store: ResultStore, rows: Sequence[Row], part: Sequence[Row], number: 
 
 def _card(store: ResultStore, row: Row) -> str:
     folder = store.folder / row["name"] if row.get("name") else None
-    source = escape(to_printable(str(row["source"])))
-    error = f'<p class="error">{escape(to_printable(row["error"]))}</p>' if row.get("error") else ""
+    source = _shown(str(row["source"]))
+    error = f'<p class="error">{_shown(row["error"])}</p>' if row.get("error") else ""
     failed = "" if row["state"] == COMPLETE else ' class="failed"'
     return (
         f"<article{failed}>{_picture(folder, source)}"
@@ -122,12 +122,14 @@ def _number(label: str, row: Row, quantity: str, unit: str, sign: str) -> str:
 
 
 def _details(row: Row) -> str:
-    said = {
-        "Not measured": str(row.get("reasons") or "").replace("_", " "),
-        "Same content": row.get("same_content"),
-        "Note": row.get("note"),
-    }
-    return "".join(f'<p class="dim">{label}: {escape(to_printable(text))}</p>' for label, text in said.items() if text)
+    said = {"Not measured": str(row.get("reasons") or "").replace("_", " "), "Note": row.get("note")}
+    lines = "".join(f'<p class="dim">{label}: {_shown(text)}</p>' for label, text in said.items() if text)
+    names = "".join(f"<li>{_shown(name)}</li>" for name in row.get("same_content") or ())
+    return f'{lines}<p class="dim">Same content:</p><ul class="dim">{names}</ul>' if names else lines
+
+
+def _shown(text: str) -> str:
+    return escape(on_one_line(text))
 
 
 def _links(folder: Path | None) -> str:

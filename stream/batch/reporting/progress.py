@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
 from stream.common.text import on_one_line
 
@@ -15,21 +16,32 @@ if TYPE_CHECKING:
     from stream.batch.summary import Row
     from stream.common.clock import Clock
 
-_SPEED_S = 600.0
-"""The time left is told by the speed of the last so many seconds."""
+KNOWN_S, KNOWN_SHARE, SURE_S = 5.0, 0.02, 60.0
+"""The time left is told when work has gone on for so long and so much of it is done, or for so long in any case."""
+SPEED_S = 600.0
+"""It goes by the speed of the last so many seconds."""
+SAMPLE_S = 1.0
 
 
 class BatchProgress:
     """A context manager. Recordings are weighed by their bytes: they are unlike in length.
 
+    The time left goes by the work done since the first frame, not by the start of workers: nothing is said of it before
+    it is known well enough.
+
     Args:
         clock: for the time left.
         console: stderr, where none is given.
+
+    Attributes:
+        bytes_to_come: of recordings that are not known yet: in archives that are still packed.
     """
 
     def __init__(self, *, clock: Clock, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
-        self._clock, self._start_ns = clock, clock.now_ns()
+        self._clock = clock
+        self._samples: deque[tuple[int, float]] = deque()
+        self.bytes_to_come = 0
         self._weights: dict[str, int] = {}
         self._shares: dict[str, float] = {}
         self._total = self._ended = 0
@@ -37,12 +49,11 @@ class BatchProgress:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.fields[recordings]} recordings, {task.fields[frames]} frames"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[recordings]} recordings, {task.fields[frames]} frames{task.fields[left]}"),
         )
-        self._progress = Progress(*columns, console=self._console, speed_estimate_period=_SPEED_S)
+        self._progress = Progress(*columns, console=self._console)
         self._frames = 0
-        self._task = self._progress.add_task("batch", total=None, recordings="0", frames=0)
+        self._task = self._progress.add_task("batch", total=None, recordings="0", frames=0, left="")
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -56,14 +67,15 @@ class BatchProgress:
 
     def add(self, source: str, weight: int) -> None:
         """One more recording is to come."""
+        self._total += weight - self._weights.get(source, 0)
         self._weights[source] = weight
-        self._total += weight
         self._count += 1
         self._update()
 
     def at(self, source: str, frames: int, total: int | None) -> None:
         """A recording is being measured."""
         self._shares[source] = min(frames / total, 1.0) if total else 0.0
+        self._sample()
         self._update()
 
     def skip(self, source: str) -> None:
@@ -78,6 +90,7 @@ class BatchProgress:
         self._ended += self._weights.pop(source, 0)
         self._done += 1
         self._frames += row.get("frames") or 0
+        self._sample()
         self._update()
         if row.get("error"):
             self.say(str(row["error"]))
@@ -91,21 +104,35 @@ class BatchProgress:
     def _update(self) -> None:
         self._progress.update(
             self._task,
-            total=self._total or None,
+            total=self._total + self.bytes_to_come or None,
             completed=self._worked(),
             recordings=f"{self._done} of {self._count}",
             frames=self._frames,
+            left=self._time_left(),
         )
 
     def _worked(self) -> float:
         return self._ended + sum(share * self._weights.get(source, 0) for source, share in self._shares.items())
 
+    def _sample(self) -> None:
+        """Notes how much is done by now; what was done before a pause, as one that watches makes, no longer counts."""
+        now_ns, worked = self._clock.now_ns(), self._worked()
+        if worked >= self._total:
+            self._samples.clear()
+        elif not self._samples or now_ns - self._samples[-1][0] >= SAMPLE_S * 1e9:
+            self._samples.append((now_ns, worked))
+        while len(self._samples) > 1 and now_ns - self._samples[1][0] > SPEED_S * 1e9:
+            self._samples.popleft()
+
     def _time_left(self) -> str:
-        worked = self._worked()
-        if worked <= 0 or worked >= self._total:
+        if not self._samples:
             return ""
-        seconds = (self._clock.now_ns() - self._start_ns) / 1e9 * (self._total - worked) / worked
-        return f"; {_duration(seconds)} left"
+        (since_ns, before), total = self._samples[0], self._total + self.bytes_to_come
+        seconds, worked = (self._clock.now_ns() - since_ns) / 1e9, self._worked()
+        least = 0.0 if seconds >= SURE_S else KNOWN_SHARE * total
+        if seconds < KNOWN_S or worked - before <= least or worked >= total:
+            return ""
+        return f"; {_duration(seconds * (total - worked) / (worked - before))} left"
 
 
 def in_words(row: Row) -> str:

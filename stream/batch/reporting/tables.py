@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import io
+import json
 from typing import TYPE_CHECKING, Any
 
 from stream.batch.summary import COLUMNS
 from stream.common.atomic_file import write_atomic
+from stream.common.csv_cells import csv_line
 from stream.common.text import to_printable
 
 if TYPE_CHECKING:
@@ -20,16 +21,13 @@ CSV, PARQUET = "summary.csv", "summary.parquet"
 
 
 def write_csv_summary(folder: Path, rows: Sequence[Row]) -> None:
-    """Writes the table; a value that does not exist is an empty cell.
+    """Writes the table; a value that does not exist is an empty cell, and several names are a list in JSON.
 
     Raises:
         OutputError: it cannot be written.
     """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(COLUMNS), lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomic(folder / CSV, to_printable(text.getvalue()).encode())
+    lines = [csv_line(COLUMNS), *(csv_line(_csv_cell(row.get(name)) for name in COLUMNS) for row in rows)]
+    write_atomic(folder / CSV, "".join(lines).encode())
 
 
 def write_parquet(folder: Path, rows: Sequence[Row]) -> str:
@@ -59,7 +57,7 @@ def arrow_table(rows: Sequence[Row]) -> Any:
     """
     import pyarrow as pa
 
-    kinds = {str: pa.string(), int: pa.int64(), float: pa.float64()}
+    kinds = {str: pa.string(), int: pa.int64(), float: pa.float64(), list: pa.list_(pa.string())}
     columns = {
         name: pa.array([_cell(row.get(name)) for row in rows], type=kinds[kind]) for name, kind in COLUMNS.items()
     }
@@ -67,4 +65,11 @@ def arrow_table(rows: Sequence[Row]) -> Any:
 
 
 def _cell(value: object) -> object:
+    if isinstance(value, list):
+        return [to_printable(each) for each in value] or None
     return to_printable(value) if isinstance(value, str) else value
+
+
+def _csv_cell(value: object) -> object:
+    cell = _cell(value)
+    return json.dumps(cell, ensure_ascii=False) if isinstance(cell, list) else cell

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import errno
-import lzma
-import os
-import shutil
-import struct
 import tempfile
-import zipfile
-import zlib
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stream.common.atomic_file import write_error
 from stream.common.errors import SourceError, SourceUnreadable
 from stream.sources.base import join_notes
 from stream.sources.files.kinds import SourceKind, count_by_suffix, is_image, is_recording, kind_of
+from stream.sources.files.unpacking import unpack
 from stream.sources.wrappers import SourceWrapper
 
 if TYPE_CHECKING:
@@ -27,17 +20,7 @@ if TYPE_CHECKING:
     from stream.frames.frame import Frame
     from stream.sources.base import FrameSource
 
-MAX_MEMBERS = 100_000
-MAX_RATIO = 200
-"""Bytes that a byte of a sound archive of pictures may become; bombs go to 1000."""
 UNPACKED_BY_HAND = {SourceKind.ARCHIVE: "another archive", SourceKind.RECORDED: "a recording of our own"}
-_SPARE_BYTES = 64 << 20
-
-_DAMAGE = (
-    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError),
-    *(ValueError, LookupError, AttributeError, TypeError, ArithmeticError, NotImplementedError, RuntimeError),
-)
-"""What `zipfile` raises on damaged archives, on ciphers, and on a full disk."""
 
 
 class ArchiveSource(SourceWrapper):
@@ -51,14 +34,15 @@ class ArchiveSource(SourceWrapper):
             open_path: opens a file or a folder.
 
         Raises:
-            SourceUnreadable: it is damaged, encrypted or too large, or holds no recording.
+            SourceUnreadable: it, or a file in it, is damaged or encrypted; it is too large, or holds no recording.
             OutputError: there is no room for what is in it.
         """
         self._path = path
         self._folder = tempfile.TemporaryDirectory(prefix="partum-")
         try:
             with self._own_names():
-                unpack(path, Path(self._folder.name))
+                for bad in unpack(path, Path(self._folder.name)):
+                    raise SourceUnreadable(f"{bad.path}: cannot be unpacked ({bad.why}); unpack it by hand")
                 found, passed_over = _recording_in(path, Path(self._folder.name))
                 source = open_path(found)
         except BaseException:
@@ -83,51 +67,6 @@ class ArchiveSource(SourceWrapper):
             if self._folder.name not in str(error):
                 raise
             raise type(error)(str(error).replace(self._folder.name, str(self._path))) from error
-
-
-def unpack(path: Path, folder: Path) -> None:
-    """Unpacks a .zip into a folder that is there, without what systems leave in archives.
-
-    Raises:
-        SourceUnreadable: it is damaged, encrypted or too large.
-        OutputError: there is no room for what is in it.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = _members(path, archive)
-            if sum(member.file_size for member in members) > shutil.disk_usage(folder).free:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            for member in members:
-                archive.extract(member, folder)
-    except SourceUnreadable:
-        raise
-    except _DAMAGE as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise write_error(folder, error) from error
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "damaged, cut off or encrypted"
-        raise SourceUnreadable(f"{path}: cannot be unpacked ({reason}); unpack it by hand") from error
-
-
-def _members(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    """The files in it, without what systems leave there."""
-    members = [
-        member
-        for member in archive.infolist()
-        if not member.is_dir() and not any(part.startswith((".", "__MACOSX")) for part in _parts(member.filename))
-    ]
-    names = {_parts(member.filename) for member in members}
-    if len(names) < len(members):
-        raise SourceUnreadable(f"{path}: holds {len(members)} files under {len(names)} names; unpack it by hand")
-    total = sum(member.file_size for member in members)
-    if total > MAX_RATIO * path.stat().st_size + _SPARE_BYTES or len(members) > MAX_MEMBERS:
-        raise SourceUnreadable(
-            f"{path}: unpacks to {total >> 20} MB in {len(members)} files, more than is taken; unpack it by hand"
-        )
-    return members
-
-
-def _parts(name: str) -> tuple[str, ...]:
-    return tuple(part for part in PurePosixPath(name.replace("\\", "/")).parts if part not in (".", ".."))
 
 
 def _recording_in(path: Path, folder: Path) -> tuple[Path, str]:

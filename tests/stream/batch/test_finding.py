@@ -271,6 +271,31 @@ def test_a_watched_recording_is_handed_on_when_it_has_stopped_growing_once(tmp_p
     assert handed[1:] == [(99, 10)]
 
 
+def test_a_watched_file_that_went_and_came_back_is_handed_on_again(tmp_path: Path) -> None:
+    clock, folder = ManualClock(), tmp_path / "inbox"
+    folder.mkdir()
+    (folder / "link.mp4").symlink_to("nowhere")
+    (folder / "loop.mp4").write_bytes(b"moving")
+    intake = WatchingIntake([str(folder)], Finder(), lambda name: tmp_path / name, clock=clock, settle_s=1)
+
+    def look() -> Found:
+        found = Found()
+        for _ in range(4):
+            clock.advance(SECOND)
+            found.add(intake.poll())
+        return found
+
+    first = look()
+    assert (names(first, folder), [each.source for each in first.bad]) == (["loop.mp4"], [f"{folder}/link.mp4"])
+    again = look()
+    assert (again.recordings, again.bad) == ([], []), "what is told is told once"
+    (folder / "loop.mp4").rename(tmp_path / "away.mp4")
+    (folder / "link.mp4").unlink()
+    assert look().gone == [f"{folder}/link.mp4"]
+    (tmp_path / "away.mp4").rename(folder / "loop.mp4")
+    assert names(look(), folder) == ["loop.mp4"], "with the same stamp, as nobody measured it yet"
+
+
 def test_a_stamp_says_whether_files_were_written_to(exams: Path) -> None:
     (recording,) = find(exams / "loop2.mp4").recordings
     before = stamp_of(recording)

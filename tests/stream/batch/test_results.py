@@ -7,7 +7,7 @@ import io
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet
 import pytest
@@ -23,7 +23,18 @@ from stream.batch.store import ResultStore
 from stream.batch.summary import COLUMNS, Row, SummaryCourse, write_summary
 from stream.batch.workers import Failed, Measured, WorkerLost
 from stream.common.clock import ManualClock
-from stream.common.errors import OptionError, OutputError, SourceTruncated, SourceUnavailable, SourceUnreadable
+from stream.common.csv_cells import unmarked
+from stream.common.errors import (
+    OptionError,
+    OutputError,
+    SourceNotFound,
+    SourceTruncated,
+    SourceUnavailable,
+    SourceUnreadable,
+)
+
+if TYPE_CHECKING:
+    from stream.batch.recordings import Recording
 
 ASKED = {"protocol": "robust", "spacing_mm": None}
 
@@ -73,9 +84,9 @@ def test_a_content_is_measured_once_and_every_input_is_told(tmp_path: Path) -> N
         for job in jobs:
             backlog.take(measured(job))
         rows = store.rows()
-    assert [(Path(row["source"]).name, Path(row["same_content"]).name) for row in rows] == [
-        ("a.mp4", "c.mp4"),
-        ("b.mp4", ""),
+    assert [(Path(row["source"]).name, row["same_content"]) for row in rows] == [
+        ("a.mp4", [inputs[2]]),
+        ("b.mp4", []),
     ]
     assert {row["name"] for row in rows} == {path.name for path in (tmp_path / "out").iterdir() if path.is_dir()}
     assert not any(row["name"] == "a" for row in rows), "names of files may name people"
@@ -116,6 +127,15 @@ def test_results_are_not_mixed_with_others_and_not_written_by_two(tmp_path: Path
         store.begin({"name": "net", "sha256": "b" * 64})
 
 
+@pytest.mark.parametrize(("content", "said"), [('{"schema": "partum.batch/0"}', "of the form"), ('{"sch', "damaged")])
+def test_results_of_another_version_are_left_alone(tmp_path: Path, content: str, said: str) -> None:
+    (tmp_path / "batch.json").write_text(content)
+    for resume in (True, False):
+        with pytest.raises(OptionError, match=said), store_in(tmp_path, resume=resume):
+            pass
+    assert [path.name for path in tmp_path.iterdir()] == ["batch.json"]
+
+
 def test_an_input_that_was_written_on_has_the_result_of_what_it_is_now(tmp_path: Path) -> None:
     inputs = files(tmp_path / "in", a="one")
     with store_in(tmp_path / "out") as store:
@@ -149,10 +169,80 @@ def test_a_file_that_changes_while_it_is_measured_costs_itself_and_not_others_of
         backlog.take(measured(second))
         assert backlog.unfinished == 0
         rows = [*store.rows(backlog.failed), *backlog.unread]
-    assert [(row["state"], Path(row["source"]).name, row.get("same_content", "")) for row in rows] == [
-        ("complete", "b.mp4", inputs[2]),
-        ("failed", "a.mp4", ""),
+    assert [(row["state"], Path(row["source"]).name, row.get("same_content", [])) for row in rows] == [
+        ("complete", "b.mp4", [inputs[2]]),
+        ("failed", "a.mp4", []),
     ]
+
+
+def listed(store: ResultStore, backlog: JobBacklog) -> list[tuple[str, str, list[str]]]:
+    rows = [*store.rows(backlog.failed), *backlog.unread]
+    others = [[Path(each).name for each in row.get("same_content", [])] for row in rows]
+    return [(row["state"], Path(row["source"]).name, names) for row, names in zip(rows, others, strict=True)]
+
+
+def test_a_watched_file_that_is_renamed_before_it_is_measured_is_measured_once_and_leaves_no_row(
+    tmp_path: Path,
+) -> None:
+    (path,) = files(tmp_path / "in", a="one")
+    with store_in(tmp_path / "out") as store:
+        backlog = backlog_of(store, ManualClock(), goes_on=True)
+        backlog.add(Finder().find([path]).recordings)
+        renamed = Path(path).rename(tmp_path / "in" / "b.mp4")
+        assert not jobs_of(backlog)
+        assert backlog.unfinished == 0
+        assert listed(store, backlog) == []
+        backlog.add(Finder().find([str(renamed)]).recordings)
+        (job,) = jobs_of(backlog)
+        moved = renamed.rename(tmp_path / "in" / "c.mp4")  # while it is measured
+        backlog.take(Failed(job, SourceNotFound("b.mp4: no such file")))
+        assert backlog.unfinished == 0, "what is gone is not tried again"
+        assert listed(store, backlog) == []
+        backlog.add(Finder().find([str(moved)]).recordings)
+        (job,) = jobs_of(backlog)
+        backlog.take(measured(job))
+        moved.rename(tmp_path / "in" / "done.mp4")
+        backlog.add(Finder().find([str(tmp_path / "in")]).recordings)
+        assert not jobs_of(backlog)
+        assert listed(store, backlog) == [("complete", "done.mp4", [])]
+        (tmp_path / "in" / "done.mp4").unlink()
+        assert len(listed(store, backlog)) == 1, "it was measured"
+
+
+def test_the_row_of_a_broken_file_goes_with_the_file(tmp_path: Path) -> None:
+    inputs = files(tmp_path / "in", broken="x", cut="y", gone="z")
+    with store_in(tmp_path / "out") as store:
+        backlog = backlog_of(store, ManualClock())
+        backlog.add(Finder().find(inputs).recordings)
+        for job, count in zip(jobs_of(backlog), (0, 2, 0), strict=True):
+            backlog.take(measured(job, state="failed", error="x: damaged", measured=count))
+    for path in inputs[1:]:
+        Path(path).unlink()
+    with store_in(tmp_path / "out") as store:
+        backlog = backlog_of(store, ManualClock())
+        assert [name for _, name, _ in listed(store, backlog)] == ["broken.mp4", "cut.mp4"], "one had frames"
+        files(tmp_path / "in", gone="z")
+        assert [name for _, name, _ in listed(store, backlog)] == ["broken.mp4", "cut.mp4", "gone.mp4"]
+
+
+def test_a_file_that_may_not_be_read_yet_is_tried_again_while_it_is_watched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(recording: Recording) -> str:
+        raise SourceUnreadable(f"{recording.source}: cannot be read (Permission denied)")
+
+    (path,), clock = files(tmp_path / "in", a="one"), ManualClock()
+    with store_in(tmp_path / "out") as store:
+        backlog = backlog_of(store, clock, goes_on=True)
+        with monkeypatch.context() as patched:
+            patched.setattr("stream.batch.backlog.hash_of", refuse)
+            backlog.add(Finder().find([path]).recordings)
+            assert not jobs_of(backlog)
+        assert [state for state, _, _ in listed(store, backlog)] == ["failed"]
+        clock.advance(61_000_000_000)
+        (job,) = jobs_of(backlog)
+        backlog.take(measured(job))
+        assert listed(store, backlog) == [("complete", "a.mp4", [])]
 
 
 @pytest.mark.parametrize(
@@ -206,15 +296,24 @@ def test_a_full_disk_ends_a_batch_and_is_waited_for_by_one_that_watches(tmp_path
 
 
 def test_the_tables_hold_the_same_with_types(tmp_path: Path) -> None:
-    rows: list[Row] = [{"source": "a\udcff.mp4", "state": "complete", "frames": 3, "aop_deg": 120.5}, {"source": "b"}]
+    same = ["=1; 2.mp4", 'a "b", c.mp4', "c\rd\ne.mp4"]
+    rows: list[Row] = [
+        {"source": "a\udcff.mp4", "state": "complete", "frames": 3, "aop_deg": 120.5, "same_content": same}
+    ]
+    rows.append({"source": "=1+2.mp4", "error": "@x\r", "same_content": []})
     write_csv_summary(tmp_path, rows)
     assert write_parquet(tmp_path, rows) == ""
     with (tmp_path / "summary.csv").open(encoding="utf-8", newline="") as file:
         first, second = csv.DictReader(file)
     assert list(first) == list(COLUMNS)
     assert (first["source"], first["aop_deg"], second["aop_deg"]) == ("a�.mp4", "120.5", "")
+    assert (json.loads(first["same_content"]), second["same_content"]) == (same, "")
+    assert second["source"] == "'=1+2.mp4", "no formula"
+    assert (unmarked(second["source"]), unmarked(second["error"])) == ("=1+2.mp4", "@x\r")
     table = pyarrow.parquet.read_table(tmp_path / "summary.parquet")
     assert table.column("frames").to_pylist() == [3, None]
+    assert table.column("same_content").to_pylist() == [same, None]
+    assert table.column("source").to_pylist()[1] == "=1+2.mp4"
     assert str(table.schema.field("aop_deg").type) == "double"
 
 
