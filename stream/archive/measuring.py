@@ -18,7 +18,8 @@ from stream.archive.frames_table import frames_file, row_in
 from stream.archive.locations import Location, is_object_uri
 from stream.batch.content import content_files, hash_of, stamp_of
 from stream.batch.finding import Finder
-from stream.batch.measuring import Job, is_final, load_measuring_engine, measure_job
+from stream.batch.measuring import is_final, load_measuring_engine, measure_job
+from stream.batch.recordings import Job
 from stream.batch.store import DIGITS
 from stream.common.errors import OptionError, OutputError
 from stream.sources.files.unpacking import unpack

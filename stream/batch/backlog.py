@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from engines.errors import EngineError
 from stream.batch.content import hash_of, size_of, stamp_of
-from stream.batch.measuring import Job
+from stream.batch.recordings import Job
 from stream.batch.store import DIGITS
 from stream.batch.summary import FAILED, SummaryCourse, write_summary
 from stream.batch.workers import Failed

@@ -80,6 +80,23 @@ class Recording:
         return open_source(self.path, clock=clock, spacing=spacing)
 
 
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A recording to be measured.
+
+    Attributes:
+        recording: what it is.
+        sha256: of its content, as `stream.batch.content.hash_of` says it.
+        stamp: what its files looked like when they were hashed.
+        folder: for the results; empty.
+    """
+
+    recording: Recording
+    sha256: str
+    stamp: str
+    folder: Path
+
+
 class _NamedSource(SourceWrapper):
     """A source under another name than its path."""
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from stream.app.options.session_options import SessionOptions
     from stream.batch.backlog import GivenUp
     from stream.batch.intake import Intake
-    from stream.batch.recordings import Recording
+    from stream.batch.recordings import Job, Recording
     from stream.batch.summary import Row
     from stream.batch.workers import Event
     from stream.common.clock import Clock
@@ -164,6 +164,7 @@ class Batch:
         self._told_ns, self._tell_ns = clock.now_ns(), round(TELL_S * 1e9)
         self._is_told = False
         self._notes: dict[str, None] = {}
+        self._first: Job | None = None
 
     def stop(self) -> None:
         """Ends the batch; what is being measured is left to the next."""
@@ -245,20 +246,41 @@ class Batch:
             raise BatchFailed("nothing was measured: the inputs hold no recordings")
 
     def _work(self) -> None:
+        self._first = self._first_job()
+        if self._first is None and not self._goes_on:
+            return
         jobs = self._jobs or default_jobs()
         if self._intake.is_exhausted:
-            jobs = min(jobs, self.backlog.count)
+            jobs = min(jobs, self.backlog.count + 1)
         with WorkerPool(jobs, self._session, clock=self._clock) as pool:
-            while not self._stop.is_set() and (not self._intake.is_exhausted or self.backlog.count or pool.jobs):
-                while pool.has_room and (job := self.backlog.next_job()):
-                    pool.submit(job)
-                for event in pool.poll(STEP_S):
+            while not self._stop.is_set() and self._has_more(pool):
+                events = pool.poll(STEP_S)
+                self._hand_out(pool)  # a worker need not wait for what becomes of its last result
+                for event in events:
                     self._take(event)
                 if self.backlog.fatal:
                     raise self.backlog.fatal
                 self._take_in()
                 if not self._is_told and self._clock.now_ns() - self._told_ns > self._tell_ns:
                     self._tell_if_possible()
+
+    def _has_more(self, pool: WorkerPool) -> bool:
+        return bool(not self._intake.is_exhausted or self.backlog.count or pool.jobs or self._first)
+
+    def _first_job(self) -> Job | None:
+        """What a worker is started for; None where all is done, or nothing is there yet."""
+        while not self._stop.is_set():
+            if job := self.backlog.next_job():
+                return job
+            if self._goes_on or self._intake.is_exhausted:
+                break
+            self._take_in()
+        return None
+
+    def _hand_out(self, pool: WorkerPool) -> None:
+        while pool.has_room and (job := self._first or self.backlog.next_job()):
+            self._first = None
+            pool.submit(job)
 
     def _tell_if_possible(self) -> None:
         """One that goes on for ever outlives a full disk: what comes of it is told later."""

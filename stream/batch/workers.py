@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
     from stream.app.options.session_options import SessionOptions
-    from stream.batch.measuring import Job
+    from stream.batch.recordings import Job
     from stream.batch.summary import Row
     from stream.common.clock import Clock
 

@@ -146,7 +146,7 @@ class Frame:
     @property
     def pts_s(self) -> float:
         """Presentation time in seconds from the start of the stream."""
-        return float(self.pts * self.time_base)
+        return self.pts * self.time_base.numerator / self.time_base.denominator
 
     @property
     def aspect(self) -> float:

@@ -11,7 +11,6 @@ from stream.batch.summary import COMPLETE, PICTURE, read_summary
 from stream.common.atomic_file import write_atomic
 from stream.common.text import on_one_line
 from stream.outputs.manifest import NOTICE
-from stream.outputs.pictures.drawing import TREND_RANGE_DEG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,8 +27,8 @@ LINKS = {
     "measurements.csv": "table",
     "run.json": "how it was made",
 }
-_WIDTH, _HEIGHT, _LEFT = 300, 72, 26
-"""Of a course, in its own units, and where it begins."""
+_WIDTH, _HEIGHT = 300, 72
+"""Of a course, in its own units: it is drawn as wide as there is room."""
 _MARKS_DEG = (90, 120, 150)
 _STYLE = Path(__file__).with_name("page.css")
 _POLICY = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'"
@@ -80,18 +79,24 @@ def _page(store: ResultStore, rows: Sequence[Row], part: Sequence[Row], number: 
 def _card(store: ResultStore, row: Row) -> str:
     folder = store.folder / row["name"] if row.get("name") else None
     source = _shown(str(row["source"]))
-    error = f'<p class="error">{_shown(row["error"])}</p>' if row.get("error") else ""
-    failed = "" if row["state"] == COMPLETE else ' class="failed"'
+    said = str(row.get("error") or "").removeprefix(f"{row['source']}: ")
+    error = f'<p class="error">{_shown(said)}</p>' if said else ""
+    picture, kind = _picture(folder, source), ""
+    if row["state"] != COMPLETE:
+        kind = ' class="failed"' if picture else ' class="failed bare"'
+    elif not picture:
+        picture = '<div class="blank">no picture</div>'
     return (
-        f"<article{failed}>{_picture(folder, source)}"
+        f"<article{kind}>{picture}"
         f'<div class="facts"><h2>{source}</h2>{error}{_numbers(row)}</div>'
         f'<div class="wide">{_course(folder)}{_details(row)}{_links(folder)}</div></article>'
     )
 
 
 def _picture(folder: Path | None, source: str) -> str:
+    """The best frame; "" where there is none."""
     if folder is None or not (folder / PICTURE).is_file():
-        return '<div class="blank">no picture</div>'
+        return ""
     path = quote(f"{folder.name}/{PICTURE}")
     return f'<a href="{path}"><img src="{path}" loading="lazy" alt="Best frame of {source}, with outlines"></a>'
 
@@ -122,10 +127,18 @@ def _number(label: str, row: Row, quantity: str, unit: str, sign: str) -> str:
 
 
 def _details(row: Row) -> str:
-    said = {"Not measured": str(row.get("reasons") or "").replace("_", " "), "Note": row.get("note")}
+    said = {"Frames not measured": _reasons(row), "Note": row.get("note")}
     lines = "".join(f'<p class="dim">{label}: {_shown(text)}</p>' for label, text in said.items() if text)
     names = "".join(f"<li>{_shown(name)}</li>" for name in row.get("same_content") or ())
     return f'{lines}<p class="dim">Same content:</p><ul class="dim">{names}</ul>' if names else lines
+
+
+def _reasons(row: Row) -> str:
+    """`not_standard_plane 14; cut_by_sector 2` in words: `not standard plane (14), cut by sector (2)`."""
+    pairs = [each.rpartition(" ") for each in str(row.get("reasons") or "").split("; ") if each]
+    if row.get("frames") == 1:
+        return ", ".join(reason.replace("_", " ") for reason, _, _ in pairs)
+    return ", ".join(f"{reason.replace('_', ' ')} ({count})" for reason, _, count in pairs)
 
 
 def _shown(text: str) -> str:
@@ -151,28 +164,32 @@ def _course(folder: Path | None) -> str:
     if len(points) < 2 or not shown:
         return ""
     first, last = points[0][0], points[-1][0]
-    scale = (_WIDTH - _LEFT) / max(last - first, 1e-9)
+    scale = _WIDTH / max(last - first, 1e-9)
     lines = bands = ""
     for run in _runs(points):
-        at = [(_LEFT + (time - first) * scale, _y(value), _y(low), _y(high)) for time, value, low, high in run]
+        at = [((time - first) * scale, _y(value), _y(low), _y(high)) for time, value, low, high in run]
         at = at if len(at) > 1 else [*at, (at[0][0] + 1.5, *at[0][1:])]  # one point alone is seen too
         lines += "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y, _, _ in at)
         outline = [(x, high) for x, _, _, high in at] + [(x, low) for x, _, low, _ in reversed(at)]
         bands += "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in outline) + "Z"
     values = [point[1] for point in shown]
     words = f"AoP over {last - first:.0f} s, from {min(values):.0f} to {max(values):.0f}°; band: repeatability"
+    marks = [(mark, _y(mark)) for mark in _MARKS_DEG]
     return "".join(
         [
-            f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT + 14}" role="img" aria-label="{words}">',
-            *(f'<path class="mark" d="M{_LEFT} {_y(mark):.1f}H{_WIDTH}"/>' for mark in _MARKS_DEG),
-            *(f'<text x="0" y="{_y(mark) + 3:.1f}">{mark}°</text>' for mark in _MARKS_DEG),
-            f'<path class="band" d="{bands}"/><path class="line" d="{lines}"/>',
-            f'<text x="{_LEFT}" y="{_HEIGHT + 11}">{words}</text></svg>',
+            '<figure><div class="axis">',
+            *(f'<span style="top:{100 * y / _HEIGHT:.0f}%">{mark}°</span>' for mark, y in marks),
+            f'</div><svg viewBox="0 0 {_WIDTH} {_HEIGHT}" preserveAspectRatio="none" role="img" aria-label="{words}">',
+            *(f'<path class="mark" d="M0 {y:.1f}H{_WIDTH}"/>' for _, y in marks),
+            f'<path class="band" d="{bands}"/><path class="line" d="{lines}"/></svg>',
+            f'<figcaption class="dim">{words}</figcaption></figure>',
         ]
     )
 
 
 def _y(degrees: float) -> float:
+    from stream.outputs.pictures.drawing import TREND_RANGE_DEG  # slow to import, and the page comes last
+
     low, high = TREND_RANGE_DEG
     return _HEIGHT - (min(max(degrees, low), high) - low) / (high - low) * _HEIGHT
 

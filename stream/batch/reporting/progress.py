@@ -137,7 +137,8 @@ class BatchProgress:
 
 def in_words(row: Row) -> str:
     """A recording's row for people: `336 frames, 71 % measured, AoP 118.2° (112.0 to 124.0)`."""
-    said = f"{row.get('frames', 0)} frames, {100 * (row.get('measured_share') or 0):.0f} % measured"
+    frames = row.get("frames", 0)
+    said = f"{frames} {'frame' if frames == 1 else 'frames'}, {100 * (row.get('measured_share') or 0):.0f} % measured"
     if row.get("aop_deg") is not None:
         said += f", AoP {row['aop_deg']}°"
         name = "aop_absolute" if row.get("aop_absolute_lo95_deg") is not None else "aop"

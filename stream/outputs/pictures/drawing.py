@@ -38,6 +38,8 @@ INK: Colour = (24, 22, 20)
 PICTURE_PX = 640
 """Longer side of the ultrasound picture on the canvas."""
 PANEL_PX = 300
+OUTLINE_STEP = 2
+"""Of an outline every second point is drawn: the smooth line between them is the same to a tenth of a pixel."""
 TREND_PX = 130
 TREND_S = 30.0
 """How much of the past the strip below the picture shows."""
@@ -228,7 +230,7 @@ def paint_outlines(canvas: NDArray[np.uint8], outlines: Outlines, view: CanvasTr
     """Both structures, on a picture that lies on the canvas as `view` says."""
     for outline, colour in ((outlines.fh_px, SKY), (outlines.ps_px, ORANGE)):
         if len(outline):
-            _cased(canvas, view.place(outline.astype(np.float64)), colour, 2, closed=True)
+            _cased(canvas, view.place(outline[::OUTLINE_STEP].astype(np.float64)), colour, 2, closed=True)
 
 
 def paint_landmarks(canvas: NDArray[np.uint8], found: Landmarks, view: CanvasTransform, *, is_mirrored: bool) -> None:

@@ -39,11 +39,13 @@ class FilmCoding:
         preset: of the encoder.
         crf: of the encoder: what it may lose.
         threads: that it may keep busy; None takes what is there.
+        details: more of its own options, `name=value` with colons between, or "".
     """
 
     preset: str = "veryfast"
     crf: int = 22
     threads: int | None = None
+    details: str = ""
 
 
 class OverlayVideo:
@@ -105,9 +107,8 @@ class OverlayVideo:
 
     def _add_stream(self, container: OutputContainer) -> VideoStream:
         coding = self._coding
-        stream = container.add_stream(
-            "libx264", rate=self._rate, options={"preset": coding.preset, "crf": str(coding.crf)}
-        )
+        options = {"preset": coding.preset, "crf": str(coding.crf), "x264-params": coding.details}
+        stream = container.add_stream("libx264", rate=self._rate, options=options)
         stream.width, stream.height = Painter.size
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = TIME_BASE

@@ -21,8 +21,8 @@ from stream.archive.cluster import Workers, _Started, import_ray
 from stream.archive.locations import Location
 from stream.archive.run import ArchiveOptions, run_archive
 from stream.batch.content import hash_of, stamp_of
-from stream.batch.measuring import Job, measure_job
-from stream.batch.recordings import Recording
+from stream.batch.measuring import measure_job
+from stream.batch.recordings import Job, Recording
 from stream.batch.run import BatchFailed
 from stream.batch.summary import COLUMNS
 from stream.pipeline.record_fields import CLOCK_FIELDS, flatten

@@ -156,16 +156,23 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             with silence_pillow():
                 image = Image.open(file, formats=FORMATS)
             if max(image.size) > MAX_SIDE or image.width * image.height > MAX_PIXELS:
-                raise SourceUnreadable(
-                    f"{path}: its header asks for {image.width}x{image.height} pixels; the header is damaged"
-                )
+                raise _too_large(path, f"{image.width}x{image.height} pixels")
             yield image
     except (SourceTruncated, SourceUnreadable):
         raise
+    except Image.DecompressionBombError as error:
+        raise _too_large(path, "far more pixels") from error
     except FileNotFoundError as error:
         raise SourceNotFound(f"{path}: no such file; check the path") from error
     except DAMAGE as error:
         raise SourceUnreadable(f"{path}: {_reason(path)}") from error
+
+
+def _too_large(path: Path, asked: str) -> SourceUnreadable:
+    return SourceUnreadable(
+        f"{path}: its header asks for {asked}, and {MAX_PIXELS >> 20} million are read; make it smaller, or copy it"
+        " again where the header is damaged"
+    )
 
 
 def _reason(path: Path) -> str:
