@@ -3,7 +3,8 @@
     python -m benchmarks.experiments.batch
 
 Copies of the demonstration clip, whole and cut to three seconds, each with another byte behind its end, so that no two
-have the same content. Both write everything, films too. Writes `results/batch.json`.
+have the same content. Both write everything, films too. Few recordings and more of them, as workers start once for all.
+Writes `results/batch.json`.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from stream.sources.demo import DEMO_CLIP
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SETS = {"3 s": (72, 20), "14 s": (336, 4)}
-"""Frames of a recording, and how many recordings, by their length."""
+SETS = (("3 s", 72, 20), ("14 s", 336, 4), ("14 s", 336, 12))
+"""Length of a recording, its frames, and how many recordings there are."""
 
 
 def cut(frames: int, path: Path) -> Path:
@@ -74,9 +75,10 @@ def compare_with_replays(frames: int, count: int, folder: Path) -> dict[str, obj
 def main() -> None:
     """Compares for each length."""
     found: dict[str, object] = {"cores": available_cores()}
-    for name, (frames, count) in SETS.items():
+    for length, frames, count in SETS:
+        name = f"{count} of {length}"
         with tempfile.TemporaryDirectory() as folder:
-            found[name] = compare_with_replays(frames, count, Path(folder))
+            found[name] = {"length": length, **compare_with_replays(frames, count, Path(folder))}
             Console(stderr=True).print(f"{name}: {found[name]}")
         write_result("batch", found, command="python -m benchmarks.experiments.batch")
 

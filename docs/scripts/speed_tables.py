@@ -149,13 +149,13 @@ def batch() -> str:
     found = results("batch")
     rows = [
         (
-            length,
+            each.get("length", name),
             str(each["recordings"]),
             f"{each['replays_s']:.0f} s",
             f"{each['batch_s']:.0f} s",
             f"{each['ratio']:.1f}",
         )
-        for length, each in found.items()
+        for name, each in found.items()
         if isinstance(each, dict)
     ]
     head = ("each is", "recordings", "`replay` of one after the other", "`batch`", "throughput, times")
