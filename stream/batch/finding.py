@@ -52,7 +52,7 @@ class Found:
         recordings: in the order of the inputs, those of a folder in natural order.
         archives: to be unpacked.
         bad: what cannot be measured, and why.
-        gone: sources of what was bad, and is no longer.
+        gone: sources of what was there or was bad, and is no longer.
         passed_over: how many files of folders are no recordings, by suffix.
     """
 

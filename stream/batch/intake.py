@@ -199,9 +199,10 @@ class WatchingIntake(InputIntake):
     def _forget_others(self, seen: Found, ready: Found) -> None:
         """What is no longer there is new if it comes again, and what was wrong with it is over."""
         there = {each.source for each in (*seen.recordings, *seen.archives)}
-        for known in (self._since, self._handed):
-            for source in known.keys() - there:
-                del known[source]
+        for source in self._since.keys() - there:
+            del self._since[source]
+            if self._handed.pop(source, None):
+                ready.gone.append(source)
         for source in self._bad_inside.keys() - there:
             ready.gone += self._bad_inside.pop(source)
         self._packed = deque(each for each in self._packed if each.source in there)

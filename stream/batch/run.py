@@ -306,6 +306,8 @@ class Batch:
         self._progress.bytes_to_come = self._intake.bytes_to_come
         for source in found.gone:
             self.backlog.drop_bad(source)
+        if found.gone or found.bad:
+            self._is_told = False
         self.backlog.add(found.recordings)
         for bad in found.bad:
             self.backlog.add_bad(bad.source, bad.error)
