@@ -54,6 +54,7 @@ def _page(store: ResultStore, rows: Sequence[Row], part: Sequence[Row], number: 
     complete = sum(row["state"] == COMPLETE for row in rows)
     measured = sum(bool(row.get("measured")) for row in rows)
     frames = sum(row.get("frames") or 0 for row in rows)
+    title = f"{len(rows)} recording{'' if len(rows) == 1 else 's'}"
     pages = "".join(
         f'<a href="{_file(other)}"{" aria-current=page" if other == number else ""}>{other + 1}</a>'
         for other in range(count)
@@ -63,8 +64,8 @@ def _page(store: ResultStore, rows: Sequence[Row], part: Sequence[Row], number: 
             '<!doctype html><html lang="en"><head><meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
-            f"<title>Partum: {len(rows)} recordings</title><style>{_STYLE.read_text(encoding='utf-8')}</style></head>",
-            f"<body><header><h1>{len(rows)} recordings</h1>",
+            f"<title>Partum: {title}</title><style>{_STYLE.read_text(encoding='utf-8')}</style></head>",
+            f"<body><header><h1>{title}</h1>",
             f"<p>{complete} done, {len(rows) - complete} failed, {measured} with a measurement, {frames} frames."
             ' All numbers: <a href="summary.csv">summary.csv</a></p>',
             f'<p class="use">{NOTICE}</p>',
