@@ -14,7 +14,7 @@ from engines.errors import EngineError
 from stream.batch.content import hash_of, size_of, stamp_of
 from stream.batch.recordings import Job
 from stream.batch.store import DIGITS
-from stream.batch.summary import FAILED, SummaryCourse, write_summary
+from stream.batch.summary import FAILED, write_summary
 from stream.batch.workers import Failed
 from stream.common.durable import sync_folder
 from stream.common.errors import OutputError, SourceError
@@ -250,7 +250,7 @@ class JobBacklog:
         folder = event.job.folder
         try:
             folder = self._store.work_folder(folder.name)
-            write_summary(folder, row, SummaryCourse())
+            write_summary(folder, row, [])
             sync_folder(folder)
             folder = self._store.publish(folder, waiting.recording.source, row)
         except OutputError as error:

@@ -22,7 +22,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 from stream.batch.finding import BATCH
-from stream.batch.summary import FAILED, FILE, Row, SummaryCourse, read_summary, write_summary
+from stream.batch.summary import FAILED, FILE, Row, read_summary, write_summary
 from stream.common.atomic_file import write_error
 from stream.common.durable import sync_file
 from stream.common.errors import OptionError, OutputError
@@ -192,7 +192,7 @@ class ResultStore:
             return
         row = self._rows[sha256]
         row = row | {"note": "; ".join(each for each in (row.get("note", ""), words) if each)}
-        write_summary(folder, row, SummaryCourse(facts.get("course") or []))
+        write_summary(folder, row, facts.get("course") or [])
         self._rows[sha256] = row
 
     def rows(self, failed: Mapping[str, Row] = MappingProxyType({})) -> list[Row]:

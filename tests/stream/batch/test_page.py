@@ -13,7 +13,7 @@ from stream.batch.reporting.page import PER_PAGE, write_page
 from stream.batch.reporting.progress import BatchProgress
 from stream.batch.run import Batch
 from stream.batch.store import ResultStore
-from stream.batch.summary import Row, write_summary
+from stream.batch.summary import Course, Row, write_summary
 from stream.common.clock import ManualClock
 from tests.stream.batch.test_results import ASKED, backlog_of, files, jobs_of, measured, store_in
 
@@ -45,7 +45,7 @@ def test_links_lead_to_files_that_are_there(tmp_path: Path) -> None:
     folder.mkdir()
     for file in ("thumbnail.jpg", "overlay.mp4", "run.json"):
         (folder / file).touch()
-    course = [[0.0, 110.0, 108.0, 112.0], [0.5, None, None, None], [1.0, 120.0, 118.0, 122.0]]
+    course: Course = [[0.0, 110.0, 108.0, 112.0], [0.5, None, None, None], [1.0, 120.0, 118.0, 122.0]]
     row: Row = {
         "source": "loop.mp4",
         "state": "complete",

@@ -12,7 +12,7 @@ from stream.batch.backlog import JobBacklog
 from stream.batch.recordings import Recording
 from stream.batch.reporting.progress import BatchProgress
 from stream.batch.store import ResultStore
-from stream.batch.summary import Row, SummaryCourse, read_summary, write_summary
+from stream.batch.summary import Row, read_summary, write_summary
 from stream.batch.workers import Failed, WorkerLost
 from stream.common.clock import ManualClock
 from stream.receiver.intake import QueueIntake, recording_key
@@ -264,7 +264,7 @@ def test_what_becomes_of_an_answer_is_noted_with_its_result(tmp_path: Path) -> N
     row: Row = {"state": "complete", "sha256": "ab", "note": "25 frames/s assumed"}
     with ResultStore(tmp_path, asked={}, resume=True) as store:
         work = store.work_folder("ab")
-        write_summary(work, row, SummaryCourse([[0.0, 101.5, 99.0, 104.0]]))
+        write_summary(work, row, [[0.0, 101.5, 99.0, 104.0]])
         store.note_input("received ab", "stamp", "ab")
         folder = store.publish(work, "received ab", row)
         store.note("ab", "its answer was given up")
