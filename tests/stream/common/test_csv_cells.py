@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+from pathlib import Path
 
 import pytest
 
+from calibration.data.layouts.tables import read_table
 from stream.common.csv_cells import csv_line, marked, unmarked
 
 TEXTS = [
@@ -33,3 +35,9 @@ def test_only_what_needs_it_is_marked() -> None:
     assert marked("'=1") == "''=1"
     for text in ("loop.mp4", "-5", "'quoted'", "", " x"):
         assert marked(text) == text
+
+
+def test_what_reads_tables_of_data_sets_takes_the_mark_off(tmp_path: Path) -> None:
+    table = tmp_path / "labels.csv"
+    table.write_text(csv_line(("name", "label")) + csv_line(("=1.png", "1")) + csv_line(("'=2.png", "-1")))
+    assert read_table(table, ["name"]) == [{"name": "=1.png", "label": "1"}, {"name": "'=2.png", "label": "-1"}]
