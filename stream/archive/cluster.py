@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import secrets
 import shutil
+import socket
 import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engines.runtime import available_cores
+from stream.common.clock import MonotonicClock
 from stream.common.errors import ExtraMissing, OptionError, StreamError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from stream.common.clock import Clock
+
+HEAD_EVERY_S, HEAD_S = 2.0, 15.0
+"""How often the head of a cluster is asked whether it is there, and how long it may not answer."""
+CLIENT_TRIES = 3
 STORE_BYTES = 128 << 20
 """Of Ray's object store on this machine: only rows and lists of inputs go through it, never pictures."""
 _QUIET = {
@@ -27,6 +35,7 @@ _QUIET = {
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # what goes wrong is said here, in one line
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_ENABLE_AUTO_CONNECT": "0",  # a thread that is left over when a run ends connects to nothing
 }
 
 
@@ -71,9 +80,54 @@ class Workers:
             )
         return min(room, self.jobs or room)
 
+    def lack_in(self, ray: Any) -> str:
+        """Why a worker that is asked for now has to wait, and how to mend it, in one line; "" where it need not."""
+        free = ray.available_resources()
+        if self._room_on(free):
+            return ""
+        memory = f" and {self.memory_bytes / 1e9:g} GB" if self.memory_bytes else ""
+        cores, gpus, free_gb = (free.get(name, 0.0) for name in ("CPU", "GPU", "memory"))
+        return (
+            f"waiting for room on the cluster: a worker needs {self.cpus} cores and {self.gpus:g} GPUs{memory}, and"
+            f" {cores:g} cores, {gpus:g} GPUs and {free_gb / 1e9:.1f} GB are free;"
+            " end what else runs there, add a node, or ask for less by --cpus, --num-gpus and --memory-gb"
+        )
+
     def _room_on(self, resources: dict[str, float]) -> int:
         asked = {"CPU": float(self.cpus), "GPU": self.gpus, "memory": float(self.memory_bytes or 0)}
         return int(min(resources.get(name, 0.0) / amount for name, amount in asked.items() if amount))
+
+
+class HeadWatch:
+    """Sees that the head of the cluster is gone; Ray itself waits for a minute, and then ends the process in silence.
+
+    Args:
+        address: of it, `host:port`.
+        clock: for the time in between.
+    """
+
+    def __init__(self, address: str, *, clock: Clock | None = None) -> None:
+        self._host, _, self._port = address.rpartition(":")
+        self._clock = clock or MonotonicClock()
+        self._answered_ns = self._asked_ns = self._clock.now_ns()
+
+    def check(self) -> None:
+        """To be called often: asks now and then.
+
+        Raises:
+            ClusterUnavailable: it has not answered for `HEAD_S`.
+        """
+        now_ns = self._clock.now_ns()
+        if now_ns - self._asked_ns < HEAD_EVERY_S * 1e9:
+            return
+        self._asked_ns = now_ns
+        try:
+            socket.create_connection((self._host.strip("[]"), int(self._port)), timeout=HEAD_EVERY_S).close()
+        except OSError as error:
+            if now_ns - self._answered_ns > HEAD_S * 1e9:
+                raise ClusterUnavailable("the head of the cluster went away; go on with --resume") from error
+        else:
+            self._answered_ns = now_ns
 
 
 @contextmanager
@@ -93,21 +147,29 @@ def connected(address: str | None, workers: Workers) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
-    started = None if address else _Started(workers)
+    is_there = True
+    started, held = None if address else _Started(workers), ExitStack()
     try:
         try:
             with _native_messages_hidden():
-                ray.init(**(started.options if started else {"address": address}), **_SILENT)
+                _connect(ray, started.options if started else {"address": address})
+            held.enter_context(_node_messages_hidden())
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-            said = " ".join(str(error).split())[:200]
+            lines = [line.strip() for line in str(error).splitlines() if line.strip(" ^~\t")]
+            said = " ".join((lines or [type(error).__name__])[-1].split())[:200]  # of a server's traceback the last one
             raise ClusterUnavailable(
                 f"--address {address or 'local'}: no Ray cluster can be used there ({said}); start one by:"
                 " ray start --head, and where it asks for a token set RAY_AUTH_MODE=token"
             ) from error
         yield ray
+    except ClusterUnavailable:
+        atexit.unregister(ray.shutdown)  # it would wait for what is gone, and end the process before a word is said
+        is_there = False
+        raise
     finally:
-        with suppress(Exception):
-            ray.shutdown()
+        with suppress(Exception), held:
+            if is_there:
+                ray.shutdown()
         if started:
             started.clear()
 
@@ -133,6 +195,20 @@ def import_ray() -> Any:
 _SILENT = {"log_to_driver": False, "logging_level": logging.CRITICAL}
 
 
+def _connect(ray: Any, options: dict[str, Any]) -> None:
+    """By Ray's client once more: its server gives each client a process, and on a busy machine gives up on that."""
+    tries = CLIENT_TRIES if str(options["address"]).startswith("ray://") else 1
+    for left in reversed(range(tries)):
+        try:
+            ray.init(**options, **_SILENT)
+        except (ConnectionError, RuntimeError):
+            if not left:
+                raise
+            ray.shutdown()
+        else:
+            return
+
+
 @contextmanager
 def _native_messages_hidden() -> Iterator[None]:
     """Ray's C++ says on stderr how much it is going to say; its errors come as exceptions."""
@@ -144,6 +220,22 @@ def _native_messages_hidden() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+
+
+@contextmanager
+def _node_messages_hidden() -> Iterator[None]:
+    """Of a node that died Ray prints the end of its log, whatever it was told of logging; here it is one line."""
+    from ray._private import worker
+
+    printing = getattr(worker, "print_to_stdstream", None)
+    if printing is None:  # another version
+        yield
+        return
+    worker.print_to_stdstream = lambda *_, **__: None
+    try:
+        yield
+    finally:
+        worker.print_to_stdstream = printing
 
 
 @cache

@@ -5,6 +5,7 @@
     loops/model=0f3a9c.../part-....parquet      rows of the summary, written by the command
     loops/model=0f3a9c.../failed.parquet        of the loops that could not be measured this time, replaced as a whole
     _inputs/part-....parquet                    which input had which content; readers of datasets pass it over
+    _parts/model=0f3a9c.../SHA/...              parts of a long recording, until they are one file of frames
 
 A file of frames has its loop's row in it, so it alone decides what is done: rows that the command could not
 write before it died are read from there.
@@ -16,11 +17,12 @@ import io
 import json
 import uuid
 from contextlib import ExitStack
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
 
 from stream.archive.frames_table import row_in
 from stream.archive.locations import PART_SUFFIX, Location
+from stream.archive.parts.plan import PARTS
 from stream.batch.reporting.tables import arrow_table
 from stream.batch.store import check_same_model, check_same_options
 from stream.common.atomic_file import write_error
@@ -45,6 +47,11 @@ def frames_location(dataset: Location, model_sha256: str, sha256: str) -> Locati
     """Where the frames of a content are."""
     shard = f"shard={sha256[:SHARD_DIGITS]}"
     return dataset / f"{FRAMES}/model={model_sha256[:MODEL_DIGITS]}/{shard}/{sha256}.parquet"
+
+
+def parts_location(dataset: Location, model_sha256: str, sha256: str) -> Location:
+    """Where the parts of a long recording are until they are joined."""
+    return dataset / f"{PARTS}/model={model_sha256[:MODEL_DIGITS]}/{sha256}"
 
 
 class ArchiveDataset:
@@ -210,6 +217,10 @@ class ArchiveDataset:
                 entry.location.remove()
             elif suffix == "parquet" and sha256 not in self._rows and (found := row_in(entry.location)):
                 self.add(found)
+        for entry in (self.location / f"{PARTS}/{self._partition}").entries():
+            sha256 = PurePosixPath(entry.location.path).parent.name
+            if sha256 in self._rows or entry.location.name.endswith(PART_SUFFIX):
+                entry.location.remove()
 
     def _facts(self) -> dict[str, Any]:
         data = (self.location / FACTS).read()

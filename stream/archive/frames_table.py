@@ -15,7 +15,7 @@ from stream.outputs.manifest import NOTICE
 from stream.pipeline.record_fields import RECORD_FIELDS, flatten
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from stream.archive.locations import Location
@@ -54,6 +54,16 @@ def _type_of(field: RecordField) -> Any:
     return next(types[kind] for kind in kinds if kind in types)
 
 
+def _metadata(row: Row) -> dict[bytes, bytes]:
+    return {
+        b"partum.schema": SCHEMA.encode(),
+        b"partum.notice": NOTICE.encode(),
+        b"partum.version": str(row.get("partum") or "").encode(),
+        b"partum.model_sha256": str(row.get("model_sha256") or "").encode(),
+        ROW: json.dumps(row, allow_nan=False).encode(),
+    }
+
+
 def frames_file(records: Path, row: Row) -> bytes:
     """The Parquet file of a loop.
 
@@ -64,21 +74,39 @@ def frames_file(records: Path, row: Row) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    facts = {
-        b"partum.schema": SCHEMA.encode(),
-        b"partum.notice": NOTICE.encode(),
-        b"partum.version": str(row.get("partum") or "").encode(),
-        b"partum.model_sha256": str(row.get("model_sha256") or "").encode(),
-        ROW: json.dumps(row, allow_nan=False).encode(),
-    }
     own = {name: row.get(name) for name in OWN}
-    schema = frames_schema().with_metadata(facts)
+    schema = frames_schema().with_metadata(_metadata(row))
     written = io.BytesIO()
     with pq.ParquetWriter(written, schema, compression="zstd") as writer:
         if records.is_file():
             with records.open("rb") as lines:
                 while some := [own | flatten(json.loads(line)) for line in islice(lines, GROUP_FRAMES)]:
                     writer.write_table(pa.Table.from_pylist(some, schema=schema))
+    return written.getvalue()
+
+
+def join_frames(parts: Iterable[tuple[Location, int]], row: Row) -> bytes:
+    """The Parquet file of a loop from those of its parts.
+
+    Args:
+        parts: in order, and what is added to the numbers of the segments in each.
+        row: of the summary.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    schema = frames_schema().with_metadata(_metadata(row))
+    at = schema.get_field_index("segment")
+    written = io.BytesIO()
+    with pq.ParquetWriter(written, schema, compression="zstd") as writer:
+        for location, more_segments in parts:
+            with location.open() as file:
+                part = pq.ParquetFile(file)
+                for number in range(part.num_row_groups):
+                    table = part.read_row_group(number)
+                    segments = pc.add(table.column(at), pa.scalar(more_segments, pa.int64()))
+                    writer.write_table(table.set_column(at, schema.field(at), segments).cast(schema))
     return written.getvalue()
 
 

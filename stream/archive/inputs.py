@@ -6,7 +6,7 @@ import fnmatch
 import hashlib
 import re
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from stream.archive.locations import Entry
+    from stream.archive.parts.long_recordings import PartRequest
 
 _FILMS = frozenset({".apng", ".gif", ".mpo", ".tif", ".tiff", ".webp"})
 """Images that may hold several pictures: each is a recording of its own, as what is in it is not looked into here."""
@@ -47,6 +48,7 @@ class ArchiveInput:
         size: in bytes.
         objects: URIs to be fetched first, in the order in which they are played; none for files.
         is_archive: a .zip, which may hold several recordings.
+        part: of a long recording, the part that is to be measured; None where it is the whole.
     """
 
     recording: Recording
@@ -54,6 +56,11 @@ class ArchiveInput:
     size: int
     objects: tuple[str, ...] = ()
     is_archive: bool = False
+    part: PartRequest | None = None
+
+    def with_part(self, part: PartRequest) -> ArchiveInput:
+        """A part of it as a unit of work of its own."""
+        return replace(self, part=part, key=f"{part.sha256} {part.begin}")
 
 
 class InputFinder(Finder):

@@ -30,6 +30,8 @@ PART_SUFFIX = ".part"
 """Of a file that is not whole; its name begins with a dot, so that readers of a dataset pass it over."""
 _TRIES, _CONNECT_S, _REQUEST_S = 8, 10.0, 60.0
 _CHUNK_BYTES = 8 << 20
+_UNREACHED = re.compile(r"curlCode|NETWORK_CONNECTION|timed? ?out", re.IGNORECASE)
+"""In what a store's library says of a server that does not answer."""
 
 
 def is_object_uri(text: str) -> bool:
@@ -229,9 +231,10 @@ def _told(location: Location, *, writes: bool = False) -> Iterator[None]:
         raise
     except (OSError, ValueError) as error:
         said = without_secrets(" ".join(str(getattr(error, "strerror", None) or error).split()))[:300]
+        mend = "check that the store can be reached" if _UNREACHED.search(said) else "check room and permissions"
         if writes:
-            raise OutputError(f"{location}: cannot be written ({said}); check room and permissions") from None
-        raise SourceUnavailable(f"{location}: cannot be read ({said}); check store and permissions") from None
+            raise OutputError(f"{location}: cannot be written ({said}); {mend}") from None
+        raise SourceUnavailable(f"{location}: cannot be read ({said}); {mend}") from None
 
 
 _OURS = (OptionError, OutputError, SourceNotFound, SourceUnavailable, ExtraMissing)

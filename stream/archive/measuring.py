@@ -6,16 +6,19 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import metadata
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Protocol
 
 from engines.errors import PartumError
-from stream.archive.dataset import FACTS, frames_location
+from stream.archive.dataset import FACTS, frames_location, parts_location
 from stream.archive.frames_table import frames_file, row_in
 from stream.archive.locations import Location, is_object_uri
+from stream.archive.parts.long_recordings import LongRecordings
 from stream.batch.content import content_files, hash_of, stamp_of
 from stream.batch.finding import Finder
 from stream.batch.measuring import is_final, load_measuring_engine, measure_job
@@ -25,11 +28,13 @@ from stream.common.errors import OptionError, OutputError
 from stream.sources.files.unpacking import unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from engines.base import Engine
     from stream.app.options.session_options import SessionOptions
     from stream.archive.inputs import ArchiveInput
+    from stream.archive.parts.long_recordings import PartRequest
+    from stream.archive.parts.plan import Plan
     from stream.batch.recordings import Recording
     from stream.batch.summary import Row
 
@@ -49,6 +54,7 @@ class ArchiveJob:
         version: of Partum, which must be the same everywhere.
         threads: that each worker may keep busy.
         is_named: whether names of recordings may be written.
+        part_s: a long recording is cut into parts of so many seconds at least; 0 leaves all whole.
     """
 
     dataset: Location
@@ -58,6 +64,7 @@ class ArchiveJob:
     run_id: str = ""
     model_sha256: str = ""
     version: str = ""
+    part_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,7 @@ class Outcome:
         rows: of the contents in it, each with its frames in the dataset.
         contents: hashes of all that is in it, also of what another worker has in hand.
         failures: rows of what has no result, for a reason that is its own and will not pass.
+        parts: of it that must be measured first, where it is long; it is given again afterwards.
         error: why it must be tried again; None where it is done.
     """
 
@@ -76,6 +84,7 @@ class Outcome:
     rows: Sequence[Row] = ()
     contents: Sequence[str] = ()
     failures: Sequence[Row] = ()
+    parts: Sequence[PartRequest] = ()
     error: PartumError | None = None
 
 
@@ -121,6 +130,13 @@ class ArchiveWorker:
 
     def __init__(self, job: ArchiveJob, engine: Engine, claims: Claims) -> None:
         self._job, self._engine, self._claims = job, engine, claims
+        self._long = LongRecordings(
+            partial(parts_location, job.dataset, engine.spec.sha256),
+            session=job.session,
+            engine=engine,
+            least_s=job.part_s,
+            shown=self._shown,
+        )
         clear_scratch()
 
     def measure(self, unit: ArchiveInput) -> Outcome:
@@ -129,16 +145,23 @@ class ArchiveWorker:
         rows: list[Row] = []
         contents: list[str] = []
         failures: list[Row] = []
+        here = unit.recording
         try:
             with _scratch() as scratch:
-                for recording in self._recordings(unit, scratch, failures):
+                here = _fetched(unit, scratch / "fetched")
+                if unit.part is not None:
+                    self._long.measure(here, unit.part, scratch)
+                    return Outcome(unit.key)
+                for recording in self._recordings(unit, here, scratch, failures):
                     sha256 = hash_of(recording)
                     contents.append(sha256)
                     row = self._row(recording, sha256, unit, scratch)
+                    if isinstance(row, Sequence):
+                        return Outcome(unit.key, parts=row)
                     if row is not None:
                         rows.append(row)
         except PartumError as error:
-            told = type(error)(unit.recording.told(str(error)))
+            told = type(error)(here.told(str(error)))
             if not is_final(error):
                 return Outcome(unit.key, rows, contents, error=told)
             failures.append({"state": "failed", "source": unit.recording.source, "error": str(told)})
@@ -146,9 +169,10 @@ class ArchiveWorker:
             return Outcome(unit.key, rows, contents, error=OutputError(f"{unit.recording.source}: {error.strerror}"))
         return Outcome(unit.key, rows, contents, failures)
 
-    def _recordings(self, unit: ArchiveInput, scratch: Path, failures: list[Row]) -> Iterator[Recording]:
-        """The recordings in an input, on this machine."""
-        recording = _fetched(unit, scratch / "fetched")
+    def _recordings(
+        self, unit: ArchiveInput, recording: Recording, scratch: Path, failures: list[Row]
+    ) -> Iterator[Recording]:
+        """The recordings in an input that was fetched to this machine."""
         if not unit.is_archive:
             yield recording
             return
@@ -160,14 +184,19 @@ class ArchiveWorker:
         failures += [{"state": "failed", "source": bad.source, "error": bad.error} for bad in found.bad]
         yield from found.recordings
 
-    def _row(self, recording: Recording, sha256: str, unit: ArchiveInput, scratch: Path) -> Row | None:
-        """The row of a content; None where another worker has it in hand."""
+    def _row(
+        self, recording: Recording, sha256: str, unit: ArchiveInput, scratch: Path
+    ) -> Row | Sequence[PartRequest] | None:
+        """The row of a content; what must be measured of it first; None where another worker has it in hand."""
         job = self._job
         target = frames_location(job.dataset, self._engine.spec.sha256, sha256)
         if target.exists() and (row := row_in(target)):
             return row
         if not self._claims.claim(sha256, unit.key):
             return None
+        plan = None if unit.is_archive else self._long.plan(recording, sha256)
+        if plan is not None:
+            return self._long.missing(plan, sha256) or self._joined(plan, recording, sha256, target)
         folder = scratch / "results"
         folder.mkdir()
         try:
@@ -182,6 +211,19 @@ class ArchiveWorker:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         return named
+
+    def _joined(self, plan: Plan, recording: Recording, sha256: str, target: Location) -> Row:
+        """The row of a recording whose parts are all measured; they are one file when this returns."""
+        row, frames = self._long.joined(plan, sha256, lambda row: self._named(row, recording, sha256))
+        target.put(frames)
+        self._long.clear(sha256)
+        return row
+
+    def _shown(self, text: str, recording: Recording, sha256: str) -> str:
+        """A text about a recording as it may be written."""
+        if self._job.is_named:
+            return text
+        return str(without_names({"name": sha256[:DIGITS], "error": text}, recording).get("error", ""))
 
     def _named(self, row: Row, recording: Recording, sha256: str) -> Row:
         """The row with its names, where those may be written; else without any."""

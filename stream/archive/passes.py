@@ -11,15 +11,16 @@ import queue
 import threading
 import warnings
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from engines.errors import PartumError
-from stream.archive.cluster import ClusterUnavailable, Workers, import_ray
+from stream.archive.cluster import ClusterUnavailable, HeadWatch, Workers, import_ray
 from stream.archive.measuring import ArchiveWorker, load_archive_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from stream.archive.inputs import ArchiveInput
     from stream.archive.measuring import ArchiveJob, Outcome
@@ -28,6 +29,11 @@ MOST_AT_ONCE = 2_000
 """Inputs that Ray is given at a time: it keeps a list of them. The pool is made anew for each such part."""
 LEAST_A_WORKER = 200
 """Unless there are so many workers that each would get fewer than this."""
+
+STEP_S, WAIT_S = 0.5, 3.0
+"""While a worker is waited for: how often it is asked whether to give up, and after how long it is said."""
+
+ASK_S = 10.0
 
 ON_THE_HEAD: dict[str, Any] = {"num_cpus": 0, "resources": {"node:__internal_head__": 0.001}}
 """Where an actor lives that must outlive every other node."""
@@ -39,6 +45,7 @@ class Ledger:
     def __init__(self) -> None:
         self._claims: dict[str, str] = {}
         self._begun: Counter[str] = Counter()
+        self._failure: PartumError | None = None
 
     def begin(self, key: str) -> None:
         """An input is being looked at."""
@@ -51,6 +58,14 @@ class Ledger:
     def begun(self) -> dict[str, int]:
         """How often each input was begun."""
         return dict(self._begun)
+
+    def fail(self, error: PartumError) -> None:
+        """A worker cannot begin."""
+        self._failure = self._failure or error
+
+    def failure(self) -> PartumError | None:
+        """Why the first worker that could not begin could not; None where all could."""
+        return self._failure
 
 
 class _RemoteClaims:
@@ -77,7 +92,15 @@ class MeasureActor:
     """
 
     def __init__(self, job: ArchiveJob, ledger: Any) -> None:
-        self._worker = ArchiveWorker(job, load_archive_engine(job), _RemoteClaims(ledger))
+        import ray
+
+        try:
+            engine = load_archive_engine(job)
+        except PartumError as error:
+            wait: Any = ray.get
+            wait(ledger.fail.remote(error))  # Ray would tell it as the end of an actor
+            raise
+        self._worker = ArchiveWorker(job, engine, _RemoteClaims(ledger))
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         outcome = self._worker.measure(pickle.loads(row["unit"]))
@@ -93,8 +116,20 @@ class EngineFacts:
     sha256: str
 
 
-def try_engine(job: ArchiveJob, workers: Workers) -> EngineFacts:
-    """Loads the engine once on a node of the cluster.
+def try_engine(
+    job: ArchiveJob,
+    workers: Workers,
+    *,
+    say: Callable[[str], None] = lambda line: None,
+    is_stopped: Callable[[], bool] = lambda: False,
+) -> EngineFacts | None:
+    """Loads the engine once on a node of the cluster; None where it is stopped meanwhile.
+
+    Args:
+        job: what all workers share.
+        workers: what each needs.
+        say: told what is waited for, where that takes long.
+        is_stopped: whether to give up.
 
     Raises:
         OptionError: no node has room for a worker, or another version than this.
@@ -104,8 +139,16 @@ def try_engine(job: ArchiveJob, workers: Workers) -> EngineFacts:
     ray = import_ray()
     workers.room_in(ray)
     task = ray.remote(**{name: value for name, value in workers.remote.items() if value}, max_retries=1)(_tried)
+    lack, asked = workers.lack_in(ray), task.remote(job)
     try:
-        found = ray.get(task.remote(job))
+        while not ray.wait([asked], timeout=WAIT_S if lack else STEP_S)[0]:
+            if is_stopped():
+                ray.cancel(asked, force=True)
+                return None
+            if lack:
+                say(lack)
+                lack = ""
+        found = ray.get(asked)
     except ray.exceptions.RayError as error:
         said = " ".join(str(error).split())[:300]
         raise ClusterUnavailable(
@@ -136,10 +179,12 @@ class Pass:
         self._outcomes: queue.SimpleQueue[Outcome | BaseException | None] = queue.SimpleQueue()
         self._ledger: Any = None
         self._cancelled = threading.Event()
+        self._head: HeadWatch | None = None
 
     def start(self, units: Sequence[ArchiveInput], job: ArchiveJob, workers: Workers) -> None:
         """Begins; returns at once."""
         ray = import_ray()
+        self._head = HeadWatch(ray.get_runtime_context().gcs_address)
         self._ledger = ray.remote(**ON_THE_HEAD)(Ledger).remote()
         threading.Thread(target=self._run, args=(list(units), job, workers), name="partum-pass", daemon=True).start()
 
@@ -159,6 +204,8 @@ class Pass:
                     return found, True
                 found.append(each)
         except queue.Empty:
+            if not found and self._head is not None:
+                self._head.check()
             return found, False
 
     def cancel(self) -> None:
@@ -189,10 +236,20 @@ class Pass:
         except PartumError as error:
             self._outcomes.put(error)
         except Exception as error:  # noqa: BLE001 - the thread's end: it is told to the one who waits
+            if (failure := self._failure(ray)) is not None:
+                self._outcomes.put(failure)
+                return
             said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             self._outcomes.put(ClusterUnavailable(f"the cluster fails ({said}); go on with --resume"))
         else:
             self._outcomes.put(None)
+
+    def _failure(self, ray: Any) -> PartumError | None:
+        """Why a worker could not begin, where that ended the pass."""
+        with suppress(Exception):
+            failure: PartumError | None = ray.get(self._ledger.failure.remote(), timeout=ASK_S)
+            return failure
+        return None
 
 
 def _measured(

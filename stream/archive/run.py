@@ -20,6 +20,7 @@ from stream.archive.dataset import ArchiveDataset
 from stream.archive.inputs import InputFinder
 from stream.archive.locations import Location
 from stream.archive.measuring import ArchiveJob, without_names
+from stream.archive.parts.waiting import WaitingForParts
 from stream.archive.passes import new_pass, try_engine
 from stream.batch.backlog import MOST_CRASHES
 from stream.batch.recordings import Recording
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from stream.app.options.session_options import SessionOptions
     from stream.archive.inputs import ArchiveInput
     from stream.archive.measuring import Outcome
+    from stream.archive.parts.long_recordings import PartRequest
     from stream.batch.summary import Row
     from stream.common.clock import Clock
 
@@ -47,7 +49,8 @@ WRITE_S, WRITE_ROWS = 60.0, 1000
 OF_AN_ARCHIVE = OF_A_SESSION | {"tables_only", "overlay", "smooth"}
 """Options of a session that say nothing of how a recording of an archive is measured."""
 MOST_PASSES = 6
-"""An input that was never begun, because nodes went before its turn, is given on so often."""
+"""So many passes may bring nothing, because nodes went before the inputs' turn."""
+PART_S = 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +65,7 @@ class ArchiveOptions:
         workers: how many, and what each needs.
         resume: goes on with what is in `out`.
         named: names of recordings are written too, which may name people.
+        part_s: a long recording is cut into parts of so many seconds at least; 0 leaves all whole.
     """
 
     inputs: Sequence[str]
@@ -71,6 +75,7 @@ class ArchiveOptions:
     workers: Workers = field(default_factory=Workers)
     resume: bool = False
     named: bool = False
+    part_s: float = PART_S
 
     @property
     def asked(self) -> dict[str, object]:
@@ -100,6 +105,7 @@ def run_archive(options: ArchiveOptions) -> None:
         threads=options.workers.cpus,
         is_named=options.named,
         version=metadata.version("partum"),
+        part_s=options.part_s,
     )
     with (
         ArchiveDataset(out, asked=options.asked, resume=options.resume) as dataset,
@@ -149,6 +155,7 @@ class Archive:
         self._same = 0
         self._seen: set[str] = set()
         self._left: list[ArchiveInput] = []
+        self._waiting = WaitingForParts()
         self._written_ns, self._unwritten = clock.now_ns(), 0
 
     def stop(self) -> None:
@@ -178,7 +185,10 @@ class Archive:
         """
         if not self._units:
             return
-        facts = try_engine(self._job, self._workers)
+        facts = try_engine(self._job, self._workers, say=self._progress.say, is_stopped=self._stop.is_set)
+        if facts is None:
+            self._left = list(self._units.values())
+            return
         self._dataset.begin({"name": facts.model, "sha256": facts.sha256})
         job = self._with_model(facts.sha256)
         for unit in self._units.values():
@@ -191,44 +201,52 @@ class Archive:
                 self._progress.skip(unit.recording.source)
         self._left.sort(key=lambda unit: -unit.size)  # a long one begun last would be waited for alone
         try:
-            for _ in range(MOST_PASSES):
-                if not self._left or self._stop.is_set():
-                    break
-                self._left = self._passed(self._left, job)
+            idle = 0
+            while self._left and idle < MOST_PASSES and not self._stop.is_set():
+                self._left, taken = self._passed(self._left, job)
+                idle = 0 if taken else idle + 1
         except BaseException:
             with suppress(OutputError):
                 self._write()
             raise
-        for unit in self._left if not self._stop.is_set() else ():
+        for unit in self._unmeasured if not self._stop.is_set() else ():
             self._give_up(unit, WorkerLost(f"{unit.recording.source}: no node was left to measure it; --resume does"))
         self._write()
 
     def _with_model(self, sha256: str) -> ArchiveJob:
         return replace(self._job, run_id=self._dataset.run_id, model_sha256=sha256)
 
-    def _passed(self, units: list[ArchiveInput], job: ArchiveJob) -> list[ArchiveInput]:
-        """Gives the inputs to the cluster once; returns those that must be given again."""
+    @property
+    def _unmeasured(self) -> Sequence[ArchiveInput]:
+        """The inputs that nothing is known of yet."""
+        return [*(unit for unit in self._left if unit.part is None), *self._waiting.units]
+
+    def _passed(self, units: list[ArchiveInput], job: ArchiveJob) -> tuple[list[ArchiveInput], int]:
+        """Gives the inputs to the cluster once; returns what must be given next, and how many outcomes came."""
         once = new_pass(self._address)
         once.start(units, job, self._workers)
         missing = {unit.key: unit for unit in units}
         again: list[ArchiveInput] = []
-        is_done = False
+        is_done, taken = False, 0
         while not is_done and not self._stop.is_set():
             outcomes, is_done = once.take(STEP_S)
             for outcome in outcomes:
                 unit = missing.pop(outcome.key, None)
-                if unit is not None and not self._take(unit, outcome):
-                    again.append(unit)
+                if unit is not None:
+                    again += self._take(unit, outcome)
+                    taken += 1
             self._write_if_due()
         if self._stop.is_set():
             once.cancel()
-            return [*again, *missing.values()]
+            return [*again, *missing.values()], taken
         begun = once.begun() if missing else {}
+        if missing:
+            self._progress.say(f"{len(missing)} inputs came back without a result: a worker or a node died")
         for unit in missing.values():
             died = WorkerLost(f"{unit.recording.source}: the process that measured it ended (killed, or out of memory)")
             if not begun.get(unit.key) or self._may_try_again(unit, died):
                 again.append(unit)
-        return [unit for unit in again if not self._is_done(unit)]
+        return [unit for unit in again if self._waiting.is_wanted(unit) and not self._is_done(unit)], taken
 
     def _is_done(self, unit: ArchiveInput) -> bool:
         """Whether another input with the same content, in hand when this one was looked at, has been measured since."""
@@ -238,25 +256,39 @@ class Archive:
         self._end(unit, known)
         return True
 
-    def _take(self, unit: ArchiveInput, outcome: Outcome) -> bool:
-        """Takes what came of an input; returns whether it is done with."""
+    def _take(self, unit: ArchiveInput, outcome: Outcome) -> Sequence[ArchiveInput]:
+        """Takes what came of an input, or of a part of one; returns what must be given next because of it."""
+        if outcome.error is None and outcome.parts:
+            return self._cut(unit, outcome.parts)
+        if outcome.error is None and unit.part is not None:
+            self._progress.at(unit.recording.source, *self._waiting.share(unit))
+            return self._waiting.end(unit)
         is_new = {row["sha256"] for row in outcome.rows if row["sha256"] not in self._dataset}
         for row in outcome.rows:
             self._dataset.add(row)
         self._unwritten += len(is_new)
         if outcome.error is not None:
-            return not self._may_try_again(unit, outcome.error)
+            return [unit] if self._may_try_again(unit, outcome.error) else []
         named = unit.recording.source if self._job.is_named else None
         if outcome.failures:  # it is looked at again by the next run
             self._count([row["sha256"] for row in outcome.rows])
             self._failed[unit.key] = [row | {"state": FAILED} for row in outcome.failures]
             self._progress.end(unit.recording.source, self._failed[unit.key][0])
-            return True
+            return []
         self._dataset.note_input(unit.key, outcome.contents, named)
         if self._dataset.contents_of(unit.key) is None:
-            return False  # another worker has the same content in hand
+            return [unit]  # another worker has the same content in hand
         self._end(unit, outcome.contents, outcome.rows if is_new else ())
-        return True
+        return []
+
+    def _cut(self, unit: ArchiveInput, requests: Sequence[PartRequest]) -> Sequence[ArchiveInput]:
+        """A long recording waits for its parts."""
+        new = self._waiting.wait(unit, requests)
+        lost = [part for part in new if self._waiting.is_lost(part)]
+        if not lost:
+            return new
+        self._give_up(lost[0], WorkerLost(f"{unit.recording.source}: its parts do not stay in the dataset; --resume"))
+        return []
 
     def _end(self, unit: ArchiveInput, contents: Sequence[str], new: Sequence[Row] = ()) -> None:
         """An input is done: by these rows, or, where there are none, by what was there before."""
@@ -286,6 +318,11 @@ class Archive:
         return False
 
     def _give_up(self, unit: ArchiveInput, error: Exception) -> None:
+        """An input has no result; a part takes the recording with it."""
+        if unit.part is not None:
+            for each in self._waiting.give_up(unit):
+                self._give_up(each, error)
+            return
         row: Row = {"source": unit.recording.source, "state": FAILED, "error": str(error)}
         self._failed[unit.key] = [row]
         self._progress.end(unit.recording.source, row)
@@ -313,7 +350,8 @@ class Archive:
         """What came of it, for people."""
         rows = [self._dataset.rows[sha256] for sha256 in self._seen]
         complete = sum(row["state"] == COMPLETE for row in rows)
-        said = [f"{self._dataset.location}: {complete} of {len(rows) + len(self._undone)} recordings measured"]
+        count = len(rows) + len(self._undone) + (len(self._unmeasured) if self._stop.is_set() else 0)
+        said = [f"{self._dataset.location}: {complete} of {count} recordings measured"]
         if self._same:
             said.append(f"{self._same} more of the same content")
         return "\n".join([", ".join(said), NOTICE])
@@ -326,8 +364,8 @@ class Archive:
         """
         rows = [self._dataset.rows[sha256] for sha256 in self._seen]
         failed = [*self._undone, *(row for row in rows if row["state"] != COMPLETE)]
-        if self._stop.is_set() and self._left:
-            raise BatchFailed(f"stopped with {len(self._left)} inputs to come; go on with --resume")
+        if self._stop.is_set() and self._unmeasured:
+            raise BatchFailed(f"stopped with {len(self._unmeasured)} inputs to come; go on with --resume")
         if failed:
             others = f", and {len(failed) - 1} more in the dataset's loops" if len(failed) > 1 else ""
             count = len(rows) + len(self._undone)

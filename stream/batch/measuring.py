@@ -96,7 +96,7 @@ def measure_job(
     options = replace(options, source=recording.source, out=job.folder)
     row: Row = {"state": COMPLETE}
     course = SummaryCourse()
-    with _warnings() as warned:
+    with stream_warnings() as warned:
         try:
             _run(job, options, engine, threads, advance, row, course)
         except PartumError as error:
@@ -179,7 +179,7 @@ class _Warnings(logging.Handler):
 
 
 @contextmanager
-def _warnings() -> Iterator[list[str]]:
+def stream_warnings() -> Iterator[list[str]]:
     """Collects what is said of a recording while it is measured, in the place of showing it."""
     handler, logger = _Warnings(), logging.getLogger("stream")
     logger.addHandler(handler)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from importlib import metadata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import cv2
 
@@ -27,9 +27,15 @@ MOST_POINTS = 240
 """Of a course; beyond, every second one goes."""
 
 
-def row_of(
-    statistics: RunStatistics, shown: SummarySink, *, engine: Engine, protocol: str, is_still: bool, note: str
-) -> Row:
+class Shown(Protocol):
+    """What is known of a recording's best frame; see `SummarySink`."""
+
+    def best_facts(self) -> Row: ...
+
+    def best_reading(self) -> Row: ...
+
+
+def row_of(statistics: RunStatistics, shown: Shown, *, engine: Engine, protocol: str, is_still: bool, note: str) -> Row:
     """The numbers of a recording: medians of its measured frames, with the medians of their interval's bounds.
 
     Of a still picture there is no track: its own reading stands for itself, without an interval of repeatability.
@@ -119,6 +125,11 @@ class SummarySink:
         write_atomic(self._folder / PICTURE, coded.tobytes())
         if self._is_still:
             write_atomic(self._folder / STILL, cv2.imencode(".png", canvas)[1].tobytes())
+
+    @property
+    def score(self) -> float | None:
+        """Of the best frame; -1 where none is measured, None where there is none at all."""
+        return None if self._first is None else self._score
 
     def best_facts(self) -> Row:
         """Which frame is the best, and its scale; of a recording without a measured one, the scale of its first."""

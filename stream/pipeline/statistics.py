@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from stream.pipeline.stages import Stage
 from stream.tracking.tracker import EstimateStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from stream.pipeline.record import Measurement
 
@@ -51,6 +51,15 @@ class LogHistogram:
         """How many values lie at or below `edge`, to within the bin that holds it."""
         position = 0 if edge <= self._least else int(math.log(edge / self._least) / self._step) + 1
         return int(self._counts[: position + 1].sum())
+
+    def as_counts(self) -> dict[str, int]:
+        """What was counted, by the number of the bin: what `add_counts` takes."""
+        return {str(position): int(self._counts[position]) for position in np.flatnonzero(self._counts)}
+
+    def add_counts(self, counts: Mapping[str, int]) -> None:
+        """Counts what another one of the same bins counted; `total` does not know of it."""
+        for position, count in counts.items():
+            self._counts[int(position)] += count
 
     def quantile(self, share: float) -> float | None:
         """The value that `share` of all values do not exceed; None where nothing was counted."""
@@ -133,6 +142,30 @@ class RunStatistics:
         if (aop := measurement.aop) and aop.absolute_half is not None and aop.status is EstimateStatus.MEASURED:
             for bounds, sign in zip(self._absolute, (-1, 1), strict=True):
                 bounds.add(aop.value + sign * aop.absolute_half)
+
+    def as_counts(self) -> dict[str, Any]:
+        """The counts of frames and values, as JSON values; without times and engines, which are of one machine."""
+        return {
+            "states": dict(self.states),
+            "reasons": dict(self.reasons),
+            "drops": dict(self.drops),
+            "cuts": len(self._cuts),
+            "values": {name: values.as_counts() for name, values in self._named_values()},
+        }
+
+    def add_counts(self, counts: Mapping[str, Any]) -> None:
+        """Adds the counts of what comes next in the same recording, as `as_counts` gives them."""
+        for own, more in ((self.states, "states"), (self.reasons, "reasons"), (self.drops, "drops")):
+            own.update(counts[more])
+        self._cuts |= {-1} if counts["cuts"] else set()
+        for name, values in self._named_values():
+            values.add_counts(counts["values"][name])
+
+    def _named_values(self) -> Iterator[tuple[str, LogHistogram]]:
+        yield "aop_raw_deg", self.aop_raw_deg
+        yield from self._values.items()
+        for name, bounds in (("absolute", self._absolute), ("raw_absolute", self._raw_absolute)):
+            yield from ((f"{name}/{end}", values) for end, values in zip(("lo95", "hi95"), bounds, strict=True))
 
     @property
     def frames_in(self) -> int:

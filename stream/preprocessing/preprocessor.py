@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from stream.frames.frame import Frame
+    from stream.preprocessing.view import View
 
 LOOK_AHEAD = 24
 """Frames of a recording that its sector is found over before it is played."""
@@ -103,6 +104,11 @@ class FramePreprocessor:
         return PreprocessorState(
             sector=sector.shape, confidence=sector.confidence, scale=segment_state.scale, masked=segment_state.masked
         )
+
+    @property
+    def view(self) -> View | None:
+        """How the frame processed last was cut and masked; None where it was passed on whole, or not at all."""
+        return self._segment_state.view
 
     def look_ahead(self, frames: Iterable[Frame]) -> None:
         """Finds the sector of a recording in its first frames, so that it is known from the first one on.

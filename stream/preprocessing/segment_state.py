@@ -11,7 +11,6 @@ from dataclasses import replace
 from enum import Flag, auto
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
 from stream.frames.frame import SegmentCause
@@ -20,6 +19,7 @@ from stream.frames.segments import TYPED_SCALE_ENDS, SegmentCounter, change_betw
 from stream.preprocessing.ruler_tracker import RulerTracker
 from stream.preprocessing.sector.detection import is_zoomed
 from stream.preprocessing.text_masking import TextMasker
+from stream.preprocessing.view import View
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -165,30 +165,41 @@ class SegmentState:
         left, top, box_width, box_height = sector.box
         if not self._options.crop or box_width * box_height >= CROP_BELOW * width * height:
             left, top, box_width, box_height = 0, 0, width, height
-        self._window = np.s_[top : top + box_height, left : left + box_width]
-        self._origin = left, top
-        self.inside = np.ascontiguousarray(sector.mask[self._window])
-        self.inside.flags.writeable = False
+        inside = np.ascontiguousarray(sector.mask[top : top + box_height, left : left + box_width])
+        inside.flags.writeable = False
+        self._view = View(window=(left, top, box_width, box_height), inside=inside, text=())
         self._ruler.begin(darkest, sector.mask, self._last.pixel_aspect)
-        self._text = TextMasker(self._masked(darkest), self._masked(brightest), count=count)
+        self._text = TextMasker(self._view.sector_of(darkest), self._view.sector_of(brightest), count=count)
 
     def follow_ruler(self, image: NDArray[np.uint8]) -> None:
         """Looks at the ruler in a new picture; begins a segment where it says another depth."""
         if self._ruler.update(image):
             self.begin(SegmentCause.DEPTH)
 
+    @property
+    def view(self) -> View | None:
+        """How the frame taken last was cut and masked; None while no sector is known."""
+        if self.sector is None or self._text is None:
+            return None
+        return replace(self._view, text=tuple(self._text.boxes))
+
+    @property
+    def inside(self) -> NDArray[np.uint8]:
+        """(H, W) uint8 of the sector's window, 255 in the sector; once that is known."""
+        return self._view.inside
+
     def cut(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The sector's window of a picture."""
-        return image[self._window]
+        return self._view.cut(image)
 
     def cropped_frame(self, frame: Frame, *, is_new: bool) -> Frame:
         """The frame taken last, with the sector alone, its text masked, its scale, and its segment."""
         assert self._text is not None
-        image = self._masked(frame.image)
+        image = self._view.sector_of(frame.image)
         if is_new:
             self._text.add(image)
         self._text.mask(image)
-        origin = frame.origin[0] + self._origin[0], frame.origin[1] + self._origin[1]
+        origin = frame.origin[0] + self._view.window[0], frame.origin[1] + self._view.window[1]
         return self._told(frame, image=image, origin=origin, field_of_view=self.inside)
 
     def full_frame(self, frame: Frame) -> Frame:
@@ -198,10 +209,6 @@ class SegmentState:
     def blank_frame(self, frame: Frame, picture: NDArray[np.uint8]) -> Frame:
         """The frame taken last with another picture in the place of its own."""
         return self._told(frame, image=picture)
-
-    def _masked(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The sector's pixels of a picture, in memory of their own."""
-        return np.asarray(cv2.bitwise_and(image[self._window], self.inside), np.uint8)
 
     def _told(self, frame: Frame, **changed: object) -> Frame:
         self._spacing, self._words, self._note = self._scale_of(frame)

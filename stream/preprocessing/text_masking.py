@@ -82,12 +82,17 @@ class TextMasker:
             self.boxes, self._before, self._search = [*found, *self._before], found, None
 
     def mask(self, image: NDArray[np.uint8]) -> None:
-        """Replaces the text in a picture, in place, by what is left of it at one value a line height."""
-        for left, top, width, height in self.boxes:
-            part = image[top : top + height, left : left + width]
-            cells = max(1, round(width / height)), 1
-            coarse = cv2.resize(part, cells, interpolation=cv2.INTER_AREA)
-            part[:] = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+        """Masks the text in a picture, in place (`mask_text`)."""
+        mask_text(image, self.boxes)
+
+
+def mask_text(image: NDArray[np.uint8], boxes: Sequence[Box]) -> None:
+    """Replaces what lies in the boxes, in place, by what is left of it at one value a box height."""
+    for left, top, width, height in boxes:
+        part = image[top : top + height, left : left + width]
+        cells = max(1, round(width / height)), 1
+        coarse = cv2.resize(part, cells, interpolation=cv2.INTER_AREA)
+        part[:] = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def find_text(darkest: NDArray[np.uint8], brightest: NDArray[np.uint8]) -> Sequence[Box]:

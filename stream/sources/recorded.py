@@ -115,14 +115,16 @@ class RecordedSource(RecordingSource):
 
     KIND = "recorded"
 
-    def __init__(self, folder: Path, *, clock: Clock, spacing: PixelSpacing | None = None) -> None:
+    def __init__(self, folder: Path, *, clock: Clock, spacing: PixelSpacing | None = None, begin: int = 0) -> None:
         """Opens the recording.
 
         Args:
             folder: that `--record` made.
             clock: stamps the frames as they are read.
             spacing: mm per pixel, in the place of what was recorded, as long as the picture keeps its size and depth.
+            begin: index of the first frame that is given; pictures before it are not decoded.
         """
+        self._begin = begin
         self._folder, self._clock, self._spacing = folder, clock, spacing
         header, frames = read_recorded_frames(folder)
         first = next((frame for frame in frames if frame.part is not None), None)
@@ -148,11 +150,14 @@ class RecordedSource(RecordingSource):
             if recorded.segment != segment and recorded.segment_cause in TYPED_SCALE_ENDS:
                 typed = None
             segment = recorded.segment
+            if recorded.index < self._begin:
+                continue
             image: NDArray[np.uint8] | None = BLANK.copy()
             if recorded.part is not None:
                 if recorded.part != part:
                     _tell_left_over(self._folder, part, pictures)
-                    part, pictures = recorded.part, _pictures(self._folder, recorded.part)
+                    before = sum(frame.part == recorded.part for frame in frames[: self._begin])
+                    part, pictures = recorded.part, _pictures(self._folder, recorded.part, start=before)
                 try:
                     image = next(pictures)
                 except StopIteration:
@@ -222,11 +227,11 @@ def _first_shape(folder: Path) -> tuple[int, int]:
     return height, width
 
 
-def _pictures(folder: Path, part: int) -> Iterator[NDArray[np.uint8] | None]:
-    """The pictures of one file in order; None for one that is not whole."""
+def _pictures(folder: Path, part: int, *, start: int = 0) -> Iterator[NDArray[np.uint8] | None]:
+    """The pictures of one file in order, each coded by itself, from number `start` on; None for one not whole."""
     try:
         with av.open(str(folder / f"{part:04d}.nut"), metadata_errors="replace") as container:
-            for decoded in PictureReader(container, container.streams.video[0]):
+            for decoded in PictureReader(container, container.streams.video[0], start=start):
                 is_whole = decoded.frame is not None and decoded.is_sound and decoded.frame.format.name == "gray"
                 yield np.asarray(decoded.frame.to_ndarray(), np.uint8) if decoded.frame and is_whole else None
     except (OSError, IndexError, ValueError, av.error.FFmpegError):

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from stream.frames.frame import Frame
     from stream.sources.base import SourceInfo
+    from stream.sources.decoding.picture_reader import DecodingEntry
 
 
 class RecordingSource(ABC):
@@ -31,6 +32,11 @@ class RecordingSource(ABC):
     @property
     def info(self) -> SourceInfo:
         return self._info
+
+    @property
+    def entry(self) -> DecodingEntry | None:
+        """Where decoding may begin to have the frame that was given last; None where only the start is known to do."""
+        return None
 
     def __iter__(self) -> Iterator[Frame]:
         while True:

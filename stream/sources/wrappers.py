@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from stream.common.clock import Clock
     from stream.frames.frame import Frame, PixelSpacing
     from stream.sources.base import FrameSource, SourceInfo
+    from stream.sources.decoding.picture_reader import DecodingEntry
 
 _DEFAULT_RATE_HZ = Fraction(25)
 
@@ -29,6 +30,10 @@ class SourceWrapper(RecordingSource):
     def __init__(self, source: FrameSource, info: SourceInfo) -> None:
         self._source = source
         super().__init__(info)
+
+    @property
+    def entry(self) -> DecodingEntry | None:
+        return self._source.entry if isinstance(self._source, RecordingSource) else None
 
     def close(self) -> None:
         """Ends a running iteration and closes the wrapped source. Harmless a second time, and from any thread."""

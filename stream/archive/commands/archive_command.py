@@ -53,6 +53,15 @@ from stream.app.options.values import Number, PathOrAddress, Text, Whole
 @click.option(
     "--memory-gb", type=Number(min=0.1, max=10_000), metavar="GB", help="Memory that Ray reserves for each worker."
 )
+@click.option(
+    "--segment-minutes",
+    type=Number(min=0, max=10_000),
+    default=5.0,
+    show_default=True,
+    metavar="MIN",
+    help="A recording of twice this length or more is measured in parts at least this long, cut where a segment begins;"
+    " 0 measures each by one worker.",
+)
 @click.option("--resume", is_flag=True, help="Go on with the results that are in the dataset; nothing is done twice.")
 @click.option("--named", is_flag=True, help="Write the recordings' names too, which may name people.")
 @click.option(
@@ -77,6 +86,7 @@ def archive_command(
     cpus: int,
     num_gpus: float,
     memory_gb: float | None,
+    segment_minutes: float,
     resume: bool,
     named: bool,
     **values: Any,
@@ -97,5 +107,6 @@ def archive_command(
             workers=Workers(jobs=jobs, cpus=cpus, gpus=num_gpus, memory_bytes=memory),
             resume=resume,
             named=named,
+            part_s=60 * segment_minutes,
         )
     )

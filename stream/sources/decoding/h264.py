@@ -132,6 +132,11 @@ class FrameNumbers:
                     return 0
         return 0
 
+    def is_entry(self, packet: bytes) -> bool:
+        """Whether its picture ends all that came before: an instantaneous decoding refresh (IDR)."""
+        slices = (unit[0] & 31 for unit in nal_units(packet, self._length_bytes))
+        return next((kind == IDR_SLICE for kind in slices if kind in (SLICE, IDR_SLICE)), False)
+
     def forget(self) -> None:
         """A loss that is known already is not told again by the next number."""
         self._last = None

@@ -27,8 +27,24 @@ MAX_DELAY = 64
 MAX_REORDER = 16
 """Pictures that a codec may show before one that is coded ahead of them."""
 
+INTRA_CODECS = frozenset({"ffv1", "ffvhuff", "huffyuv", "mjpeg", "png", "prores", "rawvideo", "utvideo"})
+"""Codecs of which a key packet is decoded without any other."""
+
 HIDDEN_PACKETS = frozenset({"av1", "h264", "libdav1d", "vp8", "vp9", "vvc"})
 """Codecs that have packets of which no picture comes though nothing is wrong: fields, references that are not shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecodingEntry:
+    """Where decoding may begin as well as at the start: nothing that comes from there on is built on what was before.
+
+    Attributes:
+        packet: number of the packet, from 0.
+        picture: number of its picture, from 0, in the order in which they are shown.
+    """
+
+    packet: int
+    picture: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +75,20 @@ class PictureReader:
         sound: pictures so far that can be trusted.
         damaged: pictures so far that cannot, lost ones among them.
         end: where the last sound packet ends, in units of the stream's time base.
+        entry: the last one before, or at, the picture that was given last; None where there is none, or was damage.
+
+    Args:
+        container: at its start.
+        stream: of it.
+        start: packets before this one are passed over; it is that of an `DecodingEntry`.
     """
 
-    def __init__(self, container: InputContainer, stream: VideoStream) -> None:
+    def __init__(self, container: InputContainer, stream: VideoStream, *, start: int = 0) -> None:
         self._container = container
         self._stream = stream
+        self._start = start
+        self.entry: DecodingEntry | None = None
+        self._independent: set[int] = set()  # orders of packets that may be an entry
         self._order = -1  # of the packet read last; rides on it through the decoder, which reorders
         self._waiting: dict[int, int | None] = {}  # stamps by order, of packets of which no picture has come yet
         self._failed: set[int] = set()  # orders of packets that the decoder refused
@@ -82,7 +107,7 @@ class PictureReader:
         context.thread_type = "NONE"
         context.thread_count = 1
         context.flags |= Flags.output_corrupt  # a picture that is left out is one that nobody counts
-        self._is_jpeg = context.name == "mjpeg"
+        self._is_jpeg, self._is_intra = context.name == "mjpeg", context.name in INTRA_CODECS
         self._sums = SliceSums() if context.name == "ffv1" else None
         self._numbers = FrameNumbers(context.extradata) if context.name == "h264" else None
 
@@ -94,7 +119,9 @@ class PictureReader:
     def __iter__(self) -> Iterator[ReadPicture]:
         try:
             for packet in self._container.demux(self._stream):
-                if packet.size:  # the one that ends the stream is empty
+                if packet.size and self._order + 1 < self._start:
+                    self._order += 1
+                elif packet.size:  # the one that ends the stream is empty
                     yield from self._counted(self._decode(packet))
         except av.FFmpegError:
             self._marks.append(self._order + 1)
@@ -112,7 +139,10 @@ class PictureReader:
         self._order += 1
         packet.opaque = self._order
         self._waiting[self._order] = packet.pts
-        if packet.is_corrupt or self._hides_damage(bytes(packet)):
+        data = bytes(packet)
+        if packet.is_keyframe and (self._is_intra or (self._numbers is not None and self._numbers.is_entry(data))):
+            self._independent.add(self._order)
+        if packet.is_corrupt or self._hides_damage(data):
             self._marks.append(self._order)
         else:
             stamp = packet.dts if packet.pts is None else packet.pts
@@ -141,6 +171,10 @@ class PictureReader:
             picture, order, aspect = self._held.popleft()
             yield from self._lost_before(picture.pts, order)
             is_sound = self._is_sound(order, is_key=picture.key_frame) and not picture.is_corrupt
+            if order in self._independent:
+                self._independent.remove(order)
+                was_damaged = self._damaged_to >= 0 or bool(self._marks or self._failed)
+                self.entry = None if was_damaged else DecodingEntry(order, self.sound + self.damaged)
             yield ReadPicture(picture, picture.pts, is_sound, aspect)
 
     def _may_go(self, order: int) -> bool:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from stream.common.clock import Clock
     from stream.frames.frame import PixelSpacing
+    from stream.sources.decoding.picture_reader import DecodingEntry
 
 NOTE_PREFIX = "partum-note:"
 """A file's `comment` that begins so holds words the viewer must see with the pictures."""
@@ -117,6 +118,10 @@ class VideoSource(RecordingSource):
             decoder=decoder_of(first, decoder, str(self._path)) if self._is_accelerated else CPU,
         )
 
+    @property
+    def entry(self) -> DecodingEntry | None:
+        return self._reader.entry
+
     def _read(self) -> Generator[Frame, None, None]:
         time_base = _fraction(self._stream.time_base) or Fraction(1, 1_000_000)
         timeline = Timeline(time_base=time_base, period_s=_period_s(self._stream))
@@ -179,6 +184,28 @@ class VideoSource(RecordingSource):
 
     def _release(self) -> None:
         self._container.close()
+
+
+def images_from(path: Path, entry: DecodingEntry) -> Generator[NDArray[np.uint8], None, None]:
+    """The pictures of a video from an entry on, (H, W) uint8, grey and upright as `VideoSource` gives them.
+
+    A lost one is black. They are the same ones where the turn is said of every picture; the caller compares the first.
+
+    Raises:
+        SourceError: as of `VideoSource`.
+    """
+    with _open(path, None) as container:
+        stream, _ = _video_stream(path, container)
+        size, image = (0, 0), np.zeros((1, 1), np.uint8)
+        for decoded in PictureReader(container, stream, start=entry.packet):
+            picture = decoded.frame
+            if picture is None:
+                yield np.zeros_like(image)
+                continue
+            if (picture.width, picture.height) != size:
+                size, turn = (picture.width, picture.height), display_transform(picture)
+            image = turn(grey_image(picture))
+            yield image
 
 
 def _open(path: Path, chosen: HWAccel | None) -> InputContainer:

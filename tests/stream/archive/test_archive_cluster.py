@@ -19,16 +19,20 @@ import pytest
 from stream.app.options.session_options import SessionOptions
 from stream.archive.cluster import Workers, _Started, import_ray
 from stream.archive.locations import Location
+from stream.archive.passes import EngineFacts
 from stream.archive.run import ArchiveOptions, run_archive
 from stream.batch.content import hash_of, stamp_of
 from stream.batch.measuring import measure_job
 from stream.batch.recordings import Job, Recording
 from stream.batch.run import BatchFailed
 from stream.batch.summary import COLUMNS
+from stream.common.errors import OptionError
 from stream.pipeline.record_fields import CLOCK_FIELDS, flatten
 from tests.conftest import REPOSITORY
+from tests.fakes.dicom.dcmtk import free_port
 from tests.samples.source_files import waves, write_images, write_waves
-from tests.stream.archive.mischief import HUNGRY, POISON, MischievousActor, spoiled
+from tests.stream.archive.long_film import write_long_film
+from tests.stream.archive.mischief import GREEDY, HUNGRY, POISON, MischievousActor, spoiled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,8 +40,18 @@ if TYPE_CHECKING:
 pytest.importorskip("ray.data", reason="needs the package ray[data]")
 ds = pytest.importorskip("pyarrow.dataset", reason="needs the package pyarrow")
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(r"ignore::DeprecationWarning:ray\..*")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings(r"ignore::DeprecationWarning:ray\..*"),
+    # Ray leaves the files open that its client server writes its log to.
+    pytest.mark.filterwarnings(
+        "ignore:Exception ignored in.*ray_client_server:pytest.PytestUnraisableExceptionWarning"
+    ),
+]
 PHANTOM = "phantom:?seed={}&duration=0.5"
+LONG_FRAMES = 62
+ROOM_KB = 3 << 20
+"""A worker may take so much before Ray's monitor ends it."""
 KEY, SECRET = "PARTUMTESTKEY", "partum-test-secret"
 NAMES = {"name", "source", "same_content"}
 
@@ -61,8 +75,6 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def store(environment: Path) -> Iterator[str | None]:
     """An S3-compatible server; None where moto is not installed."""
-    from tests.fakes.dicom.dcmtk import free_port
-
     port = free_port()
     where = os.pathsep.join([os.environ.get("PARTUM_TEST_MOTO", ""), str(REPOSITORY)])
     command = [sys.executable, "-c", "from moto.server import main; main()", "-H", "127.0.0.1", "-p", str(port)]
@@ -89,6 +101,7 @@ def cluster(environment: Path, store: str | None) -> Iterator[Any]:
             "num_cpus": 1,
             "include_dashboard": False,
             "object_store_memory": 100 << 20,
+            "ray_client_server_port": free_port(),
             "_system_config": quick,
         },
     )
@@ -104,6 +117,7 @@ def cluster(environment: Path, store: str | None) -> Iterator[Any]:
 def exams(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Sound and broken recordings, one of them twice, and their names must not be told."""
     folder = tmp_path_factory.mktemp("exams")
+    spoiled(write_long_film(folder / "SMITH_long.mp4", count=LONG_FRAMES), HUNGRY)
     write_waves(folder / "SMITH_loop.mp4", 4)
     shutil.copy(folder / "SMITH_loop.mp4", folder / "SMITH_again.mp4")
     write_images(folder / "film", waves(3))
@@ -158,9 +172,13 @@ def done(cluster: Any, exams: Path, tmp_path_factory: pytest.TempPathFactory) ->
     """An archive of files of which one kills its worker always, and one the first time; and a node dies on the way."""
     spoiled(write_waves(exams / "poison.mp4", 5), POISON)
     spoiled(write_waves(exams / "hungry.mp4", 6), HUNGRY)
-    out = tmp_path_factory.mktemp("archive") / "dataset"
+    out, said = tmp_path_factory.mktemp("archive") / "dataset", []  # type: Path, list[str]
+    busy = [hold(cluster) for _ in range(2)]
 
     def kill() -> None:
+        wait_for(lambda: any("waiting for room" in line for line in said))
+        for each in busy:
+            each.__ray_terminate__.remote()
         wait_for(lambda: list(out.glob("frames/*/*/*.parquet")))
         cluster.remove_node(cluster.list_all_nodes()[1], allow_graceful=False)
 
@@ -169,16 +187,33 @@ def done(cluster: Any, exams: Path, tmp_path_factory: pytest.TempPathFactory) ->
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("stream.archive.passes.MeasureActor", MischievousActor)
+            patch.setattr("stream.archive.passes.WAIT_S", 0.1)
+            patch.setattr("stream.archive.run.BatchProgress.say", lambda progress, line: said.append(line))
             with pytest.raises(BatchFailed) as caught:
-                archive(out, exams, PHANTOM.format(1), PHANTOM.format(2), workers=Workers(jobs=2))
+                archive(out, exams, PHANTOM.format(1), PHANTOM.format(2), workers=Workers(jobs=2), part_s=0.5)
     finally:
         killer.join()
-    return out, str(caught.value)
+    return out, "\n".join([*said, str(caught.value)])
+
+
+def hold(cluster: Any) -> Any:
+    """An actor that keeps a core of the cluster."""
+    import ray
+
+    class Holder:
+        def is_there(self) -> bool:
+            return True
+
+    made: Any = ray.remote(num_cpus=1)(Holder)
+    holder = made.remote()
+    wait: Any = ray.get
+    assert wait(holder.is_there.remote())
+    return holder
 
 
 def test_rows_and_frames_are_those_of_a_batch(done: tuple[Path, str], exams: Path, tmp_path: Path) -> None:
     rows, frames = by_content(done[0]), table(done[0], "frames")
-    for number, path in enumerate([PHANTOM.format(1), exams / "SMITH_loop.mp4"]):
+    for number, path in enumerate([PHANTOM.format(1), exams / "SMITH_loop.mp4", exams / "SMITH_long.mp4"]):
         row, records = as_batch(Recording(str(path), str(path)), tmp_path / str(number))
         same(rows[row["sha256"]], row, set(COLUMNS) - NAMES)
         own = sorted((each for each in frames if each["sha256"] == row["sha256"]), key=lambda each: each["index"])
@@ -198,8 +233,18 @@ def test_what_kills_its_worker_costs_itself_and_a_node_that_dies_nothing(
     (poison,) = [row for row in rows if "the process that measured it ended" in (row["error"] or "")]
     assert (poison["state"], poison["sha256"]) == ("failed", None)
     assert by_content(out)[hash_of(Recording("", str(exams / "hungry.mp4")))]["state"] == "complete"
-    assert sum(row["state"] == "complete" for row in rows) == 5
+    assert sum(row["state"] == "complete" for row in rows) == 6
     assert "failed" in told
+    assert "a worker needs 1 cores and 0 GPUs, and 0 cores" in told
+
+
+def test_a_long_recording_whose_worker_died_at_a_part_is_one_file(done: tuple[Path, str], exams: Path) -> None:
+    out, sha256 = done[0], hash_of(Recording("", str(exams / "SMITH_long.mp4")))
+    assert (exams / "SMITH_long.fed").exists(), "a worker died"
+    assert by_content(out)[sha256]["frames"] == LONG_FRAMES
+    (file,) = out.rglob(f"{sha256}.parquet")
+    assert not list(out.rglob("_parts/**/*.*"))
+    assert file.parent.parent.parent == out / "frames"
 
 
 def test_nothing_in_the_dataset_names_a_recording(done: tuple[Path, str]) -> None:
@@ -226,6 +271,36 @@ def objects(out: str) -> dict[str, int]:
     return {entry.location.name: entry.stamp for entry in Location.parse(f"{out}/frames").entries()}
 
 
+def test_a_worker_that_takes_all_memory_is_ended_by_the_monitor_and_is_a_row(cluster: Any, tmp_path: Path) -> None:
+    memory = {line.split(":")[0]: int(line.split()[1]) for line in Path("/proc/meminfo").read_text().splitlines()}
+    share = 1 - (memory["MemAvailable"] - ROOM_KB) / memory["MemTotal"]
+    if memory["MemAvailable"] < 2 * ROOM_KB:
+        pytest.skip(f"needs {2 * ROOM_KB >> 20} GB of free memory")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_memory_usage_threshold", f"{share:.3f}")
+        patch.setenv("RAY_memory_monitor_refresh_ms", "50")
+        node = cluster.add_node(num_cpus=2, object_store_memory=100 << 20)
+        patch.setattr("stream.archive.passes.MeasureActor", MischievousActor)
+        greedy = spoiled(write_waves(tmp_path / "greedy.mp4", 5), GREEDY)
+        with pytest.raises(BatchFailed):
+            archive(tmp_path / "out", greedy, workers=Workers(jobs=1, cpus=2))
+    cluster.remove_node(node, allow_graceful=False)  # it would end others too, once the machine has less
+    (row,) = table(tmp_path / "out", "loops")
+    assert "out of memory" in row["error"]
+    assert not grown(greedy), "nobody ended it"
+
+
+def test_a_node_with_another_model_ends_the_run_in_one_line(cluster: Any, exams: Path, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stream.archive.run.try_engine", lambda *_, **__: EngineFacts("engine", "model", "0" * 64))
+        with pytest.raises(OptionError, match=r"^node \S+ has the model [0-9a-f]{8}, and another one 00000000$"):
+            archive(tmp_path / "out", exams / "SMITH_loop.mp4", workers=Workers(jobs=1))
+
+
+def grown(path: Path) -> bool:
+    return path.with_suffix(".grown").exists()
+
+
 def test_an_object_store_and_a_command_that_is_killed(cluster: Any, store: str | None, environment: Path) -> None:
     from pyarrow import fs
 
@@ -240,7 +315,8 @@ def test_an_object_store_and_a_command_that_is_killed(cluster: Any, store: str |
     for number in range(4):
         Location.parse(f"s3://scans/day/SMITH{number}.mp4").put(clip + bytes([number]))
     out = "s3://results/dataset"
-    words = [sys.executable, "-m", "partum", "archive", "s3://scans/day", "-o", out, "--address", cluster.address]
+    address = f"ray://127.0.0.1:{cluster.head_node._ray_params.ray_client_server_port}"
+    words = [sys.executable, "-m", "partum", "archive", "s3://scans/day", "-o", out, "--address", address]
     words += ["--backend", "openvino", "--jobs", "1"]
     run: dict[str, Any] = {"cwd": REPOSITORY, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     first = subprocess.Popen(words, **run)
