@@ -68,6 +68,14 @@ def text(page: Any, name: str, what: str) -> str:
     return str(part.inner_text()) if part.is_visible() else ""
 
 
+def until_read(page: Any, name: str, what: str, words: str) -> None:
+    """Waits until a part of a tile says something: a machine that is busy may take a number off for a moment."""
+    give_up = time.monotonic() + 20
+    while words not in (said := text(page, name, what)) or bool(words) != bool(said):
+        assert time.monotonic() < give_up, (name, what, words, said)
+        page.wait_for_timeout(30)
+
+
 def check_dark(page: Any, name: str, word: str) -> None:
     """No number, a word across the picture, and a picture that is dimmed."""
     assert text(page, name, ".aop-number") == ""
@@ -87,12 +95,12 @@ def test_one_killed_feed_is_seen_at_once_and_the_other_goes_on(page: Any, good: 
         opened(page, server)
         for name in ("room-1", "room-2"):
             until(page, name, "live")
-            assert text(page, name, ".aop-number b") == "178°"
-            assert text(page, name, ".hsd-number b") == "104.4 mm"
-            assert "161 to 196° repeatability" in text(page, name, ".aop-number")
-            assert text(page, name, ".veil") == ""
+            until_read(page, name, ".aop-number b", "178°")
+            until_read(page, name, ".hsd-number b", "104.4 mm")
+            until_read(page, name, ".aop-number", "161 to 196° repeatability")
+            until_read(page, name, ".veil", "")
         assert "RESEARCH USE ONLY" in page.inner_text("#use")
-        assert page.inner_text("#tally") == "2 live"
+        wait(page, "document.querySelector('#tally').textContent === '2 live'")
         ward.feeds[0].fall_silent()  # killed: at first only the silence says so
         until(page, "room-1", "no answer", within_s=5)
         check_dark(page, "room-1", "no answer")
@@ -102,11 +110,12 @@ def test_one_killed_feed_is_seen_at_once_and_the_other_goes_on(page: Any, good: 
         check_dark(page, "room-1", "restarting")
         assert "ended by signal 9; starts again in" in text(page, "room-1", ".why")
         assert "picture of" in text(page, "room-1", ".veil")  # and how old it is
-        assert (state_of(page, "room-2"), text(page, "room-2", ".aop-number b")) == ("live", "178°")
-        assert page.title().startswith("1 RESTARTING, 1 LIVE")
+        until(page, "room-2", "live")
+        until_read(page, "room-2", ".aop-number b", "178°")
+        wait(page, "document.title.startsWith('1 RESTARTING, 1 LIVE')")
         ward.feeds[0].begin()
         until(page, "room-1", "live")
-        assert text(page, "room-1", ".aop-number b") == "178°"
+        until_read(page, "room-1", ".aop-number b", "178°")
     wait(page, "document.querySelector('#tally').textContent === '2 connection lost'")
     check_dark(page, "room-1", "connection lost")
     assert "Not connected to the ward" in page.inner_text("#lost")
@@ -137,9 +146,10 @@ def test_every_state_is_told_apart(page: Any, good: Measurement, tmp_path: Path)
             check_dark(page, name, expected[name])
         assert text(page, "cable", ".why") == "the cable was pulled"
         assert text(page, "refused", ".why") == "141 ms expected, 100 ms allowed"
-        assert "0.7 s old" in text(page, "held", ".aop-number") or "0.8 s old" in text(page, "held", ".aop-number")
-        assert (text(page, "plane", ".aop-number"), text(page, "plane", ".veil")) == ("", "")
-        assert page.inner_text("#tally").count("1 ") == len(names)
+        wait(page, "/0[.][78] s old/.test(document.querySelector('[data-feed=held] .aop-number').textContent)")
+        assert text(page, "plane", ".aop-number") == ""
+        until_read(page, "plane", ".veil", "")
+        wait(page, f"document.querySelector('#tally').textContent.split('1 ').length === {len(names) + 1}")
         assert not page.locator("#notes").is_visible()
         ward.rest = replace(ward.rest, engine=EngineView(state=ProcessState.RESTARTING, reason="killed by signal 9"))
         wait(page, "document.querySelector('#notes').textContent === 'engine restarting: killed by signal 9'")
