@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections import Counter
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
@@ -19,7 +19,7 @@ from stream.archive.cluster import Workers, connected
 from stream.archive.dataset import ArchiveDataset
 from stream.archive.inputs import InputFinder
 from stream.archive.locations import Location
-from stream.archive.measuring import ArchiveJob, without_names
+from stream.archive.measuring import ArchiveJob, clear_scratch, without_names
 from stream.archive.parts.waiting import WaitingForParts
 from stream.archive.passes import new_pass, try_engine
 from stream.batch.backlog import MOST_CRASHES
@@ -34,7 +34,7 @@ from stream.measurement.protocols import check_orientation
 from stream.outputs.manifest import NOTICE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from stream.app.options.session_options import SessionOptions
     from stream.archive.inputs import ArchiveInput
@@ -108,6 +108,7 @@ def run_archive(options: ArchiveOptions) -> None:
         part_s=options.part_s,
     )
     with (
+        _scratch_cleared(),
         ArchiveDataset(out, asked=options.asked, resume=options.resume) as dataset,
         connected(options.address, options.workers),
         BatchProgress(clock=clock) as progress,
@@ -120,6 +121,15 @@ def run_archive(options: ArchiveOptions) -> None:
     if signal.SIGINT in signals:
         raise KeyboardInterrupt
     archive.raise_for_failures()
+
+
+@contextmanager
+def _scratch_cleared() -> Iterator[None]:
+    """At the end nothing is left on this machine of workers that were ended in the middle of a recording."""
+    try:
+        yield
+    finally:
+        clear_scratch()
 
 
 class Archive:
