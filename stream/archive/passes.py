@@ -10,7 +10,7 @@ import pickle
 import queue
 import threading
 import warnings
-from collections import Counter
+from collections import Counter, deque
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from stream.archive.cluster import ClusterUnavailable, HeadWatch, Workers, impor
 from stream.archive.measuring import ArchiveWorker, load_archive_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from stream.archive.inputs import ArchiveInput
     from stream.archive.measuring import ArchiveJob, Outcome
@@ -33,7 +33,7 @@ LEAST_A_WORKER = 200
 STEP_S, WAIT_S = 0.5, 3.0
 """While a worker is waited for: how often it is asked whether to give up, and after how long it is said."""
 
-ASK_S = 10.0
+ASK_S, END_S = 10.0, 5.0
 
 ON_THE_HEAD: dict[str, Any] = {"num_cpus": 0, "resources": {"node:__internal_head__": 0.001}}
 """Where an actor lives that must outlive every other node."""
@@ -180,13 +180,17 @@ class Pass:
         self._ledger: Any = None
         self._cancelled = threading.Event()
         self._head: HeadWatch | None = None
+        self._thread: threading.Thread | None = None
+        self._running: deque[Any] = deque(maxlen=1)
 
     def start(self, units: Sequence[ArchiveInput], job: ArchiveJob, workers: Workers) -> None:
         """Begins; returns at once."""
         ray = import_ray()
         self._head = HeadWatch(ray.get_runtime_context().gcs_address)
         self._ledger = ray.remote(**ON_THE_HEAD)(Ledger).remote()
-        threading.Thread(target=self._run, args=(list(units), job, workers), name="partum-pass", daemon=True).start()
+        arguments = list(units), job, workers
+        self._thread = threading.Thread(target=self._run, args=arguments, name="partum-pass", daemon=True)
+        self._thread.start()
 
     def take(self, timeout_s: float) -> tuple[list[Outcome], bool]:
         """What has come since, at most `timeout_s` later, and whether all has.
@@ -209,8 +213,17 @@ class Pass:
             return found, False
 
     def cancel(self) -> None:
-        """Gives nothing more to the cluster."""
+        """Gives nothing more to the cluster, and ends what is under way.
+
+        A thread that is still in Ray when the cluster goes would end the process before it has said a word.
+        """
         self._cancelled.set()
+        for dataset in list(self._running):
+            executor: Any = getattr(dataset, "_current_executor", None)  # Ray has no public way to end what it executes
+            with suppress(Exception):
+                executor.shutdown(force=True)
+        if self._thread is not None:
+            self._thread.join(END_S)
 
     def begun(self) -> dict[str, int]:
         """How often each input was begun."""
@@ -228,8 +241,10 @@ class Pass:
             while start < len(units):
                 jobs = workers.room_in(ray)
                 some = units[start : start + max(MOST_AT_ONCE, LEAST_A_WORKER * jobs)]
-                for outcome in _measured(ray, some, job, workers, min(jobs, len(some)), self._ledger):
-                    self._outcomes.put(outcome)
+                dataset = _measured(ray, some, job, workers, min(jobs, len(some)), self._ledger)
+                self._running.append(dataset)
+                for row in dataset.iter_rows():
+                    self._outcomes.put(pickle.loads(row["outcome"]))
                     if self._cancelled.is_set():
                         return
                 start += len(some)
@@ -254,8 +269,8 @@ class Pass:
 
 def _measured(
     ray: Any, units: Sequence[ArchiveInput], job: ArchiveJob, workers: Workers, jobs: int, ledger: Any
-) -> Iterator[Outcome]:
-    """The outcomes of these inputs as they come; without those whose worker died."""
+) -> Any:
+    """A Ray dataset of the outcomes of these inputs, as they come; without those whose worker died."""
     with warnings.catch_warnings():
         # Of its own use of what it gives up, and of the two words that keep it from repeating, which have no successor.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -263,7 +278,7 @@ def _measured(
         context.enable_progress_bars = context.print_on_execution_start = False
         context.max_errored_blocks = -1  # an input whose worker died: the caller sees that it is missing
         rows = [{"unit": pickle.dumps(unit)} for unit in units]
-        dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
+        return ray.data.from_items(rows, override_num_blocks=len(rows)).map(
             MeasureActor,
             fn_constructor_args=(job, ledger),
             compute=ray.data.ActorPoolStrategy(size=jobs, max_tasks_in_flight_per_actor=1),
@@ -271,8 +286,6 @@ def _measured(
             max_restarts=-1,
             max_task_retries=0,
         )
-    for row in dataset.iter_rows():
-        yield pickle.loads(row["outcome"])
 
 
 def new_pass(address: str | None) -> Any:
