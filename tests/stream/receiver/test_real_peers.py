@@ -58,7 +58,10 @@ def test_what_was_being_sent_is_not_taken_and_what_was_taken_is_answered_once_an
         with ThreadPoolExecutor(1) as pool, held_after(loop.stat().st_size // 2, port) as (gate, is_reached):
             scanner = pool.submit(call, "storescu", gate, loop)
             assert is_reached.wait(60)
-            assert list((out / ".queue" / "arriving").iterdir())
+            give_up = time.monotonic() + 60
+            while not list((out / ".queue" / "arriving").iterdir()):  # what has passed is not yet read
+                assert time.monotonic() < give_up
+                time.sleep(0.01)
             assert receiver.end(number) == code
         assert scanner.result()[0] != 0, "the scanner knows that it must send it again"
         assert not list((out / ".queue" / "received").iterdir())
