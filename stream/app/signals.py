@@ -16,7 +16,8 @@ def stopped_by_signals(stops: Sequence[Callable[[], None]]) -> Iterator[Sequence
     """The first SIGINT (Ctrl-C), SIGTERM or SIGHUP (the terminal is gone) closes the sources.
 
     What is under way is still written. A second one does what it would have done without this; one that the caller
-    ignores (`nohup`) stays ignored. Yields the signals that came.
+    ignores (`nohup`) stays ignored. Yields the signals that came. `stops` may grow: who adds to it then looks whether a
+    signal has come already.
     """
     came: list[int] = []
     if threading.current_thread() is not threading.main_thread():

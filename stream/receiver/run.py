@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stream.app.signals import stopped_by_signals
 from stream.batch.reporting.progress import BatchProgress
 from stream.batch.run import OF_A_SESSION, Batch
 from stream.batch.store import ResultStore
@@ -68,8 +67,13 @@ class ReceiverOptions:
     jobs: int | None = None
 
 
-def run_receiver(options: ReceiverOptions) -> None:
+def run_receiver(options: ReceiverOptions, stops: list[Callable[[], None]], signals: Sequence[int]) -> None:
     """Listens until it is stopped; what was acknowledged by then is on the disk, and is measured by the next run.
+
+    Args:
+        options: of it.
+        stops: gets what ends it; called for a signal, as of `stopped_by_signals`.
+        signals: that came. One that came before it listens ends it, too.
 
     Raises:
         OptionError: a peer or title is none, or nobody may send.
@@ -130,7 +134,8 @@ def run_receiver(options: ReceiverOptions) -> None:
             given_up=lambda recording, crashes: crashes >= MOST_CRASHES or queue.is_overdue(recording_key(recording)),
         )
         stack.enter_context(_emptied(queue, options.keep_hours))
-        with stopped_by_signals([batch.stop]) as signals:
+        stops.append(batch.stop)
+        if not signals:
             progress.say(f"listening as {title} on port {server.port}")
             batch.run()
     click.echo(NOTICE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from stream.app.options.config_option import from_files
 from stream.app.options.declare import build_options
 from stream.app.options.shared import options_of
 from stream.app.options.values import Folder, Number, Text, Whole
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def _write_files(context: click.Context, parameter: click.Parameter, folder: Path | None) -> None:
@@ -94,11 +97,14 @@ def receive_command(
     **values: Any,
 ) -> None:
     """See the command's help text above."""
-    from stream.app.options.session_options import SessionOptions
-    from stream.receiver.run import ReceiverOptions, run_receiver
+    from stream.app.signals import stopped_by_signals
 
-    run_receiver(
-        ReceiverOptions(
+    stops: list[Callable[[], None]] = []
+    with stopped_by_signals(stops) as signals:  # before all else is loaded: a service may be stopped while it starts
+        from stream.app.options.session_options import SessionOptions
+        from stream.receiver.run import ReceiverOptions, run_receiver
+
+        options = ReceiverOptions(
             session=build_options(SessionOptions, values, out=out, from_files=from_files(context)),
             out=out,
             title=title,
@@ -109,4 +115,4 @@ def receive_command(
             keep_hours=keep_hours,
             jobs=jobs,
         )
-    )
+        run_receiver(options, stops, signals)

@@ -17,7 +17,7 @@ import pydicom
 import pytest
 
 from stream.sources.demo import DEMO_CLIP
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, catches
 from tests.fakes.dicom.dcmtk import call, free_port, tool
 from tests.fakes.dicom.receiver_process import Receiver, wait_for_results
 from tests.samples.dicom_files import PATIENT, native, smooth
@@ -84,6 +84,18 @@ def test_a_measured_loop_is_answered_in_its_study_whatever_is_killed(tmp_path: P
     assert len(list(out.glob("*/run.json"))) == 1
     assert "4711" not in first.said + second.said
     assert not list(outbox.iterdir())
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_one_that_is_stopped_while_it_starts_ends_well(tmp_path: Path) -> None:
+    receiver = Receiver(tmp_path / "out", listens=False)
+    give_up = time.monotonic() + 60
+    while not catches(receiver.process.pid, signal.SIGTERM):
+        assert time.monotonic() < give_up
+        time.sleep(0.005)
+    assert receiver.end(signal.SIGTERM) == 0, receiver.said
+    assert "listening" not in receiver.said
+    assert "Traceback" not in receiver.said
 
 
 def test_nobody_may_send_without_being_named(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import re
 import shutil
 import signal
 import socket
@@ -30,7 +29,7 @@ from stream.ward.view import ProcessState
 from stream.ward.wall.server import WallServer
 from stream.ward.wall.settings import WallSettings
 from stream.ward.wall.wall import notes_of
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, catches
 from tests.fakes.doubles import GreyLevelEngine
 from tests.fakes.kserve_server import KServeServer
 from tests.fakes.ward.asked import ask
@@ -304,13 +303,9 @@ def heard(manager: socket.socket) -> list[str]:
 
 
 def test_a_ward_that_is_stopped_while_it_starts_ends_well(scanner: PacedRtspServer, tmp_path: Path) -> None:
-    def catches(pid: int) -> bool:
-        caught = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text())
-        return caught is not None and bool(int(caught[1], 16) & 1 << signal.SIGTERM - 1)
-
     text = feeds_of(scanner.uri, ("a",)) + ANALYSIS + "[web]\nport = 0\n"
     with command(write_config(tmp_path / "ward.toml", text)) as process:
-        until(lambda: catches(process.pid), what="its handlers")
+        until(lambda: catches(process.pid, signal.SIGTERM), what="its handlers")
         process.send_signal(signal.SIGHUP)
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=60)
