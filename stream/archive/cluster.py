@@ -109,13 +109,14 @@ class HeadWatch:
     def __init__(self, address: str, *, clock: Clock | None = None) -> None:
         self._host, _, self._port = address.rpartition(":")
         self._clock = clock or MonotonicClock()
-        self._answered_ns = self._asked_ns = self._clock.now_ns()
+        self._asked_ns = self._clock.now_ns()
+        self._silent_ns: int | None = None  # since when it has not answered
 
     def check(self) -> None:
         """To be called often: asks now and then.
 
         Raises:
-            ClusterUnavailable: it has not answered for `HEAD_S`.
+            ClusterUnavailable: it has been asked for `HEAD_S`, and has not answered.
         """
         now_ns = self._clock.now_ns()
         if now_ns - self._asked_ns < HEAD_EVERY_S * 1e9:
@@ -124,10 +125,11 @@ class HeadWatch:
         try:
             socket.create_connection((self._host.strip("[]"), int(self._port)), timeout=HEAD_EVERY_S).close()
         except OSError as error:
-            if now_ns - self._answered_ns > HEAD_S * 1e9:
+            self._silent_ns = now_ns if self._silent_ns is None else self._silent_ns
+            if now_ns - self._silent_ns > HEAD_S * 1e9:
                 raise ClusterUnavailable("the head of the cluster went away; go on with --resume") from error
         else:
-            self._answered_ns = now_ns
+            self._silent_ns = None
 
 
 @contextmanager

@@ -162,7 +162,7 @@ class ArchiveWorker:
                         rows.append(row)
         except PartumError as error:
             told = type(error)(here.told(str(error)))
-            if not is_final(error):
+            if not is_final(error) or unit.part is not None:  # a recording with a part that fails has no result
                 return Outcome(unit.key, rows, contents, error=told)
             failures.append({"state": "failed", "source": unit.recording.source, "error": str(told)})
         except OSError as error:

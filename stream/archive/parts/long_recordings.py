@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from engines.errors import PartumError
 from stream.archive.frames_table import frames_file, join_frames, row_in
 from stream.archive.parts.measure import RECORDS, PartResult, joined_row, measure_part, wrong_beginnings
-from stream.archive.parts.plan import read_plan
+from stream.archive.parts.plan import PLAN, read_plan
 from stream.archive.parts.planning import LEAST_PARTS, length_s, make_plan
 from stream.batch.content import hash_of, stamp_of
 from stream.batch.measuring import is_final
@@ -182,8 +182,8 @@ class LongRecordings:
 
 
 def clear_folder(folder: Location) -> None:
-    """Removes the files in a folder, the plan last, and a local folder itself."""
-    entries = sorted(folder.entries(), key=lambda entry: entry.location.name.endswith(".json"))
+    """Removes the files in a folder, the plan first, as it tells of whole files; and a local folder itself."""
+    entries = sorted(folder.entries(), key=lambda entry: entry.location.name != PLAN)
     for entry in entries:
         entry.location.remove()
     if folder.is_local:

@@ -121,9 +121,10 @@ class LoggedPreprocessor:
         self.state = PreprocessorState()
 
     def process(self, frame: Frame) -> tuple[Frame, Reason | None]:
-        logged = next(self._frames)
-        if logged.index != frame.index:
-            raise SourceUnavailable(f"frame {frame.index} came, and {logged.index} was planned; try again")
+        logged = next(self._frames, None)
+        if logged is None or logged.index != frame.index:
+            planned = "none" if logged is None else logged.index
+            raise SourceUnavailable(f"frame {frame.index} came, and {planned} was planned; try again")
         if frame.index == self._before and self._is_refused_before is not None:
             return logged.again(frame), Reason.NO_SECTOR if self._is_refused_before else Reason.REPEATED
         return logged.again(frame), logged.reason

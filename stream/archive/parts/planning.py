@@ -106,7 +106,7 @@ def make_plan(
     if len(parts) < LEAST_PARTS:
         return None
     warnings = tuple(shown(recording.told(each)) for each in warned)
-    plan = Plan(parts=parts, error=error and shown(error), note=note, warnings=warnings)
+    plan = Plan(parts=parts, error=error and shown(error), note=shown(note), warnings=warnings)
     put(PLAN, plan.as_bytes())
     return plan
 

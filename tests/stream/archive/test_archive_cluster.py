@@ -276,6 +276,8 @@ def test_a_worker_that_takes_all_memory_is_ended_by_the_monitor_and_is_a_row(clu
     share = 1 - (memory["MemAvailable"] - ROOM_KB) / memory["MemTotal"]
     if memory["MemAvailable"] < 2 * ROOM_KB:
         pytest.skip(f"needs {2 * ROOM_KB >> 20} GB of free memory")
+    if is_limited(memory["MemTotal"] << 10):
+        pytest.skip("in a container with a limit of its own, Ray's monitor counts by that")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_memory_usage_threshold", f"{share:.3f}")
         patch.setenv("RAY_memory_monitor_refresh_ms", "50")
@@ -296,6 +298,16 @@ def test_a_node_with_another_model_ends_the_run_in_one_line(cluster: Any, exams:
         patch.setattr("stream.archive.run.try_engine", lambda *_, **__: EngineFacts("engine", "model", "0" * 64))
         with pytest.raises(OptionError, match=r"^node \S+ has the model [0-9a-f]{8}, and another one 00000000$"):
             archive(tmp_path / "out", exams / "SMITH_loop.mp4", workers=Workers(jobs=1))
+
+
+def is_limited(total: int) -> bool:
+    """Whether this container may hold less than the machine."""
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        path = Path("/sys/fs/cgroup") / name
+        said = path.read_text().strip() if path.exists() else "max"
+        if said.isdecimal() and int(said) < total:
+            return True
+    return False
 
 
 def grown(path: Path) -> bool:

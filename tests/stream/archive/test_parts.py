@@ -16,7 +16,8 @@ from stream.app.options.session_options import SessionOptions
 from stream.archive.inputs import InputFinder
 from stream.archive.locations import Location
 from stream.archive.measuring import ArchiveJob, ArchiveWorker
-from stream.archive.parts.part_source import PartSource
+from stream.archive.parts.long_recordings import PartRequest, clear_folder
+from stream.archive.parts.part_source import LoggedPreprocessor, PartSource
 from stream.archive.parts.plan import RecordingPart, read_plan
 from stream.archive.parts.planning import Planner
 from stream.archive.parts.waiting import MOST_REQUESTS, WaitingForParts
@@ -24,6 +25,7 @@ from stream.batch.content import hash_of, stamp_of
 from stream.batch.measuring import measure_job
 from stream.batch.recordings import Job, Recording
 from stream.batch.summary import COLUMNS
+from stream.common.errors import SourceUnavailable, SourceUnreadable
 from stream.frames.frame import Frame, SegmentCause
 from stream.frames.reason import Reason
 from stream.measurement.biometry import Orientation
@@ -44,7 +46,6 @@ if TYPE_CHECKING:
     from engines.base import Engine
     from stream.archive.inputs import ArchiveInput
     from stream.archive.measuring import Outcome
-    from stream.archive.parts.long_recordings import PartRequest
 
 pq = pytest.importorskip("pyarrow.parquet", reason="needs the package pyarrow")
 NAMES = {"name", "source", "same_content"}
@@ -250,8 +251,6 @@ def test_behind_a_flip_that_ended_what_the_user_said_nothing_is_cut() -> None:
 
 
 def test_inputs_of_one_content_wait_for_the_same_parts(film: Path) -> None:
-    from stream.archive.parts.long_recordings import PartRequest
-
     waiting, unit = WaitingForParts(), unit_of(film)
     twin = replace(unit, key="twin")
     requests = [PartRequest("a" * 64, begin) for begin in (0, 20)]
@@ -270,3 +269,33 @@ def test_inputs_of_one_content_wait_for_the_same_parts(film: Path) -> None:
 def test_a_plan_that_cannot_be_read_is_none(tmp_path: Path) -> None:
     (tmp_path / "plan.json").write_text('{"schema": "partum.archive.plan/1"}')
     assert read_plan(Location.parse(str(tmp_path))) is None
+
+
+def test_a_log_that_ends_early_is_told_as_such() -> None:
+    with pytest.raises(SourceUnavailable, match="frame 3 came, and none was planned"):
+        LoggedPreprocessor([]).process(frame(3, 0, SegmentCause.START))
+
+
+def test_why_a_part_cannot_be_measured_is_told_though_it_would_come_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*arguments: Any) -> None:
+        raise SourceUnreadable("its codec cannot be decoded here")
+
+    monkeypatch.setattr("stream.archive.parts.long_recordings.LongRecordings.measure", fails)
+    path = tmp_path / "film.mp4"
+    path.write_bytes(b"film")
+    worker = worker_of(tmp_path / "out", GreyLevelEngine())
+    outcome = worker.measure(unit_of(path).with_part(PartRequest("a" * 64, 0)))
+    assert "its codec cannot be decoded here" in str(outcome.error)
+    assert not outcome.failures
+
+
+def test_of_parts_that_are_removed_the_plan_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["000-009.log", "plan.json", "000-009.parquet"]
+    for name in names:
+        (tmp_path / name).touch()
+    gone: list[str] = []
+    monkeypatch.setattr(Location, "remove", lambda location: gone.append(location.name))
+    clear_folder(Location.parse(str(tmp_path)))
+    assert (gone[0], sorted(gone)) == ("plan.json", sorted(names))
