@@ -24,6 +24,10 @@ settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+MOST_MORE = 4
+"""Test processes beyond one a core."""
+BYTES_OF_A_PROCESS = 2_000_000_000
+"""A test process holds 1.4 GB, and what it starts holds more."""
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 
 
@@ -32,8 +36,12 @@ def pytest_xdist_auto_num_workers() -> int | None:
     """`-n auto`: more processes than cores, since many a test waits for a feed, a browser or another process."""
     if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
         return None  # xdist's own answer
-    cores = available_cores()
-    return cores + (cores + 1) // 2
+    return processes_for(available_cores(), os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+
+
+def processes_for(cores: int, memory_bytes: int) -> int:
+    """How many: three on two cores, and none for which there is no memory."""
+    return max(1, min(cores + min((cores + 1) // 2, MOST_MORE), memory_bytes // BYTES_OF_A_PROCESS))
 
 
 def pytest_configure(config: pytest.Config) -> None:
