@@ -24,7 +24,7 @@ POLL_S = 2.0
 SETTLE_S = 10.0
 """A recording whose files have not changed for so long has stopped growing."""
 MOST_UNPACKED = 2
-"""Archives that lie unpacked at a time: one being measured, and the next."""
+"""Archives that lie unpacked at a time, one being measured and the next; more where workers would wait."""
 
 
 class Intake(Protocol):
@@ -42,8 +42,8 @@ class Intake(Protocol):
     def bytes_to_come(self) -> int:
         """Of archives that are still to be unpacked."""
 
-    def poll(self) -> Found:
-        """What has come since the last call."""
+    def poll(self, *, is_idle: bool = False) -> Found:
+        """What has come since the last call; `is_idle`: a worker waits for something to do."""
 
     def ended(self, recording: Recording) -> None:
         """A recording needs its files no longer."""
@@ -75,12 +75,14 @@ class InputIntake:
     def bytes_to_come(self) -> int:
         return sum(map(size_of, self._packed))
 
-    def poll(self) -> Found:
-        """What has come since the last call."""
-        found = self._look()
+    def poll(self, *, is_idle: bool = False) -> Found:
+        """What has come since the last call; for a worker that waits, one archive more is unpacked."""
+        found, most = self._look(), MOST_UNPACKED
+        if is_idle:
+            most = max(most, len(self._unpacked) + 1)
         self._packed.extend(found.archives)
         found.archives = []
-        while self._packed and len(self._unpacked) < MOST_UNPACKED:
+        while self._packed and len(self._unpacked) < most:
             archive = self._packed.popleft()
             try:
                 self._unpack(archive, found)

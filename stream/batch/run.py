@@ -260,7 +260,7 @@ class Batch:
                     self._take(event)
                 if self.backlog.fatal:
                     raise self.backlog.fatal
-                self._take_in()
+                self._take_in(is_idle=pool.has_room)
                 if not self._is_told and self._clock.now_ns() - self._told_ns > self._tell_ns:
                     self._tell_if_possible()
 
@@ -301,8 +301,8 @@ class Batch:
             self.backlog.take(event)
             self._is_told = False
 
-    def _take_in(self) -> None:
-        found = self._intake.poll()
+    def _take_in(self, *, is_idle: bool = False) -> None:
+        found = self._intake.poll(is_idle=is_idle)
         self._progress.bytes_to_come = self._intake.bytes_to_come
         for source in found.gone:
             self.backlog.drop_bad(source)

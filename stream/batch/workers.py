@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
-from engines.errors import EngineUnavailable, PartumError
+from engines.errors import PartumError
 from engines.runtime import available_cores
 from stream.common.child_process import exit_text, ignore_terminal_signals
 from stream.common.errors import StreamError
@@ -186,9 +186,7 @@ class WorkerPool:
         if not worker.is_ready:
             self._may_be_lost -= 1
             if self._may_be_lost < 0:
-                raise EngineUnavailable(
-                    f"a process that should measure ended at its start ({exit_text(code)}); try --jobs 1"
-                )
+                raise WorkerLost(f"a process that should measure ended at its start ({exit_text(code)}); try --jobs 1")
         if worker.job is None:
             return []
         source = worker.job.recording.source

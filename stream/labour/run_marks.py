@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stream.common.csv_cells import unmarked
 from stream.common.errors import OptionError
 from stream.labour.pushes import MarkedSpan
 from stream.labour.recorded_run import MARKS
@@ -70,7 +71,7 @@ def _parsed(row: dict[str, Any], where: str) -> TypedMark:
         kind = parse_kind((row.get("kind") or MarkKind.MARK).strip())
     except OptionError as error:
         raise OptionError(f"{where}: {error}") from error
-    return TypedMark(time_s=time_s, kind=kind, note=row.get("note") or "")
+    return TypedMark(time_s=time_s, kind=kind, note=unmarked(row.get("note") or ""))
 
 
 def frame_at(axis: TimeAxis, time_s: float) -> int:

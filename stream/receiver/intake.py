@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stream.batch.finding import Found
@@ -28,7 +29,7 @@ class QueueIntake:
         self._queue = queue
         self._handed: set[str] = set()
 
-    def poll(self) -> Found:
+    def poll(self, *, is_idle: bool = False) -> Found:
         """What was received since the last call."""
         new = [key for key in dict.fromkeys(self._queue.new()) if key not in self._handed]
         self._handed.update(new)
@@ -40,4 +41,4 @@ class QueueIntake:
 
 def recording_key(recording: Recording) -> str:
     """The key in the queue of a recording that this made."""
-    return recording.path.rpartition("/")[2].removesuffix(".dcm")
+    return Path(recording.path).stem

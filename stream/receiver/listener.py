@@ -164,8 +164,11 @@ class Listener(ThreadedAssociationServer):
         for _ in range(MOST_WAITING - len(self._callers)):
             try:
                 accepted, address = self._listening.accept()
+            except BlockingIOError:
+                return  # there is none left
             except OSError:
-                return  # there is none left, or no descriptor for it
+                self._is_ended.wait(TICK_S)  # of a want of descriptors, say: it is still there when asked again at once
+                return
             connection = Connection(accepted.detach())
             connection.setblocking(False)
             self._callers.append(_Caller(connection, address, time.monotonic() + ASK_S))
@@ -180,7 +183,7 @@ class Listener(ThreadedAssociationServer):
             elif caller.connection in heard or caller.connection not in known:
                 try:
                     self._hear(caller, selector)
-                except OSError:
+                except (OSError, RuntimeError):  # RuntimeError: the system has no thread for it
                     self._drop(caller, selector)
 
     def _hear(self, caller: _Caller, selector: selectors.BaseSelector) -> None:
@@ -188,6 +191,7 @@ class Listener(ThreadedAssociationServer):
 
         Raises:
             OSError: the connection is gone.
+            RuntimeError: no thread can be started for it.
         """
         if caller.is_leaving:
             if not caller.connection.recv_into(bytearray(1 << 16)):
@@ -228,5 +232,6 @@ class Listener(ThreadedAssociationServer):
 
     def _drop(self, caller: _Caller, selector: selectors.BaseSelector) -> None:
         self._forget(caller, selector)
-        self._callers.remove(caller)
+        with suppress(ValueError):  # it had been let in
+            self._callers.remove(caller)
         caller.connection.close()

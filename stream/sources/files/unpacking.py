@@ -13,8 +13,8 @@ import zlib
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from pathlib import Path, PurePath, PurePosixPath
+from typing import TYPE_CHECKING, TypeVar
 
 from stream.common.atomic_file import write_error
 from stream.common.errors import SourceUnreadable
@@ -29,6 +29,8 @@ _SPARE_BYTES = 64 << 20
 _CHUNK_BYTES = 1 << 20
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _ENCRYPTED = 0x1
+_TAKEN = os.strerror(errno.EEXIST)
+"""Why a file cannot be had whose place is another's, as where upper and lower case are the same."""
 _UNIX = 3
 
 _DAMAGE = (
@@ -37,6 +39,7 @@ _DAMAGE = (
 )
 """What `zipfile` raises on damaged archives, on ciphers, and on a full disk."""
 
+_Folder = TypeVar("_Folder", bound=PurePath)
 _Member = tuple[zipfile.ZipInfo, tuple[str, ...]]
 """A file in an archive, and the parts of its name."""
 
@@ -110,6 +113,12 @@ def _parts(name: str) -> tuple[str, ...]:
     return tuple(part for part in parts if part not in ("/", "//", ".", ".."))
 
 
+def place_below(folder: _Folder, parts: Sequence[str]) -> _Folder | None:
+    """Where a file of these parts lies in a folder; None where they lead out of it, as a part `C:` does on Windows."""
+    place = folder.joinpath(*parts)
+    return place if place.is_relative_to(folder) else None
+
+
 def _unpack_all(archive: zipfile.ZipFile, members: Sequence[_Member], folder: Path) -> list[BadMember]:
     counts = Counter(parts for _, parts in members)
     bad: dict[tuple[str, ...], str] = {}
@@ -118,11 +127,11 @@ def _unpack_all(archive: zipfile.ZipFile, members: Sequence[_Member], folder: Pa
             bad[parts] = f"{counts[parts]} files have this name"
         elif why := _unpack_one(archive, member, folder, parts):
             bad[parts] = why
-    for parts in bad:
-        with suppress(OSError, ValueError):
-            target = folder.joinpath(*parts)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(b"")
+    for parts, why in bad.items():
+        if why != _TAKEN and (target := place_below(folder, parts)):
+            with suppress(OSError, ValueError):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(b"")
     return [BadMember(folder.joinpath(*parts), why) for parts, why in bad.items()]
 
 
@@ -134,11 +143,15 @@ def _unpack_one(archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path,
     """
     if member.flag_bits & _ENCRYPTED:
         return "encrypted"
-    target = folder.joinpath(*parts)
+    target = place_below(folder, parts)
+    if target is None:
+        return "its name is that of another drive"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with archive.open(member) as packed, target.open("xb") as file:
             shutil.copyfileobj(packed, file, _CHUNK_BYTES)
+    except FileExistsError:
+        return _TAKEN
     except NotImplementedError:
         return "packed by a method that is not known"
     except _DAMAGE as error:

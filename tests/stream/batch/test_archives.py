@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import stat
 import zipfile
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +16,7 @@ from stream.batch.recordings import Form
 from stream.common.clock import ManualClock
 from stream.common.errors import OutputError, SourceUnreadable
 from stream.sources.files import unpacking
-from stream.sources.files.unpacking import unpack
+from stream.sources.files.unpacking import place_below, unpack
 from tests.samples.source_files import CLOCK, waves, write_images, write_waves
 
 if TYPE_CHECKING:
@@ -117,6 +117,21 @@ def test_names_lead_nowhere_else_and_no_two_files_share_one(tmp_path: Path, loop
     assert not Path("/etc/root.mp4").exists()
 
 
+def test_a_name_with_a_drive_leads_nowhere_else_on_windows_either() -> None:
+    folder = PureWindowsPath("D:/results")
+    for parts in (("C:", "x.mp4"), ("C:x.mp4",), ("a", "C:", "x.mp4")):
+        assert place_below(folder, parts) is None
+    assert place_below(folder, ("a", "x.mp4")) == folder / "a" / "x.mp4"
+
+
+def test_a_file_whose_place_is_taken_leaves_what_is_there(tmp_path: Path, loop: bytes) -> None:
+    archive = zipped(tmp_path / "study.zip", {"a.mp4": b"other", "b.mp4": loop})
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a.mp4").write_bytes(loop)  # as `A.mp4` is, where upper and lower case are the same
+    assert [each.why for each in unpack(archive, tmp_path / "folder")] == ["File exists"]
+    assert (tmp_path / "folder" / "a.mp4").read_bytes() == loop
+
+
 def test_links_and_what_systems_leave_are_passed_over(tmp_path: Path, loop: bytes) -> None:
     left = {"__MACOSX/._a.mp4": b"x", ".DS_Store": b"x", "folder/": b""}
     archive = zipped(tmp_path / "study.zip", {"a.mp4": loop, **left})
@@ -186,6 +201,13 @@ def test_few_archives_lie_unpacked_at_a_time(tmp_path: Path, loop: bytes) -> Non
     assert [Path(each.source).parent.name for each in seen] == ["0.zip", "1.zip", "2.zip", "3.zip", "4.zip"]
     assert [each.source for each in found.bad] == [str(inbox / "9.zip")]
     assert not list(tmp_path.glob("archive-*"))
+
+
+def test_one_archive_more_is_unpacked_for_a_worker_that_waits(tmp_path: Path, loop: bytes) -> None:
+    paths = [zipped(tmp_path / f"{number}.zip", {"loop.mp4": loop + bytes([number])}) for number in range(4)]
+    intake = InputIntake([str(path) for path in paths], Finder(), folders_in(tmp_path))
+    counts = [len(intake.poll(is_idle=is_idle).recordings) for is_idle in (False, False, True, False, True, True)]
+    assert counts == [MOST_UNPACKED, 0, 1, 0, 1, 0]
 
 
 def test_an_archive_waits_for_the_room_that_another_one_takes(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import multiprocessing
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet
@@ -14,6 +16,7 @@ import pytest
 from rich.console import Console
 
 from engines.errors import InferenceError
+from stream.batch import workers
 from stream.batch.backlog import MOST_CRASHES, JobBacklog
 from stream.batch.finding import Finder
 from stream.batch.measuring import is_final
@@ -21,7 +24,7 @@ from stream.batch.reporting.progress import BatchProgress
 from stream.batch.reporting.tables import write_csv_summary, write_parquet
 from stream.batch.store import ResultStore
 from stream.batch.summary import COLUMNS, Row, write_summary
-from stream.batch.workers import Failed, Measured, WorkerLost
+from stream.batch.workers import Failed, Measured, WorkerLost, WorkerPool
 from stream.common.clock import ManualClock
 from stream.common.csv_cells import unmarked
 from stream.common.errors import (
@@ -279,6 +282,22 @@ def test_a_recording_that_kills_its_process_is_tried_again_and_then_given_up(tmp
         assert backlog.fatal is None
         assert [row["state"] for row in store.rows(backlog.failed)] == ["failed", "complete"]
         assert poison.sha256 not in store
+
+
+def test_processes_that_are_killed_at_their_start_are_no_wrong_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(pool: WorkerPool) -> Any:
+        mine, theirs = multiprocessing.Pipe()
+        theirs.close()
+        process = SimpleNamespace(join=lambda timeout=None: None, kill=lambda: None, exitcode=-9)
+        return workers._Worker(process, mine, 0)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(WorkerPool, "_start", start)
+    options: Any = None
+    with (
+        WorkerPool(1, options, clock=ManualClock()) as pool,
+        pytest.raises(WorkerLost, match="ended at its start"),
+    ):
+        pool.poll(1.0)
 
 
 def test_a_full_disk_ends_a_batch_and_is_waited_for_by_one_that_watches(tmp_path: Path) -> None:

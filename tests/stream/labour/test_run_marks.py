@@ -62,10 +62,11 @@ def test_marks_are_added_behind_those_that_are_there(run: RecordedRun) -> None:
 
 def test_a_file_of_marks_is_read_or_refused_by_its_line(tmp_path: Path) -> None:
     path = tmp_path / "marks.csv"
-    path.write_text('\ufefftime_s,kind,note\n1.5,push_start,\n2,,"a, b"\n', encoding="utf-8")
+    path.write_text('\ufefftime_s,kind,note\n1.5,push_start,\n2,,"a, b"\n3,,\'=more\n', encoding="utf-8")
     assert read_marks(path) == [
         TypedMark(time_s=1.5, kind=MarkKind.PUSH_START),
         TypedMark(time_s=2.0, kind=MarkKind.MARK, note="a, b"),
+        TypedMark(time_s=3.0, kind=MarkKind.MARK, note="=more"),  # as our own tables write it
     ]
     for text, said in (
         ("time,kind\n1,mark\n", "no column time_s"),

@@ -137,6 +137,21 @@ def test_a_message_that_never_ends_or_never_stops_is_cut_off(
     assert is_heard(server.port)
 
 
+def test_a_thread_that_cannot_be_started_costs_one_connection(
+    serve: Callable[..., StorageServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    server = serve()
+    with monkeypatch.context() as patched:
+        patched.setattr(listener.Listener, "process_request", refuse)
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.sendall(request(SCANNER))
+            assert is_closed(connection)
+    assert is_heard(server.port)
+
+
 def test_no_more_associations_than_allowed_and_the_next_when_one_has_ended(
     serve: Callable[..., StorageServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
