@@ -88,10 +88,11 @@ def _day(found: dict[str, Any]) -> str:
     memory = [f"{name} {of['first']:.0f} to {of['last']:.0f} MB" for name, of in found["mb"].items()]
     files = [f"{name} {of['first']:.0f} to {of['last']:.0f}" for name, of in found["files"].items()]
     return paragraph(
-        f"{found['feed_hours']:.1f} hours of feed time of four feeds in {found['seconds'] / 60:.0f} minutes, every"
-        f" frame measured: memory of {', '.join(memory)}; open files of"
-        f" {', '.join(files)}; the disk held {found['disk_most_mb']:.0f} MB at most, of a quota of"
-        f" {found['quota_mb']:.0f}; processes were started again {found['restarts']} times."
+        f"{found['feed_hours']:.1f} hours of feed time of four feeds at 30 Hz in {found['seconds'] / 60:.0f} minutes,"
+        f" {found['pace']} times as fast as live, so that {100 * found['measured_share']:.0f} % of the frames were"
+        f" measured and those without time dropped: memory of {', '.join(memory)}; open files of {', '.join(files)}; the disk"
+        f" held {found['disk_most_mb']:.0f} MB at most, of a quota of {found['quota_mb']:.0f}; processes were started"
+        f" again {found['restarts']} times."
     )
 
 
