@@ -53,7 +53,7 @@ def _feeds(found: dict[str, Any]) -> str:
     said = paragraph(
         f"Carried is a number of feeds with which the 99th percentile of every feed's ages is within"
         f" {found['late_ms']:.0f} ms and no feed drops more than {100 * found['most_dropped']:.0f} % of its frames;"
-        f" each number was looked at for {found['seconds']:.0f} s."
+        f" each number was looked at for {min(way['seconds'] for way in ways.values()):.0f} s."
     )
     return f"{said}\n\n{table(head, rows)}"
 
@@ -90,9 +90,9 @@ def _day(found: dict[str, Any]) -> str:
     return paragraph(
         f"{found['feed_hours']:.1f} hours of feed time of four feeds at 30 Hz in {found['seconds'] / 60:.0f} minutes,"
         f" {found['pace']} times as fast as live, so that {100 * found['measured_share']:.0f} % of the frames were"
-        f" measured and those without time dropped: memory of {', '.join(memory)}; open files of {', '.join(files)}; the disk"
-        f" held {found['disk_most_mb']:.0f} MB at most, of a quota of {found['quota_mb']:.0f}; processes were started"
-        f" again {found['restarts']} times."
+        f" measured and those without time dropped: memory of {', '.join(memory)}; open files of {', '.join(files)};"
+        f" the disk held {found['disk_most_mb']:.0f} MB at most, of a quota of {found['quota_mb']:.0f}; processes were"
+        f" started again {found['restarts']} times."
     )
 
 

@@ -35,7 +35,7 @@ def measure_feeds(*, seconds: float, ways: Sequence[str] = ()) -> dict[str, obje
         seconds: that each number of feeds is looked at.
         ways: of `WAYS`; none takes all.
     """
-    found: dict[str, object] = {"seconds": seconds, "late_ms": LATE_MS, "most_dropped": MOST_DROPPED}
+    found: dict[str, object] = {"late_ms": LATE_MS, "most_dropped": MOST_DROPPED}
     with tempfile.TemporaryDirectory() as folder:
         clip = clip_at_30_hz(Path(folder) / "clip.mp4")
         for name in ways or WAYS:
@@ -82,4 +82,4 @@ def _measured(clip: Path, folder: Path, precision: str, seconds: float) -> dict[
             if worst > LATE_MS or float(dropped) > MOST_DROPPED:  # type: ignore[arg-type]
                 break
             carried = count
-    return {"engine": engine, "carried": carried, "admitted": admitted, "steps": steps}
+    return {"seconds": seconds, "engine": engine, "carried": carried, "admitted": admitted, "steps": steps}
