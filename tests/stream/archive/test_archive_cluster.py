@@ -260,7 +260,7 @@ def test_nothing_in_the_dataset_names_a_recording(done: tuple[Path, str]) -> Non
 
 
 def wait_for(condition: Callable[[], Any], process: subprocess.Popen[str] | None = None) -> None:
-    give_up = time.monotonic() + 90
+    give_up = time.monotonic() + 240
     while not condition():
         assert process is None or process.poll() is None, process.communicate()
         assert time.monotonic() < give_up

@@ -81,6 +81,7 @@ def test_an_option_is_declared_in_one_place_and_appears_everywhere() -> None:
         "peers",
         "keep_hours",
         "send_to",
+        "write_files",
     }
     assert taken - declared_names == {"source", "sources", "verbose", "config_file", "no_config"} | of_many
     assert declared_names - taken == set()
