@@ -160,7 +160,6 @@ class Archive:
         self._units: dict[str, ArchiveInput] = {}
         self._failed: dict[str, list[Row]] = {}
         self._unread: list[Row] = []
-        self._errors: dict[str, Exception] = {}
         self._tries: Counter[str] = Counter()
         self._same = 0
         self._seen: set[str] = set()

@@ -85,11 +85,7 @@ def run_receiver(options: ReceiverOptions, stops: list[Callable[[], None]], sign
     check_orientation(options.session.protocol, options.session.orientation)
     import_pynetdicom()
     warnings.simplefilter("ignore")  # for good and of all threads: those of DICOM's libraries quote values
-    title = check_title(options.title, option="--aet")
-    peers = [Peer.parse(text, option="--peer", has_port=False) for text in options.peers]
-    to = Peer.parse(options.send_to, option="--send-to", has_port=True) if options.send_to else None
-    if not peers:
-        raise OptionError("--peer: name who may send, as AET@host; it may be given several times")
+    title, peers, to = _parties(options)
     build = _builder() if to else None
     clock = MonotonicClock()
     asked = {name: value for name, value in options.session.as_json().items() if name not in OF_A_SESSION}
@@ -117,7 +113,7 @@ def run_receiver(options: ReceiverOptions, stops: list[Callable[[], None]], sign
                 title=title,
                 host=options.bind,
                 port=options.port,
-                peers=[*peers, *([to] if to else [])],
+                peers=peers,
                 queue=queue,
                 told=progress.say,
                 **({"committed": outbox.committed} if outbox else {}),
@@ -141,6 +137,20 @@ def run_receiver(options: ReceiverOptions, stops: list[Callable[[], None]], sign
     click.echo(NOTICE)
     if signal.SIGINT in signals:
         raise KeyboardInterrupt
+
+
+def _parties(options: ReceiverOptions) -> tuple[str, list[Peer], Peer | None]:
+    """Our own title, who may call, and the archive that is answered, which may call too.
+
+    Raises:
+        OptionError: one of them is none, or nobody may send.
+    """
+    title = check_title(options.title, option="--aet")
+    peers = [Peer.parse(text, option="--peer", has_port=False) for text in options.peers]
+    to = Peer.parse(options.send_to, option="--send-to", has_port=True) if options.send_to else None
+    if not peers:
+        raise OptionError("--peer: name who may send, as AET@host; it may be given several times")
+    return title, [*peers, *([to] if to else [])], to
 
 
 def _answerer(

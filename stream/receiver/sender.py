@@ -101,22 +101,28 @@ def send(
     if not association.is_established:
         how = "rejects us: check both AE titles" if association.is_rejected else "does not answer"
         raise ArchiveAway(f"{where}: {how}")
-    result = Sent()
     try:
-        for file in files:
-            status = _status(association, file)
-            if status in STORED:
-                result.stored.append(file)
-                continue
-            result.error = result.error or f"{where}: did not store what it was sent (status {_hex(status)})"
-            if not association.is_established:
-                break
+        result = _stored(association, files, where)
         offers = any(context.abstract_syntax == COMMITMENT for context in association.accepted_contexts)
         if not result.error and offers and is_asked_to_commit:
             result.transaction = _ask(association, [heads[file] for file in is_asked_to_commit])
     finally:
         if association.is_established:
             association.release()
+    return result
+
+
+def _stored(association: Any, files: Sequence[Path], where: str) -> Sent:
+    """Sends files until the association ends; says of the first that is refused why."""
+    result = Sent()
+    for file in files:
+        status = _status(association, file)
+        if status in STORED:
+            result.stored.append(file)
+            continue
+        result.error = result.error or f"{where}: did not store what it was sent (status {_hex(status)})"
+        if not association.is_established:
+            break
     return result
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 SCANNER = "SCANNER"
 
@@ -44,24 +44,11 @@ def free_port() -> int:
         return int(unused.getsockname()[1])
 
 
+@contextmanager
 def cut_after(count: int, port: int) -> Iterator[int]:
-    """A port whose connections go to another one and are cut after so many bytes."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-
-        def relay() -> None:
-            near, _ = listening.accept()
-            with near, socket.create_connection(("127.0.0.1", port)) as far:
-                back = threading.Thread(target=_copy, args=(far, near, 1 << 30))
-                back.start()
-                _copy(near, far, count)
-                for each in (near, far):
-                    each.shutdown(socket.SHUT_RDWR)
-                back.join()
-
-        thread = threading.Thread(target=relay)
-        thread.start()
-        yield listening.getsockname()[1]
-        thread.join()
+    """A port whose connection goes to another one and is cut after so many bytes."""
+    with _relayed(count, port, lambda: None) as near:
+        yield near
 
 
 @contextmanager
@@ -71,6 +58,21 @@ def held_after(count: int, port: int) -> Iterator[tuple[int, threading.Event]]:
     Yields it with an event that says that so many have passed.
     """
     reached, ended = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        reached.set()
+        ended.wait()
+
+    with _relayed(count, port, hold) as near:
+        try:
+            yield near, reached
+        finally:
+            ended.set()
+
+
+@contextmanager
+def _relayed(count: int, port: int, then: Callable[[], None]) -> Iterator[int]:
+    """A port whose one connection goes to another one; after so many bytes `then` is called, and it is cut."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def relay() -> None:
@@ -79,8 +81,7 @@ def held_after(count: int, port: int) -> Iterator[tuple[int, threading.Event]]:
                 back = threading.Thread(target=_copy, args=(far, near, 1 << 30))
                 back.start()
                 _copy(near, far, count)
-                reached.set()
-                ended.wait()
+                then()
                 for each in (near, far):
                     with suppress(OSError):
                         each.shutdown(socket.SHUT_RDWR)
@@ -89,9 +90,8 @@ def held_after(count: int, port: int) -> Iterator[tuple[int, threading.Event]]:
         thread = threading.Thread(target=relay)
         thread.start()
         try:
-            yield listening.getsockname()[1], reached
+            yield listening.getsockname()[1]
         finally:
-            ended.set()
             thread.join()
 
 

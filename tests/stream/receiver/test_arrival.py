@@ -30,16 +30,6 @@ Usage = namedtuple("Usage", "total used free")
 
 
 @pytest.fixture
-def queue(tmp_path: Path) -> ReceivedQueue:
-    return ReceivedQueue(tmp_path / "out")
-
-
-@pytest.fixture
-def told() -> list[str]:
-    return []
-
-
-@pytest.fixture
 def server(queue: ReceivedQueue, told: list[str]) -> Iterator[StorageServer]:
     peers = [Peer(SCANNER, "127.0.0.1")]
     with StorageServer(title="PARTUM", host="127.0.0.1", port=0, peers=peers, queue=queue, told=told.append) as running:

@@ -119,15 +119,6 @@ class Answering:
 
 
 @pytest.fixture
-def results(tmp_path: Path) -> Path:
-    folder = tmp_path / "results"
-    folder.mkdir()
-    for seed, name in enumerate(("report", "segmentation"), 50):
-        loop(folder, seed).rename(folder / f"{name}.dcm")
-    return folder
-
-
-@pytest.fixture
 def archive() -> Iterator[CommittingArchive]:
     found = CommittingArchive(0)
     yield found

@@ -27,11 +27,6 @@ FLOOD = 200
 
 
 @pytest.fixture
-def told() -> list[str]:
-    return []
-
-
-@pytest.fixture
 def serve(tmp_path: Path, told: list[str]) -> Iterator[Callable[..., StorageServer]]:
     queue = ReceivedQueue(tmp_path)
     with ExitStack() as running:

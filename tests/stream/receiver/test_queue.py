@@ -35,16 +35,6 @@ LOCAL = [Peer(SCANNER, "127.0.0.1"), Peer("ARCHIVE", "127.0.0.1")]
 
 
 @pytest.fixture
-def queue(tmp_path: Path) -> ReceivedQueue:
-    return ReceivedQueue(tmp_path / "out")
-
-
-@pytest.fixture
-def told() -> list[str]:
-    return []
-
-
-@pytest.fixture
 def server(queue: ReceivedQueue, told: list[str]) -> Iterator[StorageServer]:
     tool("storescu")
     with StorageServer(title="PARTUM", host="127.0.0.1", port=0, peers=LOCAL, queue=queue, told=told.append) as running:
@@ -114,7 +104,7 @@ def test_an_association_that_is_cut_leaves_nothing_and_ten_at_once_lose_nothing(
     server: StorageServer, queue: ReceivedQueue, tmp_path: Path
 ) -> None:
     big = native(tmp_path / "big.dcm", smooth(8, 128, 128, seed=99))
-    for port in cut_after(60_000, server.port):
+    with cut_after(60_000, server.port) as port:
         call("storescu", port, big)
     assert not list(queue.waiting())
     files = [loop(tmp_path, seed) for seed in range(10)]
@@ -148,15 +138,6 @@ def test_what_is_not_ultrasound_is_not_taken(server: StorageServer, queue: Recei
     ct = loop(tmp_path, SOPClassUID="1.2.840.10008.5.1.4.1.1.2")
     assert call("storescu", server.port, ct)[0]
     assert not list(queue.waiting())
-
-
-@pytest.fixture
-def results(tmp_path: Path) -> Path:
-    folder = tmp_path / "results"
-    folder.mkdir()
-    for seed, name in enumerate(("report", "segmentation"), 50):
-        loop(folder, seed).rename(folder / f"{name}.dcm")
-    return folder
 
 
 def outbox_to(
