@@ -60,17 +60,27 @@ def export_onnx(network: Network, spec: ModelSpec, path: Path, *, stored: Stored
     if program is None:
         raise RuntimeError("torch.onnx.export returned no program")
     model = program.model_proto
-    del model.metadata_props[:]
-    for node in model.graph.node:  # traces of the exporting machine: paths of source files, stack frames
-        del node.metadata_props[:]
-        node.doc_string = ""
-    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output):
-        del value.metadata_props[:]
+    _remove_traces(model)
     compact_weights(model, smallest=stored)
     onnx.helper.set_model_props(model, spec.to_metadata())
     onnx.checker.check_model(model, full_check=True)
     with atomic_path(path) as partial:
         partial.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _remove_traces(model: Any) -> None:
+    """Leaves the network alone, so that the same network gives the same bytes.
+
+    The exporter writes down paths of source files, stack frames and how it captured the network: it has two ways that
+    order tensors differently, and falls back from one to the other without a word.
+    """
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output):
+        del part.metadata_props[:]
+    for node in graph.node:
+        node.doc_string = ""
+    for tensors in (graph.initializer, graph.value_info):
+        tensors.sort(key=lambda tensor: tensor.name)
 
 
 def export_checkpoint(

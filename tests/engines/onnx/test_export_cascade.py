@@ -18,7 +18,7 @@ from engines.onnx.export import export_checkpoint, export_onnx
 from engines.onnx.model_file import read_model_file
 from engines.registry import load_runtime
 from stream.app.commands.export_command import export_command
-from tests.fakes.tiny_model import ARCHITECTURE, CASCADE, CASCADE_SPEC, SIDE, tiny_cascade
+from tests.fakes.tiny_model import ARCHITECTURE, CASCADE, CASCADE_SPEC, SIDE, SPEC, tiny_cascade, tiny_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,6 +65,25 @@ def files(tmp_path: Path) -> Path:
 
 def images() -> np.ndarray:
     return np.random.default_rng(1).integers(0, 256, (2, 1, SIDE, SIDE), np.uint8)
+
+
+@pytest.mark.slow
+def test_the_exporters_two_ways_to_capture_a_network_give_the_same_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export_onnx(tiny_network(), SPEC, tmp_path / "first.onnx")
+    capture, refused = torch.export.export, []
+
+    def fails_at_first(*arguments: Any, strict: bool = False, **options: Any) -> Any:
+        if not strict:
+            refused.append(strict)
+            raise RuntimeError("the exporter goes the other way")
+        return capture(*arguments, strict=strict, **options)
+
+    monkeypatch.setattr(torch.export, "export", fails_at_first)
+    export_onnx(tiny_network(), SPEC, tmp_path / "second.onnx")
+    assert refused
+    assert (tmp_path / "second.onnx").read_bytes() == (tmp_path / "first.onnx").read_bytes()
 
 
 @pytest.mark.slow
