@@ -42,6 +42,7 @@ SPEC = ModelSpec(
 
 
 @functools.cache
+@torch.inference_mode(False)  # whoever is first: weights made under it are other tensors
 def tiny_network() -> MultiTaskUNet:
     """Returns the seeded network; its BatchNorm statistics are no defaults, so that losing them shows."""
     state = torch.random.get_rng_state()
@@ -79,6 +80,7 @@ CASCADE_SPEC = replace(
 
 
 @functools.cache
+@torch.inference_mode(False)  # whoever is first: weights made under it are other tensors
 def tiny_cascade() -> CascadeNetwork:
     """A seeded network with a second look, whose masks show a PS in most noise, and with a gate of its own."""
     state = torch.random.get_rng_state()
