@@ -38,6 +38,8 @@ MOST_CRASHES = 2
 """So often a recording may take its process with it before it is given up."""
 
 
+GIVEN_UP = "; given up"
+"""Ends what is said of a recording that was not measured though its content may be sound."""
 GivenUp = Callable[["Recording", int], bool]
 """Asked with a recording that failed, and how often its process died with it."""
 
@@ -67,6 +69,7 @@ class JobBacklog:
         given_up: where a batch goes on for ever and its inputs do not stay: whether what failed is given up. Then it
             has a result too, which says so. Without it, a recording is given up when it crashes its process again, and
             is tried for ever where the machine fails.
+        tried_again: whether a recording whose content failed before is measured anew.
     """
 
     def __init__(
@@ -79,9 +82,11 @@ class JobBacklog:
         ended: Callable[[Recording], None],
         published: Callable[[Recording, Row, Path], None] = lambda recording, row, folder: None,
         given_up: GivenUp | None = None,
+        tried_again: Callable[[Recording], bool] = lambda recording: False,
     ) -> None:
         self._store, self._progress, self._clock, self._goes_on = store, progress, clock, goes_on
         self._ended, self._published, self._given_up = ended, published, given_up
+        self._tried_again = tried_again
         self._waiting: deque[_Waiting] = deque()
         self._under_way: dict[str, _Waiting] = {}
         self._failed: dict[str, Row] = {}
@@ -191,14 +196,17 @@ class JobBacklog:
             self._progress.end(recording.source, row)
             self._ended(recording)
             return None
-        is_new = sha256 not in self._store and sha256 not in self._under_way
+        has_result = sha256 in self._store and not (
+            self._store.row_of(sha256)["state"] == FAILED and self._tried_again(recording)
+        )
+        is_new = not has_result and sha256 not in self._under_way
         folder = self._store.work_folder(sha256[:DIGITS]) if is_new else None
         self._store.note_input(recording.source, stamp, sha256, recording.place)
         self._unread.pop(recording.source, None)
         if folder is not None:
             self._under_way[sha256] = waiting
             return Job(recording, sha256, stamp, folder)
-        if sha256 in self._store:
+        if has_result:
             self._skip(waiting, sha256)
         else:
             self._under_way[sha256].alike.append(waiting)
@@ -246,7 +254,7 @@ class JobBacklog:
 
     def _publish_failure(self, waiting: _Waiting, event: Failed, row: Row) -> None:
         """A recording that was given up has a result, which says so when its file is gone."""
-        row = row | {"error": f"{row['error']}; given up"}
+        row = row | {"error": f"{row['error']}{GIVEN_UP}"}
         folder = event.job.folder
         try:
             folder = self._store.work_folder(folder.name)
@@ -273,6 +281,11 @@ class JobBacklog:
         waiting.tries += 1
         self._retry(waiting)
         self._progress.say(f"{error}; tried again later")
+
+
+def is_given_up(row: Row) -> bool:
+    """Whether a result says that its recording was given up, for want of the machine or since it ended its process."""
+    return row["state"] == FAILED and str(row.get("error", "")).endswith(GIVEN_UP)
 
 
 def _failure(recording: Recording, error: str) -> Row:

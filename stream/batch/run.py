@@ -133,7 +133,7 @@ class Batch:
         clock: of further tries.
         jobs: processes; None takes one for each core.
         published: called with each result, also with those that are there already.
-        given_up: as of `JobBacklog`.
+        given_up, tried_again: as of `JobBacklog`.
     """
 
     def __init__(
@@ -147,6 +147,7 @@ class Batch:
         jobs: int | None = None,
         published: Callable[[Recording, Row, Path], None] = lambda recording, row, folder: None,
         given_up: GivenUp | None = None,
+        tried_again: Callable[[Recording], bool] = lambda recording: False,
     ) -> None:
         self._intake, self._store, self._progress, self._session = intake, store, progress, session
         self._clock, self._jobs = clock, jobs
@@ -159,6 +160,7 @@ class Batch:
             ended=intake.ended,
             published=published,
             given_up=given_up,
+            tried_again=tried_again,
         )
         self._stop = threading.Event()
         self._told_ns, self._tell_ns = clock.now_ns(), round(TELL_S * 1e9)

@@ -163,7 +163,7 @@ class ResultStore:
         return path
 
     def publish(self, work: Path, source: str, row: Row) -> Path:
-        """Makes a folder of results that is whole one of the batch's.
+        """Makes a folder of results that is whole one of the batch's, in the place of an earlier one of its content.
 
         Raises:
             OutputError: it cannot be renamed.
@@ -171,13 +171,21 @@ class ResultStore:
         name = row["sha256"][:DIGITS]
         if self._named:
             name = f"{_safe(Path(source).stem)}-{name[:8]}"
-        target = next(path for path in self._candidates(name) if not path.exists())
+        before, aside = self._folders.get(row["sha256"]), self._work / f"{work.name}.before"
+        shutil.rmtree(aside, ignore_errors=True)
         try:
+            if before:
+                os.rename(before, aside)
+            target = before or next(path for path in self._candidates(name) if not path.exists())
             os.rename(work, target)
         except OSError as error:
-            raise write_error(target, error) from error
+            if before and not before.exists():
+                with suppress(OSError):
+                    os.rename(aside, before)
+            raise write_error(self.folder / name, error) from error
         sync_file(self.folder)
         self._add(target, row)
+        shutil.rmtree(aside, ignore_errors=True)
         return target
 
     def note(self, sha256: str, words: str) -> None:
@@ -191,7 +199,10 @@ class ResultStore:
         if folder is None or facts is None:
             return
         row = self._rows[sha256]
-        row = row | {"note": "; ".join(each for each in (row.get("note", ""), words) if each)}
+        said = row.get("note", "")
+        if said == words or said.endswith(f"; {words}"):  # it came to the same end again
+            return
+        row = row | {"note": "; ".join(each for each in (said, words) if each)}
         write_summary(folder, row, facts.get("course") or [])
         self._rows[sha256] = row
 

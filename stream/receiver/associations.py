@@ -6,7 +6,7 @@ import logging
 import socket
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from stream.common.errors import ExtraMissing
@@ -42,14 +42,19 @@ def import_pynetdicom() -> ModuleType:
     return pynetdicom
 
 
-def tell_without_words(told: Callable[[str], None]) -> Callable[[threading.ExceptHookArgs], None]:
-    """A `threading.excepthook` that tells the kind of an error and not its words: they may quote what a peer sent."""
+@contextmanager
+def threads_told_without_words(told: Callable[[str], None]) -> Iterator[None]:
+    """Of a thread that ends by an error the kind of it is told and not its words: they may quote what a peer sent."""
 
     def hook(ended: threading.ExceptHookArgs) -> None:
         if ended.exc_value is not None and ended.exc_type is not SystemExit:
             told(f"a thread ended by {ended.exc_type.__name__} at {place_of(ended.exc_value)}")
 
-    return hook
+    before, threading.excepthook = threading.excepthook, hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def end_associations(associations: Sequence[Any]) -> None:

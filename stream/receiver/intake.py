@@ -27,13 +27,14 @@ class QueueIntake:
 
     def __init__(self, queue: ReceivedQueue) -> None:
         self._queue = queue
-        self._handed: set[str] = set()
 
     def poll(self, *, is_idle: bool = False) -> Found:
         """What was received since the last call."""
-        new = [key for key in dict.fromkeys(self._queue.new()) if key not in self._handed]
-        self._handed.update(new)
-        return Found(recordings=[Recording(f"received {key[:DIGITS]}", str(self._queue.path_of(key))) for key in new])
+        return Found(
+            recordings=[
+                Recording(f"received {key[:DIGITS]}", str(self._queue.path_of(key))) for key in self._queue.new()
+            ]
+        )
 
     def ended(self, recording: Recording) -> None:
         """Its file stays until it was answered."""

@@ -64,13 +64,14 @@ class Connection(socket.socket):
         if flags:
             return super().recv(size, flags)
         try:
-            if not self._head and not self._left:
-                self._due_s = time.monotonic() + PDU_S
-                self.settimeout(PDU_S)
-            elif time.monotonic() > self._due_s:
+            now_s, is_begun = time.monotonic(), bool(self._head or self._left)
+            self._due_s = self._due_s if is_begun else now_s + PDU_S
+            if now_s >= self._due_s:
                 raise TimeoutError("a message was not whole in time")
+            self.settimeout(self._due_s - now_s)
             data = super().recv(min(size, self._left or _HEAD_BYTES - len(self._head)))
             self._count(data)
+            self.settimeout(PDU_S)  # of an answer
         except OSError:
             with suppress(OSError):
                 self.shutdown(socket.SHUT_RDWR)  # pynetdicom does that only when its threads end

@@ -4,7 +4,8 @@
                             segmentation.sent   the archive has it
                             commitment          the transaction by which it was asked to commit to them
 
-An answer is built once and keeps its UIDs: whatever is killed when, what is sent again is the same object again.
+An answer is built once and keeps its UIDs: whatever is killed when, what is sent again is the same object again. One
+that was given up is gone; where its object comes again it is built anew, without what the archive has by then.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from stream.common.errors import OutputError
 from stream.common.text import place_of
 from stream.receiver.arrival import FULL
 from stream.receiver.associations import end_associations
+from stream.receiver.queue import SENT, ObjectOutcome
 from stream.receiver.sender import ArchiveAway, SendError, send
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ LOOK_S = 5.0
 STEP_S = 0.2
 STOP_S = 2.0
 """An archive that does not answer keeps the end waiting so long; what it was being sent is sent by the next start."""
-TO_SEND, SENT, COMMITMENT_FILE = ".dcm", ".sent", "commitment"
+TO_SEND, COMMITMENT_FILE = ".dcm", "commitment"
 
 
 @dataclass(slots=True)
@@ -86,7 +88,7 @@ class Outbox:
         build: makes the answers to an object, from its file and the folder of its results, in an empty folder.
         told: called with a line for people.
         clock: of further tries.
-        given_up: called with the key of an object that is not answered, and why; from the outbox' thread.
+        noted: called with the key of an object, and what is to be said of its answer; from the outbox' thread.
     """
 
     def __init__(
@@ -98,10 +100,10 @@ class Outbox:
         build: Callable[[Path, Path, Path], object],
         told: Callable[[str], None],
         clock: Clock,
-        given_up: Callable[[str, str], None] = lambda key, why: None,
+        noted: Callable[[str, str], None] = lambda key, words: None,
     ) -> None:
         self._received, self._to, self._title, self._build = received, to, title, build
-        self._told, self._clock, self._given_up = told, clock, given_up
+        self._told, self._clock, self._noted = told, clock, noted
         self._root = received.outbox
         self._where = f"{to.title}@{to.host}"
         self._root.mkdir(exist_ok=True)
@@ -186,8 +188,8 @@ class Outbox:
         if not self._received.is_overdue(key):
             return False
         said = f"its answer was given up: {error}"
-        self._given_up(key, said)
-        self._finish(key, is_given_up=True)
+        self._noted(key, said)
+        self._finish(key, ObjectOutcome.GIVEN_UP, is_removed=True)
         self._told(f"received {key[:16]}: {said}")
         return True
 
@@ -263,7 +265,7 @@ class Outbox:
         return is_early
 
     def _built(self, key: str, results: Path, folder: Path) -> bool:
-        """Builds an answer; one that cannot be built is told, and its object is done."""
+        """Builds an answer, without what the archive has of it; one that cannot be built is told, and given up."""
         work = self._root / f".{key}"
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir()
@@ -274,18 +276,21 @@ class Outbox:
                 raise
             said = str(error) if isinstance(error, PartumError) else f"{type(error).__name__} at {place_of(error)}"
             self._told(f"received {key[:16]}: is not answered ({said})")
-            self._given_up(key, f"it is not answered: {said}")
+            self._noted(key, f"it is not answered: {said}")
             shutil.rmtree(work, ignore_errors=True)
-            self._finish(key)
+            self._finish(key, ObjectOutcome.GIVEN_UP)
             return False
+        for name in self._received.sent_before(key):
+            (work / f"{name}{TO_SEND}").unlink(missing_ok=True)
         sync_folder(work)
         os.replace(work, folder)
         return True
 
-    def _finish(self, key: str, *, is_given_up: bool = False) -> None:
-        self._received.finish(key, is_given_up=is_given_up)
+    def _finish(self, key: str, outcome: ObjectOutcome = ObjectOutcome.DONE, *, is_removed: bool = False) -> None:
+        if outcome is ObjectOutcome.DONE and self._received.comes_again(key):
+            self._noted(key, "it came again, and the archive has its answer")
+        self._received.finish(key, outcome, is_removed=is_removed)
         self._open.pop(key, None)
-        shutil.rmtree(self._root / key, ignore_errors=True)
 
     def _hear(self, report: Any) -> None:
         try:

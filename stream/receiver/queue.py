@@ -2,7 +2,8 @@
 
     .queue/received/0f3a9c....dcm    an object, named by the hash of its content
     .queue/failing/0f3a9c...         something is still to be done for it, and was first tried at the time of this file
-    .queue/done/0f3a9c...            nothing more is to be done for it; the time of this file is when
+    .queue/done/0f3a9c...            nothing more is to be done for it, and how it ended; the time of this file is when
+    .queue/again/0f3a9c...           it had failed, came again, and is tried once more: how it had ended
     .queue/arriving/                 what is being written; emptied at the next start
 
 Nothing outside this folder holds what identifies a patient, and only its owner can read it.
@@ -10,11 +11,16 @@ Nothing outside this folder holds what identifies a patient, and only its owner 
 
 from __future__ import annotations
 
+import json
 import os
 import queue
 import shutil
+import threading
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import Enum
+from importlib import metadata
 from typing import TYPE_CHECKING
 
 from stream.common.durable import sync_file
@@ -26,8 +32,64 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FOLDER, OUTBOX = ".queue", "outbox"
+SENT = ".sent"
+"""Suffix of an answer that the archive has."""
 LEAST_TRY_S = 60.0
 """However short the time that objects are kept for: what fails is tried for so long before it is given up."""
+
+
+class ObjectOutcome(Enum):
+    """How an object ended, which says what becomes of it when it comes again."""
+
+    DONE = "done"
+    """Nothing is left to be done, and never will be."""
+    NOT_ANSWERED = "not answered"
+    """It was measured where no archive was named: it is answered when it comes again and there is one."""
+    NOT_MEASURABLE = "not measurable"
+    """This version finds its content at fault: another version tries it again."""
+    GIVEN_UP = "given up"
+    """The machine or the archive failed for too long: it is tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What is kept of an object that ended.
+
+    Attributes:
+        outcome: how.
+        sent: names of the answers that the archive has; they are not sent again.
+        version: that says so.
+    """
+
+    outcome: ObjectOutcome = ObjectOutcome.DONE
+    sent: tuple[str, ...] = ()
+    version: str = ""
+
+    def is_tried_again(self, *, is_answered: bool) -> bool:
+        """Whether the object is taken in anew where it comes again; `is_answered` where there is an archive."""
+        if self.outcome is ObjectOutcome.NOT_MEASURABLE:
+            return self.version != metadata.version("partum")
+        return self.outcome is ObjectOutcome.GIVEN_UP or (self.outcome is ObjectOutcome.NOT_ANSWERED and is_answered)
+
+    def to_bytes(self) -> bytes:
+        """As a file; of one that is done it is empty."""
+        if self == Ending():
+            return b""
+        return json.dumps({"outcome": self.outcome.value, "sent": self.sent, "version": self.version}).encode()
+
+    @classmethod
+    def of(cls, mark: Path) -> Ending | None:
+        """What a file says, None where there is none. One that cannot be read says that it is done."""
+        try:
+            content = mark.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError:
+            return cls()
+        with suppress(ValueError, LookupError, TypeError):
+            facts = json.loads(content)
+            return cls(ObjectOutcome(facts["outcome"]), tuple(map(str, facts["sent"])), str(facts["version"]))
+        return cls()
 
 
 class ReceivedQueue:
@@ -37,6 +99,7 @@ class ReceivedQueue:
         folder: of the receiver; the queue is in `.queue` there.
         keep_s: an object is removed so long after it was done, and one for which something fails is given up so long
             after the first try.
+        is_answered: whether there is an archive that is sent answers.
         now: the time on the wall, which outlives a restart in the times of files.
 
     Raises:
@@ -44,11 +107,17 @@ class ReceivedQueue:
     """
 
     def __init__(
-        self, folder: Path, *, keep_s: float = 0.0, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        folder: Path,
+        *,
+        keep_s: float = 0.0,
+        is_answered: bool = False,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._root, self._keep_s, self._now = folder / FOLDER, keep_s, now
-        names = "received", "failing", "done", "arriving"
-        self._received, self._failing, self._done, self._arriving = (self._root / name for name in names)
+        self._root, self._keep_s, self._is_answered, self._now = folder / FOLDER, keep_s, is_answered, now
+        names = "received", "failing", "done", "again", "arriving"
+        self._received, self._failing, self._done, self._again, self._arriving = (self._root / name for name in names)
+        self._ends = threading.Lock()  # an object that ends, and comes again at that moment
         self._new: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._failing_since: dict[str, float] = {}
         try:
@@ -95,18 +164,27 @@ class ReceivedQueue:
         return arrival.keep()
 
     def _kept(self, arriving: Path, key: str) -> None:
-        """Makes a file that is whole and on the disk one of the objects.
+        """Makes a file that is whole and on the disk one of the objects, where something is to be done for it.
 
         Raises:
             OSError: the disk does not take it.
         """
         path = self.path_of(key)
-        if self.is_done(key) or path.exists():
-            arriving.unlink()
-        else:
-            os.replace(arriving, path)
-        sync_file(self._received)
-        if not self.is_done(key):
+        with self._ends:
+            ending = Ending.of(self._done / key)
+            is_again = ending is not None and ending.is_tried_again(is_answered=self._is_answered)
+            is_new = is_again or (ending is None and not path.exists())
+            if is_new:
+                os.replace(arriving, path)
+                sync_file(self._received)  # before it is known as one to be tried again: it must be there then
+            else:
+                arriving.unlink()
+            if is_again:
+                self._forget_failing(key)
+                os.replace(self._done / key, self._again / key)
+                sync_file(self._again)
+        sync_file(self._received)  # also where another association brought it at this moment
+        if is_new:
             self._new.put(key)
 
     def path_of(self, key: str) -> Path:
@@ -123,9 +201,10 @@ class ReceivedQueue:
         return [key for _, key in sorted(found) if not self.is_done(key)]
 
     def new(self) -> Iterable[str]:
-        """The keys of what has come since the last call, at the first one with those that were there; some come twice.
+        """The keys of what has come since the last call, at the first one with those that were there; each once.
 
-        There is no look at the disk in it: thousands of objects may lie there.
+        One that had failed and was sent again comes again. There is no look at the disk in it: thousands of objects may
+        lie there.
         """
         with suppress(queue.Empty):
             while True:
@@ -134,6 +213,15 @@ class ReceivedQueue:
     def is_done(self, key: str) -> bool:
         """Whether nothing more is to be done for an object."""
         return (self._done / key).exists()
+
+    def comes_again(self, key: str) -> bool:
+        """Whether an object had failed, was sent again, and is tried once more."""
+        return (self._again / key).exists()
+
+    def sent_before(self, key: str) -> tuple[str, ...]:
+        """The names of the answers to an object that comes again which the archive has from the time before."""
+        ending = Ending.of(self._again / key)
+        return ending.sent if ending else ()
 
     def is_overdue(self, key: str) -> bool:
         """Asked after a try that failed: whether the first one was so long ago that the object is to be given up."""
@@ -145,20 +233,51 @@ class ReceivedQueue:
             age_s = max(age_s, self._age_s(mark))
         return age_s > max(self._keep_s, LEAST_TRY_S)
 
-    def finish(self, key: str, *, is_given_up: bool = False) -> None:
-        """Nothing more is to be done for an object; one that was given up has been kept for long enough.
+    def finish(self, key: str, outcome: ObjectOutcome = ObjectOutcome.DONE, *, is_removed: bool = False) -> None:
+        """Nothing more is to be done for an object, until it comes again where that would help. Its answers go.
+
+        Args:
+            key: of the object.
+            outcome: how it ended.
+            is_removed: it was tried for as long as objects are kept, and goes at once.
 
         Raises:
             OutputError: that cannot be noted.
         """
+        version = metadata.version("partum") if outcome is ObjectOutcome.NOT_MEASURABLE else ""
+        names = {*self.sent_before(key), *(file.stem for file in (self.outbox / key).glob(f"*{SENT}"))}
+        sent = tuple(sorted(names)) if outcome in (ObjectOutcome.GIVEN_UP, ObjectOutcome.NOT_ANSWERED) else ()
+        content = Ending(outcome, sent, version).to_bytes()
+        with self._ends:
+            try:
+                try:
+                    self._note_done(key, content)
+                except OSError:
+                    if not is_removed:
+                        raise
+                    self._remove(key)  # which makes room for the note
+                    self._note_done(key, content)
+            except OSError as error:
+                raise OutputError(f"{self._done}: cannot be written ({error.strerror}); free space there") from error
+            if is_removed:
+                self._remove(key)
+            shutil.rmtree(self.outbox / key, ignore_errors=True)
+            self._forget_failing(key)
+            with suppress(OSError):
+                (self._again / key).unlink(missing_ok=True)
+
+    def _note_done(self, key: str, content: bytes) -> None:
+        """Writes the mark, whole whatever is killed when."""
+        partial = self._arriving / f"{key}.ending"
+        partial.touch(mode=0o600)
+        partial.write_bytes(content)
+        sync_file(partial)
+        _stamp(partial, self._now())
+        os.replace(partial, self._done / key)
+        sync_file(self._done)
+
+    def _forget_failing(self, key: str) -> None:
         self._failing_since.pop(key, None)
-        if is_given_up:
-            self._remove(key)
-        try:
-            _stamp(self._done / key, self._now())
-            sync_file(self._done)
-        except OSError as error:
-            raise OutputError(f"{self._done}: cannot be written ({error.strerror}); free space there") from error
         with suppress(OSError):
             (self._failing / key).unlink(missing_ok=True)
 
@@ -168,7 +287,7 @@ class ReceivedQueue:
         with suppress(OSError):
             for path in list(self._received.iterdir()):
                 key = path.name.removesuffix(SUFFIX)
-                with suppress(OSError):
+                with suppress(OSError), self._ends:
                     if self._age_s(self._done / key) > self._keep_s:
                         self._remove(key)
                         count += 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import threading
 import warnings
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from stream.batch.backlog import is_given_up
 from stream.batch.reporting.progress import BatchProgress
 from stream.batch.run import OF_A_SESSION, Batch
 from stream.batch.store import ResultStore
@@ -20,11 +20,11 @@ from stream.common.clock import MonotonicClock
 from stream.common.errors import ExtraMissing, OptionError, OutputError
 from stream.measurement.protocols import check_orientation
 from stream.outputs.manifest import NOTICE
-from stream.receiver.associations import import_pynetdicom, tell_without_words
+from stream.receiver.associations import import_pynetdicom, threads_told_without_words
 from stream.receiver.intake import QueueIntake, recording_key
 from stream.receiver.outbox import Outbox
 from stream.receiver.peers import Peer, check_title
-from stream.receiver.queue import ReceivedQueue
+from stream.receiver.queue import ObjectOutcome, ReceivedQueue
 from stream.receiver.server import StorageServer
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from stream.app.options.session_options import SessionOptions
     from stream.batch.recordings import Recording
     from stream.batch.summary import Row
+    from stream.common.clock import Clock
 
 EMPTY_S = (5.0, 600.0)
 """The queue is looked through for what is done long enough ten times in the time that it is kept, within these."""
@@ -89,54 +90,60 @@ def run_receiver(options: ReceiverOptions, stops: list[Callable[[], None]], sign
     build = _builder() if to else None
     clock = MonotonicClock()
     asked = {name: value for name, value in options.session.as_json().items() if name not in OF_A_SESSION}
+
+    def noted(key: str, words: str) -> None:
+        try:
+            batch.note(key, words)
+        except OutputError as error:
+            told(str(error))
+
     with ExitStack() as stack:
         store = stack.enter_context(ResultStore(options.out, asked=asked, resume=True))
-        queue = ReceivedQueue(options.out, keep_s=3600 * options.keep_hours)
+        queue = ReceivedQueue(options.out, keep_s=3600 * options.keep_hours, is_answered=to is not None)
         progress = stack.enter_context(BatchProgress(clock=clock))
-        threading.excepthook = tell_without_words(progress.say)
+        told = progress.say
+        stack.enter_context(threads_told_without_words(told))
         outbox = None
         if to and build:
-            outbox = Outbox(
-                queue,
-                to=to,
-                title=title,
-                build=build,
-                told=progress.say,
-                clock=clock,
-                given_up=lambda key, why: _noted(batch, key, why, progress.say),
-            )
+            outbox = Outbox(queue, to=to, title=title, build=build, told=told, clock=clock, noted=noted)
             stack.enter_context(outbox)
-        else:
-            shutil.rmtree(queue.outbox, ignore_errors=True)  # of a run that had an archive
+        reports = {"committed": outbox.committed} if outbox else {}
         server = stack.enter_context(
             StorageServer(
-                title=title,
-                host=options.bind,
-                port=options.port,
-                peers=peers,
-                queue=queue,
-                told=progress.say,
-                **({"committed": outbox.committed} if outbox else {}),
+                title=title, host=options.bind, port=options.port, peers=peers, queue=queue, told=told, **reports
             )
         )
-        batch = Batch(
-            QueueIntake(queue),
-            store,
-            progress,
-            replace(options.session, masks=to is not None),  # a segmentation is made of them
-            clock=clock,
-            jobs=options.jobs,
-            published=_answerer(queue, outbox, progress.say),
-            given_up=lambda recording, crashes: crashes >= MOST_CRASHES or queue.is_overdue(recording_key(recording)),
-        )
+        batch = _batch(options, queue, store, progress, outbox, clock)
         stack.enter_context(_emptied(queue, options.keep_hours))
         stops.append(batch.stop)
         if not signals:
-            progress.say(f"listening as {title} on port {server.port}")
+            told(f"listening as {title} on port {server.port}")
             batch.run()
     click.echo(NOTICE)
     if signal.SIGINT in signals:
         raise KeyboardInterrupt
+
+
+def _batch(
+    options: ReceiverOptions,
+    queue: ReceivedQueue,
+    store: ResultStore,
+    progress: BatchProgress,
+    outbox: Outbox | None,
+    clock: Clock,
+) -> Batch:
+    """What measures the objects of the queue."""
+    return Batch(
+        QueueIntake(queue),
+        store,
+        progress,
+        replace(options.session, masks=outbox is not None),  # a segmentation is made of them
+        clock=clock,
+        jobs=options.jobs,
+        published=answerer(queue, outbox, progress.say),
+        given_up=lambda each, crashes: crashes >= MOST_CRASHES or queue.is_overdue(recording_key(each)),
+        tried_again=lambda each: queue.comes_again(recording_key(each)),
+    )
 
 
 def _parties(options: ReceiverOptions) -> tuple[str, list[Peer], Peer | None]:
@@ -153,7 +160,7 @@ def _parties(options: ReceiverOptions) -> tuple[str, list[Peer], Peer | None]:
     return title, [*peers, *([to] if to else [])], to
 
 
-def _answerer(
+def answerer(
     queue: ReceivedQueue, outbox: Outbox | None, told: Callable[[str], None]
 ) -> Callable[[Recording, Row, Path], None]:
     """What happens to a received object when its result is there: it is answered, or nothing more."""
@@ -163,21 +170,20 @@ def _answerer(
         if outbox is not None and row["state"] == COMPLETE and row.get("measured"):
             outbox.add(key, folder)
             return
-        is_given_up = row["state"] != COMPLETE and queue.is_overdue(key)
+        is_removed = row["state"] != COMPLETE and queue.is_overdue(key)
         try:
-            queue.finish(key, is_given_up=is_given_up)
+            queue.finish(key, _outcome(row), is_removed=is_removed)
         except OutputError as error:  # the next start finds that it is measured
             told(str(error))
 
     return published
 
 
-def _noted(batch: Batch, key: str, why: str, told: Callable[[str], None]) -> None:
-    """Tells in the summary what became of an object's answer."""
-    try:
-        batch.note(key, why)
-    except OutputError as error:
-        told(str(error))
+def _outcome(row: Row) -> ObjectOutcome:
+    """How an object ends that is not answered."""
+    if row["state"] == COMPLETE:
+        return ObjectOutcome.NOT_ANSWERED if row.get("measured") else ObjectOutcome.DONE
+    return ObjectOutcome.GIVEN_UP if is_given_up(row) else ObjectOutcome.NOT_MEASURABLE
 
 
 def _builder() -> Callable[[Path, Path, Path], object]:

@@ -78,13 +78,7 @@ def send(
 
     tags: list[Any] = ["SOPClassUID", "SOPInstanceUID"]
     heads = {file: pydicom.dcmread(file, specific_tags=tags) for file in (*files, *is_asked_to_commit)}
-    entity = net.AE(ae_title=title)
-    entity.network_timeout = entity.dimse_timeout = entity.acse_timeout = entity.connection_timeout = IDLE_S
-    for file in files:
-        syntax = heads[file].file_meta.TransferSyntaxUID
-        converted = [] if syntax.is_compressed else [IMPLICIT]  # which every archive takes
-        entity.add_requested_context(heads[file].SOPClassUID, [syntax, *converted])
-    entity.add_requested_context(COMMITMENT)
+    entity = _entity(net, title, [heads[file] for file in files])
 
     def report(event: Any) -> tuple[int, None]:
         committed(event.event_information)
@@ -110,6 +104,18 @@ def send(
         if association.is_established:
             association.release()
     return result
+
+
+def _entity(net: Any, title: str, heads: Sequence[Any]) -> Any:
+    """An application entity that offers what files with these heads need, and asks for storage commitment."""
+    entity = net.AE(ae_title=title)
+    entity.network_timeout = entity.dimse_timeout = entity.acse_timeout = entity.connection_timeout = IDLE_S
+    for head in heads:
+        syntax = head.file_meta.TransferSyntaxUID
+        converted = [] if syntax.is_compressed else [IMPLICIT]  # which every archive takes
+        entity.add_requested_context(head.SOPClassUID, [syntax, *converted])
+    entity.add_requested_context(COMMITMENT)
+    return entity
 
 
 def _stored(association: Any, files: Sequence[Path], where: str) -> Sent:

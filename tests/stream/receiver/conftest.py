@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from stream.receiver.queue import ReceivedQueue
-from tests.fakes.dicom.archive import loop
+from tests.fakes.dicom.archive import CommittingArchive, loop
+from tests.fakes.dicom.receiver_parts import Times
 
 
 @pytest.fixture
@@ -27,3 +29,15 @@ def results(tmp_path: Path) -> Path:
     for seed, name in enumerate(("report", "segmentation"), 50):
         loop(folder, seed).rename(folder / f"{name}.dcm")
     return folder
+
+
+@pytest.fixture
+def times() -> Times:
+    return Times()
+
+
+@pytest.fixture
+def archive() -> Iterator[CommittingArchive]:
+    found = CommittingArchive(0)
+    yield found
+    found.server.shutdown()

@@ -2,65 +2,27 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
 from engines.errors import InferenceError
-from stream.batch.backlog import JobBacklog
-from stream.batch.recordings import Recording
-from stream.batch.reporting.progress import BatchProgress
 from stream.batch.store import ResultStore
 from stream.batch.summary import Row, read_summary, write_summary
 from stream.batch.workers import Failed, WorkerLost
-from stream.common.clock import ManualClock
-from stream.receiver.intake import QueueIntake, recording_key
-from stream.receiver.outbox import Outbox
-from stream.receiver.peers import Peer
 from stream.receiver.queue import ReceivedQueue
 from stream.receiver.run import MOST_CRASHES
-from tests.fakes.dicom.archive import CommittingArchive, answers, loop
+from tests.fakes.dicom.archive import CommittingArchive, loop
 from tests.fakes.dicom.dcmtk import free_port
+from tests.fakes.dicom.receiver_parts import KEEP_H, Answering, Measuring, Times, names, queue_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-KEEP_H = 72
-
-
-class Times:
-    """The time on the wall and the clock of tries, which go on together."""
-
-    def __init__(self) -> None:
-        self.clock, self.wall = ManualClock(), datetime(2026, 3, 1, tzinfo=UTC)
-
-    def now(self) -> datetime:
-        return self.wall
-
-    def advance(self, hours: float) -> None:
-        self.clock.advance(round(hours * 3600e9))
-        self.wall += timedelta(hours=hours)
-
-
-@pytest.fixture
-def times() -> Times:
-    return Times()
 
 
 @pytest.fixture
 def queue(tmp_path: Path, times: Times) -> ReceivedQueue:
     return queue_in(tmp_path, times)
-
-
-def queue_in(folder: Path, times: Times, hours: float = KEEP_H) -> ReceivedQueue:
-    return ReceivedQueue(folder / "out", keep_s=3600 * hours, now=times.now)
-
-
-def names(queue: ReceivedQueue, folder: str) -> list[str]:
-    found = queue.root / folder
-    return sorted(path.name for path in found.iterdir()) if found.is_dir() else []
 
 
 def test_what_is_done_goes_after_its_time_and_is_still_known(queue: ReceivedQueue, times: Times) -> None:
@@ -85,46 +47,6 @@ def test_what_is_kept_for_no_time_goes_at_once(tmp_path: Path, times: Times) -> 
     assert queue.empty() == 1
 
 
-class Answering:
-    """An outbox of two answers of one object, and what it said."""
-
-    def __init__(self, queue: ReceivedQueue, times: Times, results: Path, port: int) -> None:
-        self.told: list[str] = []
-        self.given_up: list[tuple[str, str]] = []
-        self.queue, self.times = queue, times
-        self.outbox = Outbox(
-            queue,
-            to=Peer("ARCHIVE", "127.0.0.1", port),
-            title="PARTUM",
-            build=answers,
-            told=self.told.append,
-            clock=times.clock,
-            given_up=lambda key, why: self.given_up.append((key, why)),
-        )
-        self.key = queue.put([b"object"])
-        self.outbox.add(self.key, results)
-        self.outbox.step()
-
-    def goes_on(self, hours: float) -> None:
-        self.times.advance(hours)
-        self.outbox.step()
-
-    def assert_is_given_up(self, why: str) -> None:
-        assert [key for key, _ in self.given_up] == [self.key]
-        assert why in self.given_up[0][1]
-        (line,) = [line for line in self.told if "given up" in line]
-        assert line.startswith(f"received {self.key[:16]}: ")
-        assert [names(self.queue, each) for each in ("received", "outbox", "failing")] == [[], [], []]
-        assert names(self.queue, "done") == [self.key]
-
-
-@pytest.fixture
-def archive() -> Iterator[CommittingArchive]:
-    found = CommittingArchive(0)
-    yield found
-    found.server.shutdown()
-
-
 @pytest.mark.parametrize("status", [0xA700, 0xA900, 0xC000, 0x0122, 0x0124])
 def test_an_answer_that_is_refused_for_good_is_given_up(
     status: int, queue: ReceivedQueue, times: Times, results: Path, archive: CommittingArchive
@@ -132,7 +54,7 @@ def test_an_answer_that_is_refused_for_good_is_given_up(
     archive.status = status
     answering = Answering(queue, times, results, archive.port)
     answering.goes_on(KEEP_H - 1)
-    assert not answering.given_up
+    assert not answering.noted
     assert names(queue, "received")
     answering.goes_on(2)
     answering.assert_is_given_up(f"status {status:04X}")
@@ -155,7 +77,7 @@ def test_an_archive_that_is_away_is_given_up_though_the_receiver_was_killed_in_b
     first.goes_on(KEEP_H / 2)
     second = Answering(queue_in(tmp_path, times), times, results, free_port())
     second.goes_on(KEEP_H / 2 - 1)
-    assert not [*first.given_up, *second.given_up]
+    assert not [*first.noted, *second.noted]
     second.goes_on(2)
     second.assert_is_given_up("does not answer")
 
@@ -180,34 +102,9 @@ def test_a_commitment_that_never_comes_is_given_up(
 def test_an_answer_gets_a_minute_however_short_objects_are_kept(tmp_path: Path, times: Times, results: Path) -> None:
     answering = Answering(queue_in(tmp_path, times, 0), times, results, free_port())
     answering.goes_on(0.01)
-    assert not answering.given_up
+    assert not answering.noted
     answering.goes_on(0.01)
     answering.assert_is_given_up("does not answer")
-
-
-class Measuring:
-    """A backlog of a queue of one object, as the receiver has it."""
-
-    def __init__(self, folder: Path, queue: ReceivedQueue, times: Times) -> None:
-        self.store, self.queue = ResultStore(folder / "out", asked={}, resume=True), queue
-        self.published: list[Row] = []
-
-        def published(recording: Recording, row: Row, folder: Path) -> None:
-            self.published.append(row)
-            queue.finish(recording_key(recording), is_given_up=queue.is_overdue(recording_key(recording)))
-
-        self.backlog = JobBacklog(
-            self.store,
-            BatchProgress(clock=times.clock),
-            clock=times.clock,
-            goes_on=True,
-            ended=lambda recording: None,
-            published=published,
-            given_up=lambda each, crashes: crashes >= MOST_CRASHES or queue.is_overdue(recording_key(each)),
-        )
-
-    def begin(self) -> None:
-        self.backlog.add(QueueIntake(self.queue).poll().recordings)
 
 
 def test_what_fails_for_want_of_the_machine_is_given_up_and_has_a_row_for_ever(

@@ -132,6 +132,25 @@ def test_a_message_that_never_ends_or_never_stops_is_cut_off(
     assert is_heard(server.port)
 
 
+def test_a_message_has_its_time_from_its_first_byte_however_it_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now_s[0])
+    waits: list[float | None] = []
+    monkeypatch.setattr(listener.Connection, "settimeout", lambda self, wait_s: waits.append(wait_s))
+    near, far = socket.socketpair()
+    with near, listener.Connection(far.detach()) as connection:
+        near.sendall(b"\4\0\0\0\0\2ab" + b"\4")
+        for late, size in ((0.0, 4), (0.5, 2), (0.75, 1), (0.9, 1)):
+            now_s[0] = late * listener.PDU_S
+            assert len(connection.recv(size)) == size
+        assert waits[::2] == [pytest.approx(listener.PDU_S * left) for left in (1, 0.5, 0.25, 0.1)]
+        assert connection.recv(1) == b"\4", "the next message has its own time"
+        assert waits[-2:] == [listener.PDU_S] * 2
+        now_s[0] += listener.PDU_S
+        with pytest.raises(TimeoutError):
+            connection.recv(1)
+
+
 def test_a_thread_that_cannot_be_started_costs_one_connection(
     serve: Callable[..., StorageServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
