@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from result_files import RESULTS, paragraph, results, source, table
@@ -92,8 +93,14 @@ def _day(found: dict[str, Any]) -> str:
         f" {found['pace']} times as fast as live, so that {100 * found['measured_share']:.0f} % of the frames were"
         f" measured and those without time dropped: memory of {', '.join(memory)}; open files of {', '.join(files)};"
         f" the disk held {found['disk_most_mb']:.0f} MB at most, of a quota of {found['quota_mb']:.0f}; processes were"
-        f" started again {found['restarts']} times."
+        f" started again {found['restarts']} times{_why(found)}."
     )
+
+
+def _why(found: dict[str, Any]) -> str:
+    """Reasons of restarts, without the names of feeds, and how often each."""
+    counts = Counter(reason.partition(": ")[2] for reason in found.get("restart_reasons", ()))
+    return f" ({', '.join(f'{reason}: {count}' for reason, count in counts.most_common())})" if counts else ""
 
 
 def _lost(found: dict[str, Any]) -> str:
@@ -105,7 +112,7 @@ def _lost(found: dict[str, Any]) -> str:
     )
     return paragraph(
         f"{found['cycles']} times over four feeds a source went and came back, in {found['seconds']:.0f} s: all were"
-        f" measured again, processes were started again {found['restarts']} times; memory of {memory}."
+        f" measured again, processes were started again {found['restarts']} times{_why(found)}; memory of {memory}."
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import selectors
 import socket
+import threading
 import time
 from contextlib import suppress
 from functools import partial
@@ -46,6 +47,7 @@ class EngineServer:
         self._listening = listening
         listening.setblocking(False)
         self._lanes: dict[socket.socket, _Lane] = {}
+        self._busy = _BusyTime()
         self._error: BaseException | None = None
         self._wake_read, self._wake_write = os.pipe()
         self._selector = selectors.DefaultSelector()
@@ -61,6 +63,11 @@ class EngineServer:
     def clients(self) -> int:
         """Lanes that are connected."""
         return len(self._lanes)
+
+    @property
+    def busy_s(self) -> float:
+        """Time in which at least one frame was under way: `frames / busy_s` a second can be answered, or more."""
+        return self._busy.seconds
 
     @property
     def waiting_s(self) -> float:
@@ -124,15 +131,18 @@ class EngineServer:
             self._drop(lane)
             return
         lane.asked_s = time.monotonic()
+        self._busy.begin()
         try:
             answer = self._shared.submit(lane.memory.image)
         except InferenceError as error:
+            self._busy.end()
             self._fail(error)
             return
         answer.add_done_callback(partial(self._answer, lane))
 
     def _answer(self, lane: _Lane, answer: Future[Prediction]) -> None:
         """Writes an answer into its lane; in the thread of the engine."""
+        self._busy.end()
         error = answer.exception()
         if error is not None and not isinstance(error, ModelMismatch):
             self._fail(error)
@@ -155,6 +165,31 @@ class EngineServer:
         del self._lanes[lane.connection]
         self._selector.unregister(lane.connection)
         lane.connection.close()
+
+
+class _BusyTime:
+    """How long at least one of several works has been under way; for several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open, self._since_s, self._total_s = 0, 0.0, 0.0
+
+    def begin(self) -> None:
+        with self._lock:
+            if not self._open:
+                self._since_s = time.monotonic()
+            self._open += 1
+
+    def end(self) -> None:
+        with self._lock:
+            self._open -= 1
+            if not self._open:
+                self._total_s += time.monotonic() - self._since_s
+
+    @property
+    def seconds(self) -> float:
+        with self._lock:
+            return self._total_s + (time.monotonic() - self._since_s if self._open else 0.0)
 
 
 class _Lane:

@@ -6,6 +6,7 @@ import ctypes
 import os
 import signal
 import sys
+from contextlib import suppress
 
 _SET_DEATH_SIGNAL, _SET_NAME = 1, 15
 """Numbers of Linux's `prctl`."""
@@ -58,6 +59,21 @@ def expendable(score: int) -> None:
             file.write(str(score))
     except OSError:
         return  # another system, or one that does not let us
+
+
+def processor_wait_s(pid: int) -> float:
+    """Seconds that the threads of a process have waited for a processor, all together, since they began.
+
+    A thread that ended is counted no more. 0 where the system does not say, or there is no such process.
+    """
+    waited_ns = 0
+    with suppress(OSError, ValueError, IndexError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with suppress(FileNotFoundError, ProcessLookupError), open(
+                f"/proc/{pid}/task/{thread}/schedstat", encoding="ascii"
+            ) as file:
+                waited_ns += int(file.read().split()[1])
+    return waited_ns / 1e9
 
 
 def resident_bytes() -> int:

@@ -12,12 +12,20 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stream.ward.view import CapacityView
+from stream.ward.view import CapacityView, ProcessState
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Collection, Sequence
 
+    from stream.common.clock import Clock
+    from stream.ward.config import WardConfig
+    from stream.ward.feed_keeper import FeedKeeper
     from stream.ward.processes.capacity import Capacity
+
+ASK_AGAIN_S = 5.0
+"""A feed that was refused is looked at again so often: what the others really take is known by then."""
+FIRST_MEASURE_S, LONGEST_MEASURE_S = 60.0, 1800.0
+"""Where not one feed was admitted the machine is measured again so much later: it may have been busy with others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,3 +113,95 @@ class Admission:
 
     def _cpu_s(self, feed: FeedLoad) -> float:
         return self.capacity.feed_cpu_s if feed.cpu_s is None else feed.cpu_s
+
+
+class FeedAdmission:
+    """The feeds of a ward that run, and those that must stay out.
+
+    Args:
+        cores: that the ward may run on.
+        clock: of the ward.
+        told: takes lines for the log.
+
+    Attributes:
+        measured: what the machine can carry; None until it is known.
+    """
+
+    def __init__(self, *, cores: int, clock: Clock, told: Callable[[str], None]) -> None:
+        self._cores, self._clock, self._told = cores, clock, told
+        self.measured: Capacity | None = None
+        self._asked_ns = 0
+        self._measured_ns, self._measure_s = 0, FIRST_MEASURE_S
+
+    def take(self, measured: Capacity) -> None:
+        """The machine was measured."""
+        self.measured = measured
+        self._measured_ns, self._asked_ns = self._clock.now_ns(), 0
+
+    def ask_again(self) -> None:
+        """Feeds that were refused are looked at at once: the configuration is another."""
+        self._asked_ns = 0
+
+    def admit(self, feeds: Collection[FeedKeeper], config: WardConfig, capacity: Capacity | None) -> None:
+        """Starts the feeds that the machine can carry, in the order of the file.
+
+        Args:
+            feeds: all.
+            config: what holds now.
+            capacity: what is known of the machine now.
+        """
+        waiting = [feed for feed in feeds if feed.is_waiting]
+        now_ns = self._clock.now_ns()
+        is_due = now_ns - self._asked_ns > ASK_AGAIN_S * 1e9
+        for feed in waiting:
+            is_refused = feed.state is ProcessState.REFUSED
+            if capacity is None:
+                feed.reason = feed.reason if is_refused else "waits for the engine"
+                continue
+            if is_refused and not is_due:
+                continue
+            self._asked_ns = now_ns
+            admission = Admission(capacity, cores=self._cores, deadline_ms=config.limits.deadline_ms)
+            own = config.feeds[feed.config.name]
+            reason = "" if own.force else admission.refusal(loads(feeds, config), feed.load(own))
+            if not reason:
+                feed.reason = ""
+                feed.begin()
+                continue
+            if not is_refused:
+                self._told(f"{feed.name}: refused: {reason}")
+            feed.refuse(reason)
+
+    def must_measure_again(self, feeds: Collection[FeedKeeper]) -> bool:
+        """Whether not one feed was admitted: nothing runs that it would disturb.
+
+        After a longer pause each time, for what was measured may be right. Where a feed runs, the engine is seen at
+        work (`stream.ward.engine_process.EngineKeeper.capacity`).
+        """
+        if self.measured is None or not feeds or not all(feed.is_waiting for feed in feeds):
+            return False
+        if self._clock.now_ns() - self._measured_ns < self._measure_s * 1e9:
+            return False
+        self._told("not one feed was admitted: the machine is measured again")
+        self._measure_s = min(2 * self._measure_s, LONGEST_MEASURE_S)
+        return True
+
+    def view(self, feeds: Collection[FeedKeeper], config: WardConfig, capacity: Capacity | None) -> CapacityView:
+        """What is shown of the machine; arguments as of `admit`."""
+        deadline_ms = config.limits.deadline_ms
+        if capacity is None:
+            return CapacityView(cores=self._cores, deadline_ms=deadline_ms)
+        return Admission(capacity, cores=self._cores, deadline_ms=deadline_ms).view(loads(feeds, config))
+
+
+def loads(feeds: Collection[FeedKeeper], config: WardConfig) -> list[FeedLoad]:
+    """What the feeds that were admitted ask of the machine."""
+    return [feed.load(config.feeds[feed.config.name]) for feed in feeds if not feed.is_waiting]
+
+
+def capacity_text(capacity: Capacity | None, cores: int) -> str:
+    """For the log, behind the name of the engine."""
+    if capacity is None:
+        return ""
+    work_ms = 1e3 * (capacity.engine_cpu_s + capacity.feed_cpu_s)
+    return f"; {capacity.engine_hz:.0f} frames a second alone, {work_ms:.1f} ms of work a frame, {cores} cores"

@@ -1,24 +1,80 @@
-"""The engine's process of a ward: what it depends on, where it listens, and what is shown of it."""
+"""The engine's process of a ward: its keeper, what it depends on, where it listens, and what is shown of it."""
 
 from __future__ import annotations
 
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engines.local.lane import listen
 from stream.common.errors import OutputError
 from stream.inference.frame_analyzer import needs_logits
+from stream.ward.config import ENGINE
+from stream.ward.keeper import Keeper, KeeperLimits
+from stream.ward.processes.recent import FEWEST_FRAMES, Recent
 from stream.ward.view import EngineView, ProcessState
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
     from contextlib import ExitStack
 
     from stream.app.options.session_options import SessionOptions
+    from stream.common.clock import Clock
     from stream.ward.config import WardConfig
-    from stream.ward.keeper import Keeper
+    from stream.ward.keeper import Child
+    from stream.ward.processes.capacity import Capacity
+
+
+class EngineKeeper(Keeper):
+    """The engine's.
+
+    Args:
+        spawn: starts its process.
+        stuck_s: of the ward's limits.
+        clock: of the ward.
+        told: takes lines for the log.
+    """
+
+    def __init__(
+        self, spawn: Callable[[], Child], *, stuck_s: float, clock: Clock, told: Callable[[str], None]
+    ) -> None:
+        limits = KeeperLimits(stuck_s, float("inf"))
+        super().__init__(ENGINE, spawn, limits=limits, clock=clock, told=told, progress=_progress)
+        self._spent = Recent()
+        self._seen: tuple[float, float] | None = None
+
+    def use(self, stuck_s: float) -> None:
+        """Another limit, from now on."""
+        self.limits = KeeperLimits(stuck_s, float("inf"))
+
+    def step(self) -> None:
+        before = self.beat
+        super().step()
+        if self.beat and self.beat is not before:
+            beat = self.beat
+            sums = (float(beat.get(name, 0.0)) for name in ("frames", "busy_s", "cpu_s"))
+            _, frames, busy_s, cpu_s = self._spent.gained(self._clock.now_ns(), *sums)
+            if frames >= FEWEST_FRAMES and busy_s:
+                self._seen = frames / busy_s, cpu_s / frames
+
+    def capacity(self, measured: Capacity) -> Capacity:
+        """What was measured before a feed ran, or what was seen since, where that is better: then it was busy."""
+        if self._seen is None:
+            return measured
+        engine_hz, cpu_s = self._seen
+        return replace(
+            measured,
+            engine_hz=max(measured.engine_hz, engine_hz),
+            engine_cpu_s=min(measured.engine_cpu_s, cpu_s),
+        )
+
+
+def _progress(beat: dict[str, Any]) -> object | None:
+    """It gets on as long as no frame waits: one that waits for long is what a hanging device looks like."""
+    return beat.get("frames") if beat.get("waiting_s") else None
 
 
 def engine_facts(config: WardConfig) -> tuple[object, ...]:

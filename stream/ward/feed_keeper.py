@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from stream.pipeline.record import STALE_S
 from stream.ward.admission import FeedLoad
 from stream.ward.keeper import Keeper, KeeperLimits
 from stream.ward.processes.parts import NO_ROOM, ON
+from stream.ward.processes.recent import FEWEST_FRAMES, Recent
 from stream.ward.view import FeedPage, FeedView, NumberView, ProcessState
 
 if TYPE_CHECKING:
@@ -18,11 +18,6 @@ if TYPE_CHECKING:
     from stream.ward.config import FeedConfig
     from stream.ward.keeper import Child
     from stream.ward.tables import LimitsTable
-
-WINDOW_S = 10.0
-"""What a feed takes of the processor is that of so many seconds."""
-FEWEST_FRAMES = 60
-"""From so many frames on it is known what one takes."""
 
 
 class FeedKeeper(Keeper):
@@ -56,7 +51,7 @@ class FeedKeeper(Keeper):
         self.config = config
         self._said = ("", "")
         self._said_ns = self.since_ns
-        self._spent: deque[tuple[int, float, int]] = deque()
+        self._spent = Recent()
         self._cpu_s: float | None = None
         self._cores = 0.0
         self._recording = ON
@@ -138,18 +133,13 @@ class FeedKeeper(Keeper):
 
     def _measure(self) -> None:
         """What a frame takes of the processor, over the last seconds."""
-        beat, now_ns = self.beat, self._clock.now_ns()
+        beat = self.beat
         done = int(beat["frames"].get("measured", 0)) + int(beat["frames"].get("refused", 0))
-        if self._spent and done < self._spent[-1][2]:  # another process
-            self._spent.clear()
-        self._spent.append((now_ns, float(beat["cpu_s"]), done))
-        first_ns, first_s, first = self._spent[0]
-        if now_ns > first_ns:
-            self._cores = (beat["cpu_s"] - first_s) / ((now_ns - first_ns) / 1e9)
-        if done - first >= FEWEST_FRAMES:
-            self._cpu_s = (beat["cpu_s"] - first_s) / (done - first)
-        while now_ns - self._spent[0][0] > WINDOW_S * 1e9:
-            self._spent.popleft()
+        seconds, cpu_s, frames = self._spent.gained(self._clock.now_ns(), float(beat["cpu_s"]), done)
+        if seconds:
+            self._cores = cpu_s / seconds
+        if frames >= FEWEST_FRAMES:
+            self._cpu_s = cpu_s / frames
 
 
 def _progress(beat: dict[str, Any]) -> int | None:

@@ -4,7 +4,7 @@
                                      '--stop--> stopped
 
 A process that worked for a while is started again at once; one that ends again and again after longer and longer
-pauses. Whatever it was, the reason is kept until it works again.
+pauses. Whatever it was, the reason is kept until it works again. Nothing here waits for a process.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from stream.common.child_process import exit_text
 from stream.ward.processes.link import BEAT, FAILED, NOTE, READY, STOP
+from stream.ward.processes.standstill import DOUBT_S, PassedTime
 from stream.ward.view import ProcessState
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ STARTING_S = 120.0
 """A process that is not ready by then hangs: the first start on a machine tries several engines."""
 STOPPING_S = 6.0
 """A process that was asked to end and has not by then is ended."""
+STARTED_AGAIN = "; started again in "
+"""In the log, between the reason and the pause."""
+LOST_S = 0.5
+"""A process whose line broke has so long for its exit code, which says more."""
 
 
 class Child(Protocol):
@@ -45,8 +50,11 @@ class Child(Protocol):
     def exit_code(self) -> int | None:
         """None while it lives."""
 
+    def waited_s(self) -> float:
+        """How long its threads have waited for a processor so far."""
+
     def kill(self) -> None:
-        """Ends it at once, and everything that belongs to it here."""
+        """Ends it without waiting for it: one that a driver holds in the kernel does not end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +62,7 @@ class KeeperLimits:
     """From when on a process is replaced.
 
     Attributes:
-        stuck_s: it gave no sign of life, or did not get on, for so long.
+        stuck_s: it gave no sign of life, or did not get on, for so long, beside what it waited for a processor.
         memory_mb: it holds more; infinite for no limit.
     """
 
@@ -94,7 +102,10 @@ class Keeper:
         """Its last sign of life; empty unless it runs."""
         self.restarts = 0
         now_ns = clock.now_ns()
-        self.since_ns = self._heard_ns = self._progress_ns = self._started_ns = self._due_ns = now_ns
+        self.since_ns = self._heard_ns = self._started_ns = self._due_ns = now_ns
+        self._time = PassedTime(now_ns)
+        self._silent_s = self._still_s = 0.0
+        self._lost_ns: int | None = None
         self._progressed: object = None
         self._pause_s = FIRST_PAUSE_S
         self._failed = ""
@@ -112,9 +123,17 @@ class Keeper:
         """Whether it was asked to end, and has."""
         return self.state is ProcessState.STOPPED
 
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether it is silent, or does not get on, for longer than one that works."""
+        return max(self._silent_s, self._still_s) > DOUBT_S
+
     def begin(self) -> None:
         """Starts the process."""
         self._started_ns = self._heard_ns = self._clock.now_ns()
+        self._time = PassedTime(self._started_ns)
+        self._silent_s = self._still_s = 0.0
+        self._lost_ns = None
         self._failed, self.beat, self.ready = "", {}, {}
         self._set(ProcessState.STARTING)
         try:
@@ -149,7 +168,7 @@ class Keeper:
 
     def excuse(self) -> None:
         """What keeps it from getting on is no fault of its own."""
-        self._progress_ns = self._clock.now_ns()
+        self._still_s = 0.0
 
     def step(self) -> None:
         """Hears it, and does what is due."""
@@ -159,14 +178,19 @@ class Keeper:
                 self.restarts += 1
                 self.begin()
             return
+        passed_s = self._time.since_last(now_ns, self.child.waited_s if self.is_in_doubt else None)
+        self._silent_s += passed_s
+        self._still_s += passed_s
         is_there = self._hear(self.child, now_ns)
-        if self.child.exit_code() is not None or not is_there:
+        if not is_there and self._lost_ns is None:
+            self._lost_ns = now_ns
+        if self.child.exit_code() is not None or self._is_lost(now_ns):
             self._ended()
         elif self._is_stopping:
             if now_ns >= self._due_ns:
                 self._told(f"{self.name}: did not end within {STOPPING_S:.0f} s; it is killed")
                 self.kill()
-        elif reason := self._why_replaced(now_ns):
+        elif reason := self._why_replaced():
             self.child.kill()
             self.child = None
             self._restart(reason)
@@ -174,30 +198,33 @@ class Keeper:
     def _hear(self, child: Child, now_ns: int) -> bool:
         messages, is_there = child.messages()
         for message in messages:
-            self._heard_ns = now_ns
+            self._heard_ns, self._silent_s = now_ns, 0.0
             kind = message.get("kind")
             if kind == READY:
                 self.ready, self.reason = message, ""
-                self._started_ns = self._progress_ns = now_ns
+                self._started_ns, self._still_s = now_ns, 0.0
                 self._set(ProcessState.RUNNING)
             elif kind == BEAT:
                 self.beat = message
                 progressed = self._progress(message)
                 if progressed is None or progressed != self._progressed:
-                    self._progressed, self._progress_ns = progressed, now_ns
+                    self._progressed, self._still_s = progressed, 0.0
             elif kind == FAILED:
                 self._failed = str(message.get("reason", ""))
             elif kind == NOTE:
                 self._told(f"{self.name}: {message.get('line', '')}")
         return is_there
 
-    def _why_replaced(self, now_ns: int) -> str:
+    def _is_lost(self, now_ns: int) -> bool:
+        return self._lost_ns is not None and now_ns - self._lost_ns >= LOST_S * 1e9
+
+    def _why_replaced(self) -> str:
         stuck_s = self.limits.stuck_s if self.state is ProcessState.RUNNING else max(STARTING_S, self.limits.stuck_s)
-        if now_ns - self._heard_ns > stuck_s * 1e9:
+        if self._silent_s > stuck_s:
             return f"gave no sign of life for {stuck_s:g} s"
         if self.state is not ProcessState.RUNNING:
             return ""
-        if now_ns - self._progress_ns > stuck_s * 1e9:
+        if self._still_s > stuck_s:
             return f"finished no frame for {stuck_s:g} s, though its source is there"
         memory_mb = float(self.beat.get("memory_mb", 0.0))
         if memory_mb > self.limits.memory_mb:
@@ -208,20 +235,21 @@ class Keeper:
         """It has ended, by itself or by somebody else."""
         assert self.child is not None
         self._hear(self.child, self._clock.now_ns())  # its last words
-        self.child.kill()
         code = self.child.exit_code()
+        self.child.kill()
         self.child = None
         if self._is_stopping:
             self._set(ProcessState.STOPPED)
         else:
-            self._restart(self._failed or f"its process ended ({exit_text(code)})")
+            said = "broke its line to the ward" if code is None else f"ended ({exit_text(code)})"
+            self._restart(self._failed or f"its process {said}")
 
     def _restart(self, reason: str) -> None:
         now_ns = self._clock.now_ns()
         if self.state is ProcessState.RUNNING and now_ns - self._started_ns >= STEADY_S * 1e9:
             self._pause_s = FIRST_PAUSE_S
         self._due_ns = now_ns + round(self._pause_s * 1e9)
-        self._told(f"{self.name}: {reason}; started again in {self._pause_s:g} s")
+        self._told(f"{self.name}: {reason}{STARTED_AGAIN}{self._pause_s:g} s")
         self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
         self.reason, self.beat, self.ready = reason, {}, {}
         self._set(ProcessState.RESTARTING)

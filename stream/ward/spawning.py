@@ -6,19 +6,21 @@ What they are to do goes to them by a pipe: an address with a password stands in
 from __future__ import annotations
 
 import multiprocessing
+import time
 from contextlib import suppress
+from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
+from stream.common.child_process import processor_wait_s
 from stream.ward.processes.link import read_message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
 
 KILL_S = 1.0
-"""A process that was killed is waited for no longer: one that a driver holds in the kernel does not end, and the others
-must not wait for it."""
+"""At the end of a ward killed processes are waited for no longer, all together: one held by a driver does not end."""
 MOST_AT_ONCE = 64
 """Messages read at a time, so that a process that talks without end holds up no other."""
 
@@ -43,9 +45,9 @@ class SpawnedChild:
         return self._process.pid or 0
 
     @property
-    def connection(self) -> Connection[Any, Any]:
-        """Ready to be read when there is something to hear, also that the process has ended."""
-        return self._connection
+    def waitable(self) -> Connection[Any, Any] | int:
+        """For `multiprocessing.connection.wait`: ready when there is something to hear, or when the process ended."""
+        return self._process.sentinel if self._connection.closed else self._connection
 
     def messages(self) -> tuple[list[dict[str, Any]], bool]:
         found: list[dict[str, Any]] = []
@@ -53,6 +55,7 @@ class SpawnedChild:
             while len(found) < MOST_AT_ONCE and self._connection.poll():
                 found.append(read_message(self._connection))
         except (EOFError, OSError):
+            self._connection.close()
             return found, False
         return found, True
 
@@ -63,9 +66,17 @@ class SpawnedChild:
     def exit_code(self) -> int | None:
         return self._process.exitcode
 
+    def waited_s(self) -> float:
+        return processor_wait_s(self.pid)
+
     def kill(self) -> None:
-        if self._process.exitcode is None:
-            self._process.join(0.2)  # one that is at its end has its own code
         self._process.kill()
-        self._process.join(KILL_S)
         self._connection.close()
+
+
+def wait_for_ends(children: Iterable[SpawnedChild], seconds: float = KILL_S) -> None:
+    """Waits until processes that were killed have ended, all together no longer than that."""
+    give_up_s = time.monotonic() + seconds
+    while left := [child.waitable for child in children if child.exit_code() is None]:
+        if not wait(left, max(0.0, give_up_s - time.monotonic())):
+            return

@@ -20,32 +20,27 @@ from engines.registry import REMOTE
 from engines.runtime import available_cores
 from stream.common.clock import MonotonicClock
 from stream.common.errors import OptionError, OutputError
-from stream.ward.admission import Admission
+from stream.ward.admission import FeedAdmission, capacity_text
 from stream.ward.config import ENGINE, changed_feeds, read_ward_config
-from stream.ward.engine_process import engine_facts, engine_socket, engine_view
+from stream.ward.engine_process import EngineKeeper, engine_facts, engine_socket, engine_view
 from stream.ward.feed_keeper import FeedKeeper
-from stream.ward.keeper import Keeper, KeeperLimits
 from stream.ward.processes.capacity import Capacity
 from stream.ward.processes.engine import EngineTask, run_engine
 from stream.ward.processes.feed import FeedTask, run_feed
 from stream.ward.processes.link import HOLD, WRITE
 from stream.ward.recording.recordings import Recordings, part_options
 from stream.ward.service.notify import ServiceManager
-from stream.ward.spawning import SpawnedChild
-from stream.ward.view import CapacityView, ProcessState, WardView
+from stream.ward.spawning import SpawnedChild, wait_for_ends
+from stream.ward.view import ProcessState, WardView
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stream.common.clock import Clock
-    from stream.ward.admission import FeedLoad
     from stream.ward.config import FeedConfig, WardConfig
+    from stream.ward.keeper import Keeper
 
 TICK_S = 0.2
-ASK_AGAIN_S = 5.0
-"""A feed that was refused is looked at again so often: what the others really take is known by then."""
-FIRST_MEASURE_S, LONGEST_MEASURE_S = 60.0, 1800.0
-"""Where not one feed was admitted the machine is measured again so much later: it may have been busy with others."""
 
 
 class Ward:
@@ -81,12 +76,11 @@ class Ward:
         self._lock = threading.RLock()
         self._feeds: dict[str, FeedKeeper] = {}
         self._leaving: list[FeedKeeper] = []
-        self._engine: Keeper | None = None
-        self._capacity: Capacity | None = None
+        self._engine: EngineKeeper | None = None
+        self._admission = FeedAdmission(cores=self._cores, clock=self._clock, told=told)
+        self._children: list[SpawnedChild] = []
         self._remote_name = ""
         self._is_held = False
-        self._asked_ns = 0
-        self._measured_ns, self._measure_s = 0, FIRST_MEASURE_S
         self._stops = 0
         self._is_reloading = False
         self._reloads, self._reload_error = 0, ""
@@ -161,7 +155,7 @@ class Ward:
                     is_away=any(feed.is_engine_away for feed in self._feeds.values()),
                     now_ns=now_ns,
                 ),
-                capacity=self._capacity_view(),
+                capacity=self._admission.view(self._feeds.values(), self._config, self._capacity),
                 recording=self._recordings.view,
                 up_s=(now_ns - self._began_ns) / 1e9,
                 reloads=self._reloads,
@@ -180,12 +174,15 @@ class Ward:
 
     def _connections(self) -> list[Any]:
         keepers = [*self._feeds.values(), *self._leaving, *([self._engine] if self._engine else [])]
-        return [keeper.child.connection for keeper in keepers if isinstance(keeper.child, SpawnedChild)]
+        return [keeper.child.waitable for keeper in keepers if isinstance(keeper.child, SpawnedChild)]
 
     def _step(self, *, is_stopping: bool) -> None:
         self._pass_hold_on()
+        self._children = [child for child in self._children if child.exit_code() is None]
+        engine = self._engine
+        waits_for_engine = engine is not None and (engine.state is not ProcessState.RUNNING or engine.is_in_doubt)
         for keeper in [*self._leaving, *self._feeds.values()]:
-            if self._engine is not None and self._engine.state is not ProcessState.RUNNING:
+            if waits_for_engine:
                 keeper.excuse()
             keeper.step()
         self._leaving = [keeper for keeper in self._leaving if not keeper.is_over]
@@ -206,32 +203,28 @@ class Ward:
         task = EngineTask(
             options=options,
             listening=None if self._is_remote else self._listening,
-            is_measured=self._capacity is None,
+            is_measured=True,
             parent=os.getpid(),
         )
-        self._engine = Keeper(
-            ENGINE,
-            lambda: SpawnedChild(run_engine, replace(task, is_measured=self._capacity is None), name="partum-engine"),
-            limits=KeeperLimits(self._config.limits.stuck_s, float("inf")),
+        self._engine = EngineKeeper(
+            lambda: self._spawn(run_engine, replace(task, is_measured=self._capacity is None), ENGINE),
+            stuck_s=self._config.limits.stuck_s,
             clock=self._clock,
             told=self._told,
-            # It gets on as long as no frame waits: one that waits for long is what a hanging device looks like.
-            progress=lambda beat: beat.get("frames") if beat.get("waiting_s") else None,
         )
         self._engine.begin()
 
-    def _step_engine(self, engine: Keeper) -> None:
+    def _step_engine(self, engine: EngineKeeper) -> None:
         was_running = engine.state is ProcessState.RUNNING
         engine.step()
         if was_running or engine.state is not ProcessState.RUNNING:
             return
         if engine.ready.get("capacity"):
-            self._capacity = Capacity(**engine.ready["capacity"])
-            self._measured_ns, self._asked_ns = self._clock.now_ns(), 0
+            self._admission.take(Capacity(**engine.ready["capacity"]))
         name = str(engine.ready.get("engine", ""))
         for notice in engine.ready.get("notices", ()):
             self._told(f"engine: {notice}")
-        self._told(f"engine: {name}{self._capacity_line()}")
+        self._told(f"engine: {name}{capacity_text(self._capacity, self._cores)}")
         if self._is_remote:
             self._remote_name = name
             engine.kill()
@@ -240,13 +233,6 @@ class Ward:
     @property
     def _is_remote(self) -> bool:
         return str(self._config.analysis.model or "").startswith(REMOTE)
-
-    def _capacity_line(self) -> str:
-        if self._capacity is None:
-            return ""
-        found = self._capacity
-        work_ms = 1e3 * (found.engine_cpu_s + found.feed_cpu_s)
-        return f"; {found.engine_hz:.0f} frames a second alone, {work_ms:.1f} ms of work a frame, {self._cores} cores"
 
     def _feed_keeper(self, feed: FeedConfig) -> FeedKeeper:
         task = FeedTask(
@@ -265,60 +251,34 @@ class Ward:
             told=self._told,
         )
 
+    def _spawn(self, run: Callable[[Any, Any], None], task: object, name: str) -> SpawnedChild:
+        child = SpawnedChild(run, task, name=f"partum-{name}")
+        self._children.append(child)
+        return child
+
     def _spawn_feed(self, task: FeedTask) -> SpawnedChild:
-        child = SpawnedChild(run_feed, task, name=f"partum-{task.name}")
+        child = self._spawn(run_feed, task, task.name)
         if self._is_held:
             child.send(HOLD)
         return child
 
-    def _admit(self) -> None:
-        """Starts the feeds that the machine can carry, in the order of the file."""
-        waiting = [feed for feed in self._feeds.values() if feed.is_waiting]
-        if not waiting:
-            return
-        if self._capacity is None:
-            for feed in waiting:
-                if feed.state is not ProcessState.REFUSED:
-                    feed.reason = "waits for the engine"
-            return
-        now_ns = self._clock.now_ns()
-        is_due = now_ns - self._asked_ns > ASK_AGAIN_S * 1e9
-        for feed in waiting:
-            if feed.state is ProcessState.REFUSED and not is_due:
-                continue
-            self._asked_ns = now_ns
-            admission = self._admission(self._capacity)
-            config = self._config.feeds[feed.config.name]
-            reason = "" if config.force else admission.refusal(self._loads(), feed.load(config))
-            if reason:
-                if feed.state is not ProcessState.REFUSED:
-                    self._told(f"{feed.name}: refused: {reason}")
-                feed.refuse(reason)
-            else:
-                feed.reason = ""
-                feed.begin()
-        if len(waiting) == len(self._feeds) and all(feed.is_waiting for feed in waiting):
-            self._measure_again(now_ns)
+    @property
+    def _capacity(self) -> Capacity | None:
+        """What is known of the machine now."""
+        measured = self._admission.measured
+        return measured if measured is None or self._engine is None else self._engine.capacity(measured)
 
-    def _measure_again(self, now_ns: int) -> None:
-        """Nothing runs that a measurement would disturb; after a longer pause each time, for it may be right."""
-        if now_ns - self._measured_ns < self._measure_s * 1e9:
-            return
-        self._told("not one feed was admitted: the machine is measured again")
-        self._measure_s = min(2 * self._measure_s, LONGEST_MEASURE_S)
-        self._forget_engine()
+    def _admit(self) -> None:
+        feeds = self._feeds.values()
+        self._admission.admit(feeds, self._config, self._capacity)
+        if self._admission.must_measure_again(feeds):
+            self._forget_engine()
 
     def _forget_engine(self) -> None:
         """Another one is started in its place, and measured."""
         if self._engine is not None:
             self._engine.kill()
-        self._engine, self._capacity, self._remote_name = None, None, ""
-
-    def _admission(self, capacity: Capacity) -> Admission:
-        return Admission(capacity, cores=self._cores, deadline_ms=self._config.limits.deadline_ms)
-
-    def _loads(self) -> list[FeedLoad]:
-        return [feed.load(self._config.feeds[name]) for name, feed in self._feeds.items() if not feed.is_waiting]
+        self._engine, self._admission.measured, self._remote_name = None, None, ""
 
     def _reload(self) -> None:
         """Takes the new `ward.toml`, or keeps the old one where it is wrong."""
@@ -342,12 +302,12 @@ class Ward:
         if engine_facts(before) != engine_facts(after):
             self._forget_engine()
         elif self._engine is not None:
-            self._engine.limits = KeeperLimits(after.limits.stuck_s, float("inf"))
+            self._engine.use(after.limits.stuck_s)
         self._leave(changed & set(self._feeds))
         for feed in self._feeds.values():
             feed.use(after.limits)
         self._recordings.use(after.recording, lock)
-        self._asked_ns = 0
+        self._admission.ask_again()
         for notice in after.notices:
             self._told(notice)
         said = ", ".join(sorted(changed & {*before.feeds, *after.feeds})) or "none"
@@ -370,10 +330,5 @@ class Ward:
         """Ends what is left, at once."""
         for keeper in [*self._feeds.values(), *self._leaving, *([self._engine] if self._engine else [])]:
             keeper.kill()
+        wait_for_ends(self._children)
         self._recordings.close()
-
-    def _capacity_view(self) -> CapacityView:
-        deadline_ms = self._config.limits.deadline_ms
-        if self._capacity is None:
-            return CapacityView(cores=self._cores, deadline_ms=deadline_ms)
-        return self._admission(self._capacity).view(self._loads())

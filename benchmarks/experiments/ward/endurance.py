@@ -59,6 +59,7 @@ def measure_day(*, hours: float) -> dict[str, object]:
                 "pace": DAY_PACE,
                 "measured_share": round(sum(feed.frames.get("measured", 0) for feed in view.feeds) / _frames(view), 3),
                 "restarts": sum(feed.restarts for feed in view.feeds) + view.engine.restarts,
+                "restart_reasons": ward.restart_reasons,
                 "quota_mb": QUOTA_GB * 1000,
                 **_growth(looks),
             }
@@ -135,6 +136,7 @@ def measure_lost(*, cycles: int) -> dict[str, object]:
                     "cycles": sum(server.connections - count for server, count in zip(servers, counts, strict=True)),
                     "seconds": round(seconds),
                     "restarts": sum(feed.restarts for feed in view.feeds) + view.engine.restarts,
+                    "restart_reasons": ward.restart_reasons,
                     "frames": _frames(view),
                     "first": {key: value for key, value in first.items() if key not in ("frames", "disk_mb")},
                     "last": {key: value for key, value in last.items() if key not in ("frames", "disk_mb")},

@@ -17,6 +17,7 @@ import numpy as np
 from benchmarks.errors import BenchError
 from stream.sources.demo import DEMO_CLIP
 from stream.ward.config import read_ward_config
+from stream.ward.keeper import STARTED_AGAIN
 from stream.ward.supervisor import Ward
 
 if TYPE_CHECKING:
@@ -68,6 +69,11 @@ class RunningWard:
     def _run(self) -> None:
         with self.ward:
             self.ward.run()
+
+    @property
+    def restart_reasons(self) -> list[str]:
+        """Why processes were started again, in the words of the log: `a: gave no sign of life for 10 s`."""
+        return [line.partition(STARTED_AGAIN)[0] for line in self.lines if STARTED_AGAIN in line]
 
     @property
     def view(self) -> WardView:

@@ -120,6 +120,7 @@ class _Goes:
             self._link.tell(
                 BEAT,
                 frames=self._server.frames,
+                busy_s=round(self._server.busy_s, 4),
                 waiting_s=round(self._server.waiting_s, 3),
                 clients=self._server.clients,
                 cpu_s=time.process_time(),

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import threading
+from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -34,6 +35,10 @@ SETTLED_S = 60.0
 """A part that has not changed for so long is not measured again."""
 ROOM_AGAIN = 1.1
 """Writing goes on when so many times the reserve is free, so that it does not stop and go."""
+GROWTHS = 30
+"""Looks whose growth is remembered: a minute."""
+MOST_AHEAD = 0.25
+"""Of the quota, that is made free ahead of what is written before the next look."""
 GB = 1e9
 _PART = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{6}")
 _RUNNING = b'"status": "running"'
@@ -61,7 +66,7 @@ class KeptPart:
 
 
 def parts_to_delete(
-    parts: Sequence[KeptPart], options: RecordingTable, *, now_s: float, free_bytes: int
+    parts: Sequence[KeptPart], options: RecordingTable, *, now_s: float, free_bytes: int, ahead_bytes: int = 0
 ) -> Iterator[KeptPart]:
     """The parts that must go, the oldest first.
 
@@ -70,8 +75,9 @@ def parts_to_delete(
         options: hours, size and reserve.
         now_s: seconds since 1970.
         free_bytes: of the disk.
+        ahead_bytes: that may be written before it is looked again.
     """
-    total = sum(part.size for part in parts)
+    total = ahead_bytes + sum(part.size for part in parts)
     for part in sorted((each for each in parts if not each.is_open), key=lambda each: each.path.name):
         is_old = now_s - part.ended_s > options.keep_hours * 3600
         if not is_old and total <= options.keep_gb * GB and free_bytes >= options.reserve_gb * GB:
@@ -107,6 +113,8 @@ class Retention:
         self._settled: dict[Path, KeptPart] = {}
         self._finished: set[Path] = set()
         self._kept_by_force: set[Path] = set()
+        self._used_bytes: int | None = None
+        self._growths: deque[int] = deque(maxlen=GROWTHS)
         self._is_held = False
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, name="partum-retention", daemon=True)
@@ -132,13 +140,15 @@ class Retention:
         options = self._options
         parts = {part.path: part for part in self._parts()}
         count = len(parts)
+        if self._used_bytes is not None:
+            self._growths.append(sum(part.size for part in parts.values()) - self._used_bytes)
         try:
             self._delete_what_must_go(parts, options)
             free = self._free_bytes(self.folder)
             fault = ""
         except OSError as error:
             free, fault = self.view.free_bytes, f"{self.folder}: cannot be looked after ({error.strerror or error})"
-        used = sum(part.size for part in parts.values())
+        self._used_bytes = used = sum(part.size for part in parts.values())
         reason = fault or self._why_held(used, free)
         self.view = replace(
             self.view,
@@ -169,13 +179,18 @@ class Retention:
             may_go = [replace(part, is_open=part.is_open or path in kept) for path, part in parts.items()]
             free = self._free_bytes(self.folder)
             is_over = True
-            for part in parts_to_delete(may_go, options, now_s=self._now().timestamp(), free_bytes=free):
+            now_s, ahead = self._now().timestamp(), self._ahead_bytes(options)
+            for part in parts_to_delete(may_go, options, now_s=now_s, free_bytes=free, ahead_bytes=ahead):
                 if self._done.is_set():
                     return
                 if not self._delete(part.path):
                     is_over = False
                     break
                 del parts[part.path]
+
+    def _ahead_bytes(self, options: RecordingTable) -> int:
+        """Room for what is written before the next look: twice the most between two looks of the last minute."""
+        return max(0, min(2 * max(self._growths, default=0), round(MOST_AHEAD * options.keep_gb * GB)))
 
     def _delete(self, path: Path) -> bool:
         """Deletes a part; one that cannot be is said once, and the others go in its place."""

@@ -113,6 +113,8 @@ def test_a_client_that_dies_with_a_frame_under_way_holds_up_nobody(listening: tu
         memory.close_descriptor()
         dying.send(GO)
         assert engine.entered.wait(20)
+        busy_s = server.busy_s
+        assert server.busy_s > busy_s  # it goes on while a frame is under way
         dying.close()
         engine.go.set()
         with LocalEngine(listening[1]) as alive:
@@ -120,6 +122,7 @@ def test_a_client_that_dies_with_a_frame_under_way_holds_up_nobody(listening: tu
                 alive.infer(frame(60)).class_logits, GreyLevelEngine().infer(frame(60)).class_logits
             )
         assert server.waiting_s == 0
+        assert server.busy_s == server.busy_s > busy_s
 
 
 @pytest.mark.parametrize("message", [b"", b"nonsense", GO])

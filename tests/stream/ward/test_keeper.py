@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from stream.common.clock import ManualClock
-from stream.ward.keeper import FIRST_PAUSE_S, LONGEST_PAUSE_S, STARTING_S, STOPPING_S, Keeper, KeeperLimits
+from stream.ward.keeper import FIRST_PAUSE_S, LONGEST_PAUSE_S, LOST_S, STARTING_S, STOPPING_S, Keeper, KeeperLimits
 from stream.ward.processes.link import BEAT, FAILED, NOTE, READY, STOP
 from stream.ward.view import ProcessState
 
@@ -20,18 +20,23 @@ class ToldChild:
         self.said: list[dict[str, Any]] = []
         self.commands: list[bytes] = []
         self.code: int | None = None
+        self.is_there = True
         self.is_killed = False
         self.pid = 1
+        self.waited = 0.0
 
     def messages(self) -> tuple[list[dict[str, Any]], bool]:
         found, self.said = self.said, []
-        return found, self.code is None
+        return found, self.is_there and self.code is None
 
     def send(self, command: bytes) -> None:
         self.commands.append(command)
 
     def exit_code(self) -> int | None:
         return self.code
+
+    def waited_s(self) -> float:
+        return self.waited
 
     def kill(self) -> None:
         self.is_killed = True
@@ -67,6 +72,11 @@ class Bench:
         self.children[-1].said += messages
         self.keeper.step()
         return self.keeper.state
+
+    def pass_by(self, seconds: float) -> None:
+        """In looks of a second."""
+        for _ in range(round(seconds)):
+            self.after(1)
 
     def runs(self) -> None:
         assert self.after(1, {"kind": READY}) is ProcessState.RUNNING
@@ -124,7 +134,8 @@ def test_one_that_gives_no_sign_is_killed() -> None:
     bench = Bench()
     bench.runs()
     bench.after(9.9, beat())
-    assert bench.after(9.9) is ProcessState.RUNNING
+    bench.pass_by(10)
+    assert bench.keeper.state is ProcessState.RUNNING
     assert bench.after(0.2) is ProcessState.RESTARTING
     assert bench.children[0].is_killed
     assert "no sign of life for 10 s" in bench.keeper.reason
@@ -132,8 +143,58 @@ def test_one_that_gives_no_sign_is_killed() -> None:
 
 def test_one_that_starts_has_longer() -> None:
     bench = Bench()
-    assert bench.after(STARTING_S - 1) is ProcessState.STARTING
-    assert bench.after(2) is ProcessState.RESTARTING
+    bench.pass_by(STARTING_S)
+    assert bench.keeper.state is ProcessState.STARTING
+    assert bench.after(1) is ProcessState.RESTARTING
+
+
+def test_one_that_waits_for_a_processor_is_not_stuck() -> None:
+    bench = Bench(progress=lambda beat: beat["frames"])
+    bench.runs()
+    seconds = 0
+    while bench.keeper.state is ProcessState.RUNNING:
+        seconds += 1
+        bench.children[-1].waited += 0.8
+        bench.after(1, beat(frames=7))
+    # Its first frame, three seconds in full until it was in doubt, and a fifth of each later one.
+    assert seconds == pytest.approx(1 + 3 + 7 / 0.2, abs=1)
+    assert "finished no frame for 10 s" in bench.keeper.reason
+
+
+def test_one_of_which_some_threads_wait_while_it_hangs_is_replaced_some_time() -> None:
+    bench = Bench()
+    bench.runs()
+    seconds = 0
+    while bench.keeper.state is ProcessState.RUNNING:
+        seconds += 1
+        bench.children[-1].waited += 20.0
+        bench.after(1)
+    assert seconds == pytest.approx(3 + 7 / 0.1, abs=1)
+
+
+def test_a_ward_that_did_not_run_blames_no_process() -> None:
+    bench = Bench()
+    bench.runs()
+    assert bench.after(3600) is ProcessState.RUNNING
+    assert bench.after(8) is ProcessState.RUNNING
+    assert bench.after(0.1, beat()) is ProcessState.RUNNING
+
+
+def test_one_whose_line_broke_has_a_moment_for_its_exit_code() -> None:
+    bench = Bench()
+    bench.runs()
+    bench.children[-1].is_there = False
+    assert bench.after(LOST_S / 2) is ProcessState.RUNNING
+    bench.children[-1].code = 3
+    assert bench.after(0.1) is ProcessState.RESTARTING
+    assert bench.keeper.reason == "its process ended (exit code 3)"
+    bench.after(FIRST_PAUSE_S)
+    bench.runs()
+    bench.children[-1].is_there = False
+    bench.after(0.1)
+    assert bench.after(LOST_S) is ProcessState.RESTARTING
+    assert bench.children[-1].is_killed
+    assert bench.keeper.reason == "its process broke its line to the ward"
 
 
 def test_one_that_beats_but_does_not_get_on_is_killed() -> None:

@@ -7,14 +7,16 @@ import signal
 import sys
 import threading
 import time
+from multiprocessing.connection import wait
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from stream.ward import spawning
-from stream.ward.spawning import SpawnedChild
+from stream.ward.spawning import SpawnedChild, wait_for_ends
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from multiprocessing.connection import Connection
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a ward runs on Linux")
@@ -25,17 +27,47 @@ def sleep(connection: Connection[Any, Any], task: object) -> None:
     threading.Event().wait(60)
 
 
-def test_a_process_that_no_signal_ends_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spawning, "KILL_S", 0.05)
+@pytest.fixture
+def child() -> Iterator[SpawnedChild]:
     child = SpawnedChild(sleep, None, name="partum-test")
     while not child.messages()[0]:
-        child.connection.poll(30)
+        assert wait([child.waitable], 30)
+    yield child
+    child.kill()  # a process that is stopped ends by no other signal
+    wait_for_ends([child], 30)
+
+
+def test_a_process_that_no_signal_ends_is_not_waited_for(child: SpawnedChild, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(type(child._process), "kill", lambda process: None)
-        began_s = time.monotonic()
         child.kill()
+        began_s = time.monotonic()
+        wait_for_ends([child], 0.05)
         assert time.monotonic() - began_s < 5
         assert child.exit_code() is None
     os.kill(child.pid, signal.SIGKILL)
-    child._process.join(30)
+    wait_for_ends([child], 30)
     assert child.exit_code() == -signal.SIGKILL
+
+
+def test_the_end_of_a_process_is_heard_with_its_exit_code(child: SpawnedChild) -> None:
+    os.kill(child.pid, signal.SIGKILL)
+    while child.exit_code() is None:
+        assert wait([child.waitable], 30)
+        child.messages()
+    assert child.messages() == ([], False)
+    assert child.exit_code() == -signal.SIGKILL
+
+
+def test_a_process_that_is_stopped_waits_for_no_processor(child: SpawnedChild) -> None:
+    os.kill(child.pid, signal.SIGSTOP)
+    while Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+        time.sleep(0.001)
+    before_s = child.waited_s()
+    assert before_s > 0  # so short a life has had to wait already
+    time.sleep(0.01)
+    assert child.waited_s() == before_s
+    child.kill()
+    wait_for_ends([child], 30)
+    assert child.exit_code() == -signal.SIGKILL
+    assert child.waited_s() == 0

@@ -11,10 +11,11 @@ import pytest
 from benchmarks.experiments.ward.rig import write_config
 from stream.common.clock import ManualClock
 from stream.ward import supervisor
+from stream.ward.admission import FIRST_MEASURE_S
 from stream.ward.config import read_ward_config
 from stream.ward.processes.feed import run_feed
 from stream.ward.processes.link import BEAT, READY
-from stream.ward.supervisor import FIRST_MEASURE_S, Ward
+from stream.ward.supervisor import Ward
 from stream.ward.view import ProcessState
 from tests.stream.ward.test_keeper import ToldChild
 
@@ -42,6 +43,7 @@ class Steps:
 
     def __init__(self, path: Path) -> None:
         self.clock, self.lines = ManualClock(), list[str]()
+        self.frames, self.busy_s = 0, 0.0
         self.ward = Ward(read_ward_config(path), told=self.lines.append, clock=self.clock)
 
     def after(self, seconds: float) -> list[ProcessState]:
@@ -52,6 +54,22 @@ class Steps:
     @property
     def engine(self) -> Child:
         return next(child for child in reversed(Child.every) if child.name == "partum-engine")
+
+    def run(self, *, seconds: int, busy_s: float) -> None:
+        """All that run answer 30 frames a second, for which the engine is busy so long of each."""
+        for _ in range(seconds):
+            self.frames, self.busy_s = self.frames + 30, self.busy_s + busy_s
+            self.engine.said.append(
+                {"kind": BEAT, "frames": self.frames, "busy_s": self.busy_s, "cpu_s": 0.005 * self.frames}
+            )
+            self.feeds_say(self.frames)
+            self.after(1)
+
+    def feeds_say(self, frames: int) -> None:
+        for child in Child.every:
+            if child.run is run_feed:
+                facts = {"shown": "live", "is_there": True, "cpu_s": 0.005 * frames}
+                child.said += [{"kind": READY}, {"kind": BEAT, "frames": {"measured": frames}} | facts]
 
     def measured(self, engine_hz: float) -> dict[str, Any]:
         capacity = {"engine_hz": engine_hz, "engine_cpu_s": 0.005, "feed_cpu_s": 0.005}
@@ -87,16 +105,35 @@ def test_a_machine_that_was_busy_when_it_was_measured_is_measured_again(steps: S
     ]
 
 
-def test_a_machine_on_which_a_feed_runs_is_not_measured_again(steps: Steps) -> None:
+def test_a_machine_that_was_busy_when_it_let_some_in_lets_others_in_when_the_engine_was_seen_at_work(
+    steps: Steps,
+) -> None:
     steps.after(0)
     steps.engine.said.append(steps.measured(40.0))
     assert steps.after(1) == [ProcessState.STARTING, ProcessState.REFUSED]
     engine = steps.engine
-    for _ in range(round(2 * FIRST_MEASURE_S)):
-        for child in Child.every:
-            child.said.append({"kind": BEAT, "frames": {}, "cpu_s": 0.0} if child.run is run_feed else {"kind": BEAT})
+    steps.run(seconds=60, busy_s=30 * 0.024)  # 42 frames a second: as was measured
+    assert steps.ward.view().feeds[1].state is ProcessState.REFUSED
+    steps.run(seconds=20, busy_s=30 * 0.005)  # 200 frames a second
+    assert steps.ward.view().feeds[1].state is ProcessState.RUNNING
+    assert steps.ward.view().capacity.engine_hz == pytest.approx(200)
+    assert steps.engine is engine  # nothing that runs was disturbed
+
+
+def test_a_feed_that_waits_for_an_engine_that_hangs_is_not_blamed_for_it(steps: Steps) -> None:
+    steps.after(0)
+    steps.engine.said.append(steps.measured(400.0))
+    steps.after(1)
+    steps.run(seconds=5, busy_s=0.1)
+    hanging = steps.engine
+    for _ in range(12):  # a frame waits in it, and no feed gets an answer
+        hanging.said.append({"kind": BEAT, "frames": 150, "waiting_s": 1.0})
+        steps.feeds_say(150)
         steps.after(1)
-    assert steps.engine is engine
+    assert hanging.is_killed
+    steps.after(0.6)
+    assert steps.engine is not hanging
+    assert [feed.restarts for feed in steps.ward.view().feeds] == [0, 0]
 
 
 def test_a_configuration_that_came_by_a_pipe_is_not_waited_for(steps: Steps) -> None:
