@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import zlib
+from contextlib import closing, contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,26 +76,45 @@ class PartSource(RecordingSource):
         return index == self._part.before or self._part.begin <= index < self._part.end
 
     def _from_entry(self, entry: DecodingEntry) -> Generator[Frame, None, None]:
-        from stream.sources.files.video import images_from
+        with self._entered(entry) as frames:
+            yield from self._wanted(frames)
 
-        images = images_from(Path(self._recording.path), entry)
-        for index, image in enumerate(images, entry.picture):
-            if self._closed.is_set():
-                return
-            if self._is_wanted(index):
-                yield Frame(image=image, index=index, pts=0, time_base=_ANY, captured_ns=self._clock.now_ns())
-            if index == self._part.end - 1:
-                return
+    @contextmanager
+    def _entered(self, entry: DecodingEntry) -> Iterator[Iterable[Frame]]:
+        """The frames of a file from an entry on."""
+        path, clock, spacing = Path(self._recording.path), self._clock, self._spacing
+        kind = kind_of(path)
+        if kind is SourceKind.DICOM:
+            from stream.sources.files.dicom.source import DicomSource
+
+            with DicomSource(path, clock=clock, spacing=spacing, begin=entry) as source:
+                yield source
+        elif kind is SourceKind.STACK:
+            from stream.sources.files.volumes.source import StackSource
+
+            with StackSource(path, clock=clock, spacing=spacing, begin=entry) as stack:
+                yield stack
+        else:
+            from stream.sources.files.video import images_from
+
+            with closing(images_from(path, entry)) as images:
+                yield (
+                    Frame(image=image, index=index, pts=0, time_base=_ANY, captured_ns=clock.now_ns())
+                    for index, image in enumerate(images, entry.picture)
+                )
 
     def _from_start(self) -> Generator[Frame, None, None]:
         with self._opened() as source:
-            for frame in source:
-                if self._closed.is_set():
-                    return
-                if self._is_wanted(frame.index):
-                    yield frame
-                if frame.index == self._part.end - 1:  # what its end is like was said when it was planned
-                    return
+            yield from self._wanted(source)
+
+    def _wanted(self, frames: Iterable[Frame]) -> Generator[Frame, None, None]:
+        for frame in frames:
+            if self._closed.is_set():
+                return
+            if self._is_wanted(frame.index):
+                yield frame
+            if frame.index == self._part.end - 1:  # what its end is like was said when it was planned
+                return
 
     def _opened(self) -> FrameSource:
         path = Path(self._recording.path)

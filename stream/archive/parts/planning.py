@@ -51,7 +51,7 @@ LEAST_PARTS = 2
 
 
 def length_s(recording: Recording) -> float:
-    """How long a video or what `--record` wrote is, by a look that costs little, in seconds; 0 of other kinds."""
+    """How long a file or what `--record` wrote is, by a look that costs little, in seconds; 0 of films of images."""
     path = Path(recording.path)
     if recording.form is not Form.SINGLE or recording.path.startswith("phantom:"):
         return 0.0
@@ -63,6 +63,9 @@ def length_s(recording: Recording) -> float:
         if kind is SourceKind.VIDEO:
             with av.open(f"file:{path}", metadata_errors="replace") as container:
                 return float((container.duration or 0) / av.time_base)
+        if kind in (SourceKind.DICOM, SourceKind.STACK):
+            with recording.open(clock=MonotonicClock(), spacing=None) as source:
+                return float((source.info.frame_count or 0) / (source.info.frame_rate_hz or DEFAULT_RATE_HZ))
     except (PartumError, OSError, ValueError, av.error.FFmpegError):
         pass  # whoever measures it says what is wrong
     return 0.0

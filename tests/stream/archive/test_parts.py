@@ -19,7 +19,7 @@ from stream.archive.measuring import ArchiveJob, ArchiveWorker
 from stream.archive.parts.long_recordings import PartRequest, clear_folder
 from stream.archive.parts.part_source import LoggedPreprocessor, PartSource
 from stream.archive.parts.plan import RecordingPart, read_plan
-from stream.archive.parts.planning import Planner
+from stream.archive.parts.planning import Planner, length_s
 from stream.archive.parts.waiting import MOST_REQUESTS, WaitingForParts
 from stream.batch.content import hash_of, stamp_of
 from stream.batch.measuring import measure_job
@@ -36,12 +36,15 @@ from stream.preprocessing.preprocessor import FramePreprocessor
 from stream.sources.base import SourceInfo
 from stream.sources.files.video import VideoSource
 from stream.sources.recorded import RecordedSource
+from stream.sources.recording_base import RecordingSource
 from tests.fakes.doubles import GreyLevelEngine
-from tests.samples.source_files import CLOCK
-from tests.stream.archive.long_film import CLIP, write_long_film
+from tests.samples.source_files import CLOCK, from_grey, write_metaimage, write_video
+from tests.stream.archive.long_film import CLIP, demo, write_long_film
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
     from engines.base import Engine
     from stream.archive.inputs import ArchiveInput
@@ -184,6 +187,58 @@ def test_decoding_from_an_entry_gives_the_pictures_of_decoding_from_the_start(co
         assert [frame.index for frame in found] == list(range(begin - 1, begin + 9))
         for frame in found:
             np.testing.assert_array_equal(frame.image, frames[frame.index][0])
+
+
+@pytest.mark.parametrize("kind", ["native", "rle", "jpeg", "h264", "raw stack", "compressed stack"])
+def test_a_part_of_a_dicom_file_or_a_stack_has_the_frames_of_the_whole(kind: str, tmp_path: Path) -> None:
+    pictures = np.stack(demo(2 * CLIP))[:, ::4, ::4]
+    path = _write(tmp_path, kind, np.ascontiguousarray(pictures))
+    recording = Recording(str(path), str(path))
+    assert length_s(recording) == pytest.approx(2 * CLIP / 25)
+    with recording.open(clock=CLOCK, spacing=None) as source:
+        assert isinstance(source, RecordingSource)
+        frames = [(frame.image.copy(), source.entry) for frame in source]
+    begin = 20
+    entry = frames[begin - 1][1]
+    if kind == "compressed stack":
+        assert entry is None
+    else:
+        assert entry is not None
+        assert entry.picture > 0
+    checksum = zlib.crc32(frames[begin - 1][0].tobytes()), zlib.crc32(frames[begin][0].tobytes())
+    part = RecordingPart(
+        begin=begin,
+        end=begin + 5,
+        before=begin - 1,
+        entry=(entry.packet, entry.picture) if entry else None,
+        checksum=checksum,
+    )
+    info = SourceInfo(uri="", kind="", width=1, height=1)
+    source = PartSource(recording, part, clock=CLOCK, spacing=None, info=info)
+    found = list(source._read() if entry is None else source._from_entry(entry))
+    assert [frame.index for frame in found] == list(range(begin - 1, begin + 5))
+    for each in found:
+        np.testing.assert_array_equal(each.image, frames[each.index][0])
+
+
+def _write(folder: Path, kind: str, pictures: NDArray[np.uint8]) -> Path:
+    """Grey pictures as a file of this kind."""
+    if kind.endswith("stack"):
+        return write_metaimage(folder / "loop.mha", pictures, compressed=kind.startswith("compressed"))
+    pytest.importorskip("pydicom", reason="needs the package pydicom")
+    from pydicom.uid import MPEG4HP41
+
+    from tests.samples import dicom_files as dicom
+
+    path = folder / "loop.dcm"
+    if kind == "h264":
+        film = write_video(folder / "film.mp4", map(from_grey, pictures), gop=10)
+        facts: dict[str, Any] = {"photometric": "YBR_PARTIAL_420", "has_table": False, "NumberOfFrames": len(pictures)}
+        return dicom.encapsulated(path, [film.read_bytes()], pictures.shape[1:], syntax=MPEG4HP41, **facts)
+    if kind == "jpeg":
+        return dicom.encapsulated(path, [dicom.jpeg(each) for each in pictures], pictures.shape[1:])
+    dicom.native(path, pictures)
+    return path if kind == "native" else dicom.compressed(path, "1.2.840.10008.1.2.5")
 
 
 def test_a_recorded_stream_is_read_from_any_frame_on(tmp_path: Path) -> None:

@@ -52,12 +52,12 @@ class Fragments:
     starts: tuple[int, ...]
 
 
-def native_frames(file: IO[bytes], element: PixelElement, facts: PictureFacts) -> Iterator[bytes]:
-    """Yields the frames that are wholly there, reading one at a time."""
+def native_frames(file: IO[bytes], element: PixelElement, facts: PictureFacts, *, begin: int = 0) -> Iterator[bytes]:
+    """Yields the frames that are wholly there, from `begin` on, reading one at a time."""
     size = facts.frame_bytes
     count = min(facts.frame_count or 1, (element.length or 0) // size)
     is_swapped = element.in_words and not element.is_little_endian and facts.bits_allocated == 8
-    for index in range(count):
+    for index in range(begin, count):
         # Swapped bytes come in pairs, which odd frame sizes split.
         before, after = ((index * size) % 2, (index + 1) * size % 2) if is_swapped else (0, 0)
         file.seek(element.offset + index * size - before)
@@ -105,9 +105,9 @@ class CodedFrames:
     spans: tuple[Sequence[Span], ...]
     found: int
 
-    def read(self, file: IO[bytes]) -> Iterator[bytes]:
-        """Yields the frames, reading one at a time."""
-        for spans in self.spans:
+    def read(self, file: IO[bytes], *, begin: int = 0) -> Iterator[bytes]:
+        """Yields the frames from `begin` on, reading one at a time."""
+        for spans in self.spans[begin:]:
             yield b"".join(_read(file, span) for span in spans)
 
 

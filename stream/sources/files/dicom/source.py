@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +15,7 @@ from stream.common.errors import SourceTruncated, SourceUnreadable
 from stream.frames.frame import Frame
 from stream.frames.reason import Reason
 from stream.sources.base import DEFAULT_RATE_HZ, RATE_NOTE, SourceInfo, join_notes
+from stream.sources.decoding.picture_reader import DecodingEntry
 from stream.sources.files.dicom.codestream import PictureError
 from stream.sources.files.dicom.facts import Coding, count_note, read_facts
 from stream.sources.files.dicom.file import open_dicom
@@ -55,20 +57,30 @@ class DicomSource(RecordingSource):
         place: the series, and what its files are sorted by.
     """
 
-    def __init__(self, path: str | Path, *, clock: Clock, spacing: PixelSpacing | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        clock: Clock,
+        spacing: PixelSpacing | None = None,
+        begin: DecodingEntry | None = None,
+    ) -> None:
         """Reads the header and finds the frames.
 
         Args:
             path: of the file.
             clock: stamps the frames as they are decoded.
             spacing: mm per pixel, where the caller knows better than the file.
+            begin: the frames from here on are given, an `entry` of this file; None gives all.
 
         Raises:
             SourceUnavailable: pydicom is not installed.
             SourceNotFound: there is no such file.
             SourceUnreadable: it is not DICOM, is damaged, or holds no pictures of a kind that can be read.
         """
-        self._clock = clock
+        self._clock, self._begin = clock, begin.picture if begin else 0
+        self._video: EmbeddedVideo | None = None
+        self._entry: DecodingEntry | None = None
         with ExitStack() as held:
             file = held.enter_context(open_dicom(Path(path)))
             header = read_header(file, Path(path))
@@ -76,12 +88,12 @@ class DicomSource(RecordingSource):
             video_times, aspect, count, note = None, None, facts.frame_count, facts.note
             self._images: Images
             if facts.coding is Coding.VIDEO:
-                video = EmbeddedVideo(file, read_fragments(file, element, b""), facts)
+                video = self._video = EmbeddedVideo(file, read_fragments(file, element, b""), facts, begin=begin)
                 held.callback(video.close)
                 note = join_notes(note, count_note(facts.declared_count, video.frame_count))
                 self._images, video_times, aspect = video.images(), video.frame_times, video.pixel_aspect
             else:
-                self._images, found = _stills(file, header, element, facts)
+                self._images, found = _stills(file, header, element, facts, self._begin)
                 if facts.is_coded:
                     note = join_notes(note, count_note(facts.declared_count, found))
                     count = max(found, facts.declared_count or 1)
@@ -105,16 +117,21 @@ class DicomSource(RecordingSource):
             )
         )
 
+    @property
+    def entry(self) -> DecodingEntry | None:
+        return self._video.entry if self._video else self._entry
+
     def _read(self) -> Generator[Frame, None, None]:
-        index, stamps = 0, self._times.stamps()
+        index, stamps = self._begin, itertools.islice(self._times.stamps(), self._begin, None)
         damaged: list[PictureError] = []  # at the start, until a sound frame shows that the file can be read
-        has_sound = False
+        has_sound = self._begin > 0
         for image in self._images:
             if isinstance(image, PictureError) and not has_sound:
                 damaged.append(image)
                 continue
             has_sound = True
             for shown in (*damaged, image):
+                self._entry = DecodingEntry(index, index)  # pictures that are coded one by one
                 yield self._frame(shown, index, next(stamps))
                 index += 1
             damaged.clear()
@@ -159,16 +176,20 @@ def _place(header: DicomHeader) -> tuple[str, tuple[object, ...]]:
     return series, (of_series, series, *within)
 
 
-def _stills(file: IO[bytes], header: DicomHeader, element: PixelElement, facts: PictureFacts) -> tuple[Images, int]:
-    """Grey pictures of a recording whose frames are stored one by one, and how many begin in it."""
+def _stills(
+    file: IO[bytes], header: DicomHeader, element: PixelElement, facts: PictureFacts, begin: int
+) -> tuple[Images, int]:
+    """Grey pictures from `begin` on of a recording whose frames are stored one by one, and how many begin in it."""
     levels = GreyLevels(header, facts, is_little_endian=element.is_little_endian)
     if not facts.is_coded:
         decode = native_decoder(facts, is_little_endian=element.is_little_endian)
         _check_grey(file, element, facts)
-        return _decoded(native_frames(file, element, facts), decode, levels, facts), facts.frame_count or 0
+        return _decoded(
+            native_frames(file, element, facts, begin=begin), decode, levels, facts, begin
+        ), facts.frame_count or 0
     fragments = read_fragments(file, element, header.data("ExtendedOffsetTable"))
     frames = coded_frames(file, fragments, facts.declared_count)
-    return _decoded(frames.read(file), CodedDecoder(facts), levels, facts), frames.found
+    return _decoded(frames.read(file, begin=begin), CodedDecoder(facts), levels, facts, begin), frames.found
 
 
 def _check_grey(file: IO[bytes], element: PixelElement, facts: PictureFacts) -> None:
@@ -189,9 +210,13 @@ def _check_grey(file: IO[bytes], element: PixelElement, facts: PictureFacts) -> 
 
 
 def _decoded(
-    blocks: Iterator[bytes], decode: Callable[[bytes], StoredPixels], levels: GreyLevels, facts: PictureFacts
+    blocks: Iterator[bytes],
+    decode: Callable[[bytes], StoredPixels],
+    levels: GreyLevels,
+    facts: PictureFacts,
+    begin: int,
 ) -> Images:
-    is_first = True
+    is_first = not begin
     for block in blocks:
         try:
             image = levels(decode(block))

@@ -9,7 +9,7 @@ import av
 
 from stream.common.errors import SourceTruncated, SourceUnreadable
 from stream.sources.decoding.luma import grey_image
-from stream.sources.decoding.picture_reader import PictureReader
+from stream.sources.decoding.picture_reader import DecodingEntry, PictureReader
 from stream.sources.files.dicom.codestream import PictureError
 from stream.sources.files.dicom.frames import FragmentStream
 from stream.sources.files.dicom.times import FrameTimes
@@ -32,8 +32,16 @@ _OPTIONS = {"format_whitelist": "mov,mp4,mpegts,mpeg,mpegvideo,h264,hevc"}
 class EmbeddedVideo:
     """A bit stream in any container that the standard allows, or in none."""
 
-    def __init__(self, file: IO[bytes], fragments: Fragments, facts: PictureFacts) -> None:
+    def __init__(
+        self, file: IO[bytes], fragments: Fragments, facts: PictureFacts, *, begin: DecodingEntry | None = None
+    ) -> None:
         """Opens the stream.
+
+        Args:
+            file: open.
+            fragments: that hold the stream.
+            facts: of the header.
+            begin: where decoding begins; None at the start.
 
         Raises:
             SourceUnreadable: it is not what the transfer syntax says.
@@ -54,6 +62,7 @@ class EmbeddedVideo:
         self._stream: VideoStream = streams[0]
         self._stream.codec_context.thread_type = "AUTO"
         self._stream.codec_context.thread_count = 2
+        self._reader = PictureReader(self._container, self._stream, start=begin.packet if begin else 0)
 
     @property
     def frame_times(self) -> FrameTimes | None:
@@ -72,6 +81,11 @@ class EmbeddedVideo:
         aspect = self._stream.codec_context.sample_aspect_ratio
         return float(aspect) if aspect else None
 
+    @property
+    def entry(self) -> DecodingEntry | None:
+        """See `RecordingSource.entry`."""
+        return self._reader.entry
+
     def images(self) -> Generator[NDArray[np.uint8] | PictureError, None, None]:
         """Yields the grey pictures, each (rows, columns), and an error in the place of each that cannot be trusted.
 
@@ -79,7 +93,7 @@ class EmbeddedVideo:
             SourceUnreadable: a picture is not of the header's size.
             SourceTruncated: the stream ends damaged.
         """
-        facts, reader = self._facts, PictureReader(self._container, self._stream)
+        facts, reader = self._facts, self._reader
         for decoded in reader:
             picture = decoded.frame
             if picture is None or not decoded.is_sound:

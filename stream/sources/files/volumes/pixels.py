@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import zlib
 from dataclasses import replace
@@ -100,10 +101,20 @@ def _check_place(header: StackHeader, file: IO[bytes], file_bytes: int, declared
         raise SourceUnreadable(f"{header.path}: its pixels are compressed, though its header says that they are not")
 
 
-def frame_blocks(header: StackHeader, file: IO[bytes]) -> Iterator[bytes]:
+def has_free_access(header: StackHeader) -> bool:
+    """Whether each picture can be read without those before it."""
+    return not header.compressed and not header.layout.startswith("t")
+
+
+def frame_blocks(header: StackHeader, file: IO[bytes], *, begin: int = 0) -> Iterator[bytes]:
     """Yields the bytes of one picture after the other from the file with the pixels, holding one at a time.
 
     Of a stack whose fastest axis is time, in which the pictures are interleaved, it holds as many as fit 64 MB.
+
+    Args:
+        header: of the stack.
+        file: open.
+        begin: the first picture; above 0 only where there is free access.
 
     Raises:
         SourceTruncated: the pixels end, or their compression breaks, before the header's last picture.
@@ -113,7 +124,9 @@ def frame_blocks(header: StackHeader, file: IO[bytes]) -> Iterator[bytes]:
         yield from _gathered(header, file)
         return
     reader = _reader(header, file)
-    for index in range(header.frame_count):
+    if begin:
+        file.seek(begin * header.frame_bytes, os.SEEK_CUR)
+    for index in range(begin, header.frame_count):
         block = reader.read(header.frame_bytes)
         if len(block) < header.frame_bytes:
             raise _cut(header, index)

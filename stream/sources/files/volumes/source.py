@@ -15,8 +15,9 @@ from stream.frames.reason import Reason
 from stream.frames.segment_numbering import SegmentNumbering
 from stream.frames.timeline import Timeline
 from stream.sources.base import DEFAULT_RATE_HZ, SourceInfo, join_notes
+from stream.sources.decoding.picture_reader import DecodingEntry
 from stream.sources.files.volumes import metaimage, nrrd
-from stream.sources.files.volumes.pixels import frame_blocks, open_pixels, with_stored_count
+from stream.sources.files.volumes.pixels import frame_blocks, has_free_access, open_pixels, with_stored_count
 from stream.sources.recording_base import RecordingSource
 
 if TYPE_CHECKING:
@@ -44,13 +45,16 @@ class StackSource(RecordingSource):
     doubtful. Worked value: 16-bit data from 0 to 4095 show 2048 as 128.
     """
 
-    def __init__(self, path: Path, *, clock: Clock, spacing: PixelSpacing | None = None) -> None:
+    def __init__(
+        self, path: Path, *, clock: Clock, spacing: PixelSpacing | None = None, begin: DecodingEntry | None = None
+    ) -> None:
         """Reads the header.
 
         Args:
             path: of the .mha, .mhd, .nrrd or .nhdr file.
             clock: stamps the frames as they are read.
             spacing: mm per pixel, where the caller knows better than the file.
+            begin: the frames from here on are given, an `entry` of this file; None gives all.
 
         Raises:
             SourceNotFound: there is no such file, or the one with the pixels is missing.
@@ -63,7 +67,8 @@ class StackSource(RecordingSource):
         except SourceUnreadable:
             self._file.close()
             raise
-        self._clock, self._spacing = clock, spacing
+        self._clock, self._spacing, self._begin = clock, spacing, begin.picture if begin else 0
+        self._entry: DecodingEntry | None = None
         width, height = header.shown_size
         super().__init__(
             SourceInfo(
@@ -81,14 +86,19 @@ class StackSource(RecordingSource):
             )
         )
 
+    @property
+    def entry(self) -> DecodingEntry | None:
+        return self._entry
+
     def _read(self) -> Generator[Frame, None, None]:
         header = self._header
         lowest, highest = self._shown_range()
         timeline = Timeline(time_base=_TIME_BASE, period_s=1 / _rate_hz(header))
         segments = SegmentNumbering()
-        for index, block in enumerate(frame_blocks(header, self._file)):
+        for index, block in enumerate(frame_blocks(header, self._file, begin=self._begin), self._begin):
             image = np.ascontiguousarray(header.shown(_to_grey(_to_bytes(header.pixels(block), lowest, highest))))
             scale = header.shown_scale(index)
+            self._entry = DecodingEntry(index, index) if has_free_access(header) else None
             frame = Frame(
                 image=image,
                 index=index,
