@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import re
 import shutil
@@ -44,9 +45,29 @@ def processes_for(cores: int, memory_bytes: int) -> int:
     return max(1, min(cores + min((cores + 1) // 2, MOST_MORE), memory_bytes // BYTES_OF_A_PROCESS))
 
 
+@pytest.hookimpl(trylast=True)  # after pytest's own
 def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config.option, "loadscopereorder"):
         config.option.loadscopereorder = False  # files are handed out in the order below
+    if worker := getattr(config, "workerinput", None):
+        faulthandler.enable(Path(worker["last_words"]).open("w"))  # noqa: SIM115 - open as long as the process lives
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """A test process writes where it was when it crashed to a file: what it writes to its stderr, nobody sees."""
+    node.workerinput["last_words"] = str(last_words_of(node))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    if error and (said := last_words_of(node)).exists():
+        node.config.get_terminal_writer().line(f"\n{node.gateway.id}:\n{said.read_text(errors='replace')}")
+
+
+def last_words_of(node: Any) -> Path:
+    folder: Path = node.config.cache.mkdir("last-words")
+    return folder / node.gateway.id
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
