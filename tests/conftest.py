@@ -67,7 +67,7 @@ def pytest_testnodedown(node: Any, error: object) -> None:
 
 def last_words_of(node: Any) -> Path:
     folder: Path = node.config.cache.mkdir("last-words")
-    return folder / node.gateway.id
+    return folder / str(node.gateway.id)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
