@@ -8,7 +8,8 @@
         + ModelMismatch     (ValueError)          the file is no model of ours, or the input has another shape
         + BuildError        (RuntimeError)        an engine could not be built or kept
         + InferenceError    (RuntimeError)        the runtime failed on an input it had accepted
-            + OutOfDeviceMemory                   the device has no room left
+            + DeviceBusy                          the device is there, and cannot take it now: a later try may succeed
+            |   + OutOfDeviceMemory               it has no room left
             + RemoteError                         a server did not answer, or not in time
 
 Every message says what, which value, and how to mend it, in one line.
@@ -53,7 +54,11 @@ class InferenceError(EngineError, RuntimeError):
     """The runtime failed while running a model it had accepted."""
 
 
-class OutOfDeviceMemory(InferenceError):
+class DeviceBusy(InferenceError):
+    """The device is there, and another process has it or its memory: what fails now may succeed later."""
+
+
+class OutOfDeviceMemory(DeviceBusy):
     """The device has no room for the engine or its buffers."""
 
 

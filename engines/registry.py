@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from engines.closing import close_after
 from engines.early_exit import EarlyExitEngine
-from engines.errors import EngineUnavailable, ModelNotFound
+from engines.errors import DeviceBusy, EngineUnavailable, ModelNotFound
 from engines.onnx.model_file import read_model_file
 from engines.redaction import looks_like_address, redact
-from engines.runtime import check_precision, gpu_index
+from engines.runtime import check_precision, gpu_index, none_starts
 from engines.selection.choice import THROUGHPUT, USES, ChoiceStore
 from engines.selection.cpu import CpuRequest, cpu_candidates, cpu_choice, float_model_of
 from engines.selection.failover import Candidate, FailoverEngine
@@ -191,6 +191,7 @@ def load_engine(
         ModelMismatch: the file is not a model of ours.
         EngineUnavailable: the back-end is unknown, its runtime is not installed, it has no device or no built engine
             (`EngineMissing`), it does not run the precision, or the model is wrong on this CPU.
+        DeviceBusy: the device, or its memory, is taken: a later try may succeed.
         RemoteError: the server does not answer.
         ValueError: `threads` is less than 1.
     """
@@ -232,7 +233,7 @@ def _load_named(backend: str, request: _Request) -> Engine:
     candidates, notices = _on_cpu([backend], request)
     if not candidates:
         why = "; ".join(notices) or f"it runs no such model in {request.precision} on a CPU"
-        raise EngineUnavailable(f"back-end {backend}: {why}")
+        raise none_starts(f"back-end {backend}: {why}")
     engine = candidates[0].load()
     return FailoverEngine([Candidate(backend, lambda: engine)], notices) if notices else engine
 
@@ -263,8 +264,8 @@ def _load_automatically(request: _Request) -> Engine:
 
     try:
         engine = FailoverEngine(candidates(), notices)
-    except EngineUnavailable as error:
-        raise EngineUnavailable("; ".join([str(error), *absent])) from error
+    except (EngineUnavailable, DeviceBusy) as error:
+        raise type(error)("; ".join([str(error), *absent])) from error
     started.append(engine)
     why = "; ".join([*engine.notices, *absent]) or "it is installed and the first choice"
     _log.info("auto takes %s: %s", engine.name, why)

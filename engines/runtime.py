@@ -14,7 +14,7 @@ import numpy as np
 
 from engines.base import Engine, Prediction, answer_type, check_answer, check_images
 from engines.closing import close_after
-from engines.errors import EngineUnavailable, InferenceError, ModelMismatch
+from engines.errors import DeviceBusy, EngineUnavailable, InferenceError, ModelMismatch, OutOfDeviceMemory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,6 +22,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from engines.base import EngineDescription, ModelSpec
+
+
+_FULL = re.compile(
+    r"out ?of ?memory|alloc(ation)?[ _]failed|failed to allocate|(cannot|can't|could not) allocate|not enough memory|"
+    r"bad[ _]alloc",
+    re.IGNORECASE,
+)
+_TAKEN = re.compile(r"busy or unavailable|devices?unavailable", re.IGNORECASE)
+"""What runtimes say where memory is full, and where another process has the device: most have no errors of it."""
 
 
 class RuntimeEngine(Engine):
@@ -69,7 +78,7 @@ class RuntimeEngine(Engine):
             try:
                 outputs = self._run(np.ascontiguousarray(images))
             except failures as error:
-                kind = type(error) if isinstance(error, InferenceError) else InferenceError
+                kind = type(error) if isinstance(error, InferenceError) else failure_kind(error)
                 raise kind(f"{self.name}: {error_summary(error)}") from error
         if not all(np.isfinite(output).all() for output in outputs if output.dtype != np.uint8):
             raise InferenceError(
@@ -175,8 +184,36 @@ def check_precision(backend: str, *, asked: str, runs: str) -> None:
         raise EngineUnavailable(f"{backend}: {asked} was asked for, but it runs {runs} on this machine; take {runs}")
 
 
-def model_rejected(backend: str, spec: ModelSpec, error: Exception) -> ModelMismatch:
-    """The error for a model that the runtime does not take."""
+def failure_kind(error: Exception) -> type[InferenceError]:
+    """The kind of an error that a runtime raised, by its words: whether a later try may succeed."""
+    if isinstance(error, MemoryError) or _FULL.search(str(error)):
+        return OutOfDeviceMemory
+    return DeviceBusy if _TAKEN.search(str(error)) else InferenceError
+
+
+def device_busy(backend: str, error: Exception) -> DeviceBusy | None:
+    """The error for a start that failed since memory is full or the device is taken; None where that is not why."""
+    kind = failure_kind(error)
+    if not issubclass(kind, DeviceBusy):
+        return None
+    return kind(f"back-end {backend} has no room to start ({error_summary(error)}); end other programs, or try later")
+
+
+def none_starts(said: str, errors: Iterable[Exception] = ()) -> EngineUnavailable | DeviceBusy:
+    """The error where no engine starts; where one failed for want of memory or of its device, a later try may succeed.
+
+    Args:
+        said: the message, with what is said of each engine.
+        errors: of them, as far as they are known.
+    """
+    is_busy = any(isinstance(error, DeviceBusy) for error in (*errors, device_busy("", RuntimeError(said))))
+    return DeviceBusy(said) if is_busy else EngineUnavailable(said)
+
+
+def model_rejected(backend: str, spec: ModelSpec, error: Exception) -> ModelMismatch | DeviceBusy:
+    """The error for a model that the runtime does not take: none, or for want of memory."""
+    if busy := device_busy(backend, error):
+        return busy
     return ModelMismatch(f"back-end {backend} refuses model {spec.name} ({error_summary(error)}); export it again")
 
 

@@ -14,7 +14,14 @@ import numpy as np
 from engines.backends.torch_cuda import GraphedNetwork
 from engines.base import EngineDescription
 from engines.errors import EngineUnavailable, ModelMismatch
-from engines.runtime import RuntimeEngine, check_precision, model_rejected, runtime_unavailable, variant_spec
+from engines.runtime import (
+    RuntimeEngine,
+    check_precision,
+    device_busy,
+    model_rejected,
+    runtime_unavailable,
+    variant_spec,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,6 +51,7 @@ class TorchEngine(RuntimeEngine):
     Raises:
         EngineUnavailable: torch or onnx is not installed, or there is no GPU or compiler.
         ModelMismatch: architecture and weights do not fit each other.
+        DeviceBusy: there is no memory for it now.
     """
 
     def __init__(
@@ -83,7 +91,10 @@ class TorchEngine(RuntimeEngine):
         with warnings.catch_warnings():
             # Compiling warns of torch's own internals, not of this network.
             warnings.simplefilter("ignore")
-            self._network, self._graphs = self._ready(network, device, compiled=compiled)
+            try:
+                self._network, self._graphs = self._ready(network, device, compiled=compiled)
+            except RuntimeError as error:
+                raise device_busy(f"{BACKEND}-cuda" if is_gpu else BACKEND, error) or error from error
             self._warm_up()
 
     def _ready(self, network: Any, device: str, *, compiled: bool) -> tuple[Any, GraphedNetwork | None]:

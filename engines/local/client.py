@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engines.base import Engine, Prediction, check_images
-from engines.errors import EngineUnavailable, InferenceError, ModelMismatch
+from engines.errors import InferenceError, ModelMismatch, RemoteError
 from engines.local.lane import GO, LONGEST_MESSAGE, LaneMemory, connect, prediction_of, unpack_engine
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class LocalEngine(Engine):
         patience_s: how long a server may be away.
 
     Raises:
-        EngineUnavailable: no server came within that time.
+        RemoteError: no server came within that time.
     """
 
     def __init__(self, path: str, *, patience_s: float = 60.0) -> None:
@@ -48,7 +48,7 @@ class LocalEngine(Engine):
         try:
             lane = self._connect(None)
         except InferenceError as error:
-            raise EngineUnavailable(str(error)) from error
+            raise RemoteError(str(error)) from error
         self._engine, self._notices = lane.engine, lane.notices
         self._lanes: SimpleQueue[_ClientLane | None] = SimpleQueue()
         for free in (lane, *[None] * (self.description.parallel - 1)):

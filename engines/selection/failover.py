@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from engines.base import AnsweringEngine, Engine
 from engines.closing import close_after
-from engines.errors import EngineError, EngineUnavailable, InferenceError, ModelMismatch
-from engines.runtime import error_summary
+from engines.errors import EngineError, InferenceError, ModelMismatch
+from engines.runtime import error_summary, none_starts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -45,6 +45,7 @@ class FailoverEngine(Engine):
     Raises:
         ModelMismatch: every candidate refuses the model.
         EngineUnavailable: none of them can start; says why of each.
+        DeviceBusy: likewise, and one of them for want of memory or of a device that another process has.
     """
 
     def __init__(self, candidates: Iterable[Candidate], notices: list[str] | None = None) -> None:
@@ -55,8 +56,9 @@ class FailoverEngine(Engine):
         started = self._start_next()
         if started is None:
             reasons = "; ".join(self._notices) or "none is installed"
-            refused = bool(self._errors) and all(isinstance(error, ModelMismatch) for error in self._errors)
-            raise (ModelMismatch if refused else EngineUnavailable)(f"no back-end can run here: {reasons}")
+            said = f"no back-end can run here: {reasons}"
+            is_refused = bool(self._errors) and all(isinstance(error, ModelMismatch) for error in self._errors)
+            raise ModelMismatch(said) if is_refused else none_starts(said, self._errors)
         self._current = started, AnsweringEngine(started.description, started.spec)
         self._replacing = threading.Lock()
 

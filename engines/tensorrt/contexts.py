@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from engines.closing import close_after, close_all
-from engines.errors import EngineUnavailable
+from engines.errors import OutOfDeviceMemory
 
 if TYPE_CHECKING:
     from engines.tensorrt.cuda import Cuda
@@ -75,11 +75,11 @@ class ExecutionContexts:
         """Another context, of that lane.
 
         Raises:
-            EngineUnavailable: TensorRT makes none; its reason is named.
+            OutOfDeviceMemory: TensorRT makes none: it says no reason, and has no other that is known.
         """
         context = self._engine.create_execution_context(self._how)
         if context is None:
-            raise EngineUnavailable(f"{self._tensorrt.name} makes no execution context; is the GPU's memory full?")
+            raise OutOfDeviceMemory(f"{self._tensorrt.name} makes no execution context; is the GPU's memory full?")
         if self._memory:
             context.set_device_memory(self._memory[lane], self._size)
         return context

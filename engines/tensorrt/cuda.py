@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from engines.errors import EngineUnavailable, InferenceError, OutOfDeviceMemory
+from engines.errors import DeviceBusy, EngineUnavailable, InferenceError, OutOfDeviceMemory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -208,7 +208,7 @@ def cuda_error(status: str, function: str) -> InferenceError | EngineUnavailable
         # Short: every start says it where TensorRT is installed on a machine that has none.
         return EngineUnavailable(f"no usable NVIDIA GPU ({status}); install or update its driver")
     if status in ("cudaErrorDevicesUnavailable", "cudaErrorDeviceUnavailable"):
-        return EngineUnavailable(f"{where}: another process has taken the GPU; end it, or use another back-end")
+        return DeviceBusy(f"{where}: another process has taken the GPU; end it, or use another back-end")
     if status in ("cudaErrorNoKernelImageForDevice", "cudaErrorUnsupportedPtxVersion"):
         return EngineUnavailable(
             f"{where}: the runtime does not know this GPU; update TensorRT, or use another back-end"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from engines.base import EngineDescription
 from engines.closing import close_after, close_all
 from engines.errors import BuildError, EngineMissing, EngineUnavailable
-from engines.runtime import RuntimeEngine, variant_spec
+from engines.runtime import RuntimeEngine, device_busy, variant_spec
 from engines.tensorrt.cache import EngineCache, EngineKey, warning_of, write_whole
 from engines.tensorrt.contexts import ExecutionContexts, batch_sizes
 from engines.tensorrt.cuda import Cuda, CudaRuntime
@@ -63,7 +63,7 @@ class TensorRtEngine(RuntimeEngine):
     Raises:
         EngineUnavailable: TensorRT or CUDA's binding is not installed, there is no GPU, or the engine is not for it.
         EngineMissing: no accepted engine for this model and GPU; says what the nearest one lacks.
-        OutOfDeviceMemory: it does not fit.
+        DeviceBusy: it does not fit (`OutOfDeviceMemory`), or another process has the GPU.
     """
 
     def __init__(
@@ -166,10 +166,13 @@ class TensorRtEngine(RuntimeEngine):
         self._log = make_log(self._tensorrt.module)
         self._runtime = self._tensorrt.module.Runtime(self._log)
         engine = self._runtime.deserialize_cuda_engine(stored.content)
-        if engine is None:  # another GPU, another version, no driver: all come as None
+        if engine is None:  # another GPU, another version, no driver, no memory: all come as None
+            said = last_complaint(self._log)
+            if busy := device_busy(self._tensorrt.name, RuntimeError(said)):
+                raise busy
             raise EngineUnavailable(
                 f"{stored.path.name}: {self._tensorrt.name} {self._tensorrt.version} does not take it"
-                f" ({last_complaint(self._log)}); partum build --rebuild"
+                f" ({said}); partum build --rebuild"
             )
         return engine
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from engines.base import AnsweringEngine
-from engines.errors import EngineUnavailable, InferenceError, ModelMismatch
+from engines.errors import InferenceError, ModelMismatch, RemoteError
 from engines.local.client import LocalEngine
 from engines.local.lane import GO, LaneMemory, connect, listen
 from engines.local.server import EngineServer
@@ -212,7 +212,7 @@ def test_a_client_says_who_answers_and_refuses_another_model(listening: tuple[so
 
 
 def test_nobody_waits_for_ever_for_an_engine(listening: tuple[socket.socket, str]) -> None:
-    with pytest.raises(EngineUnavailable, match="no engine answers"):
+    with pytest.raises(RemoteError, match="no engine answers"):
         LocalEngine(listening[1], patience_s=0.01)
     with served(GreyLevelEngine(), listening[0]):
         engine = LocalEngine(listening[1])

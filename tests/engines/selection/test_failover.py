@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from engines.base import EngineDescription
-from engines.errors import EngineUnavailable, InferenceError, ModelMismatch, OutOfDeviceMemory
+from engines.errors import DeviceBusy, EngineUnavailable, InferenceError, ModelMismatch, OutOfDeviceMemory
 from engines.selection.failover import Candidate, FailoverEngine
 from engines.sharing import SharedEngine
 from tests.fakes.doubles import GreyLevelEngine, picture
@@ -72,6 +72,10 @@ def test_where_none_starts_the_error_says_why_of_each() -> None:
         FailoverEngine([])
     with pytest.raises(ModelMismatch, match="no plane head"):
         FailoverEngine([failing("one", ModelMismatch("no plane head"))])
+    for full in (OutOfDeviceMemory("the GPU is full"), RuntimeError("out of memory: the GPU is full")):
+        with pytest.raises(DeviceBusy, match="the GPU is full; two: no GPU") as caught:
+            FailoverEngine([failing("one", full), failing("two", EngineUnavailable("no GPU"))])
+        assert not isinstance(caught.value, EngineUnavailable), "a service is started again"
 
 
 @pytest.mark.parametrize("is_stuck", [False, True])

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from calibration.deployment.quantization.qdq import Quantizer
-from engines.errors import BuildError, EngineMissing, EngineUnavailable, InferenceError, OutOfDeviceMemory
+from engines.errors import BuildError, DeviceBusy, EngineMissing, EngineUnavailable, InferenceError, OutOfDeviceMemory
 from engines.onnx.folding import fold_graph
 from engines.onnx.heads_only import heads_only
 from engines.onnx.model_file import read_model_file
@@ -355,6 +355,18 @@ def test_a_full_device_is_said_to_be_full(model: ModelFile, tmp_path: Path) -> N
     assert bench.cuda.leaks == {}
 
 
+@pytest.mark.parametrize("call", ["deserialize_cuda_engine", "create_execution_context"])
+def test_one_that_does_not_fit_now_may_fit_later(
+    call: str, model: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(model, tmp_path / "engines")
+    monkeypatch.setattr("engines.tensorrt.engine.last_complaint", lambda log: "[defaultAllocator.cpp] out of memory")
+    monkeypatch.setattr(bench.cuda, "fails", lambda name: name == call)
+    with pytest.raises(OutOfDeviceMemory):
+        bench.load()
+    assert bench.cuda.leaks == {}
+
+
 def test_a_device_that_fails_in_mid_stream_is_an_inference_error(model: ModelFile, tmp_path: Path) -> None:
     bench = Bench(model, tmp_path / "engines")
     engine = bench.load()
@@ -377,6 +389,7 @@ def test_a_device_that_fails_in_mid_stream_is_an_inference_error(model: ModelFil
     ("status", "kind", "mend"),
     [
         ("cudaErrorMemoryAllocation", OutOfDeviceMemory, "smaller batch"),
+        ("cudaErrorDevicesUnavailable", DeviceBusy, "another process"),
         ("cudaErrorInsufficientDriver", EngineUnavailable, "driver"),
         ("cudaErrorNoKernelImageForDevice", EngineUnavailable, "does not know this GPU"),
         ("cudaErrorIllegalAddress", InferenceError, "build the engine again"),
