@@ -91,7 +91,7 @@ class Admission:
         rate_hz = sum(each.rate_hz for each in (*admitted, feed))
         work = f"{found.work_ms:.1f} ms of work a frame at {rate_hz:g} frames a second"
         if found.load >= 1:
-            late = f"it would take {100 * found.load:.0f} % of this machine ({work}, {self.cores} cores)"
+            late = f"the feeds would take {100 * found.load:.0f} % of this machine ({work}, {self.cores} cores)"
         else:
             late = (
                 f"results would be {found.expected_ms:.0f} ms old, and the limit is {self.deadline_ms:g} ms ({work} on"

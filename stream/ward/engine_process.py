@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engines.local.lane import listen
 from stream.common.errors import OutputError
+from stream.common.folder_lock import is_locked, locked_folder
 from stream.inference.frame_analyzer import needs_logits
 from stream.ward.config import ENGINE
 from stream.ward.keeper import Keeper, KeeperLimits
@@ -26,6 +30,10 @@ if TYPE_CHECKING:
     from stream.ward.config import WardConfig
     from stream.ward.keeper import Child
     from stream.ward.processes.capacity import Capacity
+
+_FOLDER = "partum-ward-"
+BEING_MADE_S = 60.0
+"""A folder that is younger may not be locked yet."""
 
 
 class EngineKeeper(Keeper):
@@ -92,16 +100,26 @@ def engine_facts(config: WardConfig) -> tuple[object, ...]:
 
 def engine_socket(stack: ExitStack) -> tuple[socket.socket, str]:
     """A socket in a folder that nobody else can enter; both go at the end."""
+    parent = Path(os.environ.get("RUNTIME_DIRECTORY") or tempfile.gettempdir())
+    _remove_left_behind(parent)
     try:
-        folder = stack.enter_context(
-            tempfile.TemporaryDirectory(prefix="partum-", dir=os.environ.get("RUNTIME_DIRECTORY"))
-        )
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=_FOLDER, dir=parent))
+        stack.enter_context(locked_folder(Path(folder)))
         path = str(Path(folder) / "engine")
         return stack.enter_context(listen(path)), path
     except OSError as error:
         raise OutputError(
-            f"no socket can be made in {tempfile.gettempdir()} ({error.strerror or error}); set TMPDIR to a short path"
+            f"no socket can be made in {parent} ({error.strerror or error}); set TMPDIR to a short path"
         ) from error
+
+
+def _remove_left_behind(parent: Path) -> None:
+    """Folders of wards that were killed."""
+    for folder in parent.glob(f"{_FOLDER}*"):
+        with suppress(OSError):  # another user's
+            made_s = folder.stat().st_mtime
+            if datetime.now(UTC).timestamp() - made_s > BEING_MADE_S and not is_locked(folder):
+                shutil.rmtree(folder)
 
 
 def engine_view(engine: Keeper | None, *, remote_name: str, is_remote: bool, is_away: bool, now_ns: int) -> EngineView:

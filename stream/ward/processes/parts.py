@@ -173,6 +173,7 @@ class PartWriter:
         self.state = ON
 
     def _is_full(self, now_ns: int) -> bool:
+        """Raises OutputError where somebody removed the part."""
         if self._part is None:
             return False
         if now_ns - self._began_ns >= self._options.longest_s * 1e9:
@@ -180,6 +181,8 @@ class PartWriter:
         if now_ns - self._measured_ns < MEASURE_S * 1e9:
             return False
         self._measured_ns = now_ns
+        if not self._part.is_there:  # what is written goes to files without a name
+            raise OutputError(f"{self._part.folder}: was removed while it was written")
         return folder_bytes(self._part.folder) >= self._options.most_bytes
 
     def _fail(self, reason: str) -> None:

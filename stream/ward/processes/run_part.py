@@ -77,6 +77,11 @@ class RunPart:
             self._sinks = SinkGroup([lambda: RecordTables(self.folder), *recorders])
             stack.pop_all()
 
+    @property
+    def is_there(self) -> bool:
+        """Whether nobody removed it."""
+        return (self.folder / "run.json").exists()
+
     def write(self, measurement: Measurement) -> None:
         """Raises OutputError."""
         self._first = self._first or measurement.frame

@@ -80,7 +80,7 @@ class Recordings:
         self.close()
         self._folder, self._lock = options.folder, lock or ExitStack()
         if options.folder is not None:
-            self._retention = Retention(options, hold=self._hold, told=self._told)
+            self._retention = Retention(options, hold=self._hold, told=self._told, make_again=self._make_again)
             self._retention.start()
 
     def close(self) -> None:
@@ -90,6 +90,16 @@ class Recordings:
         self._retention = None
         self._lock.close()
         self._folder, self.is_held = None, False
+
+    def _make_again(self) -> None:
+        """Makes the folder where somebody removed it, and keeps other wards out of it. Raises OSError."""
+        folder = self._folder
+        if folder is None or folder.is_dir():
+            return
+        with ExitStack() as taken:
+            taken.enter_context(locked_folder(folder))
+            before, self._lock = self._lock, taken.pop_all()
+        before.close()
 
     def _hold(self, is_held: bool) -> None:
         if is_held != self.is_held:

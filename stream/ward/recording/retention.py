@@ -10,7 +10,9 @@ import itertools
 import os
 import re
 import shutil
+import sys
 import threading
+import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -35,6 +37,8 @@ SETTLED_S = 60.0
 """A part that has not changed for so long is not measured again."""
 ROOM_AGAIN = 1.1
 """Writing goes on when so many times the reserve is free, so that it does not stop and go."""
+CLOCK_SET_S = 300.0
+"""A clock that went so much further than the time that passed was set."""
 GROWTHS = 30
 """Looks whose growth is remembered: a minute."""
 MOST_AHEAD = 0.25
@@ -65,8 +69,19 @@ class KeptPart:
     is_open: bool
 
 
+def unset_clock_s() -> float:
+    """Seconds of a clock that nobody sets; on Linux it goes on while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic()
+
+
 def parts_to_delete(
-    parts: Sequence[KeptPart], options: RecordingTable, *, now_s: float, free_bytes: int, ahead_bytes: int = 0
+    parts: Sequence[KeptPart],
+    options: RecordingTable,
+    *,
+    now_s: float,
+    free_bytes: int,
+    ahead_bytes: int = 0,
+    clock_set_s: float = 0.0,
 ) -> Iterator[KeptPart]:
     """The parts that must go, the oldest first.
 
@@ -76,10 +91,12 @@ def parts_to_delete(
         now_s: seconds since 1970.
         free_bytes: of the disk.
         ahead_bytes: that may be written before it is looked again.
+        clock_set_s: when the clock was set, by itself: how old a part from before is nobody knows, and it counts from
+            then.
     """
     total = ahead_bytes + sum(part.size for part in parts)
     for part in sorted((each for each in parts if not each.is_open), key=lambda each: each.path.name):
-        is_old = now_s - part.ended_s > options.keep_hours * 3600
+        is_old = now_s - max(part.ended_s, clock_set_s) > options.keep_hours * 3600
         if not is_old and total <= options.keep_gb * GB and free_bytes >= options.reserve_gb * GB:
             continue
         yield part
@@ -96,6 +113,8 @@ class Retention:
         told: takes lines for the log.
         free_bytes: of the disk that a folder is on.
         now: the time of day.
+        elapsed_s: seconds of a clock that nobody sets, and that goes on while the machine sleeps.
+        make_again: makes the folder where it has gone; raises OSError.
     """
 
     def __init__(
@@ -106,10 +125,15 @@ class Retention:
         told: Callable[[str], None],
         free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        elapsed_s: Callable[[], float] = unset_clock_s,
+        make_again: Callable[[], None] = lambda: None,
     ) -> None:
         assert options.folder is not None
         self.folder, self._options = options.folder, options
         self._hold, self._told, self._free_bytes, self._now = hold, told, free_bytes, now
+        self._elapsed_s, self._make_again = elapsed_s, make_again
+        self._clock_offset_s: float | None = None
+        self._clock_set_s = 0.0
         self._settled: dict[Path, KeptPart] = {}
         self._finished: set[Path] = set()
         self._kept_by_force: set[Path] = set()
@@ -138,11 +162,13 @@ class Retention:
     def look(self) -> None:
         """Deletes what must go, says whether there is room, and finishes a part that was cut off."""
         options = self._options
+        self._look_at_clock()
         parts = {part.path: part for part in self._parts()}
         count = len(parts)
         if self._used_bytes is not None:
             self._growths.append(sum(part.size for part in parts.values()) - self._used_bytes)
         try:
+            self._make_again()
             self._delete_what_must_go(parts, options)
             free = self._free_bytes(self.folder)
             fault = ""
@@ -162,7 +188,7 @@ class Retention:
         )
         if bool(reason) != self._is_held:
             self._is_held = bool(reason)
-            self._told(f"recording stopped: {reason}" if reason else "recording goes on: there is room again")
+            self._told(f"recording stopped: {reason}" if reason else "recording goes on")
         self._hold(self._is_held)
         if not fault:
             self._finish_one(list(parts.values()))
@@ -180,13 +206,24 @@ class Retention:
             free = self._free_bytes(self.folder)
             is_over = True
             now_s, ahead = self._now().timestamp(), self._ahead_bytes(options)
-            for part in parts_to_delete(may_go, options, now_s=now_s, free_bytes=free, ahead_bytes=ahead):
+            for part in parts_to_delete(
+                may_go, options, now_s=now_s, free_bytes=free, ahead_bytes=ahead, clock_set_s=self._clock_set_s
+            ):
                 if self._done.is_set():
                     return
                 if not self._delete(part.path):
                     is_over = False
                     break
                 del parts[part.path]
+
+    def _look_at_clock(self) -> None:
+        """Notices that the clock was set: recordings of a minute ago may look years old by it."""
+        now_s = self._now().timestamp()
+        offset_s = now_s - self._elapsed_s()
+        if self._clock_offset_s is not None and abs(offset_s - self._clock_offset_s) > CLOCK_SET_S:
+            self._clock_set_s = now_s
+            self._told("the clock was set: recordings from before count as ended now")
+        self._clock_offset_s = offset_s
 
     def _ahead_bytes(self, options: RecordingTable) -> int:
         """Room for what is written before the next look: twice the most between two looks of the last minute."""

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from benchmarks.experiments.ward.rig import write_config
 from stream.common.clock import ManualClock
+from stream.common.folder_lock import locked_folder
 from stream.ward import supervisor
 from stream.ward.admission import FIRST_MEASURE_S
 from stream.ward.config import read_ward_config
+from stream.ward.engine_process import engine_socket
 from stream.ward.processes.feed import run_feed
 from stream.ward.processes.link import BEAT, READY
 from stream.ward.supervisor import Ward
@@ -21,7 +25,6 @@ from tests.stream.ward.test_keeper import ToldChild
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a ward runs on Linux")
 FEEDS = '[feeds.a]\nsource = "phantom:"\n[feeds.b]\nsource = "phantom:"\n'
@@ -142,3 +145,20 @@ def test_a_configuration_that_came_by_a_pipe_is_not_waited_for(steps: Steps) -> 
     os.mkfifo(path)
     steps.ward._reload()
     assert "can be read once" in steps.ward.view().reload_error
+
+
+def test_what_a_killed_ward_left_behind_is_removed_and_what_another_uses_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
+    left, used, new = (tmp_path / f"partum-ward-{name}" for name in ("left", "used", "new"))
+    for folder in (left, used, new):
+        folder.mkdir()
+        (folder / "engine").touch()
+    for folder in (left, used):
+        os.utime(folder, (1e9, 1e9))
+    with ExitStack() as stack, locked_folder(used):
+        _, path = engine_socket(stack)
+        assert Path(path).is_socket()
+        assert [folder.exists() for folder in (left, used, new)] == [False, True, True]
+    assert sorted(tmp_path.iterdir()) == [new, used]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from engines.errors import PartumError
 from stream.app.options.session_options import SessionOptions
 from stream.common.clock import ManualClock
 from stream.exports.verification import verify_run
@@ -24,6 +25,7 @@ from stream.ward.recording.retention import Retention
 from stream.ward.recording.unfinished import CUT_OFF
 from stream.ward.tables import RecordingTable
 from tests.fakes.doubles import DrawnSource, GreyLevelEngine
+from tests.stream.ward.running import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,6 +95,15 @@ class Feed:
         return [json.loads((part / "run.json").read_bytes()) for part in self.parts]
 
 
+def pictures_in(part: Path) -> int:
+    """Of a part that is being written, by a thread of its own."""
+    try:
+        with open_source(part / "recording") as again:
+            return len(list(again))
+    except PartumError:
+        return 0
+
+
 def check_readable(part: Path, *, is_whole: bool = True) -> int:
     """Frames of a part, which report, review and replay read, and `verify` finds unchanged."""
     run = RecordedRun(part)
@@ -109,6 +120,7 @@ def test_a_full_disk_ends_the_part_with_what_was_written_and_leaves_no_ruins(
 ) -> None:
     feed = Feed(disk / "room-1")
     feed.write(measurements[:4])
+    until(lambda: pictures_in(feed.parts[0]) >= 4, what="four pictures on the disk")
     others = fill(disk)
     feed.write(measurements * 6)
     assert "No space left" in feed.writer.state
@@ -126,6 +138,22 @@ def test_a_full_disk_ends_the_part_with_what_was_written_and_leaves_no_ruins(
     assert "No space left" in feed.runs()[0]["error"]
     assert check_readable(feed.parts[0], is_whole=False) >= 4
     assert check_readable(feed.parts[1]) == 4
+
+
+def test_a_part_that_is_removed_while_it_is_written_is_missed_and_another_begins(
+    measurements: list[Measurement], tmp_path: Path
+) -> None:
+    feed = Feed(tmp_path / "kept" / "room-1")
+    feed.write(measurements[:4])
+    shutil.rmtree(tmp_path / "kept")
+    feed.write(measurements[:2])
+    assert "was removed while it was written" in feed.writer.state
+    feed.clock.advance(round(RETRY_S * 1e9))
+    feed.write(measurements[:4])
+    assert feed.writer.state == ON
+    feed.writer.close()
+    (part,) = feed.parts
+    assert check_readable(part) == 4
 
 
 def test_four_feeds_stay_within_the_quota_and_the_reserve(measurements: list[Measurement], disk: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from stream.common.folder_lock import locked_folder
+from stream.common.folder_lock import is_locked, locked_folder
+from stream.ward.recording.recordings import Recordings
 from stream.ward.recording.retention import KeptPart, Retention, parts_to_delete
 from stream.ward.tables import RecordingTable
 
@@ -60,13 +62,14 @@ class Disk:
         self.folder, self.size = folder, 100 * MB
         self.lines: list[str] = []
         self.is_held = False
-        self.now = NOW
+        self.now, self.clock_error_s = NOW, 0.0
         self.retention = Retention(
             replace(OPTIONS, folder=folder),
             hold=self.hold,
             told=self.lines.append,
             free_bytes=lambda folder: self.size - sum(each.stat().st_size for each in folder.rglob("*.nut")),
             now=lambda: self.now,
+            elapsed_s=lambda: self.now.timestamp() - self.clock_error_s,
         )
 
     def hold(self, is_held: bool) -> None:
@@ -128,7 +131,7 @@ def test_a_full_disk_stops_writing_in_one_line_and_room_resumes_it(tmp_path: Pat
         disk.size = 5 * MB
         disk.retention.look()
     assert not disk.is_held
-    assert disk.lines[1:] == ["recording goes on: there is room again"]
+    assert disk.lines[1:] == ["recording goes on"]
 
 
 def test_what_is_being_written_alone_may_not_be_larger_than_the_quota(tmp_path: Path) -> None:
@@ -157,6 +160,42 @@ def test_a_part_that_is_written_stays_whatever_the_clock_says(tmp_path: Path) ->
         assert not newer.exists()  # both are more than may stay
     disk.retention.look()
     assert not written.exists()
+
+
+def test_a_clock_that_is_set_deletes_nothing(tmp_path: Path) -> None:
+    disk = Disk(tmp_path)
+    parts = [disk.part("a", hours, MB) for hours in (9, 1)]
+    disk.retention.look()
+    disk.clock_error_s, disk.now = 1e8, NOW + timedelta(seconds=1e8)
+    disk.retention.look()
+    assert [part.exists() for part in parts] == [True, True]
+    assert disk.lines == ["the clock was set: recordings from before count as ended now"]
+    disk.now += timedelta(hours=9)
+    new = disk.part("a", -1e8 / 3600 - 8, MB)
+    disk.retention.look()
+    assert all(part.exists() for part in (*parts, new))
+    disk.now += timedelta(hours=2)
+    disk.retention.look()
+    assert [part.exists() for part in (*parts, new)] == [False, False, True]
+    assert len(disk.lines) == 1
+
+
+def test_a_folder_that_was_removed_is_made_again_and_kept_from_other_wards(tmp_path: Path) -> None:
+    folder, lines = tmp_path / "kept", list[str]()
+    options = replace(OPTIONS, folder=folder)
+    recordings = Recordings(RecordingTable(), told=lines.append, changed=lambda: None)
+    recordings._folder, recordings._lock = folder, recordings.locked(folder) or ExitStack()
+    retention = Retention(options, hold=lambda held: None, told=lines.append, make_again=recordings._make_again)
+    folder.rmdir()
+    folder.write_text("a file")
+    retention.look()
+    assert lines == [f"recording stopped: {folder}: cannot be looked after (File exists)"]
+    folder.unlink()
+    retention.look()
+    assert lines[1:] == ["recording goes on"]
+    assert is_locked(folder)
+    recordings.close()
+    assert not is_locked(folder)
 
 
 def test_what_cannot_be_deleted_is_said_once_and_others_go_in_its_place(
