@@ -43,6 +43,9 @@ _DEVICE = re.compile(r"(/dev/(?:video\d{1,3}|v4l/by-(?:id|path)/))?(.*)", re.DOT
 _DEVICE_OPTIONS = re.compile(
     r"(?:[?&](?:size=\d{1,5}x\d{1,5}|rate=\d{1,3}(?:\.\d{1,3})?|format=(?:mjpeg|yuyv422|uyvy422|nv12|gray)))*"
 )
+_STORE = re.compile("abfss?|gs|s3")
+_OBJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9.\-_]{0,62}(?:/[^?#@:]*)?")
+"""Bucket and object: credentials stand before an `@`, or in a query."""
 _GPU = re.compile(r"cuda:\d{1,3}")
 _SCREEN = re.compile(r"(:\d{1,3}(\.\d{1,2})?)?/?((?<!\d)\d{1,5}x\d{1,5}\+\d{1,5}\+\d{1,5})?")
 _PHANTOM = re.compile(
@@ -72,7 +75,8 @@ def redact(address: str) -> str:
         return f"screen:{slashes + rest if _SCREEN.fullmatch(slashes + rest) else HIDDEN}"
     if scheme == "phantom":
         return f"phantom:{rest if not slashes and _PHANTOM.fullmatch(rest) else HIDDEN}"
-    return f"{scheme}://{_network(rest)}" if slashes == "//" else f"{scheme}:{HIDDEN}"
+    is_object = _STORE.fullmatch(scheme) and _OBJECT.fullmatch(rest)
+    return f"{scheme}:{f'//{rest if is_object else _network(rest)}' if slashes == '//' else HIDDEN}"
 
 
 def looks_like_address(text: str) -> bool:

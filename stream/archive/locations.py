@@ -28,7 +28,8 @@ _NO_STORES = frozenset({"http", "https", "igtl", "ray", "rtmp", "rtp", "rtsp", "
 _SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 PART_SUFFIX = ".part"
 """Of a file that is not whole; its name begins with a dot, so that readers of a dataset pass it over."""
-_TRIES, _CONNECT_S, _REQUEST_S = 8, 10.0, 60.0
+_TRIES, _CONNECT_S, _REQUEST_S = 6, 10.0, 10.0
+"""How often a store is asked, with growing pauses, and how long it may send nothing: in all about two minutes."""
 _CHUNK_BYTES = 8 << 20
 _UNREACHED = re.compile(r"curlCode|NETWORK_CONNECTION|timed? ?out", re.IGNORECASE)
 """In what a store's library says of a server that does not answer."""
@@ -231,10 +232,12 @@ def _told(location: Location, *, writes: bool = False) -> Iterator[None]:
         raise
     except (OSError, ValueError) as error:
         said = without_secrets(" ".join(str(getattr(error, "strerror", None) or error).split()))[:300]
-        mend = "check that the store can be reached" if _UNREACHED.search(said) else "check room and permissions"
+        permissions = "permissions" if location.is_local else "credentials and permissions"
+        reach = "check that the store can be reached" if _UNREACHED.search(said) else ""
         if writes:
+            mend = reach or f"check room and {permissions}"
             raise OutputError(f"{location}: cannot be written ({said}); {mend}") from None
-        raise SourceUnavailable(f"{location}: cannot be read ({said}); {mend}") from None
+        raise SourceUnavailable(f"{location}: cannot be read ({said}); {reach or f'check {permissions}'}") from None
 
 
 _OURS = (OptionError, OutputError, SourceNotFound, SourceUnavailable, ExtraMissing)

@@ -280,6 +280,15 @@ def clear_scratch(is_alive: Callable[[int], bool] | None = None) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def scratch_cleared() -> Iterator[None]:
+    """At the end nothing is left on this machine of workers that were ended in the middle of a recording."""
+    try:
+        yield
+    finally:
+        clear_scratch()
+
+
 def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)

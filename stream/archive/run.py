@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections import Counter
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
@@ -19,9 +19,10 @@ from stream.archive.cluster import Workers, connected
 from stream.archive.dataset import ArchiveDataset
 from stream.archive.inputs import InputFinder
 from stream.archive.locations import Location
-from stream.archive.measuring import ArchiveJob, clear_scratch, without_names
+from stream.archive.measuring import ArchiveJob, scratch_cleared, without_names
 from stream.archive.parts.waiting import WaitingForParts
 from stream.archive.passes import new_pass, try_engine
+from stream.archive.stores import StoreWatch
 from stream.batch.backlog import MOST_CRASHES
 from stream.batch.recordings import Recording
 from stream.batch.reporting.progress import BatchProgress
@@ -29,12 +30,12 @@ from stream.batch.run import OF_A_SESSION, BatchFailed
 from stream.batch.summary import COMPLETE, FAILED
 from stream.batch.workers import WorkerLost
 from stream.common.clock import MonotonicClock
-from stream.common.errors import OptionError, OutputError
+from stream.common.errors import OptionError, OutputError, SourceUnavailable
 from stream.measurement.protocols import check_orientation
 from stream.outputs.manifest import NOTICE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from stream.app.options.session_options import SessionOptions
     from stream.archive.inputs import ArchiveInput
@@ -108,7 +109,7 @@ def run_archive(options: ArchiveOptions) -> None:
         part_s=options.part_s,
     )
     with (
-        _scratch_cleared(),
+        scratch_cleared(),
         ArchiveDataset(out, asked=options.asked, resume=options.resume) as dataset,
         connected(options.address, options.workers),
         BatchProgress(clock=clock) as progress,
@@ -121,15 +122,6 @@ def run_archive(options: ArchiveOptions) -> None:
     if signal.SIGINT in signals:
         raise KeyboardInterrupt
     archive.raise_for_failures()
-
-
-@contextmanager
-def _scratch_cleared() -> Iterator[None]:
-    """At the end nothing is left on this machine of workers that were ended in the middle of a recording."""
-    try:
-        yield
-    finally:
-        clear_scratch()
 
 
 class Archive:
@@ -165,6 +157,7 @@ class Archive:
         self._seen: set[str] = set()
         self._left: list[ArchiveInput] = []
         self._waiting = WaitingForParts()
+        self._stores = StoreWatch(())
         self._written_ns, self._unwritten = clock.now_ns(), 0
 
     def stop(self) -> None:
@@ -185,6 +178,8 @@ class Archive:
             counts = ", ".join(f"{count} {suffix}" for suffix, count in found.passed_over.most_common())
             self._progress.say(f"passed over, as no recordings: {counts}")
         self._units = {unit.key: unit for unit in units}
+        buckets = {uri.rpartition("/")[0] for unit in units for uri in unit.objects[:1]}
+        self._stores = StoreWatch({*buckets, str(location)})
 
     def run(self) -> None:
         """Measures until all is done, or until it is stopped; the rows are written whatever ends it.
@@ -214,9 +209,11 @@ class Archive:
             while self._left and idle < MOST_PASSES and not self._stop.is_set():
                 self._left, taken = self._passed(self._left, job)
                 idle = 0 if taken else idle + 1
-        except BaseException:
-            with suppress(OutputError):
-                self._write()
+        except BaseException as error:
+            is_silent = isinstance(error, (SourceUnavailable, OutputError)) and not self._dataset.location.is_local
+            if not is_silent:  # else it would be waited for again; the rows are with the frames
+                with suppress(OutputError):
+                    self._write()
             raise
         for unit in self._unmeasured if not self._stop.is_set() else ():
             self._give_up(unit, WorkerLost(f"{unit.recording.source}: no node was left to measure it; --resume does"))
@@ -237,14 +234,18 @@ class Archive:
         missing = {unit.key: unit for unit in units}
         again: list[ArchiveInput] = []
         is_done, taken = False, 0
-        while not is_done and not self._stop.is_set():
-            outcomes, is_done = once.take(STEP_S)
-            for outcome in outcomes:
-                unit = missing.pop(outcome.key, None)
-                if unit is not None:
-                    again += self._take(unit, outcome)
-                    taken += 1
-            self._write_if_due()
+        try:
+            while not is_done and not self._stop.is_set():
+                outcomes, is_done = once.take(STEP_S)
+                for outcome in outcomes:
+                    unit = missing.pop(outcome.key, None)
+                    if unit is not None:
+                        again += self._take(unit, outcome)
+                        taken += 1
+                self._write_if_due()
+        except (SourceUnavailable, OutputError, EngineError):
+            once.cancel()
+            raise
         if self._stop.is_set():
             once.cancel()
             return [*again, *missing.values()], taken
@@ -317,7 +318,14 @@ class Archive:
         self._seen |= set(contents)
 
     def _may_try_again(self, unit: ArchiveInput, error: Exception) -> bool:
-        """Notes a failure that another try may mend; returns whether there is to be one."""
+        """Notes a failure that another try may mend; returns whether there is to be one.
+
+        Raises:
+            SourceUnavailable: a store has stopped answering, so that no other input can be measured either.
+            OutputError, EngineError: likewise of a disk or an engine that fails again.
+        """
+        if isinstance(error, (SourceUnavailable, OutputError)):
+            self._stores.check()
         self._tries[unit.key] += 1
         if self._tries[unit.key] < MOST_CRASHES:
             return True

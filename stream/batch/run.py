@@ -227,6 +227,8 @@ class Batch:
         said = [f"{self._store.folder}: {complete} of {len(rows)} recordings done, {measured} with a measurement"]
         if same:
             said.append(f"{same} more of the same content")
+        if self._stop.is_set() and self.backlog.unfinished and not self._goes_on:
+            said.append(f"{self.backlog.unfinished} to come with --resume")
         return "\n".join([", ".join(said), *self._notes, NOTICE])
 
     def raise_for_failures(self) -> None:

@@ -39,6 +39,9 @@ MOST_LOST = 3
 MOST_JOBS = 16
 """Without `--jobs`: each holds an engine of its own, on a GPU too."""
 
+LEAST_THREADS = 2
+"""Of a worker: a second frame under way in the network fills the moments in which its stages wait for each other."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ready:
@@ -89,6 +92,11 @@ def default_jobs() -> int:
     return min(available_cores(), MOST_JOBS)
 
 
+def threads_of(jobs: int, *, cores: int) -> int:
+    """Of each of so many workers: its share of the cores, and at least `LEAST_THREADS` where there are so many."""
+    return max(min(LEAST_THREADS, cores), cores // jobs)
+
+
 class WorkerPool:
     """Workers, started at once, each with its share of the cores.
 
@@ -100,7 +108,7 @@ class WorkerPool:
 
     def __init__(self, jobs: int, options: SessionOptions, *, clock: Clock) -> None:
         self._options, self._clock = options, clock
-        self._threads = max(1, available_cores() // jobs)
+        self._threads = threads_of(jobs, cores=available_cores())
         self._may_be_lost = 0
         self._workers = [self._start() for _ in range(jobs)]
 

@@ -56,4 +56,6 @@ class ThreadedSink:
     def _raise(self) -> None:
         if self._error is not None:
             said = getattr(self._error, "strerror", None) or self._error
-            raise OutputError(f"{self._path}: the {self._what} cannot be written ({said})") from self._error
+            raise OutputError(
+                f"{self._path}: the {self._what} cannot be written ({said}); free space or choose another --out"
+            ) from self._error

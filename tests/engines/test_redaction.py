@@ -76,6 +76,19 @@ CROSSED = [f"{scheme}{place}" for scheme, place in product(SCHEMES, PLACES.value
 WITHOUT_SCHEME = ["//admin:SEKRET@127.0.0.1/live", "admin:SEKRET@127.0.0.1/live"]
 
 
+@pytest.mark.parametrize("uri", ["s3://scans/2026/SMITH loop.mp4", "gs://bucket", "abfs://exams/day"])
+def test_objects_of_a_store_are_shown_as_credentials_do_not_belong_there(uri: str) -> None:
+    assert redact(uri) == uri
+    assert redact_text(f"{uri}: holds an archive", uri) == f"{uri}: holds an archive"
+
+
+@pytest.mark.parametrize(
+    "uri", ["s3://key:SEKRET@bucket/x", "s3://bucket/x?key=SEKRET", "s3://b/SEKRET@x", "s3://a:SEKRET/b"]
+)
+def test_credentials_in_the_address_of_an_object_are_hidden(uri: str) -> None:
+    assert SECRET not in redact(uri)
+
+
 def said_by(function: Callable[[], object]) -> str:
     """What an error of it says, and its traceback as the terminal shows it."""
     try:

@@ -12,6 +12,7 @@ import av.error
 import cv2
 import numpy as np
 
+from stream.common.atomic_file import write_error
 from stream.common.errors import OutputError
 from stream.outputs.pictures.drawing import Painter
 from stream.outputs.threaded import ThreadedSink
@@ -97,7 +98,7 @@ class OverlayVideo:
             else:
                 self._partial.unlink(missing_ok=True)
         except OSError as error:
-            raise OutputError(f"{self._path}: the film cannot be written ({error.strerror})") from error
+            raise write_error(self._path, error) from error
 
     def _open(self) -> OutputContainer:
         try:

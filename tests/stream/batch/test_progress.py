@@ -8,6 +8,7 @@ import re
 from rich.console import Console
 
 from stream.batch.reporting.progress import KNOWN_S, SURE_S, BatchProgress
+from stream.batch.workers import threads_of
 from stream.common.clock import ManualClock
 
 SECOND = 1_000_000_000
@@ -103,3 +104,9 @@ def test_a_pause_between_two_recordings_is_no_work() -> None:
         told.pass_s(1)
         line = told.end(str(number))
     assert 9 <= (seconds_left(line) or 0) <= 11
+
+
+def test_each_worker_has_a_second_thread_where_there_is_a_second_core() -> None:
+    assert [threads_of(jobs, cores=2) for jobs in (1, 2, 5)] == [2, 2, 2]
+    assert [threads_of(jobs, cores=16) for jobs in (1, 4, 16)] == [16, 4, 2]
+    assert threads_of(1, cores=1) == 1
