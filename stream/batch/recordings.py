@@ -64,9 +64,11 @@ class Recording:
         return source if source.info.uri == self.source else _NamedSource(source, self.source)
 
     def told(self, text: str) -> str:
-        """A message with the archive's path in the place of the temporary folder's."""
+        """A message with what the recording is called in the place of a path that the user never gave."""
         folder, archive = self.unpacked
-        return text.replace(folder, archive) if folder else text
+        if folder:
+            return text.replace(folder, archive)
+        return text if self.place else text.replace(self.path, self.source)
 
     def _opened(self, clock: Clock, spacing: PixelSpacing | None) -> FrameSource:
         if self.form is Form.IMAGES:

@@ -69,9 +69,10 @@ def processor_wait_s(pid: int) -> float:
     waited_ns = 0
     with suppress(OSError, ValueError, IndexError):
         for thread in os.listdir(f"/proc/{pid}/task"):
-            with suppress(FileNotFoundError, ProcessLookupError), open(
-                f"/proc/{pid}/task/{thread}/schedstat", encoding="ascii"
-            ) as file:
+            with (
+                suppress(FileNotFoundError, ProcessLookupError),
+                open(f"/proc/{pid}/task/{thread}/schedstat", encoding="ascii") as file,
+            ):
                 waited_ns += int(file.read().split()[1])
     return waited_ns / 1e9
 

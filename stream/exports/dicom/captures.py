@@ -9,6 +9,8 @@ import numpy as np
 from pydicom import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
+from stream.exports.dicom.study import UNICODE
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -47,7 +49,7 @@ def captured_image(
     image = Dataset()
     image.update(study.attributes)
     now = datetime.now().astimezone()
-    image.SpecificCharacterSet = "ISO_IR 192"
+    image.SpecificCharacterSet = UNICODE
     image.SOPClassUID, image.SOPInstanceUID = SecondaryCaptureImageStorage, generate_uid(prefix=None)
     image.Modality, image.ConversionType = "US", "WSD"
     image.SeriesInstanceUID, image.SeriesNumber, image.SeriesDescription = series_uid, series_number, description

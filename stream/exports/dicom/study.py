@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pydicom import Dataset, dcmread
+from pydicom.charset import python_encoding
+from pydicom.multival import MultiValue
 from pydicom.uid import UID, generate_uid
 
 from stream.common.errors import SourceUnreadable
@@ -24,6 +26,7 @@ PATIENT_AND_STUDY = (
     *("StudyDescription", "PatientAge", "PatientSize", "PatientWeight"),
 )
 """Attributes that say whose study it is; the ones that an object of the same study shares with the source."""
+UNICODE = "ISO_IR 192"
 REQUIRED = PATIENT_AND_STUDY[:4] + PATIENT_AND_STUDY[5:11]
 """Those of type 2: present, be it without a value."""
 
@@ -123,10 +126,15 @@ def _files(source: Path) -> list[tuple[Path, int]]:
 
 
 def _header(path: Path) -> Dataset:
-    """All attributes before the pixels."""
+    """All attributes before the pixels; texts that change their character set on the way are in Unicode."""
     try:
         with quiet_pydicom():
-            return dcmread(path, stop_before_pixels=True, force=True)
+            header = dcmread(path, stop_before_pixels=True, force=True)
+            names = header.get("SpecificCharacterSet")
+            if isinstance(names, MultiValue) and all(name in python_encoding for name in names):
+                header.decode()  # highdicom takes none of those that Japanese and Korean scanners write
+                header.SpecificCharacterSet = UNICODE
+            return header
     except damage_error() as error:
         raise SourceUnreadable(  # pydicom's own words may quote values, and values may name the patient
             f"{path}: its DICOM header is damaged ({type(error).__name__}); give --anonymous for a study of its own"

@@ -203,6 +203,29 @@ def test_a_dicom_source_keeps_its_study_and_its_frames_are_referred_to(of_dicom:
     assert checked == 2
 
 
+@pytest.mark.parametrize(
+    ("names", "patient"),
+    [
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+        (["", "ISO 2022 IR 149"], "Hong^Gildong=洪^吉洞=홍^길동"),
+        (["ISO 2022 IR 6", "ISO 2022 IR 100"], "Müller^Jörg"),
+        ("GB18030", "Wang^XiaoDong=王^小东"),
+        ("ISO_IR 192", "Ünïcode^名前"),
+    ],
+)
+def test_a_name_in_any_script_is_the_same_in_the_answer(
+    names: Any, patient: str, of_dicom: tuple[RecordedRun, Path], tmp_path: Path
+) -> None:
+    run, _ = of_dicom
+    pixels = np.stack([picture(62 + 0.2 * index) for index in range(12)])
+    film = native(tmp_path / "film.dcm", pixels, **OF_SOURCE, SpecificCharacterSet=names, PatientName=patient)
+    assert pydicom.dcmread(film).PatientName == patient
+    export_dicom(run, tmp_path / "out", source=str(film))
+    files = list((tmp_path / "out").iterdir())
+    assert {pydicom.dcmread(file).Modality for file in files} >= {"SR", "SEG"}
+    assert {str(pydicom.dcmread(file).PatientName) for file in files} == {patient}
+
+
 def test_no_patient_is_in_an_anonymous_export_nor_in_a_name(of_dicom: tuple[RecordedRun, Path], tmp_path: Path) -> None:
     run, kept = of_dicom
     export_dicom(run, tmp_path / "out", is_anonymous=True)

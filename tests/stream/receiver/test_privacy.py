@@ -128,3 +128,4 @@ def test_no_text_of_an_object_leaves_the_queue_however_it_fails(tmp_path: Path) 
     for mark in (NAME, NUMBER, "DOE", "JANE", "471147"):
         assert not [(where, line) for where, text in said.items() for line in text.splitlines() if mark in line]
     assert said[str(out / "summary.csv")].count("failed") > len(keys) / 2
+    assert ".queue" not in said[str(out / "summary.csv")] + receiver.said, "an object is called by its hash"
