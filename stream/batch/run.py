@@ -167,6 +167,8 @@ class Batch:
         self._is_told = False
         self._notes: dict[str, None] = {}
         self._first: Job | None = None
+        self._model: dict[str, str] | None = None
+        self._said = ""
 
     def stop(self) -> None:
         """Ends the batch; what is being measured is left to the next."""
@@ -186,7 +188,7 @@ class Batch:
             with suppress(OutputError):  # that of the disk is raised already
                 self.tell()
             raise
-        self.tell()
+        self._tell_if_possible()
 
     def note(self, sha256: str, words: str) -> None:
         """Adds to what is told of a result. From any thread.
@@ -259,6 +261,7 @@ class Batch:
         with WorkerPool(jobs, self._session, clock=self._clock) as pool:
             while not self._stop.is_set() and self._has_more(pool):
                 events = pool.poll(STEP_S)
+                self._begin()
                 self._hand_out(pool)  # a worker need not wait for what becomes of its last result
                 for event in events:
                     self._take(event)
@@ -281,8 +284,23 @@ class Batch:
             self._take_in()
         return None
 
+    def _begin(self) -> None:
+        """Notes the model, before anything is handed out; one that goes on for ever outlives a full disk here too."""
+        if self._model is None:
+            return
+        try:
+            self._store.begin(self._model)
+        except OutputError as error:
+            if not self._goes_on:
+                raise
+            if str(error) != self._said:
+                self._said = str(error)
+                self._progress.say(f"{error}; tried again until it can")
+        else:
+            self._model, self._said = None, ""
+
     def _hand_out(self, pool: WorkerPool) -> None:
-        while pool.has_room and (job := self._first or self.backlog.next_job()):
+        while self._model is None and pool.has_room and (job := self._first or self.backlog.next_job()):
             self._first = None
             pool.submit(job)
 
@@ -298,7 +316,8 @@ class Batch:
 
     def _take(self, event: Event) -> None:
         if isinstance(event, Ready):
-            self._store.begin({"name": event.model, "sha256": event.sha256})
+            self._model = {"name": event.model, "sha256": event.sha256}
+            self._begin()
         elif isinstance(event, Progress):
             self._progress.at(event.job.recording.source, event.frames, event.total)
         else:

@@ -23,6 +23,7 @@ from enum import Enum
 from importlib import metadata
 from typing import TYPE_CHECKING
 
+from stream.common.clock import MonotonicClock
 from stream.common.durable import sync_file
 from stream.common.errors import OutputError
 from stream.receiver.arrival import SUFFIX, Arrival
@@ -31,9 +32,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
+    from stream.common.clock import Clock
+
 FOLDER, OUTBOX = ".queue", "outbox"
 SENT = ".sent"
 """Suffix of an answer that the archive has."""
+AHEAD_S = 60.0
+"""What was done later than now by more than this counts from now."""
 LEAST_TRY_S = 60.0
 """However short the time that objects are kept for: what fails is tried for so long before it is given up."""
 
@@ -101,6 +106,7 @@ class ReceivedQueue:
             after the first try.
         is_answered: whether there is an archive that is sent answers.
         now: the time on the wall, which outlives a restart in the times of files.
+        clock: by which time passes between restarts, however the time on the wall is set.
 
     Raises:
         OutputError: it cannot be made.
@@ -113,13 +119,14 @@ class ReceivedQueue:
         keep_s: float = 0.0,
         is_answered: bool = False,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Clock | None = None,
     ) -> None:
         self._root, self._keep_s, self._is_answered, self._now = folder / FOLDER, keep_s, is_answered, now
         names = "received", "failing", "done", "again", "arriving"
         self._received, self._failing, self._done, self._again, self._arriving = (self._root / name for name in names)
         self._ends = threading.Lock()  # an object that ends, and comes again at that moment
         self._new: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._failing_since: dict[str, float] = {}
+        self._clock, self._failing_since_ns = clock or MonotonicClock(), dict[str, int]()
         try:
             self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._root.chmod(0o700)
@@ -225,13 +232,13 @@ class ReceivedQueue:
 
     def is_overdue(self, key: str) -> bool:
         """Asked after a try that failed: whether the first one was so long ago that the object is to be given up."""
-        mark, now_s = self._failing / key, self._now().timestamp()
-        age_s = now_s - self._failing_since.setdefault(key, now_s)
+        mark, now_ns, before_s = self._failing / key, self._clock.now_ns(), 0.0
         with suppress(OSError):  # a full disk may have no room for the mark
             if not mark.exists():
                 _stamp(mark, self._now())
-            age_s = max(age_s, self._age_s(mark))
-        return age_s > max(self._keep_s, LEAST_TRY_S)
+            before_s = max(0.0, self._age_s(mark))
+        since_ns = self._failing_since_ns.setdefault(key, now_ns - round(1e9 * before_s))
+        return now_ns - since_ns > 1e9 * max(self._keep_s, LEAST_TRY_S)
 
     def finish(self, key: str, outcome: ObjectOutcome = ObjectOutcome.DONE, *, is_removed: bool = False) -> None:
         """Nothing more is to be done for an object, until it comes again where that would help. Its answers go.
@@ -277,7 +284,7 @@ class ReceivedQueue:
         sync_file(self._done)
 
     def _forget_failing(self, key: str) -> None:
-        self._failing_since.pop(key, None)
+        self._failing_since_ns.pop(key, None)
         with suppress(OSError):
             (self._failing / key).unlink(missing_ok=True)
 
@@ -288,7 +295,10 @@ class ReceivedQueue:
             for path in list(self._received.iterdir()):
                 key = path.name.removesuffix(SUFFIX)
                 with suppress(OSError), self._ends:
-                    if self._age_s(self._done / key) > self._keep_s:
+                    age_s = self._age_s(self._done / key)
+                    if age_s < -AHEAD_S:  # by a clock that was wrong then
+                        _stamp(self._done / key, self._now())
+                    elif age_s > self._keep_s:
                         self._remove(key)
                         count += 1
         return count

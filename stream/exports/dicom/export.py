@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -243,8 +244,10 @@ class _Writing:
 
     def _save(self, dataset: Dataset, name: str) -> None:
         path = self.out / name
+        written = io.BytesIO()  # pydicom puts errors of a disk into words, with its own lines
+        dcmwrite(written, dataset, enforce_file_format=True)
         try:
-            dcmwrite(path, dataset, enforce_file_format=True)
+            path.write_bytes(written.getbuffer())
         except OSError as error:
             raise write_error(path, error) from error
         self.done.files.append(path)

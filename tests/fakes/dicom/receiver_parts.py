@@ -40,7 +40,7 @@ class Times:
 
 
 def queue_in(folder: Path, times: Times, hours: float = KEEP_H) -> ReceivedQueue:
-    return ReceivedQueue(folder / "out", keep_s=3600 * hours, now=times.now)
+    return ReceivedQueue(folder / "out", keep_s=3600 * hours, now=times.now, clock=times.clock)
 
 
 def names(queue: ReceivedQueue, folder: str) -> list[str]:
