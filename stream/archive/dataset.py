@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from stream.archive.frames_table import row_in
 from stream.archive.locations import PART_SUFFIX, Location
-from stream.archive.parts.plan import PARTS
+from stream.archive.parts.plan import PARTS, clear_folder
 from stream.batch.reporting.tables import arrow_table
 from stream.batch.store import check_same_model, check_same_options
 from stream.common.atomic_file import write_error
@@ -31,7 +31,7 @@ from stream.common.folder_lock import locked_folder
 from stream.outputs.manifest import NOTICE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from types import TracebackType
 
     from stream.batch.summary import Row
@@ -52,6 +52,16 @@ def frames_location(dataset: Location, model_sha256: str, sha256: str) -> Locati
 def parts_location(dataset: Location, model_sha256: str, sha256: str) -> Location:
     """Where the parts of a long recording are until they are joined."""
     return dataset / f"{PARTS}/model={model_sha256[:MODEL_DIGITS]}/{sha256}"
+
+
+def check_is_there(dataset: Location) -> None:
+    """Sees that a folder was not removed or unmounted in the middle of a run: a new one in its place lacks results.
+
+    Raises:
+        OutputError: it was.
+    """
+    if dataset.is_local and not (dataset / FACTS).exists():
+        raise OutputError(f"{dataset}: is gone; put it back, and go on with --resume")
 
 
 class ArchiveDataset:
@@ -162,6 +172,7 @@ class ArchiveDataset:
         Raises:
             OutputError: it cannot be written; the next call tries again.
         """
+        check_is_there(self.location)
         loops, undone = self.location / f"{LOOPS}/{self._partition}", list(undone)
         if self._new_rows:
             (loops / self._part()).put(self._loops_file(self._new_rows))
@@ -174,6 +185,20 @@ class ArchiveDataset:
         elif self._had_undone:
             (loops / UNDONE).remove()
         self._had_undone = bool(undone)
+
+    def clear_parts(self, *, keep: Collection[str] = ()) -> None:
+        """Removes parts of long recordings that nobody waits for: of contents that no input has any longer.
+
+        Args:
+            keep: hashes of contents whose parts the next run goes on with.
+
+        Raises:
+            OutputError: one cannot be removed.
+        """
+        folder = self.location / f"{PARTS}/{self._partition}"
+        known = {PurePosixPath(entry.location.path).parent.name for entry in folder.entries()}
+        for sha256 in known - set(keep):
+            clear_folder(folder / sha256)
 
     @property
     def _partition(self) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Protocol
 
 from engines.errors import PartumError
-from stream.archive.dataset import FACTS, frames_location, parts_location
+from stream.archive.dataset import FACTS, check_is_there, frames_location, parts_location
 from stream.archive.frames_table import frames_file, row_in
 from stream.archive.locations import Location, is_object_uri
 from stream.archive.parts.long_recordings import LongRecordings
@@ -207,7 +207,7 @@ class ArchiveWorker:
                 threads=job.threads,
             )
             named = self._named(measured, recording, sha256)
-            target.put(frames_file(folder / "measurements.jsonl", named))
+            self._publish(target, frames_file(folder / "measurements.jsonl", named))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         return named
@@ -215,9 +215,15 @@ class ArchiveWorker:
     def _joined(self, plan: Plan, recording: Recording, sha256: str, target: Location) -> Row:
         """The row of a recording whose parts are all measured; they are one file when this returns."""
         row, frames = self._long.joined(plan, sha256, lambda row: self._named(row, recording, sha256))
-        target.put(frames)
+        self._publish(target, frames)
         self._long.clear(sha256)
         return row
+
+    def _publish(self, target: Location, frames: bytes) -> None:
+        """Writes a loop's frames, from now on its result."""
+        if self._job.run_id:
+            check_is_there(self._job.dataset)
+        target.put(frames)
 
     def _shown(self, text: str, recording: Recording, sha256: str) -> str:
         """A text about a recording as it may be written."""

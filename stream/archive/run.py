@@ -158,6 +158,7 @@ class Archive:
         self._left: list[ArchiveInput] = []
         self._waiting = WaitingForParts()
         self._stores = StoreWatch(())
+        self._cut_short: set[str] = set()
         self._written_ns, self._unwritten = clock.now_ns(), 0
 
     def stop(self) -> None:
@@ -218,6 +219,8 @@ class Archive:
         for unit in self._unmeasured if not self._stop.is_set() else ():
             self._give_up(unit, WorkerLost(f"{unit.recording.source}: no node was left to measure it; --resume does"))
         self._write()
+        if not self._stop.is_set():
+            self._dataset.clear_parts(keep={*self._cut_short, *self._waiting.contents})
 
     def _with_model(self, sha256: str) -> ArchiveJob:
         return replace(self._job, run_id=self._dataset.run_id, model_sha256=sha256)
@@ -337,6 +340,7 @@ class Archive:
     def _give_up(self, unit: ArchiveInput, error: Exception) -> None:
         """An input has no result; a part takes the recording with it."""
         if unit.part is not None:
+            self._cut_short.add(unit.part.sha256)
             for each in self._waiting.give_up(unit):
                 self._give_up(each, error)
             return

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engines.errors import PartumError
 from stream.archive.frames_table import frames_file, join_frames, row_in
 from stream.archive.parts.measure import RECORDS, PartResult, joined_row, measure_part, wrong_beginnings
-from stream.archive.parts.plan import PLAN, read_plan
+from stream.archive.parts.plan import clear_folder, read_plan
 from stream.archive.parts.planning import LEAST_PARTS, length_s, make_plan
 from stream.batch.content import hash_of, stamp_of
 from stream.batch.measuring import is_final
@@ -20,6 +18,7 @@ from stream.common.errors import SourceUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from engines.base import Engine
     from stream.app.options.session_options import SessionOptions
@@ -179,13 +178,3 @@ class LongRecordings:
             "model_sha256": self._engine.spec.sha256,
             "partum": metadata.version("partum"),
         }
-
-
-def clear_folder(folder: Location) -> None:
-    """Removes the files in a folder, the plan first, as it tells of whole files; and a local folder itself."""
-    entries = sorted(folder.entries(), key=lambda entry: entry.location.name != PLAN)
-    for entry in entries:
-        entry.location.remove()
-    if folder.is_local:
-        with suppress(OSError):
-            Path(folder.path).rmdir()

@@ -10,8 +10,10 @@ Readers of datasets pass over names that begin so.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stream.outputs.manifest import NOTICE
@@ -94,6 +96,16 @@ def read_plan(folder: Location) -> Plan | None:
         return Plan(parts=parts, error=facts["error"], note=facts["note"], warnings=tuple(facts["warnings"]))
     except (ValueError, LookupError, TypeError):
         return None
+
+
+def clear_folder(folder: Location) -> None:
+    """Removes the files in a folder, the plan first, as it tells of whole files; and a local folder itself."""
+    entries = sorted(folder.entries(), key=lambda entry: entry.location.name != PLAN)
+    for entry in entries:
+        entry.location.remove()
+    if folder.is_local:
+        with suppress(OSError):
+            Path(folder.path).rmdir()
 
 
 def _pair(value: Any) -> tuple[int, int] | None:

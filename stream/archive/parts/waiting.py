@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from stream.archive.inputs import ArchiveInput
     from stream.archive.parts.long_recordings import PartRequest
@@ -34,6 +34,11 @@ class WaitingForParts:
     def units(self) -> Sequence[ArchiveInput]:
         """The inputs that wait."""
         return [unit for each in self._long.values() for unit in each.units]
+
+    @property
+    def contents(self) -> Collection[str]:
+        """Hashes of what they hold."""
+        return self._long.keys()
 
     def wait(self, unit: ArchiveInput, requests: Sequence[PartRequest]) -> Sequence[ArchiveInput]:
         """An input waits; returns the parts that nobody has been given yet."""

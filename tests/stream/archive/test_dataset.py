@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stream.archive.dataset import ArchiveDataset, frames_location
+from stream.archive.dataset import ArchiveDataset, frames_location, parts_location
 from stream.archive.inputs import InputFinder
 from stream.archive.locations import Location, is_object_uri, without_secrets
 from stream.archive.measuring import SCRATCH, clear_scratch, without_names
@@ -93,6 +94,30 @@ def test_rows_that_were_not_written_are_read_from_the_frames(tmp_path: Path) -> 
         dataset.begin(MODEL)
         dataset.write()
     assert len(loops(tmp_path)) == 2, "each content once, however often it goes on"
+
+
+def test_a_dataset_that_was_removed_is_not_begun_anew_without_its_frames(tmp_path: Path) -> None:
+    with opened(tmp_path / "out") as dataset:
+        dataset.begin(MODEL)
+        dataset.add(row_of("a"))
+        shutil.move(tmp_path / "out", tmp_path / "elsewhere")
+        with pytest.raises(OutputError, match=r"out: is gone; put it back"):
+            dataset.write()
+        assert not (tmp_path / "out").exists()
+        shutil.move(tmp_path / "elsewhere", tmp_path / "out")
+        dataset.write()
+    assert len(loops(tmp_path / "out")) == 1
+
+
+def test_parts_that_nobody_waits_for_are_removed(tmp_path: Path) -> None:
+    with opened(tmp_path) as dataset:
+        dataset.begin(MODEL)
+        for digit in "ab":
+            for name in ("plan.json", "000-100.log"):
+                (parts_location(dataset.location, "m" * 64, digit * 64) / name).put(b"{}")
+        dataset.clear_parts(keep={"b" * 64})
+    assert {path.parent.name[0] for path in tmp_path.glob("_parts/*/*/*")} == {"b"}
+    assert len(list(tmp_path.glob("_parts/*/*"))) == 1, "nor is its folder left"
 
 
 def test_results_are_not_mixed_with_others(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ from stream.app.options.session_options import SessionOptions
 from stream.archive.inputs import InputFinder
 from stream.archive.locations import Location
 from stream.archive.measuring import ArchiveJob, ArchiveWorker
-from stream.archive.parts.long_recordings import PartRequest, clear_folder
+from stream.archive.parts.long_recordings import PartRequest
 from stream.archive.parts.part_source import LoggedPreprocessor, PartSource
-from stream.archive.parts.plan import RecordingPart, read_plan
+from stream.archive.parts.plan import RecordingPart, clear_folder, read_plan
 from stream.archive.parts.planning import Planner, length_s
 from stream.archive.parts.waiting import MOST_REQUESTS, WaitingForParts
 from stream.batch.content import hash_of, stamp_of
