@@ -162,6 +162,32 @@ def batch() -> str:
     return f"On {found['cores']} cores, films included, from {source('batch')}:\n\n{table(head, rows)}"
 
 
+def receive() -> str:
+    found = results("receive")
+    rows = [
+        (f"{name}: from its acknowledgement to its row", f"{each['median_s']:.2f} s (longest {each['most_s']:.2f} s)")
+        for name, each in found.items()
+        if isinstance(each, dict) and "median_s" in each
+    ]
+    for each in found["stills"]:
+        at_once = each["associations"]
+        over = f"{at_once} associations at once" if at_once > 1 else "one association"
+        said = f"{each['stored_per_s']:.0f} a second stored, {each['measured_per_s']:.0f} a second measured"
+        rows.append((f"a hundred stills over {over}", said))
+    large = found["large"]
+    rows += [
+        (f"an uncompressed loop of {large['mb']} MB", f"{large['mb_per_s']} MB a second stored"),
+        ("that loop: from its acknowledgement to its row", f"{large['measured_after_s']:.1f} s"),
+        (
+            "memory of the process that receives, at most",
+            f"{found['peak_mb_at_first']:.0f} MB at its first object, {found['peak_mb_before_large']:.0f} MB before"
+            f" that loop, {large['peak_mb']:.0f} MB behind it",
+        ),
+    ]
+    where = f"On {found['cores']} cores, which DCMTK's `storescu` runs on too, from {source('receive')}"
+    return f"{where}:\n\n{table(('what', 'value'), rows)}"
+
+
 def archive() -> str:
     found = results("archive")
     rows = [

@@ -268,6 +268,7 @@ class Batch:
                 if self.backlog.fatal:
                     raise self.backlog.fatal
                 self._take_in(is_idle=pool.has_room)
+                self._hand_out(pool)  # what came in need not wait for the next look
                 if not self._is_told and self._clock.now_ns() - self._told_ns > self._tell_ns:
                     self._tell_if_possible()
 
