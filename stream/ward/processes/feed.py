@@ -198,7 +198,7 @@ class _Feed:
             },
             preprocessor=self._preprocessor,
             marks=None if writer is None else PartMarks(writer),
-            remedies=suggest_remedies(options),
+            remedies=suggest_remedies(options, is_ward=True),
         )
 
     def _pump(self, board: Board, writer: PartWriter | None, engine: Engine) -> None:

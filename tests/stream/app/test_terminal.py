@@ -187,3 +187,12 @@ def test_only_what_is_true_for_a_run_is_said_to_help(options: dict[str, Any], fe
     *found, last = suggest_remedies(SessionOptions(**options), feeds=feeds)
     assert found == expected
     assert last == "a faster machine (see: partum bench stream)"
+
+
+def test_of_a_ward_the_keys_of_its_file_are_said_to_help() -> None:
+    options = SessionOptions(source="rtsp://a/b", live=True, overlay=False, backend="torch")
+    assert list(suggest_remedies(options, is_ward=True))[:3] == [
+        "fewer feeds on one machine",
+        "early-exit = true in [analysis]",
+        'backend = "auto" in [analysis]',
+    ]

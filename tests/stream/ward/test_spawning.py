@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from stream.common.clock import ManualClock
+from stream.ward.keeper import STOPPING_S, Keeper, KeeperLimits
 from stream.ward.spawning import SpawnedChild, wait_for_ends
+from stream.ward.view import ProcessState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,3 +74,37 @@ def test_a_process_that_is_stopped_waits_for_no_processor(child: SpawnedChild) -
     wait_for_ends([child], 30)
     assert child.exit_code() == -signal.SIGKILL
     assert child.waited_s() == 0
+
+
+def test_processes_that_do_not_end_are_ended_together_and_hold_up_nobody() -> None:
+    clock, lines, children = ManualClock(), list[str](), list[SpawnedChild]()
+
+    def spawn() -> SpawnedChild:
+        children.append(SpawnedChild(sleep, None, name="partum-test"))
+        return children[-1]
+
+    limits = KeeperLimits(stuck_s=10.0, memory_mb=500.0)
+    keepers = [Keeper(name, spawn, limits=limits, clock=clock, told=lines.append) for name in "abcd"]
+    try:
+        for keeper in keepers:
+            keeper.begin()
+        while not all(keeper.state is ProcessState.RUNNING for keeper in keepers):
+            assert wait([child.waitable for child in children], 30)
+            for keeper in keepers:
+                keeper.step()
+        for child in children[::2]:
+            os.kill(child.pid, signal.SIGSTOP)
+        began_s = time.monotonic()
+        for keeper in keepers:
+            keeper.stop()  # none of them listens
+        clock.advance(round(STOPPING_S * 1e9))
+        for keeper in keepers:
+            keeper.step()
+        assert all(keeper.is_over for keeper in keepers)
+        assert time.monotonic() - began_s < 2  # it took more than one each
+        assert len(lines) == 4
+    finally:
+        for keeper in keepers:
+            keeper.kill()
+        wait_for_ends(children, 30)
+    assert [child.exit_code() for child in children] == [-signal.SIGKILL] * 4
