@@ -32,8 +32,12 @@ _PATH_WORD = re.compile(
 """Words of paths that say what a feed is and nothing else, such as `live`, `h264`, `ch1` or `101`."""
 
 _ADDRESS = re.compile(r"(?P<scheme>[a-zA-Z0-9+.\-]+):(?P<slashes>/*)(?P<rest>.*)", re.DOTALL)
-_BEGINNING = re.compile(r"\s*(?:[a-zA-Z][a-zA-Z0-9+.\-]+:|//[^/]*@|[^/]*:.*@)", re.DOTALL)
-"""What is meant for an address and not for a path: a scheme (of more letters than a drive has), or credentials."""
+_BEGINNING = re.compile(
+    rf"\s*(?:[a-zA-Z][a-zA-Z0-9+.\-]+:|//[^/]*@|[^/]*:.*@|(?:{_SCHEME.pattern})[^a-zA-Z/]?/+[^/]*:[^/]*@)",
+    re.DOTALL | re.IGNORECASE,
+)
+"""What is meant for an address and not for a path: a scheme (of more letters than a drive has), or credentials, also
+behind a scheme without its colon."""
 _TAIL = re.compile(
     r"(?P<host>\[[^\]]*\]|[^:/?#]*)(?::(?P<port>[^/?#]*))?(?P<path>/[^?#]*)?(?P<query>\?[^#]*)?(?P<fragment>#.*)?",
     re.DOTALL,

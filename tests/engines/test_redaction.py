@@ -73,7 +73,10 @@ PLACES = {
 }
 SCHEMES = [*sorted(f"{scheme}:" for scheme in LIVE_SCHEMES), "triton:", "rtps:", "RTSP:", " rtsp:", "admin:"]
 CROSSED = [f"{scheme}{place}" for scheme, place in product(SCHEMES, PLACES.values())]
-WITHOUT_SCHEME = ["//admin:SEKRET@127.0.0.1/live", "admin:SEKRET@127.0.0.1/live"]
+WITHOUT_SCHEME = [
+    *("//admin:SEKRET@127.0.0.1/live", "admin:SEKRET@127.0.0.1/live"),
+    *("rtsp//admin:SEKRET@127.0.0.1/live", "RTSP;//admin:SEKRET@127.0.0.1/live", "http/admin:SEKRET@127.0.0.1/live"),
+]
 
 
 @pytest.mark.parametrize("uri", ["s3://scans/2026/SMITH loop.mp4", "gs://bucket", "abfs://exams/day"])

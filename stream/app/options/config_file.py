@@ -301,7 +301,12 @@ def _single(kind: click.ParamType[Any], value: Any, folder: Path) -> Any:
         return ",".join(str(_of((int, float), side, "give two numbers, as [0.36, 0.36]")) for side in value)
     if getattr(kind, "takes_whole_numbers", False) and isinstance(value, int):
         return str(_of(int, value, "give a number or a text"))
-    return resolve_path(kind, _of(str, value, "give a text in quotes"), folder)
+    text: str = _of(str, value, "give a text in quotes")
+    if any(
+        sign < " " or sign == "\x7f" for sign in text
+    ):  # no path, address or name has one, and a log takes it for a line
+        raise TypeError("give a text without line breaks and other control characters")
+    return resolve_path(kind, text, folder)
 
 
 def _of(kind: Any, value: Any, wanted: str) -> Any:
