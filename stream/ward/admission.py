@@ -165,6 +165,8 @@ class FeedAdmission:
             own = config.feeds[feed.config.name]
             reason = "" if own.force else admission.refusal(loads(feeds, config), feed.load(own))
             if not reason:
+                if is_refused:
+                    self._told(f"{feed.name}: let in, as there is room for it now")
                 feed.reason = ""
                 feed.begin()
                 continue

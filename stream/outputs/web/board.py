@@ -59,6 +59,8 @@ class Board:
         self._clock, self._source = clock, source
         self.name, self.facts, self._preprocessor = name, dict(facts or {}), preprocessor
         self._lock = threading.RLock()
+        self._marking = threading.Lock()
+        """Marks are written one after the other."""
         self._newest: Measurement | None = None
         self._meter = ThroughputMeter()
         self._trend = TrendBuffer()
@@ -88,7 +90,8 @@ class Board:
         """Says that the stream is over."""
         with self._lock:
             self._has_ended = True
-            if self._mark_file:
+        if self._mark_file:
+            with self._marking:  # one that is being set is still written
                 self._mark_file.close()
         self._say_changed()
 
@@ -116,16 +119,19 @@ class Board:
 
     def mark(self, kind: MarkKind = MarkKind.MARK, note: str = "") -> None:
         """Writes down a viewer's mark at the newest result; one that cannot be kept is not counted, and says why."""
-        with self._lock:
-            self.mark_tries += 1
-            try:
-                self.mark_error = self._why_no_mark()
-                if self._newest is not None and not self.mark_error:
-                    if self._mark_file:
-                        self._mark_file.add(self._newest, kind, note=note)
-                    self._marks.append((self._trend.time_of(self._newest.frame.pts_s), kind))
-            except OutputError as error:
-                self.mark_error = str(error)
+        with self._marking:
+            with self._lock:
+                self.mark_tries += 1
+                newest, why_not = self._newest, self._why_no_mark()
+            if newest is not None and not why_not and self._mark_file:
+                try:  # a disk that hangs must not hold up what is measured
+                    self._mark_file.add(newest, kind, note=note)
+                except OutputError as error:
+                    why_not = str(error)
+            with self._lock:
+                self.mark_error = why_not
+                if newest is not None and not why_not:
+                    self._marks.append((self._trend.time_of(newest.frame.pts_s), kind))
         self._say_changed()
 
     def _why_no_mark(self) -> str:

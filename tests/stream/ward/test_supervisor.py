@@ -120,6 +120,7 @@ def test_a_machine_that_was_busy_when_it_let_some_in_lets_others_in_when_the_eng
     steps.run(seconds=20, busy_s=30 * 0.005)  # 200 frames a second
     assert steps.ward.view().feeds[1].state is ProcessState.RUNNING
     assert steps.ward.view().capacity.engine_hz == pytest.approx(200)
+    assert steps.lines[-1] == "b: let in, as there is room for it now"
     assert steps.engine is engine  # nothing that runs was disturbed
 
 
