@@ -39,6 +39,8 @@ RETRY_S = (5.0, 300.0)
 """An archive that does not take an answer is asked again after so long, then after twice as long, up to this."""
 COMMIT_S = 3600.0
 """A commitment that nothing was heard of for so long is asked for again."""
+COMMIT_AGAIN_S = 60.0
+"""Likewise after a start, where it was asked for before."""
 LOOK_S = 5.0
 """Whether it is to be given up is looked at so often."""
 STEP_S = 0.2
@@ -155,6 +157,8 @@ class Outbox:
             while True:
                 key, results = self._new.get_nowait()
                 self._open[key] = _Answer(results, _Tries())
+                if self._received.comes_again(key):  # somebody sees to it: an archive that was away is asked now
+                    self._tries = _Tries()
         with suppress(queue.Empty):
             while True:
                 self._hear(self._reports.get_nowait())
@@ -258,7 +262,8 @@ class Outbox:
     def _waits(self, answer: _Answer) -> bool:
         """Whether a commitment was asked for not too long ago."""
         now_ns = self._clock.now_ns()
-        answer.asked_ns = now_ns if answer.asked_ns is None else answer.asked_ns
+        if answer.asked_ns is None:  # by a run before, which may have ended when the report came
+            answer.asked_ns = now_ns - round((COMMIT_S - COMMIT_AGAIN_S) * 1e9)
         is_early = now_ns < answer.asked_ns + round(COMMIT_S * 1e9)
         if is_early:
             answer.tries.next_ns = now_ns + round(LOOK_S * 1e9)

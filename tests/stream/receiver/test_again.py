@@ -12,6 +12,7 @@ from stream.batch.summary import COMPLETE, FAILED, Row, write_summary
 from stream.batch.workers import Failed, Measured, WorkerLost
 from stream.receiver.queue import ObjectOutcome, ReceivedQueue
 from stream.receiver.run import MOST_CRASHES
+from tests.fakes.dicom.dcmtk import free_port
 from tests.fakes.dicom.receiver_parts import KEEP_H, Answering, Measuring, Times, names, queue_in
 
 if TYPE_CHECKING:
@@ -171,6 +172,20 @@ def test_an_answer_that_was_given_up_is_sent_without_what_the_archive_has(
     assert answering.noted[-1][1] == "it came again, and the archive has its answer"
     queue.put([b"object"])
     assert not queue.waiting()
+
+
+def test_an_archive_that_was_away_is_asked_at_once_for_what_comes_again(
+    queue: ReceivedQueue, times: Times, results: Path
+) -> None:
+    answering = Answering(queue, times, results, free_port())
+    answering.goes_on(KEEP_H + 1)
+    answering.assert_is_given_up("does not answer")
+    calls = len(answering.told)
+    queue.put([b"object"])
+    answering.outbox.add(answering.key, results)
+    answering.outbox.step()
+    assert len(answering.told) == calls + 1
+    assert "does not answer" in answering.told[-1]
 
 
 def test_a_result_is_noted_once_however_often_it_comes_to_the_same_end(tmp_path: Path) -> None:

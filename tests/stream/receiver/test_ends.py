@@ -99,6 +99,21 @@ def test_a_commitment_that_never_comes_is_given_up(
     answering.assert_is_given_up("did not commit")
 
 
+def test_a_commitment_whose_report_came_while_nobody_listened_is_asked_for_again_soon(
+    tmp_path: Path, times: Times, queue: ReceivedQueue, results: Path, archive: CommittingArchive
+) -> None:
+    Answering(queue, times, results, archive.port)
+    restarted = Answering(queue_in(tmp_path, times), times, results, archive.port)
+    restarted.goes_on(0.5 / 60)
+    assert len(archive.asked) == 1
+    restarted.goes_on(1 / 60)
+    assert [len(each.ReferencedSOPSequence) for each in archive.asked] == [2, 2]
+    assert len(archive.stored) == 2, "what it has is not sent again"
+    restarted.outbox.committed(archive.asked[-1])
+    restarted.goes_on(0.01)
+    assert names(restarted.queue, "done") == [restarted.key]
+
+
 def test_an_answer_gets_a_minute_however_short_objects_are_kept(tmp_path: Path, times: Times, results: Path) -> None:
     answering = Answering(queue_in(tmp_path, times, 0), times, results, free_port())
     answering.goes_on(0.01)
