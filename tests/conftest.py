@@ -29,6 +29,7 @@ MOST_MORE = 4
 """Test processes beyond one a core."""
 BYTES_OF_A_PROCESS = 2_000_000_000
 """A test process holds 1.4 GB, and what it starts holds more."""
+MANY_PROCESSES = ("test_archive_cluster", "test_ward")
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 
 
@@ -73,12 +74,12 @@ def last_words_of(node: Any) -> Path:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests come first, so that no process is left alone with one when all the others are done.
 
-    Those with a cluster come before all, and those with a browser last among the slow ones: a screen that gets no
-    processor for seconds takes its numbers off, as it must.
+    Those that keep many processes busy come before all, and those with a browser last among the slow ones: a screen
+    that gets no processor for seconds takes its numbers off, as it must.
     """
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     browsers = {item.path for item in items if item.get_closest_marker("browser")}
-    items.sort(key=lambda item: ("cluster" not in item.path.stem, item.path not in slow, item.path in browsers))
+    items.sort(key=lambda item: (item.path.stem not in MANY_PROCESSES, item.path not in slow, item.path in browsers))
 
 
 def catches(pid: int, number: int) -> bool:

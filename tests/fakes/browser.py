@@ -52,7 +52,7 @@ class Feeder:
         self._thread.join()
 
 
-def until(page: Any, state: str, *, within_s: float = 15.0) -> None:
+def until(page: Any, state: str, *, within_s: float = 60.0) -> None:
     """Waits until the state line says so."""
     give_up = time.monotonic() + within_s
     while page.inner_text("#state").lower() != state:
@@ -60,7 +60,7 @@ def until(page: Any, state: str, *, within_s: float = 15.0) -> None:
         page.wait_for_timeout(30)
 
 
-def wait(page: Any, condition: str, *, within_s: float = 15.0) -> None:
+def wait(page: Any, condition: str, *, within_s: float = 60.0) -> None:
     """Waits until an expression of the page holds; the page's own policy forbids to have it evaluated there."""
     give_up = time.monotonic() + within_s
     while not page.evaluate(condition):

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from stream.ward.wall.server import WallServer
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
+PATIENCE_S = 60.0
+"""Of a browser that others leave little of the processor."""
 DESKTOP, PHONE, SIDEWAYS = (1440, 900), (390, 844), (844, 390)
 
 
@@ -34,6 +36,7 @@ def good() -> Measurement:
 @pytest.fixture
 def page(browser: Any) -> Iterator[Any]:
     context = browser.new_context(viewport={"width": DESKTOP[0], "height": DESKTOP[1]})
+    context.set_default_timeout(1000 * PATIENCE_S)
     page = context.new_page()
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))
@@ -55,7 +58,7 @@ def state_of(page: Any, name: str) -> str:
 
 
 def until(page: Any, name: str, state: str) -> None:
-    give_up = time.monotonic() + 20
+    give_up = time.monotonic() + PATIENCE_S
     tile = page.locator(f'[data-feed="{name}"]')
     while not (tile.count() and state_of(page, name) == state):
         assert time.monotonic() < give_up, (state, page.inner_text("body"))
@@ -70,7 +73,7 @@ def text(page: Any, name: str, what: str) -> str:
 
 def until_read(page: Any, name: str, what: str, words: str) -> None:
     """Waits until a part of a tile says something: a machine that is busy may take a number off for a moment."""
-    give_up = time.monotonic() + 20
+    give_up = time.monotonic() + PATIENCE_S
     while words not in (said := text(page, name, what)) or bool(words) != bool(said):
         assert time.monotonic() < give_up, (name, what, words, said)
         page.wait_for_timeout(30)
@@ -236,7 +239,7 @@ def test_nothing_is_cut_at_any_size(
         opened(page, server)
         for width, height in sizes:
             page.set_viewport_size({"width": width, "height": height})
-            give_up_s = time.monotonic() + 20.0
+            give_up_s = time.monotonic() + PATIENCE_S
             while (cut := what_is_cut(page, width, height)) and time.monotonic() < give_up_s:
                 page.wait_for_timeout(30)  # on a busy machine a feed may be late for a moment, and shows no number
             assert not cut, (width, height)
