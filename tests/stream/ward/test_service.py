@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ from stream.common.clock import ManualClock
 from stream.ward.service.notify import LONGEST_STATUS, ServiceManager, is_settled, status_of
 from stream.ward.service.signals import WardSignals
 from stream.ward.view import EngineView, FeedView, ProcessState, RecordingView, WardView
+from tests.conftest import REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -139,6 +142,12 @@ class Told:
 
 
 def test_signals_before_there_is_a_ward_are_passed_on() -> None:
+    """In a process of its own: signals that are raised in one that has run other tests have crashed it."""
+    program = "from tests.stream.ward.test_service import check_signals; check_signals()"
+    subprocess.run([sys.executable, "-X", "faulthandler", "-c", program], cwd=REPOSITORY, check=True, timeout=60)
+
+
+def check_signals() -> None:
     before, ward = signal.getsignal(signal.SIGHUP), Told()
     with WardSignals() as signals:
         signal.raise_signal(signal.SIGHUP)
