@@ -26,12 +26,10 @@ from typing import TYPE_CHECKING, Any
 import av
 import cv2
 import numpy as np
-from pydicom import Dataset, dcmwrite
-from pydicom.dataset import FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, UltrasoundMultiFrameImageStorage, generate_uid
 from rich.console import Console
 
 from benchmarks.errors import BenchError
+from benchmarks.experiments.receive.objects import write_object
 from benchmarks.reporting.environment import write_result
 from engines.runtime import available_cores
 from stream.sources.demo import DEMO_CLIP
@@ -62,18 +60,9 @@ class Scanner:
 
     def object(self, pixels: NDArray[Any]) -> Path:
         """A file of pictures (frames, rows, columns), uint8, with UIDs of its own."""
-        dataset = Dataset()
-        dataset.file_meta = FileMetaDataset()
-        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        dataset.SOPClassUID, dataset.SOPInstanceUID = UltrasoundMultiFrameImageStorage, generate_uid()
-        dataset.Modality, dataset.SamplesPerPixel, dataset.PhotometricInterpretation = "US", 1, "MONOCHROME2"
-        dataset.NumberOfFrames, dataset.Rows, dataset.Columns = pixels.shape
-        dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 8, 8, 7, 0
-        dataset.FrameTime = "40"
-        dataset.PixelData = pixels.tobytes()
         self._made += 1
         path = self._folder / f"{self._made}.dcm"
-        dcmwrite(path, dataset, enforce_file_format=True)
+        write_object(path, pixels)
         return path
 
     def send(self, files: Sequence[Path]) -> float:
