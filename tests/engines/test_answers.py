@@ -24,7 +24,6 @@ from tests.contracts.test_engine_contract import some_images, unlike_images
 from tests.fakes.doubles import DrawnSource, GreyLevelEngine
 from tests.fakes.fake_gpu import GPU, FakeCuda, fake_plan, fake_tensorrt
 from tests.fakes.kserve_server import KServeServer
-from tests.fakes.tiny_model import tiny_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,13 +34,6 @@ if TYPE_CHECKING:
     from engines.base import Engine
     from engines.runtime import RuntimeEngine
     from stream.pipeline.record import Measurement
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "tiny.onnx"
-    path.write_bytes(tiny_model())
-    return path
 
 
 @pytest.fixture(scope="module")

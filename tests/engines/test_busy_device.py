@@ -10,17 +10,9 @@ from engines.errors import DeviceBusy, EngineUnavailable, InferenceError, OutOfD
 from engines.registry import load_engine
 from engines.runtime import failure_kind
 from stream.app.exit_codes import ExitCode
-from tests.fakes.tiny_model import tiny_model
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "tiny.onnx"
-    path.write_bytes(tiny_model())
-    return path
 
 
 @pytest.mark.parametrize(
