@@ -153,7 +153,7 @@ def batch() -> str:
             str(each["recordings"]),
             f"{each['replays_s']:.0f} s",
             f"{each['batch_s']:.0f} s",
-            f"{each['ratio']:.1f}",
+            f"{each['ratio']:.2f}",
         )
         for name, each in found.items()
         if isinstance(each, dict)
