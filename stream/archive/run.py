@@ -15,7 +15,7 @@ import click
 
 from engines.errors import EngineError
 from stream.app.signals import stopped_by_signals
-from stream.archive.cluster import Workers, connected
+from stream.archive.cluster import Workers, connected, import_ray
 from stream.archive.dataset import ArchiveDataset
 from stream.archive.inputs import InputFinder
 from stream.archive.locations import Location
@@ -90,12 +90,13 @@ def run_archive(options: ArchiveOptions) -> None:
 
     Raises:
         OptionError: an option cannot be, or `out` holds results of other options.
-        ExtraMissing: Ray is not installed.
+        ExtraMissing: Ray, or what it takes, is not installed.
         ClusterUnavailable: there is no cluster, or it went away; what is done by then is kept.
         OutputError, EngineError: nothing can be written, or no network runs; likewise.
         BatchFailed: some recordings could not be measured; the others are.
         KeyboardInterrupt: Ctrl-C, after the rows were written.
     """
+    import_ray()  # what is missing is said before anything is looked at
     check_orientation(options.session.protocol, options.session.orientation)
     out, clock = Location.parse(options.out), MonotonicClock()
     if any(str(Location.parse(each)) == str(out) for each in options.inputs if not each.startswith(("@", "phantom:"))):

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import socket
+import sys
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import pytest
 
+import partum
+from stream.archive import locations
 from stream.archive.cluster import HEAD_EVERY_S, HEAD_S, ClusterUnavailable, HeadWatch, Workers
 from stream.common.clock import ManualClock
 from stream.common.errors import OptionError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LONG_NS = round((HEAD_S + 1) * 1e9)
 
@@ -53,3 +60,16 @@ def test_a_full_cluster_is_told_with_what_would_mend_it() -> None:
 def test_gpus_that_no_node_has_are_not_waited_for() -> None:
     with pytest.raises(OptionError, match=r"1 cores and 1 GPUs, and no node has more than 4 and 0"):
         Workers(gpus=1.0).room_in(cluster({"CPU": 4.0}, free={"CPU": 4.0}))
+
+
+def test_without_its_extra_nothing_is_begun_and_what_to_install_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("ray", "pyarrow"):
+        monkeypatch.setitem(sys.modules, name, None)  # as where it is not installed
+    locations._system.cache_clear()
+    with pytest.raises(SystemExit) as end:
+        partum.main(["archive", str(tmp_path), "-o", str(tmp_path / "out")])
+    assert end.value.code == 2
+    assert capsys.readouterr().err.splitlines() == ["partum: ray is not installed; run: pip install 'partum[archive]'"]
+    assert not (tmp_path / "out").exists()
