@@ -73,14 +73,16 @@ def test_a_stall_shows_in_the_frames_that_waited_for_it_and_nowhere_else() -> No
 
 @pytest.mark.slow
 def test_a_run_counts_every_frame_and_shows_an_injected_stall(clip: str) -> None:
-    options = StreamOptions(source=clip, rate_hz=50.0, frames=60, repeats=1, stall_ms=200.0, stall_every=10)
+    # At every call: which of the frames are measured, and so which of several calls, depends on the machine's speed.
+    options = StreamOptions(source=clip, rate_hz=50.0, frames=60, repeats=1, stall_ms=100.0, stall_every=1)
     found = bench_stream(options)
     (repeat,) = found["repeats"]
     assert sum(repeat["states"].values()) == 30  # the first half warms up
     assert found["frames_measured"] == 30 - repeat["states"]["dropped"]
-    assert found["latency_ms"]["max"] > 199.0  # a busy machine can only add to it
-    assert found["stage_ms"]["infer"]["max"] > 199.0
-    assert repeat["in_time_share"] < 1.0
+    assert found["frames_measured"] > 0  # the newest frame is never dropped
+    assert found["latency_ms"]["p50"] > 99.0  # a busy machine can only add to it
+    assert found["stage_ms"]["infer"]["p50"] > 99.0
+    assert repeat["in_time_share"] == 0.0
     assert all(times["p50"] <= found["latency_ms"]["max"] for times in found["stage_ms"].values())
     assert found["cpu_ms_per_frame_without_network"] > 0
     json.dumps(found, allow_nan=False)
