@@ -50,25 +50,27 @@ def processes_for(cores: int, memory_bytes: int) -> int:
 def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config.option, "loadscopereorder"):
         config.option.loadscopereorder = False  # files are handed out in the order below
-    if worker := getattr(config, "workerinput", None):
-        faulthandler.enable(Path(worker["last_words"]).open("w"))  # noqa: SIM115 - open as long as the process lives
+    if said := getattr(config, "workerinput", {}).get("last_words"):
+        faulthandler.enable(Path(said).open("w"))  # noqa: SIM115 - open as long as the process lives
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """A test process writes where it was when it crashed to a file: what it writes to its stderr, nobody sees."""
-    node.workerinput["last_words"] = str(last_words_of(node))
+    if said := last_words_of(node):
+        node.workerinput["last_words"] = str(said)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:
-    if error and (said := last_words_of(node)).exists():
+    if error and (said := last_words_of(node)) and said.exists():
         node.config.get_terminal_writer().line(f"\n{node.gateway.id}:\n{said.read_text(errors='replace')}")
 
 
-def last_words_of(node: Any) -> Path:
-    folder: Path = node.config.cache.mkdir("last-words")
-    return folder / str(node.gateway.id)
+def last_words_of(node: Any) -> Path | None:
+    """None where pytest keeps no cache (`-p no:cacheprovider`)."""
+    cache = getattr(node.config, "cache", None)
+    return cache.mkdir("last-words") / str(node.gateway.id) if cache else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
