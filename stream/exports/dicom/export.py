@@ -115,6 +115,9 @@ class _Writing:
     def __init__(self, run: RecordedRun, summary: RunSummary, study: Study, out: Path) -> None:
         self.run, self.summary, self.study, self.out = run, summary, study, out
         self.done = DicomExport(notes=[note for note in (summary.changes, study.note) if note])
+        if study.left_out:
+            names = ", ".join(study.left_out)
+            self.done.notes.append(f"not as DICOM wants it in the source, so without a value here: {names}")
         self.version = metadata.version("partum")
         self.captured: dict[int, Dataset] = {}
         self.has_text = run.options.get("sector") == "whole"

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from pydicom import Dataset, dcmread
 from pydicom.charset import python_encoding
+from pydicom.datadict import keyword_for_tag
 from pydicom.multival import MultiValue
 from pydicom.uid import UID, generate_uid
+from pydicom.valuerep import CUSTOMIZABLE_CHARSET_VR, DA, TM
 
 from stream.common.errors import SourceUnreadable
 from stream.sources.files.dicom.file import damage_error, quiet_pydicom
@@ -17,6 +19,8 @@ from stream.sources.files.dicom.folder import DicomFolderSource
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from pydicom.dataelem import DataElement
 
     from stream.labour.recorded_run import RecordedRun
 
@@ -29,6 +33,9 @@ PATIENT_AND_STUDY = (
 UNICODE = "ISO_IR 192"
 REQUIRED = PATIENT_AND_STUDY[:4] + PATIENT_AND_STUDY[5:11]
 """Those of type 2: present, be it without a value."""
+SEXES = ("", "F", "M", "O")
+DATES_AND_TIMES = {"PatientBirthDate": (".", DA), "StudyDate": (".", DA), "StudyTime": (":", TM)}
+"""With what ACR-NEMA put between their parts."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,12 +55,14 @@ class Study:
         attributes: of patient and study; without values in a study of its own, apart from the UID, date and time.
         instances: files of the source that frames may be referred to in; empty where there are none.
         note: why the frames of the source are not referred to, for people; empty where they are, or it was no DICOM.
+        left_out: attributes of the source's header whose values the standard does not allow, by keyword.
         is_new: it is not the source's.
     """
 
     attributes: Dataset
     instances: Sequence[SourceInstance] = field(default=())
     note: str = ""
+    left_out: Sequence[str] = ()
     is_new: bool = False
 
     def instance_of(self, index: int) -> tuple[Dataset, int | None] | None:
@@ -88,7 +97,9 @@ def study_of(run: RecordedRun, source: Path | None, *, is_anonymous: bool) -> St
     files = _files(source)
     if not files:
         return Study(_new_study(run), note="the source is packed, so the export is a study of its own", is_new=True)
-    headers = [_header(path) for path, _ in files]
+    read = [_header(path) for path, _ in files]
+    headers = [header for header, _ in read]
+    left_out = sorted({keyword for _, keywords in read for keyword in keywords})
     studies = {str(header.get("StudyInstanceUID", "")) for header in headers}
     if len(studies) != 1 or not UID(next(iter(studies))).is_valid:
         return Study(
@@ -107,8 +118,9 @@ def study_of(run: RecordedRun, source: Path | None, *, is_anonymous: bool) -> St
         instances.append(SourceInstance(header, first, count))
         first += count
     if first != len(run) or not all(_can_be_referred_to(header) for header in headers):
-        return Study(attributes, note="the source's frames are not those of the run, so captured ones are referred to")
-    return Study(attributes, tuple(instances))
+        note = "the source's frames are not those of the run, so captured ones are referred to"
+        return Study(attributes, note=note, left_out=left_out)
+    return Study(attributes, tuple(instances), left_out=left_out)
 
 
 def _files(source: Path) -> list[tuple[Path, int]]:
@@ -125,20 +137,68 @@ def _files(source: Path) -> list[tuple[Path, int]]:
         return [(source, opened.info.frame_count or 0)]
 
 
-def _header(path: Path) -> Dataset:
-    """All attributes before the pixels; texts that change their character set on the way are in Unicode."""
+def _header(path: Path) -> tuple[Dataset, list[str]]:
+    """All attributes before the pixels, texts in Unicode, and the keywords of those that were left out."""
     try:
         with quiet_pydicom():
             header = dcmread(path, stop_before_pixels=True, force=True)
-            names = header.get("SpecificCharacterSet")
-            if isinstance(names, MultiValue) and all(name in python_encoding for name in names):
-                header.decode()  # highdicom takes none of those that Japanese and Korean scanners write
+            left_out = _leave_out_unreadable(header)
+            if "SpecificCharacterSet" in header:
+                header.decode()  # highdicom takes few of the character sets that scanners write
                 header.SpecificCharacterSet = UNICODE
-            return header
+            return header, left_out
     except damage_error() as error:
         raise SourceUnreadable(  # pydicom's own words may quote values, and values may name the patient
             f"{path}: its DICOM header is damaged ({type(error).__name__}); give --anonymous for a study of its own"
         ) from None
+
+
+def _leave_out_unreadable(header: Dataset) -> list[str]:
+    """Takes out what no reader could make sense of, and gives its keywords: one bad value must not cost the export.
+
+    Texts stay as they are, too long ones, too: an archive finds the patient by them.
+    """
+    names = header.get("SpecificCharacterSet") or ""
+    is_unknown = not all(name in python_encoding for name in (names if isinstance(names, MultiValue) else [names]))
+    left_out = []
+    if is_unknown:
+        del header.SpecificCharacterSet
+        left_out.append("SpecificCharacterSet")
+    for tag in list(header.keys()):
+        stored = header.get_item(tag).value
+        try:
+            element = header[tag]
+            if (
+                is_unknown
+                and isinstance(stored, bytes)
+                and element.VR in CUSTOMIZABLE_CHARSET_VR
+                and not stored.isascii()
+            ):
+                raise ValueError("in letters that are not known")
+            _check(element)
+        except damage_error():
+            del header[tag]
+            left_out.append(keyword_for_tag(tag) or str(tag))
+    return left_out
+
+
+def _check(element: DataElement) -> None:
+    """Dates and times lose the marks of their old form.
+
+    Raises:
+        Exception: one of `damage_error`: it has not a value of its kind.
+    """
+    if element.VR in ("DS", "IS"):
+        for value in element.value if isinstance(element.value, MultiValue) else [element.value or 0]:
+            float(value)
+    elif element.keyword in DATES_AND_TIMES:
+        mark, kind = DATES_AND_TIMES[element.keyword]
+        element.value = str(element.value or "").replace(mark, "")
+        kind(element.value)
+    elif element.keyword == "PatientSex" and element.value not in SEXES:
+        raise ValueError("no sex of the standard")
+    elif element.VR == "PN" and isinstance(element.value, MultiValue) and element.keyword in PATIENT_AND_STUDY:
+        raise ValueError("more than one person")
 
 
 def _can_be_referred_to(header: Dataset) -> bool:

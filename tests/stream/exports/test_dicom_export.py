@@ -31,7 +31,7 @@ from stream.labour.time_axis import time_axis  # noqa: E402
 from stream.outputs.marks import MarkKind  # noqa: E402
 from tests.conftest import REPOSITORY  # noqa: E402
 from tests.fakes.doubles import picture  # noqa: E402
-from tests.samples.dicom_files import native  # noqa: E402
+from tests.samples.dicom_files import PATIENT, native  # noqa: E402
 from tests.samples.finished_runs import SHA256, finished_run, run_of, with_push  # noqa: E402
 
 if TYPE_CHECKING:
@@ -284,15 +284,63 @@ def test_a_dicom_source_that_is_gone_is_asked_for(of_dicom: tuple[RecordedRun, P
     assert pydicom.dcmread(tmp_path / "b" / "report.dcm").StudyInstanceUID == STUDY
 
 
-def test_a_source_whose_header_cannot_be_taken_over_is_refused_without_its_values(tmp_path: Path) -> None:
-    source = tmp_path / "film.dcm"
+@pytest.mark.parametrize(
+    ("keyword", "stored", "answered"),
+    [
+        ("PatientBirthDate", "Jane, 1990", ""),
+        ("PatientBirthDate", "00000000", ""),
+        ("PatientBirthDate", "1990.01.02", "19900102"),
+        ("PatientSex", "Female", ""),
+        ("PatientName", ["A^B", "C^D"], ""),
+        ("StudyDate", "2026-01-02", ""),
+        ("StudyTime", "12:30:05", "123005"),
+        ("StudyTime", "25h", ""),
+        ("PatientID", "1234567890" * 8, "1234567890" * 8),
+        ("SpecificCharacterSet", "ISO_IR 999", "ISO_IR 192"),
+    ],
+)
+def test_one_bad_value_of_the_source_is_left_out_and_named(
+    keyword: str, stored: Any, answered: str, of_dicom: tuple[RecordedRun, Path], tmp_path: Path
+) -> None:
+    run, _ = of_dicom
+    pixels = np.stack([picture(62 + 0.2 * index) for index in range(12)])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        native(source, np.stack([picture()] * 2), **OF_SOURCE, PatientBirthDate="Jane, 1990")
-    run = RecordedRun(run_of(source, tmp_path / "run"))
+        film = native(tmp_path / "film.dcm", pixels, **{**OF_SOURCE, keyword: stored})
+        done = export_dicom(run, tmp_path / "out", source=str(film))
+        answers = [pydicom.dcmread(path) for path in done.files]
+        found = [answer[keyword].value for answer in answers if keyword in answer]
+    is_left_out = any(f"without a value here: {keyword}" in note for note in done.notes)
+    assert is_left_out == (answered == "" or keyword == "SpecificCharacterSet")
+    assert {answer.StudyInstanceUID for answer in answers} == {STUDY}
+    assert found
+    assert all(value == answered for value in found)
+
+
+def test_numbers_and_letters_that_nobody_can_read_are_left_out(
+    of_dicom: tuple[RecordedRun, Path], tmp_path: Path
+) -> None:
+    run, _ = of_dicom
+    pixels = np.stack([picture(62 + 0.2 * index) for index in range(12)])
+    film = native(tmp_path / "film.dcm", pixels, **OF_SOURCE, PatientSize="1.71", SpecificCharacterSet="ISO_IR 144")
+    content = film.read_bytes().replace(b"1.71", b"1,71").replace(b"ISO_IR 144", b"ISO_IR 999")
+    film.write_bytes(content.replace(PATIENT.encode(), PATIENT.replace("e", "\xe9").encode("latin-1")))
+    done = export_dicom(run, tmp_path / "out", source=str(film))
+    assert "without a value here: PatientName, PatientSize, SpecificCharacterSet" in done.notes[0]
+    report = pydicom.dcmread(tmp_path / "out" / "report.dcm")
+    assert (report.PatientID, report.PatientName, report.StudyInstanceUID) == ("ID^77", "", STUDY)
+
+
+def test_a_source_whose_header_cannot_be_taken_over_is_refused_without_its_values(
+    of_dicom: tuple[RecordedRun, Path], tmp_path: Path
+) -> None:
+    run, _ = of_dicom
+    pixels = np.stack([picture(62 + 0.2 * index) for index in range(12)])
+    film = native(tmp_path / "film.dcm", pixels, **OF_SOURCE)
+    film.write_bytes(film.read_bytes().replace(b"\x08\x00\x60\x00CS", b"\x09\x00\x60\x00CS"))  # private: there is none
     with pytest.raises(SourceUnreadable, match="--anonymous") as refused:
-        export_dicom(run, tmp_path / "out")
-    assert "Jane" not in str(refused.value)
+        export_dicom(run, tmp_path / "out", source=str(film))
+    assert PATIENT.split("^")[0] not in str(refused.value)
     assert export_dicom(run, tmp_path / "anonymous", is_anonymous=True).files
 
 
