@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from stream.sources.live.base import LiveSource
 
 MOST_MARKS = 1000
+MOST_ANSWERS = 16
+"""The last so many askers hear what came of the marks that they asked for."""
 
 
 class Board:
@@ -68,10 +70,7 @@ class Board:
         """Each is called after each change, in the thread that made it."""
         self._has_ended = False
         self._marks: list[tuple[float, MarkKind]] = []
-        self.mark_tries = 0
-        """How often a viewer asked for one."""
-        self.mark_error = ""
-        """Why the last mark could not be written, for people; empty where it was."""
+        self._mark_answers: dict[str, int | str] = {}
         self.statistics = RunStatistics()
 
     def write(self, measurement: Measurement) -> None:
@@ -117,29 +116,45 @@ class Board:
         """What is known of the picture."""
         return self._preprocessor.state if self._preprocessor else PreprocessorState()
 
-    def mark(self, kind: MarkKind = MarkKind.MARK, note: str = "") -> None:
-        """Writes down a viewer's mark at the newest result; one that cannot be kept is not counted, and says why."""
+    def mark(self, kind: MarkKind = MarkKind.MARK, note: str = "", request: str = "") -> None:
+        """Writes down a viewer's mark at the newest result; one that cannot be kept is not counted.
+
+        Args:
+            kind: of mark.
+            note: a viewer's words.
+            request: under which the answer is found in `mark_answers`.
+        """
+        with self._lock:
+            newest = self._newest  # the moment that is marked, however long those before take to be written
         with self._marking:
             with self._lock:
-                self.mark_tries += 1
-                newest, why_not = self._newest, self._why_no_mark()
+                why_not = self._why_no_mark(newest)
             if newest is not None and not why_not and self._mark_file:
                 try:  # a disk that hangs must not hold up what is measured
                     self._mark_file.add(newest, kind, note=note)
                 except OutputError as error:
                     why_not = str(error)
             with self._lock:
-                self.mark_error = why_not
                 if newest is not None and not why_not:
                     self._marks.append((self._trend.time_of(newest.frame.pts_s), kind))
+                if request:
+                    self._mark_answers[request] = why_not or len(self._marks)
+                    if len(self._mark_answers) > MOST_ANSWERS:
+                        del self._mark_answers[next(iter(self._mark_answers))]
         self._say_changed()
 
-    def _why_no_mark(self) -> str:
-        if self._newest is None:
+    def _why_no_mark(self, newest: Measurement | None) -> str:
+        if newest is None:
             return "there is no picture to mark yet"
         if self._has_ended:
             return "the stream is over"
         return f"there are {MOST_MARKS} marks already" if len(self._marks) >= MOST_MARKS else ""
+
+    @property
+    def mark_answers(self) -> Mapping[str, int | str]:
+        """What came of the last requests: the mark's number, or for people why it was not kept."""
+        with self._lock:
+            return dict(self._mark_answers)
 
     @property
     def marks_s(self) -> list[float]:

@@ -44,6 +44,8 @@ READY = frozenset(
     {DisplayState.LIVE, DisplayState.REPLAY, DisplayState.HOLD, DisplayState.NO_PLANE, DisplayState.FROZEN}
 )
 """States in which results are fresh."""
+LONGEST_ID = 40
+"""Of a viewer's request: what is longer is cut, so that all that are kept stay small."""
 
 
 class WebServer(WebService):
@@ -179,12 +181,15 @@ async def _listen_to(websocket: Any, board: Board) -> None:
             await asyncio.to_thread(board.mark, *mark)
 
 
-def _mark_in(text: str) -> tuple[MarkKind, str] | None:
-    """The mark that a viewer sets, `mark` or `{"mark": "push_start", "note": "..."}`; None where it says else."""
+def _mark_in(text: str) -> tuple[MarkKind, str, str] | None:
+    """The mark that a viewer sets, a note and an id, under which he finds the answer; None where he says else.
+
+    As `mark` alone, or as `{"mark": "push_start", "note": "...", "id": "..."}`.
+    """
     if text == MarkKind.MARK:
-        return MarkKind.MARK, ""
+        return MarkKind.MARK, "", ""
     try:
         said = json.loads(text)
-        return MarkKind(said["mark"]), str(said.get("note") or "")
+        return MarkKind(said["mark"]), str(said.get("note") or ""), str(said.get("id") or "")[:LONGEST_ID]
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SILENT_S = 1.5
 """A feed's page says something every 0.4 s; one that has said nothing for so long does not answer."""
 NO_ANSWER = "no answer"
-NOT_SHOWN = ("dropped", "feeds", "marks", "is_push_open", "mark_count", "mark_tries", "mark_error", "trend", "facts")
+NOT_SHOWN = ("dropped", "feeds", "marks", "is_push_open", "mark_count", "mark_answers", "trend", "facts")
 """Parts of a feed's message that its own page alone shows."""
 
 

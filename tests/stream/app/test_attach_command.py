@@ -96,10 +96,10 @@ def test_a_feed_that_never_comes_is_waited_for_and_said(tmp_path: Path) -> None:
     out, error = process.communicate(timeout=60)
     assert process.returncode == 1, error
     # What is said of engines comes before it.
-    waiting, *_, last = [line for line in error.splitlines() if not line.startswith("engine: ")]
-    assert "connecting (" in waiting  # said while it waits, not only at the end
+    *waiting, last = [line for line in error.splitlines() if not line.startswith("engine: ")]
+    # Said while it waits, not only at the end; a slow machine may say before it that nothing has answered yet.
+    assert any("connecting (" in line and "Connection refused" in line for line in waiting), error
     assert "no picture came" in last
-    assert "Connection refused" in waiting
     assert "Connection refused" in last
     run = json.loads((tmp_path / "run.json").read_text())
     assert run["status"] == "failed"

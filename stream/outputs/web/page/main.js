@@ -11,11 +11,12 @@ const LOST_MS = 1500;                                  // the server says someth
 const STILL = matchMedia("(prefers-reduced-motion: reduce)");
 const SLOW_MS = () => STILL.matches ? 1000 : 250;      // how often small print and trend are drawn
 const SAY_MS = 10000, SAY_STATE_MS = 2000;             // how often values and states are announced
-const MARK_MS = 3000;
+const MARK_MS = 3000;                                  // an answer that takes longer is told to be late
 
 const view = {
   overlay: true, flip: false, image: null, message: { state: "connecting", reason: "waiting for the server" },
-  facts: {}, feeds: [], trend: [], marks: [], now: null, heard: performance.now(), mark: null,
+  facts: {}, feeds: [], trend: [], marks: [], now: null, heard: performance.now(),
+  asked: new Map(), // marks without an answer yet
   mayMark: true,
 };
 const picture = document.querySelector("#picture canvas"), trend = document.querySelector("#trend canvas");
@@ -39,7 +40,7 @@ function take(message) {
   }
   extend(view.trend, message.trend);
   Object.assign(view, { message, feeds: message.feeds, marks: message.marks, now: message.now_s });
-  checkMark(message);
+  hearOfMarks(message.mark_answers);
   $("push").setAttribute("aria-pressed", Boolean(message.is_push_open));
   set($("push"), message.is_push_open ? "End push" : "Push");
   show();
@@ -100,13 +101,16 @@ function announce() {
   trend.setAttribute("aria-label", trendInWords(view.trend));
 }
 
+const ME = Math.random().toString(36).slice(2);        // whose marks they are, where several watch
+let marksAsked = 0;
 const MARK_WORDS = { push_start: "Start of a push", push_end: "End of the push", note: "Note" };
 
 function mark(kind = "mark", note = "") {
   if (!view.mayMark) return;
-  view.mark = { kind, tries: view.message.mark_tries ?? 0, at: performance.now() };
+  const id = `${ME}-${++marksAsked}`;
+  if (!connection.send(JSON.stringify({ mark: kind, note, id }))) return noteMark("Mark not kept: no connection", true);
+  view.asked.set(id, { kind, at: performance.now(), isLate: false });
   noteMark("…", false);
-  if (!connection.send(JSON.stringify({ mark: kind, note }))) failMark("no connection");
 }
 
 const markPush = () => mark(view.message.is_push_open ? "push_end" : "push_start");
@@ -118,17 +122,23 @@ function writeNote(isOpen) {
   (isOpen ? $("note-text") : $("write")).focus();
 }
 
-function checkMark(message) {
-  if (!view.mark || !(message.mark_tries > view.mark.tries)) return;
-  if (message.mark_error) return failMark(message.mark_error);
-  const words = view.mark.kind === "mark" ? `Mark ${message.mark_count} kept` : `${MARK_WORDS[view.mark.kind]} kept as mark ${message.mark_count}`;
-  noteMark(`${words}, ${new Date().toLocaleTimeString([], { hour12: false })}`, false);
-  view.mark = null;
+function hearOfMarks(answers = {}) {
+  for (const [id, { kind }] of view.asked) {
+    const answer = answers[id];
+    if (answer === undefined) continue;
+    view.asked.delete(id);
+    if (typeof answer === "string") { noteMark(`Mark not kept: ${answer}`, true); continue; }
+    const words = kind === "mark" ? `Mark ${answer} kept` : `${MARK_WORDS[kind]} kept as mark ${answer}`;
+    noteMark(`${words}, ${new Date().toLocaleTimeString([], { hour12: false })}`, false);
+  }
 }
 
-function failMark(why) {
-  noteMark(`Mark not kept: ${why}`, true);
-  view.mark = null;
+function tellOfLateMarks() {
+  for (const asked of view.asked.values()) {
+    if (asked.isLate || performance.now() - asked.at < MARK_MS) continue;
+    asked.isLate = true;
+    noteMark("Mark: no answer yet", true);
+  }
 }
 
 function noteMark(words, isFailure) {
@@ -166,7 +176,7 @@ watchSize(trend, redrawTrend);
 document.addEventListener("visibilitychange", () => { if (!document.hidden) { show(); redrawTrend(); } });
 setInterval(() => {
   if (performance.now() - view.heard > LOST_MS && view.message.state !== "lost") lose("no word from the program");
-  if (view.mark && performance.now() - view.mark.at > MARK_MS) failMark("no answer from the program");
+  tellOfLateMarks();
   announce();
 }, 500);
 show();

@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
 
 from stream.common.clock import MonotonicClock
-from stream.outputs.marks import MarkKind
-from stream.outputs.web.board import Board
+from stream.outputs.web.board import MOST_ANSWERS, MOST_MARKS, Board
 from stream.pipeline.pipeline import Pipeline
 from tests.fakes.doubles import DrawnSource, GreyLevelEngine
-
-if TYPE_CHECKING:
-    from stream.pipeline.record import Measurement
+from tests.fakes.hanging_disk import HangingDisk
 
 
-class HangingDisk:
-    """Takes marks when it is let."""
+class AnnouncedLock:
+    """A lock that tells who comes to it, before he has it."""
 
     def __init__(self) -> None:
-        self.entered, self.go = threading.Event(), threading.Event()
+        self.came, self._lock = threading.Semaphore(0), threading.Lock()
 
-    def add(self, measurement: Measurement, kind: MarkKind = MarkKind.MARK, *, note: str = "") -> None:
-        self.entered.set()
-        assert self.go.wait(20)
+    def __enter__(self) -> None:
+        self.came.release()
+        self._lock.acquire()
 
-    def close(self) -> None:
-        pass
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
 
 
 def test_a_mark_on_a_disk_that_hangs_holds_up_no_measurement() -> None:
@@ -35,7 +31,7 @@ def test_a_mark_on_a_disk_that_hangs_holds_up_no_measurement() -> None:
     disk = HangingDisk()
     board = Board(clock=MonotonicClock(), marks=disk)
     board.write(first)
-    marking = threading.Thread(target=board.mark)
+    marking = threading.Thread(target=board.mark, kwargs={"request": "mine"})
     marking.start()
     assert disk.entered.wait(20)
     writing = threading.Thread(target=board.write, args=(second,))
@@ -47,4 +43,42 @@ def test_a_mark_on_a_disk_that_hangs_holds_up_no_measurement() -> None:
     disk.go.set()
     marking.join(20)
     assert board.marks_s == [0.0]
-    assert (board.mark_tries, board.mark_error) == (1, "")
+    assert board.mark_answers == {"mine": 1}
+
+
+def test_a_mark_is_of_the_moment_when_it_was_set_and_answered_to_who_set_it() -> None:
+    with Pipeline(DrawnSource(2), GreyLevelEngine()) as pipeline:
+        first, second = pipeline
+    disk = HangingDisk()
+    board = Board(clock=MonotonicClock(), marks=disk)
+    board.mark(request="too soon")
+    assert "no picture" in str(board.mark_answers["too soon"])
+    board.write(first)
+    lock = board._marking = AnnouncedLock()  # type: ignore[assignment]
+    marking = [threading.Thread(target=board.mark, kwargs={"request": name}) for name in ("a", "b")]
+    for each in marking:
+        each.start()
+    assert disk.entered.wait(20)
+    assert lock.came.acquire(timeout=20)
+    assert lock.came.acquire(timeout=20)
+    assert board.mark_answers.keys() == {"too soon"}
+    board.write(second)
+    disk.go.set()
+    for each in marking:
+        each.join(20)
+    assert disk.marked == [first, first]
+    answers = board.mark_answers
+    assert {answers["a"], answers["b"]} == {1, 2}
+
+
+def test_answers_to_marks_do_not_pile_up() -> None:
+    with Pipeline(DrawnSource(1), GreyLevelEngine()) as pipeline:
+        (only,) = pipeline
+    board = Board(clock=MonotonicClock())
+    board.write(only)
+    for number in range(MOST_MARKS + 1):
+        board.mark(request=str(number))
+    answers = board.mark_answers
+    assert len(answers) == MOST_ANSWERS
+    assert answers[str(MOST_MARKS - 1)] == MOST_MARKS
+    assert "marks already" in str(answers[str(MOST_MARKS)])

@@ -21,6 +21,7 @@ from stream.outputs.web.trend import TREND_S
 from stream.pipeline.record import FrameState
 from stream.sources.live.base import LinkState
 from tests.fakes.browser import text_of, until, wait
+from tests.fakes.hanging_disk import HangingDisk
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -166,6 +167,17 @@ def test_marks_are_kept_and_say_so_or_say_why_not(browser: Any, good: Measuremen
         text_of(screen.page, "#mark-note", "Mark not kept: ")
         assert "cannot be written" in screen.page.inner_text("#mark-note")
     assert screen.board.marks_s == []
+
+
+def test_an_answer_that_comes_late_is_told_all_the_same(browser: Any, good: Measurement) -> None:
+    disk = HangingDisk()
+    with shown(browser, good, marks=disk) as screen:
+        screen.page.keyboard.press("m")
+        assert disk.entered.wait(20)
+        text_of(screen.page, "#mark-note", "Mark: no answer yet")
+        disk.go.set()
+        text_of(screen.page, "#mark-note", "Mark 1 kept")
+    assert len(screen.board.marks_s) == 1
 
 
 def test_pushes_and_notes_are_marked_by_mouse_and_keyboard(browser: Any, good: Measurement, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ SAID: dict[str, Any] = {
     "drawing": {"ps": []},
     "age_ms": 40,
     "trend": [1],
-    "mark_error": "x",
+    "mark_answers": {"a": "x"},
 }
 
 
@@ -59,7 +59,7 @@ def test_a_live_feed_is_shown_as_its_own_page_shows_it(tiles: Tiles, now: Now) -
     assert (content["label"], content["state"], content["age_s"]) == ("Room 1", "live", 0.3)
     assert numbers(content) == [SAID["aop"], SAID["hsd"], SAID["drawing"]]
     assert "trend" not in content
-    assert "mark_error" not in content
+    assert "mark_answers" not in content
     assert tiles.picture("a") == (1, b"jpeg")
     assert tiles.is_answering("a")
 

@@ -181,7 +181,7 @@ def test_a_click_opens_the_page_of_one_feed_and_its_role_holds_there(
             if may_mark:
                 wait(page, "document.querySelector('#mark-note').textContent.startsWith('Mark 1 kept')")
         assert len(ward.feeds[1].board.marks_s) == 1
-        assert ward.feeds[0].board.mark_tries == 0
+        assert ward.feeds[0].board.mark_answers == {}
         ward.feeds[1].end(reason="ended: signal 9")
         wait(page, "document.querySelector('#state').textContent === 'connection lost'")
         assert page.inner_text("#aop") == "—"
