@@ -1,4 +1,4 @@
-"""Stand-ins with exact answers: a source that draws shapes, and an engine that reads them off the grey levels."""
+"""Stand-ins with exact answers: a source of shapes, an engine that reads them off the grey levels, a disk for marks."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from engines.base import Engine, EngineDescription, ModelSpec, Prediction
 from stream.common.clock import Clock, MonotonicClock
 from stream.frames.frame import Frame, PixelSpacing
+from stream.outputs.marks import MarkKind
 from stream.sources.base import SourceInfo
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from numpy.typing import NDArray
+
+    from stream.pipeline.record import Measurement
 
 PS_GREY, FH_GREY, OTHER_GREY = 120, 220, 20
 SIDE_PX = 128
@@ -171,3 +174,19 @@ class PairedEngine(ParallelEngine):
         assert self._later_is_done.wait(20)
         self._later_is_done.clear()
         return super().infer(images)
+
+
+class HangingDisk:
+    """Takes marks when it is let."""
+
+    def __init__(self) -> None:
+        self.entered, self.go = threading.Event(), threading.Event()
+        self.marked: list[Measurement] = []
+
+    def add(self, measurement: Measurement, kind: MarkKind = MarkKind.MARK, *, note: str = "") -> None:
+        self.entered.set()
+        assert self.go.wait(60)
+        self.marked.append(measurement)
+
+    def close(self) -> None:
+        pass

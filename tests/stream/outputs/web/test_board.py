@@ -7,8 +7,7 @@ import threading
 from stream.common.clock import MonotonicClock
 from stream.outputs.web.board import MOST_ANSWERS, MOST_MARKS, Board
 from stream.pipeline.pipeline import Pipeline
-from tests.fakes.doubles import DrawnSource, GreyLevelEngine
-from tests.fakes.hanging_disk import HangingDisk
+from tests.fakes.doubles import DrawnSource, GreyLevelEngine, HangingDisk
 
 
 class AnnouncedLock:

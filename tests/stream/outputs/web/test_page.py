@@ -21,7 +21,7 @@ from stream.outputs.web.trend import TREND_S
 from stream.pipeline.record import FrameState
 from stream.sources.live.base import LinkState
 from tests.fakes.browser import text_of, until, wait
-from tests.fakes.hanging_disk import HangingDisk
+from tests.fakes.doubles import HangingDisk
 
 if TYPE_CHECKING:
     from pathlib import Path
