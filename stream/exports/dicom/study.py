@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -175,22 +176,23 @@ def _leave_out_unreadable(header: Dataset) -> list[str]:
                 and not stored.isascii()
             ):
                 raise ValueError("in letters that are not known")
-            _check(element)
+            _conform(element)
         except damage_error():
             del header[tag]
             left_out.append(keyword_for_tag(tag) or str(tag))
     return left_out
 
 
-def _check(element: DataElement) -> None:
-    """Dates and times lose the marks of their old form.
+def _conform(element: DataElement) -> None:
+    """Brings dates and times of the old form to today's, and refuses what is not of its kind.
 
     Raises:
         Exception: one of `damage_error`: it has not a value of its kind.
     """
     if element.VR in ("DS", "IS"):
         for value in element.value if isinstance(element.value, MultiValue) else [element.value or 0]:
-            float(value)
+            if not math.isfinite(float(value)):
+                raise ValueError("no number of the standard")
     elif element.keyword in DATES_AND_TIMES:
         mark, kind = DATES_AND_TIMES[element.keyword]
         element.value = str(element.value or "").replace(mark, "")

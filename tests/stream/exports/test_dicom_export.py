@@ -322,11 +322,20 @@ def test_numbers_and_letters_that_nobody_can_read_are_left_out(
 ) -> None:
     run, _ = of_dicom
     pixels = np.stack([picture(62 + 0.2 * index) for index in range(12)])
-    film = native(tmp_path / "film.dcm", pixels, **OF_SOURCE, PatientSize="1.71", SpecificCharacterSet="ISO_IR 144")
-    content = film.read_bytes().replace(b"1.71", b"1,71").replace(b"ISO_IR 144", b"ISO_IR 999")
+    film = native(
+        tmp_path / "film.dcm",
+        pixels,
+        **OF_SOURCE,
+        PatientSize="1.71",
+        PatientWeight="70.5",
+        SpecificCharacterSet="ISO_IR 144",
+    )
+    content = (
+        film.read_bytes().replace(b"1.71", b"1,71").replace(b"70.5", b"nan ").replace(b"ISO_IR 144", b"ISO_IR 999")
+    )
     film.write_bytes(content.replace(PATIENT.encode(), PATIENT.replace("e", "\xe9").encode("latin-1")))
     done = export_dicom(run, tmp_path / "out", source=str(film))
-    assert "without a value here: PatientName, PatientSize, SpecificCharacterSet" in done.notes[0]
+    assert "without a value here: PatientName, PatientSize, PatientWeight, SpecificCharacterSet" in done.notes[0]
     report = pydicom.dcmread(tmp_path / "out" / "report.dcm")
     assert (report.PatientID, report.PatientName, report.StudyInstanceUID) == ("ID^77", "", STUDY)
 
